@@ -1,0 +1,6 @@
+//! A Prometheus exporter for the export jobs of Amazon Pinpoint's segments.
+
+pub mod clock;
+pub mod config;
+pub mod target;
+pub mod web;

@@ -1,0 +1,2 @@
+//! Starts the exporter: arguments, logging, signals, exit status.
+fn main() {}

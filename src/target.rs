@@ -1,0 +1,16 @@
+//! What to observe: the grammar of `PINPOINT_EXPORTER_TARGETS`. Values only.
+
+/// One listing to poll. The order of its fields is the order of targets in the exposition, and all four together are
+/// its identity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// The account of the ARN, or `""` for a target written without one.
+    pub account_id: String,
+    /// The region of the ARN, or the configured one.
+    pub region: String,
+    /// The application, percent-decoded.
+    pub application_id: String,
+    /// The segment, percent-decoded (`GetSegmentExportJobs`); without one the whole application is read with one
+    /// listing (`GetExportJobs`).
+    pub segment_id: Option<String>,
+}
