@@ -2,5 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod job;
+pub mod pinpoint;
 pub mod target;
 pub mod web;

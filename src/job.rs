@@ -1,0 +1,118 @@
+//! An export job of Amazon Pinpoint as the exporter keeps it. Values only, no wire names.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+/// One export job: what `ExportJobResponse` of the [API reference] tells, each member optional but the id.
+///
+/// The application is not here: it is always that of the request.
+///
+/// [API reference]: https://docs.aws.amazon.com/pinpoint/latest/apireference/apps-application-id-segments-segment-id-jobs-export.html
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportJob {
+    /// `Id`
+    pub id: Arc<str>,
+    /// `Definition.SegmentId`, or the segment of the request; `""` for an export of all endpoints.
+    pub segment_id: Arc<str>,
+    /// `JobStatus`
+    pub status: JobStatus,
+    /// `TotalPieces`
+    pub total_pieces: Option<i64>,
+    /// `CompletedPieces`
+    pub completed_pieces: Option<i64>,
+    /// `FailedPieces`
+    pub failed_pieces: Option<i64>,
+    /// `TotalProcessed`: endpoints processed.
+    pub total_processed: Option<i64>,
+    /// `TotalFailures`: endpoints that could not be processed.
+    pub total_failures: Option<i64>,
+    /// `Failures`: one message for each of the first 100 endpoints that could not be processed.
+    pub failures: Option<Vec<String>>,
+    /// `CreationDate`
+    pub creation_date: Option<Timestamp>,
+    /// `CompletionDate`
+    pub completion_date: Option<Timestamp>,
+    /// `Type`
+    pub job_type: Option<Box<str>>,
+    /// `Definition.SegmentVersion`
+    pub segment_version: Option<i64>,
+    /// `Definition.S3UrlPrefix`
+    pub s3_url_prefix: Option<Box<str>>,
+    /// `Definition.RoleArn`
+    pub role_arn: Option<Box<str>>,
+}
+
+/// `JobStatus` of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the API documents no more than the names")]
+pub enum JobStatus {
+    Created,
+    PreparingForInitialization,
+    Initializing,
+    Processing,
+    PendingJob,
+    Completing,
+    Completed,
+    Failing,
+    Failed,
+    /// A state that the API's model does not know, or none at all.
+    Unknown,
+}
+
+impl JobStatus {
+    /// The nine states of the API's model, in the order of its documentation.
+    pub const KNOWN: [Self; 9] = [
+        Self::Created,
+        Self::PreparingForInitialization,
+        Self::Initializing,
+        Self::Processing,
+        Self::PendingJob,
+        Self::Completing,
+        Self::Completed,
+        Self::Failing,
+        Self::Failed,
+    ];
+
+    /// The API's name of the state, or `UNKNOWN`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "CREATED",
+            Self::PreparingForInitialization => "PREPARING_FOR_INITIALIZATION",
+            Self::Initializing => "INITIALIZING",
+            Self::Processing => "PROCESSING",
+            Self::PendingJob => "PENDING_JOB",
+            Self::Completing => "COMPLETING",
+            Self::Completed => "COMPLETED",
+            Self::Failing => "FAILING",
+            Self::Failed => "FAILED",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+
+    /// The state of that name; [`JobStatus::Unknown`] for any other name.
+    pub fn from_name(name: &str) -> Self {
+        Self::KNOWN
+            .into_iter()
+            .find(|status| status.as_str() == name)
+            .unwrap_or(Self::Unknown)
+    }
+
+    /// Whether the job still runs. One in an unknown state is neither active nor finished.
+    pub const fn is_active(self) -> bool {
+        !matches!(self, Self::Completed | Self::Failed | Self::Unknown)
+    }
+}
+
+/// A date of the API, in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+impl From<OffsetDateTime> for Timestamp {
+    fn from(date: OffsetDateTime) -> Self {
+        let milliseconds = date.unix_timestamp_nanos().div_euclid(1_000_000);
+        // The years that `time` knows lie far within 64 bits of milliseconds.
+        Self(i64::try_from(milliseconds).unwrap_or(i64::MAX))
+    }
+}

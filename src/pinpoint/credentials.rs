@@ -1,0 +1,289 @@
+//! The process's credentials: asked for once for many requests, fetched anew before they expire.
+//!
+//! The providers of `aws-config` ask their source at every call; the cache around them is here.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_config::{
+    BehaviorVersion, Region, default_provider::credentials::DefaultCredentialsChain,
+    provider_config::ProviderConfig,
+};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
+};
+use aws_smithy_types::error::display::DisplayErrorContext;
+use futures_util::future::BoxFuture;
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{
+    error::{Exception, Failure},
+    secrets::Secrets,
+    send::Http,
+};
+use crate::clock::Clock;
+
+/// Credentials are fetched anew this long before they expire.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
+/// Credentials without a date of expiry are read again after this time, since a file may have changed.
+const UNDATED_LIFE: Duration = Duration::from_secs(15 * 60);
+/// How long a source may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
+/// A source that failed, or gave credentials about to expire, is not asked again before this time has passed, or
+/// `CACHE_TTL` where that is shorter.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Makes a provider of credentials. It is called again after a failure, since some providers do not get over one.
+pub type MakeProvider = dyn Fn() -> BoxFuture<'static, SharedCredentialsProvider> + Send + Sync;
+
+/// The standard provider chain of AWS: environment, profile, web identity, container, instance metadata. With a profile,
+/// SSO and `credential_process` among its ways.
+pub fn default_chain(http: Http, region: String) -> Arc<MakeProvider> {
+    Arc::new(move || {
+        let (http, region) = (http.clone(), Region::new(region.clone()));
+        Box::pin(async move {
+            let config = ProviderConfig::without_region()
+                .with_region(Some(region.clone()))
+                .with_behavior_version(Some(BehaviorVersion::v2026_01_12()))
+                .with_sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
+                .with_http_client(http);
+            let chain = DefaultCredentialsChain::builder()
+                .region(region)
+                .configure(config)
+                .build()
+                .await;
+            SharedCredentialsProvider::new(chain)
+        })
+    })
+}
+
+/// The credentials in use, shared by every request.
+pub(super) struct Cache {
+    make_provider: Arc<MakeProvider>,
+    clock: Arc<dyn Clock>,
+    /// How long a failed look is not repeated.
+    pause: Duration,
+    owner: Option<Owner>,
+    /// Held during a look, so that there is one at a time, which all requests wait for.
+    state: Mutex<State>,
+}
+
+/// The account that the credentials must belong to. Pinpoint's requests name none: with another account's credentials its
+/// data would be shown under a wrong name.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) account_id: String,
+    pub(super) region: String,
+    pub(super) http: Http,
+}
+
+#[derive(Default)]
+struct State {
+    provider: Option<SharedCredentialsProvider>,
+    current: Option<Current>,
+    /// Grows with every set of credentials.
+    generation: u64,
+    last_look: Option<Look>,
+}
+
+/// How the last look for credentials ended.
+struct Look {
+    at: Instant,
+    failure: Option<String>,
+}
+
+struct Current {
+    credentials: Credentials,
+    read_at: SystemTime,
+}
+
+/// Credentials, and which set of them it is.
+#[derive(Clone)]
+pub(super) struct Issued {
+    pub(super) credentials: Credentials,
+    generation: u64,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    pub(super) fn new(
+        make_provider: Arc<MakeProvider>,
+        clock: Arc<dyn Clock>,
+        cache_ttl: Duration,
+        owner: Option<Owner>,
+    ) -> Self {
+        Self {
+            make_provider,
+            clock,
+            pause: cache_ttl.min(LONGEST_PAUSE),
+            owner,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Credentials that have not expired.
+    pub(super) async fn get(&self) -> Result<Issued, Failure> {
+        let mut state = self.state.lock().await;
+        let now = self.clock.now();
+        let fresh = state
+            .current
+            .as_ref()
+            .is_some_and(|current| now < current.renew_at());
+        let pausing = state
+            .last_look
+            .as_ref()
+            .is_some_and(|look| look.at.elapsed() < self.pause);
+        if !fresh && !pausing {
+            self.look(&mut state, now).await;
+        }
+        let generation = state.generation;
+        let usable = state.current.as_ref().filter(|current| current.is_valid(now));
+        match (usable, &state.last_look) {
+            (Some(current), _) => Ok(Issued {
+                credentials: current.credentials.clone(),
+                generation,
+            }),
+            (
+                None,
+                Some(Look {
+                    failure: Some(failure),
+                    ..
+                }),
+            ) => Err(Failure::new(Exception::CredentialsError, failure)),
+            (None, _) => Err(Failure::new(
+                Exception::CredentialsError,
+                "the credentials found have expired",
+            )),
+        }
+    }
+
+    /// AWS called these credentials expired: the next request gets others, unless there are others already.
+    pub(super) async fn invalidate(&self, issued: &Issued) {
+        let mut state = self.state.lock().await;
+        if state.generation == issued.generation {
+            state.current = None;
+            state.last_look = None;
+        }
+    }
+
+    async fn look(&self, state: &mut State, now: SystemTime) {
+        let found = tokio::time::timeout(LOOK_TIMEOUT, async {
+            let provider = match &state.provider {
+                Some(provider) => provider.clone(),
+                None => state.provider.insert((self.make_provider)().await).clone(),
+            };
+            let credentials = provider
+                .provide_credentials()
+                .await
+                .map_err(|error| describe(&error))?;
+            match &self.owner {
+                Some(owner) => owner.check(&credentials).await.map(|()| credentials),
+                None => Ok(credentials),
+            }
+        })
+        .await;
+        let found = found.unwrap_or_else(|_| {
+            Err(format!(
+                "no source of credentials answered within {LOOK_TIMEOUT:?}"
+            ))
+        });
+        let failure = match found {
+            Ok(credentials) => {
+                state.generation += 1;
+                state.current = Some(Current {
+                    credentials,
+                    read_at: now,
+                });
+                None
+            }
+            Err(failure) => {
+                state.provider = None;
+                Some(failure)
+            }
+        };
+        state.last_look = Some(Look {
+            at: Instant::now(),
+            failure,
+        });
+    }
+}
+
+impl Owner {
+    /// Whether the credentials belong to the account: by their own account id, else by what `sts:GetCallerIdentity` says.
+    async fn check(&self, credentials: &Credentials) -> Result<(), String> {
+        let found = match credentials.account_id() {
+            Some(account) => account.as_str().to_owned(),
+            None => self.caller_account(credentials).await.map_err(|error| {
+                let text =
+                    format!("sts:GetCallerIdentity, which tells whose the credentials are, failed: {error}");
+                Secrets::of(credentials).mask(text)
+            })?,
+        };
+        if found == self.account_id {
+            return Ok(());
+        }
+        Err(format!(
+            "the credentials belong to account {found}, the target to account {}",
+            self.account_id
+        ))
+    }
+
+    async fn caller_account(&self, credentials: &Credentials) -> Result<String, String> {
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(self.http.clone())
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(credentials.clone())
+            .load()
+            .await;
+        let identity = aws_sdk_sts::Client::new(&config)
+            .get_caller_identity()
+            .send()
+            .await;
+        let identity = identity.map_err(|error| DisplayErrorContext(error).to_string())?;
+        identity
+            .account
+            .ok_or_else(|| "the answer names no account".to_owned())
+    }
+}
+
+impl Current {
+    fn renew_at(&self) -> SystemTime {
+        match self.credentials.expiry() {
+            Some(expiry) => expiry.checked_sub(EXPIRY_MARGIN).unwrap_or(expiry),
+            None => self.read_at + UNDATED_LIFE,
+        }
+    }
+
+    fn is_valid(&self, now: SystemTime) -> bool {
+        self.credentials.expiry().is_none_or(|expiry| now < expiry)
+    }
+}
+
+/// What went wrong, from the outermost cause to the innermost, and where to look. The sources' own words hold no secrets,
+/// but for what a `credential_process` wrote, which `aws-config` leaves out.
+fn describe(error: &CredentialsError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
+    let mut text = String::new();
+    for cause in causes.map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text.push_str(separator);
+            text.push_str(&cause);
+        }
+    }
+    if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
+        text.push_str(
+            "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the workload a role",
+        );
+    }
+    text
+}

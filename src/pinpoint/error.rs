@@ -1,0 +1,355 @@
+//! What can go wrong with a call, and the one table of it: the label it is counted under, and whether it is worth another
+//! attempt.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{operation::Operation, secrets::Secrets};
+
+/// Declares the closed list of exception labels.
+macro_rules! exceptions {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// The label under which a failure is counted: AWS's exception type where there is one. A closed list, so that
+        /// every series exists from the start.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "the names are AWS's")]
+        pub enum Exception { $($(#[$doc])* $name),* }
+
+        impl Exception {
+            /// Every label.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The label's text.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),* }
+            }
+        }
+    };
+}
+
+exceptions! {
+    // Those that the API's model lists for its operations.
+    BadRequestException,
+    InternalServerErrorException,
+    PayloadTooLargeException,
+    ForbiddenException,
+    NotFoundException,
+    MethodNotAllowedException,
+    TooManyRequestsException,
+    // Those of AWS's front door: https://docs.aws.amazon.com/general/latest/gr/CommonErrors.html
+    AccessDeniedException,
+    ExpiredTokenException,
+    UnrecognizedClientException,
+    InvalidSignatureException,
+    SignatureDoesNotMatch,
+    MissingAuthenticationTokenException,
+    IncompleteSignatureException,
+    RequestExpired,
+    RequestTimeTooSkewed,
+    OptInRequired,
+    UnknownOperationException,
+    ThrottlingException,
+    InternalFailure,
+    ServiceUnavailableException,
+    /// No answer in time: of one attempt, or of a whole refresh.
+    Timeout,
+    /// No connection, or one that broke before the answer was whole.
+    ConnectionError,
+    /// A certificate or a handshake was refused, by either side.
+    TlsError,
+    /// An answer that is not what the operation answers, or is of use only in part.
+    InvalidResponse,
+    /// No credentials to sign with.
+    CredentialsError,
+    /// Everything else.
+    Other,
+}
+
+impl Exception {
+    /// The label of a name that AWS gave. A name with or without the ending `Exception` is the same one; one outside the
+    /// list, and one of those that no answer of AWS's means, is [`Exception::Other`].
+    fn from_name(name: &str) -> Self {
+        fn stem(name: &str) -> &str {
+            name.strip_suffix("Exception").unwrap_or(name)
+        }
+        Self::ALL
+            .iter()
+            .copied()
+            .filter(|exception| !exception.is_ours())
+            .find(|exception| stem(exception.name()) == stem(name))
+            .unwrap_or(Self::Other)
+    }
+
+    /// The label of an answer that gives no name.
+    const fn from_status(status: u16) -> Self {
+        match status {
+            400 => Self::BadRequestException,
+            403 => Self::ForbiddenException,
+            404 => Self::NotFoundException,
+            405 => Self::MethodNotAllowedException,
+            413 => Self::PayloadTooLargeException,
+            429 => Self::TooManyRequestsException,
+            503 => Self::ServiceUnavailableException,
+            500..=599 => Self::InternalServerErrorException,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the exporter itself gave the name.
+    const fn is_ours(self) -> bool {
+        matches!(
+            self,
+            Self::Timeout
+                | Self::ConnectionError
+                | Self::TlsError
+                | Self::InvalidResponse
+                | Self::CredentialsError
+                | Self::Other
+        )
+    }
+
+    /// Whether the clock may be what was wrong with the request.
+    const fn may_be_clock_skew(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidSignatureException
+                | Self::SignatureDoesNotMatch
+                | Self::RequestTimeTooSkewed
+                | Self::RequestExpired
+                | Self::AccessDeniedException
+        )
+    }
+
+    /// What an operator can do about it.
+    const fn cure(self) -> Option<&'static str> {
+        Some(match self {
+            Self::ForbiddenException | Self::AccessDeniedException => {
+                "allow the IAM action on this resource to the exporter's credentials"
+            }
+            Self::NotFoundException => "check the ids and the region in PINPOINT_EXPORTER_TARGETS",
+            Self::UnrecognizedClientException
+            | Self::InvalidSignatureException
+            | Self::SignatureDoesNotMatch
+            | Self::MissingAuthenticationTokenException
+            | Self::IncompleteSignatureException
+            | Self::ExpiredTokenException => "check the credentials of the exporter and its clock",
+            Self::RequestExpired | Self::RequestTimeTooSkewed => "check the clock of this machine",
+            Self::TooManyRequestsException | Self::ThrottlingException => {
+                "lower PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND or raise PINPOINT_EXPORTER_CACHE_TTL"
+            }
+            Self::TlsError => "check AWS_CA_BUNDLE and the endpoint",
+            Self::InvalidResponse => "check that the endpoint speaks Amazon Pinpoint's protocol",
+            _ => return None,
+        })
+    }
+}
+
+/// Whether another attempt is worth while, as the [AWS SDKs] decide: by the name of the exception first.
+///
+/// [AWS SDKs]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The API wants fewer requests: retried, after a longer wait.
+    Throttled,
+    /// The API, or the way to it, was out of order: retried.
+    Transient,
+    /// The request was signed with a wrong date, which is known by now: retried.
+    ClockSkew,
+    /// The credentials expired before they were expected to: retried once with new ones.
+    ExpiredCredentials,
+    /// Another attempt would end the same way.
+    Final,
+}
+
+/// Names that mean throttling in the SDKs' standard retry mode.
+const THROTTLING: [&str; 14] = [
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottledException",
+    "TooManyRequestsException",
+    "ProvisionedThroughputExceededException",
+    "TransactionInProgressException",
+    "RequestLimitExceeded",
+    "BandwidthLimitExceeded",
+    "LimitExceededException",
+    "RequestThrottled",
+    "SlowDown",
+    "PriorRequestNotComplete",
+    "EC2ThrottledException",
+];
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct Error {
+    /// The operation that was called.
+    pub operation: Operation,
+    /// The resource it was called on, in words.
+    pub resource: String,
+    /// What went wrong.
+    #[source]
+    pub failure: Failure,
+}
+
+impl Error {
+    fn text(&self) -> String {
+        let Self {
+            operation,
+            resource,
+            failure,
+        } = self;
+        let cure = failure
+            .exception
+            .cure()
+            .map(|cure| format!("; {cure}"))
+            .unwrap_or_default();
+        format!(
+            "{} of {resource} failed with {}{cure}",
+            operation.name(),
+            failure.exception.name()
+        )
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}{}", self.where_from())]
+pub struct Failure {
+    /// The label it is counted under.
+    pub exception: Exception,
+    /// Whether it is worth another attempt.
+    pub class: Class,
+    /// AWS's or the cause's words: one line, cut short, without anything secret.
+    pub message: String,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// `x-amzn-RequestId`, by which AWS's support finds a request.
+    pub request_id: Option<String>,
+    /// The wait that the answer asks for.
+    pub retry_after: RetryAfter,
+}
+
+/// The waits an answer may ask for before the next attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetryAfter {
+    /// `x-amz-retry-after`, in milliseconds: AWS's own header, which the SDKs follow within 5 s of their own wait.
+    pub amz: Option<Duration>,
+    /// `Retry-After` of [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
+    pub http: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure without an answer.
+    pub(super) fn new(exception: Exception, message: impl Into<String>) -> Self {
+        let class = match exception {
+            Exception::Timeout | Exception::ConnectionError => Class::Transient,
+            _ => Class::Final,
+        };
+        Self {
+            exception,
+            class,
+            message: one_line(&message.into()),
+            status: None,
+            request_id: None,
+            retry_after: RetryAfter::default(),
+        }
+    }
+
+    /// An answer of success that is no listing.
+    pub(super) fn unreadable(status: u16, why: &str, secrets: &Secrets) -> Self {
+        let message = secrets.mask(format!("the body is no listing of export jobs: {why}"));
+        Self {
+            status: Some(status),
+            ..Self::new(Exception::InvalidResponse, message)
+        }
+    }
+
+    /// The failure that an answer tells of: `type_header` is `x-amzn-ErrorType`.
+    pub(super) fn of_answer(status: u16, type_header: Option<&str>, body: &[u8], secrets: &Secrets) -> Self {
+        /// Of the two places in a body the SDKs look at `code` first.
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct ErrorBody {
+            code: serde_json::Value,
+            __type: serde_json::Value,
+            message: serde_json::Value,
+            #[serde(rename = "Message")]
+            message_capital: serde_json::Value,
+        }
+        let body: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
+        let name = [type_header, body.code.as_str(), body.__type.as_str()]
+            .into_iter()
+            .flatten()
+            .map(sanitized)
+            .find(|name| !name.is_empty());
+        let exception = name.map_or(Exception::from_status(status), Exception::from_name);
+        let message = [&body.message, &body.message_capital]
+            .into_iter()
+            .find_map(|text| text.as_str());
+        let message = match (message, name) {
+            (Some(message), _) if exception != Exception::Other => message.to_owned(),
+            (message, Some(name)) => format!("{name}: {}", message.unwrap_or("no message")),
+            (Some(message), None) => message.to_owned(),
+            (None, None) => "the answer has no message".to_owned(),
+        };
+        Self {
+            class: class_of(exception, name, status),
+            status: Some(status),
+            ..Self::new(exception, secrets.mask(message))
+        }
+    }
+
+    /// Whether the clock may be what was wrong with the request.
+    pub(super) const fn may_be_clock_skew(&self) -> bool {
+        self.exception.may_be_clock_skew()
+    }
+
+    fn where_from(&self) -> String {
+        let request = self
+            .request_id
+            .as_deref()
+            .map(|id| format!(", request id {id}"))
+            .unwrap_or_default();
+        self.status
+            .map(|status| format!(" (status {status}{request})"))
+            .unwrap_or_default()
+    }
+}
+
+fn class_of(exception: Exception, name: Option<&str>, status: u16) -> Class {
+    let throttling = name.is_some_and(|name| THROTTLING.contains(&name));
+    match exception {
+        Exception::ExpiredTokenException => Class::ExpiredCredentials,
+        Exception::TooManyRequestsException | Exception::ThrottlingException => Class::Throttled,
+        _ if throttling => Class::Throttled,
+        Exception::InternalServerErrorException
+        | Exception::InternalFailure
+        | Exception::ServiceUnavailableException => Class::Transient,
+        _ if matches!(name, Some("RequestTimeout" | "RequestTimeoutException")) => Class::Transient,
+        _ if (500..=599).contains(&status) => Class::Transient,
+        _ => Class::Final,
+    }
+}
+
+/// The name alone, as the [rest-json protocol] says: what is before the first `:`, and of that what is after the `#`.
+///
+/// [rest-json protocol]: https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html#operation-error-serialization
+fn sanitized(name: &str) -> &str {
+    let name = name.split(':').next().unwrap_or_default();
+    name.split_once('#')
+        .map_or(name, |(_namespace, name)| name)
+        .trim()
+}
+
+/// The first line, at most 300 characters of it, without control characters.
+fn one_line(text: &str) -> String {
+    const LIMIT: usize = 300;
+    let line = text.trim().lines().next().unwrap_or_default();
+    let mut short: String = line.chars().filter(|c| !c.is_control()).take(LIMIT).collect();
+    if line.chars().count() > LIMIT {
+        short.push('…');
+    }
+    short
+}

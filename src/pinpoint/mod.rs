@@ -1,0 +1,351 @@
+//! The client of Amazon Pinpoint, API version 2016-12-01: one method per operation, which reads the whole listing.
+
+mod credentials;
+mod endpoint;
+mod error;
+mod limit;
+mod operation;
+mod page;
+mod retry;
+mod secrets;
+mod send;
+mod sign;
+mod skew;
+mod wire;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_credential_types::Credentials;
+use http::HeaderMap;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
+use url::Url;
+
+use self::{
+    credentials::{Cache, Owner},
+    limit::Limits,
+    operation::Listing,
+    page::Pages,
+    retry::{Budget, Policy, Quota},
+    secrets::Secrets,
+    skew::Skew,
+    wire::Page,
+};
+pub use self::{
+    credentials::{MakeProvider, default_chain},
+    endpoint::aws_endpoint,
+    error::{Class, Error, Exception, Failure, RetryAfter},
+    operation::Operation,
+    send::{Http, SetupError},
+    sign::signed_headers,
+};
+use crate::{clock::Clock, job::ExportJob};
+
+/// Who wants to know what the client does: its counters.
+pub trait Observer: Send + Sync + 'static {
+    /// An attempt is sent; `retry` if it is not the first of its request.
+    fn attempt(&self, operation: Operation, retry: bool);
+    /// An attempt ended, well or not, after this time.
+    fn attempt_ended(&self, operation: Operation, duration: Duration);
+    /// An attempt failed, or its answer was refused or of use only in part; or there were no credentials for one.
+    fn error(&self, operation: Operation, exception: Exception);
+    /// Items of an answer that could not be understood.
+    fn skipped_items(&self, operation: Operation, items: u64);
+    /// A request waited for the rate limit.
+    fn rate_limit_wait(&self, duration: Duration);
+    /// AWS's clock less ours.
+    fn clock_skew(&self, seconds: f64);
+}
+
+/// How the client behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The region of the API, which signatures name.
+    pub region: String,
+    /// The address of the API.
+    pub endpoint: Url,
+    /// The account that the credentials must be shown to belong to.
+    pub account_id: Option<String>,
+    /// The items of a page to ask for.
+    pub page_size: u32,
+    /// The most pages of a listing.
+    pub max_pages: u32,
+    /// The most requests a second; `None` for no limit.
+    pub max_requests_per_second: Option<u32>,
+    /// The longest an attempt may take.
+    pub request_timeout: Duration,
+    /// The longest a listing may take, from its first attempt.
+    pub refresh_timeout: Duration,
+    /// The most attempts of a request, the first included.
+    pub max_attempts: u32,
+    /// How long failed credentials are not looked for again, at most.
+    pub cache_ttl: Duration,
+    /// The jitter of retries: even numbers in `0.0..1.0`.
+    pub random: fn() -> f64,
+}
+
+/// Where the jobs of a listing go, page by page.
+pub type Sink<'a> = dyn FnMut(Vec<ExportJob>) + Send + 'a;
+
+/// A client of the API in one region, with one set of credentials.
+pub struct Client {
+    settings: Settings,
+    http: Http,
+    credentials: Cache,
+    limits: Limits,
+    policy: Policy,
+    quota: Quota,
+    skew: Skew,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Client {
+    /// A client. `concurrent` is shared by all clients and bounds their requests at once.
+    pub fn new(
+        settings: Settings,
+        http: Http,
+        credentials: Arc<MakeProvider>,
+        concurrent: Arc<Semaphore>,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let owner = settings.account_id.clone().map(|account_id| Owner {
+            account_id,
+            region: settings.region.clone(),
+            http: http.clone(),
+        });
+        Self {
+            credentials: Cache::new(credentials, Arc::clone(&clock), settings.cache_ttl, owner),
+            limits: Limits::new(concurrent, settings.max_requests_per_second),
+            policy: Policy {
+                max_attempts: settings.max_attempts,
+                random: settings.random,
+            },
+            quota: Quota::default(),
+            skew: Skew::default(),
+            http,
+            settings,
+            clock,
+            observer,
+        }
+    }
+
+    /// Looks for credentials, for the first request to find them at hand.
+    pub async fn look_for_credentials(&self) -> Result<(), Failure> {
+        self.credentials.get().await.map(drop)
+    }
+
+    /// `GetSegmentExportJobs`: every export job of a segment.
+    ///
+    /// After an error the jobs that reached `sink` are part of a listing that was not read whole.
+    pub async fn segment_export_jobs(
+        &self,
+        application_id: &str,
+        segment_id: &str,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Error> {
+        self.read(
+            Listing::segment_export_jobs(application_id, segment_id),
+            Some(&segment_id.into()),
+            sink,
+        )
+        .await
+    }
+
+    /// `GetExportJobs`: every export job of an application. An error means the same as above.
+    pub async fn export_jobs(&self, application_id: &str, sink: &mut Sink<'_>) -> Result<(), Error> {
+        self.read(Listing::export_jobs(application_id), None, sink).await
+    }
+
+    async fn read(
+        &self,
+        listing: Listing,
+        segment_id: Option<&Arc<str>>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Error> {
+        let mut pages = Pages::up_to(self.settings.max_pages);
+        let mut budget = Budget::new(self.settings.refresh_timeout);
+        let mut token = None;
+        loop {
+            let url = listing.url(&self.settings.endpoint, self.settings.page_size, token.as_deref());
+            let page = self
+                .policy
+                .run(&self.quota, &mut budget, async |number, budget: &mut Budget| {
+                    self.attempt(&listing, segment_id, url.clone(), &mut pages, number, budget)
+                        .await
+                })
+                .await
+                .map_err(|failure| Error {
+                    operation: listing.operation,
+                    resource: listing.resource.clone(),
+                    failure,
+                })?;
+            sink(page.jobs);
+            token = page.next_token;
+            if token.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One attempt at one page: credentials, its turn, the request, the answer.
+    async fn attempt(
+        &self,
+        listing: &Listing,
+        segment_id: Option<&Arc<str>>,
+        url: Url,
+        pages: &mut Pages,
+        number: u32,
+        budget: &mut Budget,
+    ) -> Result<Page, Failure> {
+        let operation = listing.operation;
+        let within = |end: Option<Instant>| end.unwrap_or_else(|| Instant::now() + FOREVER);
+        let out_of_time = || {
+            let limit = self.settings.refresh_timeout;
+            Failure::new(
+                Exception::Timeout,
+                format!("the listing was not read whole within {limit:?}"),
+            )
+        };
+        let issued = timeout_at(within(budget.end()), self.credentials.get())
+            .await
+            .map_err(|_elapsed| out_of_time())?
+            .inspect_err(|failure| self.observer.error(operation, failure.exception))?;
+        let turn = timeout_at(within(budget.end()), self.limits.turn())
+            .await
+            .map_err(|_elapsed| out_of_time())?;
+        if !turn.rate_limit_wait.is_zero() {
+            self.observer.rate_limit_wait(turn.rate_limit_wait);
+        }
+        let left = budget.start_attempt();
+        if left.is_zero() {
+            return Err(out_of_time());
+        }
+        let dates = Dates {
+            ours: self.clock.now(),
+            signed: self.skew.corrected(self.clock.now()),
+        };
+        let headers = signed_headers(&url, &issued.credentials, &self.settings.region, dates.signed)
+            .map_err(|error| Secrets::of(&issued.credentials).mask(error.to_string()))
+            .map_err(|error| Failure::new(Exception::CredentialsError, error))
+            .inspect_err(|failure| self.observer.error(operation, failure.exception))?;
+        self.observer.attempt(operation, number > 1);
+        let started = Instant::now();
+        let limit = self.settings.request_timeout.min(left);
+        let result = match timeout(
+            limit,
+            self.exchange(&issued.credentials, segment_id, url, headers, dates),
+        )
+        .await
+        {
+            Ok(result) => result,
+            Err(_elapsed) => Err(Failure::new(
+                Exception::Timeout,
+                format!("no whole answer within {limit:?}"),
+            )),
+        };
+        drop(turn);
+        self.observer.attempt_ended(operation, started.elapsed());
+        let result = result.and_then(|page| match pages.fetched(page.next_token.as_deref()) {
+            Ok(()) => Ok(page),
+            Err(endless) => Err(Failure::new(Exception::InvalidResponse, endless.to_string())),
+        });
+        match &result {
+            Ok(page) if !page.is_clean() => {
+                self.observer.error(operation, Exception::InvalidResponse);
+                self.observer.skipped_items(operation, page.skipped);
+                tracing::warn!(
+                    operation = operation.name(),
+                    resource = listing.resource,
+                    skipped_items = page.skipped,
+                    unreadable_members = page.bad_members,
+                    "parts of an answer could not be understood"
+                );
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                self.observer.error(operation, failure.exception);
+                if failure.class == Class::ExpiredCredentials {
+                    self.credentials.invalidate(&issued).await;
+                }
+            }
+        }
+        result
+    }
+
+    /// Sends a signed request and reads the answer.
+    async fn exchange(
+        &self,
+        credentials: &Credentials,
+        segment_id: Option<&Arc<str>>,
+        url: Url,
+        headers: HeaderMap,
+        dates: Dates,
+    ) -> Result<Page, Failure> {
+        let started = Instant::now();
+        let secrets = || Secrets::of(credentials);
+        let answer = self.http.get(url, headers).await?;
+        self.learn_the_date(&answer, dates.ours, started.elapsed());
+        let failure = if (200..300).contains(&answer.status) {
+            match wire::decode(&answer.body, segment_id) {
+                Ok(page) => return Ok(page),
+                Err(error) => Failure::unreadable(answer.status, &error.to_string(), &secrets()),
+            }
+        } else {
+            Failure::of_answer(
+                answer.status,
+                answer.header("x-amzn-errortype"),
+                &answer.body,
+                &secrets(),
+            )
+        };
+        let late = failure.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());
+        Err(Failure {
+            class: if late { Class::ClockSkew } else { failure.class },
+            request_id: answer
+                .header("x-amzn-requestid")
+                .map(|id| secrets().mask(id.to_owned())),
+            retry_after: retry_after(&answer, self.clock.now()),
+            ..failure
+        })
+    }
+
+    fn learn_the_date(&self, answer: &send::Answer, sent: SystemTime, round_trip: Duration) {
+        // A cache's date says nothing about AWS's clock.
+        if let (Some(date), None) = (answer.header("date"), answer.header("age"))
+            && let Some(seconds) = self.skew.learn(date, sent, round_trip)
+        {
+            self.observer.clock_skew(seconds);
+        }
+    }
+}
+
+/// When a request was sent: by our clock, and as its signature has it.
+#[derive(Debug, Clone, Copy)]
+struct Dates {
+    ours: SystemTime,
+    signed: SystemTime,
+}
+
+/// Further off than any refresh.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The waits that an answer asks for; what cannot be read asks for none.
+fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {
+    let amz = answer
+        .header("x-amz-retry-after")
+        .and_then(|ms| ms.trim().parse().ok())
+        .map(Duration::from_millis);
+    let http = answer.header("retry-after").map(str::trim).and_then(|value| {
+        let seconds = value.parse().ok().map(Duration::from_secs);
+        let date = || httpdate::parse_http_date(value).ok()?.duration_since(now).ok();
+        seconds.or_else(date)
+    });
+    RetryAfter { amz, http }
+}

@@ -1,0 +1,125 @@
+//! An operation of the API as a value: its name, its path, its query. Pure.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
+
+/// The operations of the API that the exporter knows, as [the API reference] and IAM name them.
+///
+/// [the API reference]: https://docs.aws.amazon.com/pinpoint/latest/apireference/operations.html
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are AWS's")]
+pub enum Operation {
+    GetSegmentExportJobs,
+    GetExportJobs,
+    GetSegments,
+    GetApps,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 4] = [
+        Self::GetSegmentExportJobs,
+        Self::GetExportJobs,
+        Self::GetSegments,
+        Self::GetApps,
+    ];
+
+    /// The name in AWS's documentation, which is also that of the IAM action.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GetSegmentExportJobs => "GetSegmentExportJobs",
+            Self::GetExportJobs => "GetExportJobs",
+            Self::GetSegments => "GetSegments",
+            Self::GetApps => "GetApps",
+        }
+    }
+}
+
+/// What is escaped in a path segment and in a query value: everything but the unreserved characters of
+/// [RFC 3986, section 2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3), as AWS's own clients do.
+pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A paged listing of the API: an operation on a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listing {
+    pub(super) operation: Operation,
+    /// For messages: the resource as people name it.
+    pub(super) resource: String,
+    path: String,
+}
+
+impl Listing {
+    /// `GetSegmentExportJobs`: the export jobs of one segment.
+    pub(super) fn segment_export_jobs(application_id: &str, segment_id: &str) -> Self {
+        Self {
+            operation: Operation::GetSegmentExportJobs,
+            resource: format!("segment {segment_id:?} of application {application_id:?}"),
+            path: format!(
+                "/v1/apps/{}/segments/{}/jobs/export",
+                escape(application_id),
+                escape(segment_id)
+            ),
+        }
+    }
+
+    /// `GetExportJobs`: every export job of one application.
+    pub(super) fn export_jobs(application_id: &str) -> Self {
+        Self {
+            operation: Operation::GetExportJobs,
+            resource: format!("application {application_id:?}"),
+            path: format!("/v1/apps/{}/jobs/export", escape(application_id)),
+        }
+    }
+
+    /// The address of one page. `endpoint`'s own path is kept in front, without a slash at its end.
+    pub(super) fn url(&self, endpoint: &Url, page_size: u32, token: Option<&str>) -> Url {
+        let mut url = endpoint.clone();
+        // Escaped already: `set_path` and `set_query` leave `%` and the unreserved characters as they are.
+        url.set_path(&format!("{}{}", endpoint.path().trim_end_matches('/'), self.path));
+        let token = token
+            .map(|token| format!("&token={}", escape(token)))
+            .unwrap_or_default();
+        url.set_query(Some(&format!("page-size={page_size}{token}")));
+        url
+    }
+}
+
+fn escape(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, ESCAPED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url_of(application: &str, segment: &str, token: Option<&str>) -> String {
+        let endpoint = Url::parse("http://localhost:1/").unwrap();
+        Listing::segment_export_jobs(application, segment)
+            .url(&endpoint, 100, token)
+            .to_string()
+    }
+
+    #[test]
+    fn everything_but_unreserved_characters_is_escaped_once() {
+        assert_eq!(
+            url_of("a/b+c %2F", "日-._~", Some("eyJ+/x==&a=b")),
+            "http://localhost:1/v1/apps/a%2Fb%2Bc%20%252F/segments/%E6%97%A5-._~/jobs/export\
+             ?page-size=100&token=eyJ%2B%2Fx%3D%3D%26a%3Db"
+        );
+    }
+
+    #[test]
+    fn the_path_of_an_endpoint_is_kept_without_a_double_slash() {
+        for endpoint in ["http://localhost/base", "http://localhost/base/"] {
+            let url = Listing::export_jobs("app").url(&Url::parse(endpoint).unwrap(), 5, None);
+            assert_eq!(
+                url.as_str(),
+                "http://localhost/base/v1/apps/app/jobs/export?page-size=5"
+            );
+        }
+    }
+}

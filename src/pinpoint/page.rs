@@ -1,0 +1,73 @@
+//! Follows the tokens of a listing, and ends one that would go round for ever. Knows no Pinpoint.
+
+use std::collections::HashSet;
+
+/// Where a listing stands.
+#[derive(Debug)]
+pub(super) struct Pages {
+    limit: u32,
+    fetched: u32,
+    seen: HashSet<Box<str>>,
+}
+
+/// Why a listing does not end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Endless {
+    /// A token that led to an earlier page came again.
+    #[error("page {page} of the listing gives a token that an earlier page gave")]
+    RepeatedToken {
+        /// Counted from 1.
+        page: u32,
+    },
+    /// More pages than allowed.
+    #[error("the listing has more than {limit} pages; if that is right, raise PINPOINT_EXPORTER_MAX_PAGES")]
+    TooManyPages {
+        /// The allowed number.
+        limit: u32,
+    },
+}
+
+impl Pages {
+    pub(super) fn up_to(limit: u32) -> Self {
+        Self {
+            limit,
+            fetched: 0,
+            seen: HashSet::new(),
+        }
+    }
+
+    /// Takes note of one more page and the token it gave for the next, which may be followed if this is `Ok`.
+    pub(super) fn fetched(&mut self, next_token: Option<&str>) -> Result<(), Endless> {
+        self.fetched += 1;
+        match next_token {
+            Some(token) if !self.seen.insert(token.into()) => {
+                Err(Endless::RepeatedToken { page: self.fetched })
+            }
+            Some(_) if self.fetched >= self.limit => Err(Endless::TooManyPages { limit: self.limit }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_came_before_ends_the_listing_also_after_others() {
+        let mut pages = Pages::up_to(10);
+        assert_eq!(pages.fetched(Some("a")), Ok(()));
+        assert_eq!(pages.fetched(Some("b")), Ok(()));
+        assert_eq!(pages.fetched(Some("a")), Err(Endless::RepeatedToken { page: 3 }));
+    }
+
+    #[test]
+    fn as_many_pages_as_allowed_are_read_and_no_more() {
+        let mut pages = Pages::up_to(2);
+        assert_eq!(pages.fetched(Some("a")), Ok(()));
+        assert_eq!(pages.fetched(None), Ok(()));
+        let mut pages = Pages::up_to(2);
+        assert_eq!(pages.fetched(Some("a")), Ok(()));
+        assert_eq!(pages.fetched(Some("b")), Err(Endless::TooManyPages { limit: 2 }));
+    }
+}

@@ -1,0 +1,313 @@
+//! One request, one answer: sends it as it is signed, and reads the body within its limits. The only user of `reqwest`,
+//! also for the HTTP calls of the credential chain.
+
+use std::{
+    error::Error as StdError,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use aws_smithy_runtime_api::client::{
+    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+    orchestrator::HttpRequest,
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::body::SdkBody;
+use flate2::write::MultiGzDecoder;
+use http::{HeaderMap, HeaderValue, header};
+use reqwest::Certificate;
+use url::Url;
+
+use super::error::{Exception, Failure};
+
+/// The largest body that is read, after decompression.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// How the exporter names itself to AWS.
+const USER_AGENT: &str = concat!("pinpoint-exporter/", env!("CARGO_PKG_VERSION"));
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's text, if there is one and it is ASCII.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Why there is no HTTP client.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// `AWS_CA_BUNDLE` cannot be read.
+    #[error("AWS_CA_BUNDLE names {path}, which cannot be read")]
+    CaBundle {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `AWS_CA_BUNDLE` holds no certificates.
+    #[error("AWS_CA_BUNDLE names {path}, which holds no certificate in PEM")]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The client cannot be made: a proxy's address that is none, for one.
+    #[error("the HTTP client cannot be set up: check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and AWS_CA_BUNDLE")]
+    Client(#[source] reqwest::Error),
+}
+
+/// HTTP/1.1 clients without redirects, retries or timeouts of their own: each of them is the caller's business.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Proxies as the environment says.
+    client: reqwest::Client,
+    /// No proxy: metadata services are on this machine, and proxies know nothing of them.
+    direct: reqwest::Client,
+}
+
+impl Http {
+    /// The clients. With `ca_bundle` only its certificates are trusted, else the system's; a system without any falls
+    /// back to Mozilla's, which are built in.
+    pub fn new(ca_bundle: Option<&Path>) -> Result<Self, SetupError> {
+        // An error means that one is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let bundle = ca_bundle.map(certificates).transpose()?;
+        Ok(Self {
+            client: build(bundle.as_deref(), |b| b)?,
+            direct: build(bundle.as_deref(), |b| b.no_proxy())?,
+        })
+    }
+
+    /// Sends a `GET` and reads its answer. The caller bounds its time.
+    pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, Failure> {
+        let request = self
+            .client
+            .get(url)
+            .headers(headers)
+            .header(header::ACCEPT_ENCODING, "gzip");
+        let mut response = request.send().await.map_err(|error| transport_failure(&error))?;
+        let mut body = match response
+            .headers()
+            .get(header::CONTENT_ENCODING)
+            .map(HeaderValue::as_bytes)
+        {
+            None | Some(b"" | b"identity") => Body::Plain(Limited::default()),
+            Some(b"gzip" | b"x-gzip") => Body::Gzip(Box::new(MultiGzDecoder::new(Limited::default()))),
+            Some(other) => {
+                return Err(Failure::new(
+                    Exception::InvalidResponse,
+                    format!(
+                        "the content encoding {:?} was not asked for",
+                        String::from_utf8_lossy(other)
+                    ),
+                ));
+            }
+        };
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| transport_failure(&error))?
+        {
+            body.write(&chunk).map_err(|error| refused_body(&error))?;
+        }
+        Ok(Answer {
+            status: response.status().as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            body: body.finish().map_err(|error| refused_body(&error))?,
+        })
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
+    let pem = std::fs::read(path).map_err(|source| SetupError::CaBundle {
+        path: path.to_owned(),
+        source,
+    })?;
+    Certificate::from_pem_bundle(&pem)
+        .ok()
+        .filter(|certificates| !certificates.is_empty())
+        .ok_or_else(|| SetupError::NoCertificate {
+            path: path.to_owned(),
+        })
+}
+
+fn build(
+    bundle: Option<&[Certificate]>,
+    proxies: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, SetupError> {
+    let builder = || {
+        proxies(reqwest::Client::builder())
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .user_agent(USER_AGENT)
+    };
+    match bundle {
+        Some(certificates) => builder().tls_certs_only(certificates.iter().cloned()).build(),
+        None => builder().build().or_else(|_no_system_certificates| {
+            let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+                .iter()
+                .filter_map(|der| Certificate::from_der(der).ok());
+            builder().tls_certs_only(built_in).build()
+        }),
+    }
+    .map_err(SetupError::Client)
+}
+
+/// A body while it arrives.
+enum Body {
+    Plain(Limited),
+    Gzip(Box<MultiGzDecoder<Limited>>),
+}
+
+impl Body {
+    fn write(&mut self, chunk: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Plain(bytes) => bytes.write_all(chunk),
+            Self::Gzip(decoder) => decoder.write_all(chunk),
+        }
+    }
+
+    fn finish(self) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Plain(bytes) => Ok(bytes.0),
+            Self::Gzip(decoder) => decoder.finish().map(|bytes| bytes.0),
+        }
+    }
+}
+
+/// Bytes up to [`MAX_BODY_BYTES`].
+#[derive(Default)]
+struct Limited(Vec<u8>);
+
+impl std::io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_BODY_BYTES {
+            return Err(std::io::Error::other(TooLarge));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the body exceeds 64 MiB; lower PINPOINT_EXPORTER_PAGE_SIZE")]
+struct TooLarge;
+
+fn refused_body(error: &std::io::Error) -> Failure {
+    let message = if error.get_ref().is_some_and(|inner| inner.is::<TooLarge>()) {
+        TooLarge.to_string()
+    } else {
+        format!("the body is no gzip stream: {error}")
+    };
+    Failure::new(Exception::InvalidResponse, message)
+}
+
+fn transport_failure(error: &reqwest::Error) -> Failure {
+    let exception = if error.is_timeout() {
+        Exception::Timeout
+    } else if causes(error).any(|cause| cause.is::<rustls::Error>()) {
+        Exception::TlsError
+    } else if causes(error)
+        .filter_map(|cause| cause.downcast_ref())
+        .any(hyper::Error::is_parse)
+    {
+        Exception::InvalidResponse
+    } else {
+        Exception::ConnectionError
+    };
+    // The outermost text names the URL, the innermost what happened.
+    Failure::new(
+        exception,
+        causes(error).last().map_or_else(String::new, ToString::to_string),
+    )
+}
+
+/// An error and its causes. An `io::Error` is passed by the error it holds, which its `source` would skip.
+fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error as &(dyn StdError + 'static)), |&cause| {
+        match cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+        {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => cause.source(),
+        }
+    })
+}
+
+/// The HTTP client of the credential chain: metadata services, STS, SSO.
+impl HttpClient for Http {
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connector {
+            http: self.clone(),
+            settings: settings.clone(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Connector {
+    http: Http,
+    settings: HttpConnectorSettings,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = if request.uri().starts_with("http:") {
+            &self.http.direct
+        } else {
+            &self.http.client
+        };
+        let client = client.clone();
+        // `reqwest` sets the time to connect per client only; the two together bound the same wait.
+        let limit = self
+            .settings
+            .read_timeout()
+            .map(|read| read + self.settings.connect_timeout().unwrap_or_default());
+        HttpConnectorFuture::new(async move {
+            let send = async {
+                let request = request
+                    .try_into_http1x()
+                    .map_err(|e| ConnectorError::user(e.into()))?;
+                let request = request.map(|body| body.bytes().map(<[u8]>::to_vec).unwrap_or_default());
+                let request =
+                    reqwest::Request::try_from(request).map_err(|e| ConnectorError::user(e.into()))?;
+                let failed = |e: reqwest::Error| match e {
+                    e if e.is_timeout() => ConnectorError::timeout(e.into()),
+                    e => ConnectorError::io(e.into()),
+                };
+                let mut response = client.execute(request).await.map_err(failed)?;
+                let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+                let body = response.bytes().await.map_err(failed)?;
+                let mut answer = http::Response::new(SdkBody::from(body));
+                *answer.status_mut() = status;
+                *answer.headers_mut() = headers;
+                answer
+                    .try_into()
+                    .map_err(|e: aws_smithy_runtime_api::http::HttpError| {
+                        ConnectorError::other(e.into(), None)
+                    })
+            };
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, send)
+                    .await
+                    .unwrap_or_else(|elapsed| Err(ConnectorError::timeout(elapsed.into()))),
+                None => send.await,
+            }
+        })
+    }
+}

@@ -1,0 +1,324 @@
+//! The mirror of AWS's JSON: a page of `ExportJobsResponse` → jobs. Pure, and the only room that knows the wire's names.
+//!
+//! It reads what is there and loses as little as it can: one bad member costs that member, one bad item that item
+//! (AWS's own SDKs lose the whole page). Only a body that is not the structure at all is refused, which is where the SDKs
+//! see an empty listing.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::job::{ExportJob, JobStatus, Timestamp};
+
+/// One page of a listing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) jobs: Vec<ExportJob>,
+    /// Items left out: no object, or without an `Id`.
+    pub(super) skipped: u64,
+    /// Members of a wrong type, and dates that cannot be read: they count as absent.
+    pub(super) bad_members: u64,
+    /// Absent, `null` and `""` all end the listing.
+    pub(super) next_token: Option<String>,
+}
+
+impl Page {
+    /// Whether every item was understood whole.
+    pub(super) fn is_clean(&self) -> bool {
+        self.skipped == 0 && self.bad_members == 0
+    }
+}
+
+/// Reads a body. With `segment_id` the listing is that segment's, and so is every job in it.
+pub(super) fn decode(body: &[u8], segment_id: Option<&Arc<str>>) -> Result<Page, serde_json::Error> {
+    let Body { items, next_token } = serde_json::from_slice(body)?;
+    let mut page = Page {
+        next_token: next_token.filter(|token| !token.is_empty()),
+        ..Page::default()
+    };
+    page.jobs.reserve_exact(items.len());
+    for item in items {
+        match item.and_then(|item| item.into_job(segment_id, &mut page.bad_members)) {
+            Some(job) => page.jobs.push(job),
+            None => page.skipped += 1,
+        }
+    }
+    Ok(page)
+}
+
+/// `ExportJobsResponse`. It is the payload itself: the body has no wrapper around it.
+struct Body<'a> {
+    items: Vec<Option<Item<'a>>>,
+    next_token: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Body<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BodyVisitor;
+
+        impl<'de> Visitor<'de> for BodyVisitor {
+            type Value = Body<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with the member `Item`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut items, mut next_token) = (None, None);
+                while let Some(Key(key)) = map.next_key()? {
+                    match &*key {
+                        "Item" => items = Some(map.next_value::<Items<'de>>()?.0),
+                        "NextToken" => next_token = map.next_value()?,
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                let items = items.ok_or_else(|| serde::de::Error::missing_field("Item"))?;
+                Ok(Body { items, next_token })
+            }
+        }
+
+        deserializer.deserialize_map(BodyVisitor)
+    }
+}
+
+struct Items<'a>(Vec<Option<Item<'a>>>);
+
+impl<'de> Deserialize<'de> for Items<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ItemsVisitor;
+
+        impl<'de> Visitor<'de> for ItemsVisitor {
+            type Value = Items<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the list `Item`")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(Lenient(item)) = items.next_element()? {
+                    all.push(item);
+                }
+                Ok(Items(all))
+            }
+        }
+
+        deserializer.deserialize_seq(ItemsVisitor)
+    }
+}
+
+/// A member's name, borrowed from the body unless it holds an escape.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The members of an object that are of use, each still in the bytes of the body. Of a member met twice the later counts.
+trait Members<'a>: Default {
+    /// Where the member of that name goes.
+    fn member(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>>;
+}
+
+/// Declares an object of the wire with its members' names.
+macro_rules! object {
+    ($(#[$doc:meta])* $object:ident { $($field:ident: $name:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Default)]
+        struct $object<'a> { $($field: Option<&'a RawValue>,)* }
+
+        impl<'a> Members<'a> for $object<'a> {
+            fn member(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
+                match name {
+                    $($name => Some(&mut self.$field),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+object! {
+    /// `ExportJobResponse`
+    Item {
+        application_id: "ApplicationId",
+        completed_pieces: "CompletedPieces",
+        completion_date: "CompletionDate",
+        creation_date: "CreationDate",
+        definition: "Definition",
+        failed_pieces: "FailedPieces",
+        failures: "Failures",
+        id: "Id",
+        job_status: "JobStatus",
+        total_failures: "TotalFailures",
+        total_pieces: "TotalPieces",
+        total_processed: "TotalProcessed",
+        job_type: "Type",
+    }
+}
+
+object! {
+    /// `ExportJobResource`
+    Definition {
+        role_arn: "RoleArn",
+        s3_url_prefix: "S3UrlPrefix",
+        segment_id: "SegmentId",
+        segment_version: "SegmentVersion",
+    }
+}
+
+impl Item<'_> {
+    /// The job, or `None` without a usable `Id`. Counts members that cannot be used.
+    fn into_job(self, segment_id: Option<&Arc<str>>, bad_members: &mut u64) -> Option<ExportJob> {
+        let id: String = read(self.id)
+            .ok()
+            .flatten()
+            .filter(|id: &String| !id.is_empty())?;
+        let mut bad = 0;
+        let definition: Definition<'_> = note(&mut bad, object(self.definition)).unwrap_or_default();
+        // Read for its type alone: the request knows the application.
+        let _: Option<String> = note(&mut bad, read(self.application_id));
+        let listed_segment: Option<String> = note(&mut bad, read(definition.segment_id));
+        let status: Option<String> = note(&mut bad, read(self.job_status));
+        let job = ExportJob {
+            id: id.into(),
+            segment_id: match segment_id {
+                Some(segment_id) => Arc::clone(segment_id),
+                None => listed_segment.unwrap_or_default().into(),
+            },
+            status: status.map_or(JobStatus::Unknown, |name| JobStatus::from_name(&name)),
+            total_pieces: note(&mut bad, count(self.total_pieces)),
+            completed_pieces: note(&mut bad, count(self.completed_pieces)),
+            failed_pieces: note(&mut bad, count(self.failed_pieces)),
+            total_processed: note(&mut bad, count(self.total_processed)),
+            total_failures: note(&mut bad, count(self.total_failures)),
+            failures: note(&mut bad, read(self.failures)),
+            creation_date: note(&mut bad, date(self.creation_date)),
+            completion_date: note(&mut bad, date(self.completion_date)),
+            job_type: note(&mut bad, read(self.job_type)),
+            segment_version: note(&mut bad, count(definition.segment_version)),
+            s3_url_prefix: note(&mut bad, read(definition.s3_url_prefix)),
+            role_arn: note(&mut bad, read(definition.role_arn)),
+        };
+        *bad_members += bad;
+        Some(job)
+    }
+}
+
+/// A member of a wrong type, or a date that is none.
+struct Unreadable;
+
+fn note<T>(bad: &mut u64, member: Result<Option<T>, Unreadable>) -> Option<T> {
+    member.unwrap_or_else(|Unreadable| {
+        *bad += 1;
+        None
+    })
+}
+
+/// The members of an object.
+fn object<'a, T: Members<'a>>(member: Option<&'a RawValue>) -> Result<Option<T>, Unreadable> {
+    match member.map(RawValue::get) {
+        None | Some("null") => Ok(None),
+        Some(text) => match serde_json::from_str(text) {
+            Ok(Lenient(Some(members))) => Ok(Some(members)),
+            _ => Err(Unreadable),
+        },
+    }
+}
+
+fn read<T: DeserializeOwned>(member: Option<&RawValue>) -> Result<Option<T>, Unreadable> {
+    member.map_or(Ok(None), |value| {
+        serde_json::from_str(value.get()).map_err(|_| Unreadable)
+    })
+}
+
+/// A whole number; `3.0` is one too, as both of AWS's reference clients have it.
+fn count(member: Option<&RawValue>) -> Result<Option<i64>, Unreadable> {
+    let Some(text) = member.map(RawValue::get) else {
+        return Ok(None);
+    };
+    if let Ok(count) = serde_json::from_str(text) {
+        return Ok(count);
+    }
+    let number: f64 = serde_json::from_str(text).map_err(|_| Unreadable)?;
+    // Beyond 2^53 a fraction cannot be told from none.
+    if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 {
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within range")]
+        return Ok(Some(number as i64));
+    }
+    Err(Unreadable)
+}
+
+/// The model calls dates plain strings; every sample of AWS's is RFC 3339, mostly with milliseconds and `Z`.
+fn date(member: Option<&RawValue>) -> Result<Option<Timestamp>, Unreadable> {
+    let text: Option<String> = read(member)?;
+    text.map(|text| {
+        OffsetDateTime::parse(text.trim(), &Rfc3339)
+            .map(Timestamp::from)
+            .map_err(|_| Unreadable)
+    })
+    .transpose()
+}
+
+/// An object's members, or `None` for a value that is no object.
+struct Lenient<T>(Option<T>);
+
+impl<'de, T: Members<'de>> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LenientVisitor<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Members<'de>> Visitor<'de> for LenientVisitor<T> {
+            type Value = Option<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = T::default();
+                while let Some(Key(key)) = map.next_key()? {
+                    match members.member(&key) {
+                        Some(member) => *member = Some(map.next_value()?),
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(Some(members))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(None)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+                Ok(None)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(None)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok(None)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok(None)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok(None)
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(None)
+            }
+        }
+
+        deserializer
+            .deserialize_any(LenientVisitor(std::marker::PhantomData))
+            .map(Lenient)
+    }
+}
