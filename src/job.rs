@@ -27,8 +27,10 @@ pub struct ExportJob {
     pub total_processed: Option<i64>,
     /// `TotalFailures`: endpoints that could not be processed.
     pub total_failures: Option<i64>,
+    /// The length of `Failures`.
+    pub failure_samples: Option<usize>,
     /// `Failures`: one message for each of the first 100 endpoints that could not be processed.
-    pub failures: Option<Vec<String>>,
+    pub failures: Vec<String>,
     /// `CreationDate`
     pub creation_date: Option<Timestamp>,
     /// `CompletionDate`

@@ -1,8 +1,32 @@
 //! A Prometheus exporter for the export jobs of Amazon Pinpoint's segments.
+//!
+//! # The map of the house
+//!
+//! Data flow one way, and each step can be read and tested alone:
+//!
+//! 1. [`config`]: environment strings → validated settings, among them the targets ([`target`]).
+//! 2. [`pinpoint`]: the client of the API. Its listings are [`job`]s.
+//! 3. [`collect`]: the cache. A listing becomes a [`picture`] of the target, whole or not at all.
+//! 4. [`metrics`]: a picture becomes the bytes of its families, once; the exporter's own counters are beside it.
+//! 5. [`web`]: the server. A scrape ([`Exporter`]) refreshes what is due and sends the bytes that are there.
+//!
+//! # What always holds
+//!
+//! * No half listing is shown, and no data older than `MAX_STALENESS`.
+//! * Only a scrape makes requests, and never more than one refresh of a target at a time.
+//! * Every attempt that is sent is counted, and every failure under one label of a closed list.
+//! * An absent value is an absent series.
+//! * Credentials and tokens stand in no log, error, metric or page.
 
 pub mod clock;
+pub mod collect;
 pub mod config;
+mod exporter;
 pub mod job;
+pub mod metrics;
+pub mod picture;
 pub mod pinpoint;
 pub mod target;
 pub mod web;
+
+pub use exporter::{Exporter, SetupError};

@@ -14,3 +14,13 @@ pub struct Target {
     /// listing (`GetExportJobs`).
     pub segment_id: Option<String>,
 }
+
+impl std::fmt::Display for Target {
+    /// For people: `application/segment`, or the application.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.application_id)?;
+        self.segment_id
+            .iter()
+            .try_for_each(|segment| write!(f, "/{segment}"))
+    }
+}

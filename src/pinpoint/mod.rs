@@ -174,18 +174,22 @@ impl Client {
         let mut token = None;
         loop {
             let url = listing.url(&self.settings.endpoint, self.settings.page_size, token.as_deref());
-            let page = self
-                .policy
-                .run(&self.quota, &mut budget, async |number, budget: &mut Budget| {
-                    self.attempt(&listing, segment_id, url.clone(), &mut pages, number, budget)
-                        .await
-                })
-                .await
-                .map_err(|failure| Error {
-                    operation: listing.operation,
-                    resource: listing.resource.clone(),
-                    failure,
-                })?;
+            let mut attempts = self.policy.attempts(&self.quota);
+            let page = loop {
+                let number = attempts.number;
+                match self
+                    .attempt(&listing, segment_id, url.clone(), &mut pages, number, &mut budget)
+                    .await
+                {
+                    Ok(page) => break page,
+                    Err(failure) => attempts.failed(failure, &budget).await.map_err(|failure| Error {
+                        operation: listing.operation,
+                        resource: listing.resource.clone(),
+                        failure,
+                    })?,
+                }
+            };
+            attempts.succeeded();
             sink(page.jobs);
             token = page.next_token;
             if token.is_none() {

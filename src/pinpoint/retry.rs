@@ -1,5 +1,5 @@
-//! Which failures are tried again, and when: the standard mode of the AWS SDKs in its [current form], as a loop over a
-//! closure. Knows no HTTP.
+//! Which failures are tried again, and when: the standard mode of the AWS SDKs in its [current form], as a table of
+//! figures and the wait they give. The only room that sleeps but [`super::limit`], where requests queue. Knows no HTTP.
 //!
 //! [current form]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 
@@ -95,54 +95,69 @@ pub(super) struct Policy {
     pub(super) random: fn() -> f64,
 }
 
+/// The attempts of one request. The caller makes them; a loop over a closure would read better, but the future of an async
+/// closure cannot be shown to be `Send` yet.
+#[derive(Debug)]
+pub(super) struct Attempts<'a> {
+    policy: &'a Policy,
+    quota: &'a Quota,
+    /// Of the attempt that is to be made or was made last, from 1.
+    pub(super) number: u32,
+    paid: Option<u32>,
+    renewed_credentials: bool,
+}
+
+impl Attempts<'_> {
+    /// The request succeeded: its last retry's cost comes back.
+    pub(super) fn succeeded(self) {
+        self.quota.give(self.paid.unwrap_or(1));
+    }
+
+    /// An attempt failed. Waits until the next one may be made; or gives the failure back if that is of no use, not allowed,
+    /// or not within the budget.
+    pub(super) async fn failed(&mut self, failure: Failure, budget: &Budget) -> Result<(), Failure> {
+        if self.number >= self.policy.max_attempts {
+            return Err(failure);
+        }
+        let cost = match failure.class {
+            Class::Final => return Err(failure),
+            Class::ExpiredCredentials if self.renewed_credentials => return Err(failure),
+            Class::ExpiredCredentials => {
+                // Not the API's fault: costs nothing and waits for nothing.
+                self.renewed_credentials = true;
+                self.number += 1;
+                return Ok(());
+            }
+            Class::Throttled => THROTTLED_COST,
+            Class::Transient | Class::ClockSkew => COST,
+        };
+        let wait = self.policy.wait(self.number - 1, &failure);
+        let until = Instant::now() + wait;
+        if !budget.allows(until) || !self.quota.take(cost) {
+            return Err(failure);
+        }
+        self.paid = Some(cost);
+        tracing::debug!(
+            exception = failure.exception.name(),
+            attempt = self.number,
+            wait_seconds = wait.as_secs_f64(),
+            "trying again: {failure}"
+        );
+        sleep_until(until).await;
+        self.number += 1;
+        Ok(())
+    }
+}
+
 impl Policy {
-    /// Runs `attempt`, which gets the number of the attempt from 1, until it succeeds, or another one is of no use, not
-    /// allowed, or not within the budget.
-    pub(super) async fn run<T>(
-        &self,
-        quota: &Quota,
-        budget: &mut Budget,
-        mut attempt: impl AsyncFnMut(u32, &mut Budget) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let mut paid = None;
-        let mut renewed_credentials = false;
-        let mut number = 1;
-        loop {
-            let failure = match attempt(number, budget).await {
-                Ok(success) => {
-                    quota.give(paid.unwrap_or(1));
-                    return Ok(success);
-                }
-                Err(failure) => failure,
-            };
-            if number >= self.max_attempts {
-                return Err(failure);
-            }
-            let cost = match failure.class {
-                Class::Final => return Err(failure),
-                Class::ExpiredCredentials if renewed_credentials => return Err(failure),
-                Class::ExpiredCredentials => {
-                    // Not the API's fault: costs nothing and waits for nothing.
-                    renewed_credentials = true;
-                    number += 1;
-                    continue;
-                }
-                Class::Throttled => THROTTLED_COST,
-                Class::Transient | Class::ClockSkew => COST,
-            };
-            let until = Instant::now() + self.wait(number - 1, &failure);
-            if !budget.allows(until) || !quota.take(cost) {
-                return Err(failure);
-            }
-            paid = Some(cost);
-            tracing::debug!(
-                exception = failure.exception.name(),
-                attempt = number,
-                wait_seconds = (until - Instant::now()).as_secs_f64(),
-                "trying again: {failure}"
-            );
-            sleep_until(until).await;
-            number += 1;
+    /// Begins a request.
+    pub(super) fn attempts<'a>(&'a self, quota: &'a Quota) -> Attempts<'a> {
+        Attempts {
+            policy: self,
+            quota,
+            number: 1,
+            paid: None,
+            renewed_credentials: false,
         }
     }
 
@@ -220,72 +235,88 @@ mod tests {
         assert_eq!(wait(0, Class::Throttled, http(60)), Duration::from_secs(60));
     }
 
-    /// Runs calls that always fail, and tells how many attempts each made.
+    /// Makes calls that always fail, and tells how many attempts each took.
     async fn storm(quota: &Quota, class: Class, calls: usize) -> Vec<u32> {
-        let mut attempts = Vec::new();
+        let policy = Policy {
+            max_attempts: 3,
+            random: || 0.0,
+        };
+        let budget = Budget::new(Duration::from_secs(60));
+        let mut made = Vec::new();
         for _ in 0..calls {
-            let mut made = 0;
-            let result: Result<(), _> = Policy {
-                max_attempts: 3,
-                random: || 0.0,
-            }
-            .run(
-                quota,
-                &mut Budget::new(Duration::from_secs(60)),
-                async |number, _: &mut Budget| {
-                    made = number;
-                    Err(failing(class))
-                },
-            )
-            .await;
-            assert!(result.is_err());
-            attempts.push(made);
+            let mut attempts = policy.attempts(quota);
+            while attempts.failed(failing(class), &budget).await.is_ok() {}
+            made.push(attempts.number);
         }
-        attempts
+        made
     }
 
     #[tokio::test]
     async fn retries_dry_up_when_everything_fails_and_successes_bring_them_back() {
         let quota = Quota::default();
-        let attempts = storm(&quota, Class::Transient, 20).await;
+        let made = storm(&quota, Class::Transient, 20).await;
         // 500 tokens pay for 35 retries at 14 each, two per call.
-        assert_eq!(attempts.iter().map(|made| made - 1).sum::<u32>(), 35);
-        assert_eq!(attempts[19], 1, "no retry is left");
-        let succeed = async |_: u32, _: &mut Budget| Ok::<(), Failure>(());
+        assert_eq!(made.iter().map(|made| made - 1).sum::<u32>(), 35);
+        assert_eq!(made[19], 1, "no retry is left");
+        // 10 tokens were left; each success at the first attempt brings one.
         for _ in 0..4 {
-            ALWAYS_LONGEST
-                .run(&quota, &mut Budget::new(Duration::from_secs(1)), succeed)
+            ALWAYS_LONGEST.attempts(&quota).succeeded();
+        }
+        assert_eq!(storm(&quota, Class::Transient, 2).await, [2, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_retry_that_succeeds_gets_its_cost_back() {
+        let quota = Quota::default();
+        let policy = Policy {
+            max_attempts: 3,
+            random: || 0.0,
+        };
+        for _ in 0..100 {
+            let mut attempts = policy.attempts(&quota);
+            attempts
+                .failed(failing(Class::Transient), &Budget::new(Duration::from_secs(1)))
                 .await
                 .unwrap();
+            attempts.succeeded();
         }
-        // 10 tokens were left; each first-try success brings one.
-        assert_eq!(storm(&quota, Class::Transient, 1).await, [2]);
+        assert_eq!(storm(&quota, Class::Transient, 1).await, [3]);
     }
 
     #[tokio::test]
     async fn a_throttled_retry_costs_five() {
-        let attempts = storm(&Quota::default(), Class::Throttled, 60).await;
-        assert_eq!(attempts.iter().map(|made| made - 1).sum::<u32>(), 100);
+        let made = storm(&Quota::default(), Class::Throttled, 60).await;
+        assert_eq!(made.iter().map(|made| made - 1).sum::<u32>(), 100);
+    }
+
+    #[tokio::test]
+    async fn expired_credentials_are_renewed_once_at_no_cost() {
+        let quota = Quota::default();
+        assert_eq!(storm(&quota, Class::ExpiredCredentials, 1).await, [2]);
+        assert_eq!(
+            storm(&quota, Class::Transient, 20)
+                .await
+                .iter()
+                .map(|made| made - 1)
+                .sum::<u32>(),
+            35
+        );
     }
 
     #[tokio::test]
     async fn a_wait_beyond_the_budget_fails_at_once_with_the_real_error() {
-        let mut made = 0;
+        let quota = Quota::default();
         let mut budget = Budget::new(Duration::from_secs(10));
-        let result: Result<(), _> = ALWAYS_LONGEST
-            .run(&Quota::default(), &mut budget, async |_, budget: &mut Budget| {
-                made += 1;
-                budget.start_attempt();
-                let retry_after = RetryAfter {
-                    amz: None,
-                    http: Some(Duration::from_secs(3600)),
-                };
-                Err(Failure {
-                    retry_after,
-                    ..failing(Class::Throttled)
-                })
-            })
-            .await;
-        assert_eq!((made, result.unwrap_err().exception), (1, Exception::Other));
+        budget.start_attempt();
+        let retry_after = RetryAfter {
+            amz: None,
+            http: Some(Duration::from_secs(3600)),
+        };
+        let failure = Failure {
+            retry_after,
+            ..failing(Class::Throttled)
+        };
+        let result = ALWAYS_LONGEST.attempts(&quota).failed(failure, &budget).await;
+        assert_eq!(result.unwrap_err().exception, Exception::Other);
     }
 }

@@ -182,6 +182,7 @@ impl Item<'_> {
         let _: Option<String> = note(&mut bad, read(self.application_id));
         let listed_segment: Option<String> = note(&mut bad, read(definition.segment_id));
         let status: Option<String> = note(&mut bad, read(self.job_status));
+        let failures: Option<Vec<String>> = note(&mut bad, read(self.failures));
         let job = ExportJob {
             id: id.into(),
             segment_id: match segment_id {
@@ -194,7 +195,8 @@ impl Item<'_> {
             failed_pieces: note(&mut bad, count(self.failed_pieces)),
             total_processed: note(&mut bad, count(self.total_processed)),
             total_failures: note(&mut bad, count(self.total_failures)),
-            failures: note(&mut bad, read(self.failures)),
+            failure_samples: failures.as_ref().map(Vec::len),
+            failures: failures.unwrap_or_default(),
             creation_date: note(&mut bad, date(self.creation_date)),
             completion_date: note(&mut bad, date(self.completion_date)),
             job_type: note(&mut bad, read(self.job_type)),

@@ -1,0 +1,146 @@
+//! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{sync::Semaphore, time::Instant};
+
+use crate::{
+    clock::Clock,
+    collect::{self, Collector},
+    config::Config,
+    metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
+    picture::Bounds,
+    pinpoint::{self, Client, Http, MakeProvider},
+    web,
+};
+
+/// Answers scrapes.
+pub struct Exporter {
+    collector: Collector,
+    telemetry: Arc<Telemetry>,
+    /// Of the scrape that ended last, in seconds, as the bits of an `f64`.
+    last_duration: AtomicU64,
+    ready: AtomicBool,
+}
+
+/// Why the exporter cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The region does not make a host name.
+    #[error("the region {region:?} makes no host name; check AWS_REGION")]
+    Region {
+        /// The region.
+        region: String,
+        /// Why not.
+        #[source]
+        source: url::ParseError,
+    },
+    /// The catalogue holds a name that Prometheus does not allow.
+    #[error("the exporter's own metrics cannot be registered")]
+    Telemetry(#[from] prometheus::Error),
+}
+
+impl Exporter {
+    /// An exporter of the configured targets. Nothing is asked of AWS before the first scrape.
+    pub fn new(
+        config: &Config,
+        http: Http,
+        credentials: Arc<MakeProvider>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SetupError> {
+        let telemetry = Arc::new(Telemetry::new()?);
+        // One region and account, and at least one target: the settings see to that.
+        let first = config.targets.first();
+        let region = first.map(|target| target.region.clone()).unwrap_or_default();
+        let account = first
+            .map(|target| target.account_id.clone())
+            .filter(|id| !id.is_empty());
+        let endpoint = match &config.endpoint_url {
+            Some(url) => url.clone(),
+            None => pinpoint::aws_endpoint(&region, config.use_fips_endpoint, config.use_dualstack_endpoint)
+                .map_err(|source| SetupError::Region {
+                    region: region.clone(),
+                    source,
+                })?,
+        };
+        let settings = pinpoint::Settings {
+            region,
+            endpoint,
+            // An API of one's own is taken at its word.
+            account_id: account.filter(|_| config.endpoint_url.is_none()),
+            page_size: config.page_size,
+            max_pages: config.max_pages,
+            max_requests_per_second: config.max_requests_per_second,
+            request_timeout: config.request_timeout,
+            refresh_timeout: config.refresh_timeout,
+            max_attempts: config.max_attempts,
+            cache_ttl: config.cache_ttl,
+            random: fastrand::f64,
+        };
+        let client = Client::new(
+            settings,
+            http,
+            credentials,
+            Arc::new(Semaphore::new(
+                config.max_concurrent_requests.min(Semaphore::MAX_PERMITS),
+            )),
+            Arc::clone(&clock),
+            Arc::clone(&telemetry) as _,
+        );
+        let settings = collect::Settings {
+            cache_ttl: config.cache_ttl,
+            max_staleness: config.max_staleness,
+            bounds: Bounds {
+                max_age: config.finished_job_max_age,
+                per_segment: config.finished_jobs_per_segment,
+            },
+            status_series: config.status_series,
+        };
+        Ok(Self {
+            collector: Collector::new(config.targets.clone(), client, settings, clock),
+            telemetry,
+            last_duration: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
+        })
+    }
+
+    /// Looks for credentials for the first time. The exporter is ready after it, found or not.
+    pub async fn get_ready(&self) {
+        self.collector.look_for_credentials().await;
+        self.ready.store(true, Ordering::Release);
+    }
+}
+
+impl web::Exporter for Exporter {
+    async fn scrape(&self, wait: Duration, gzip: bool) -> Vec<Bytes> {
+        let started = Instant::now();
+        self.collector.refresh(wait).await;
+        let body = self.collector.body();
+        let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
+        let facts = ScrapeFacts {
+            cache_lookups,
+            cache_hits,
+            last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
+            series: body.series,
+        };
+        let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
+        self.last_duration
+            .store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);
+        answer
+    }
+
+    fn stop_waiting(&self) {
+        self.collector.stop_waiting();
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}

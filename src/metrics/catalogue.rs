@@ -1,0 +1,353 @@
+//! The one table of metric families. A new metric of jobs, segments or targets is one entry here, and nothing else.
+
+use crate::{
+    job::{ExportJob, JobStatus},
+    picture::{Segment, TargetStatus},
+};
+
+use super::exposition::Samples;
+
+/// A metric family of the exposition.
+#[derive(Debug)]
+pub struct Family {
+    /// The metric's name.
+    pub name: &'static str,
+    /// The text of its HELP line.
+    pub help: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// The names of all its labels, in their order.
+    pub labels: &'static [&'static str],
+    pub(super) source: Source,
+}
+
+/// The type of a metric, as the text format names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are Prometheus's")]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    /// The word of the TYPE line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Where the samples of a family come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source {
+    /// Each exported job.
+    Job(fn(&ExportJob, &mut Samples<'_>)),
+    /// Each segment.
+    Segment(fn(&Segment, &mut Samples<'_>)),
+    /// Each target.
+    Target(fn(&TargetStatus, &mut Samples<'_>)),
+    /// The scrape itself.
+    Scrape(fn(&ScrapeFacts, &mut Samples<'_>)),
+    /// A counter, gauge or histogram in the registry of [`super::telemetry`].
+    Telemetry,
+}
+
+/// What a scrape tells of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ScrapeFacts {
+    /// Lookups of cached targets so far.
+    pub cache_lookups: u64,
+    /// Those of them that neither started nor joined a refresh.
+    pub cache_hits: u64,
+    /// How long the scrape that ended last took, in seconds.
+    pub last_duration_seconds: f64,
+    /// Job, segment and target series in this answer.
+    pub series: usize,
+}
+
+macro_rules! job_labels {
+    ($($more:literal),*) => {
+        &["aws_account_id", "aws_region", "application_id", "segment_id", "job_id" $(, $more)*]
+    };
+}
+macro_rules! segment_labels {
+    ($($more:literal),*) => { &["aws_account_id", "aws_region", "application_id", "segment_id" $(, $more)*] };
+}
+
+/// Every family but those of the process, in the order of the exposition.
+pub static FAMILIES: &[Family] = &[
+    Family {
+        name: "pinpoint_export_job_pieces",
+        help: "Pieces into which the export job is divided (TotalPieces). Cached.",
+        kind: Kind::Gauge,
+        labels: job_labels![],
+        source: Source::Job(|job, out| out.integer(job.total_pieces)),
+    },
+    Family {
+        name: "pinpoint_export_job_completed_pieces",
+        help: "Pieces of the export job that are done (CompletedPieces). Cached.",
+        kind: Kind::Gauge,
+        labels: job_labels![],
+        source: Source::Job(|job, out| out.integer(job.completed_pieces)),
+    },
+    Family {
+        name: "pinpoint_export_job_failed_pieces",
+        help: "Pieces of the export job that failed (FailedPieces). Cached.",
+        kind: Kind::Gauge,
+        labels: job_labels![],
+        source: Source::Job(|job, out| out.integer(job.failed_pieces)),
+    },
+    Family {
+        name: "pinpoint_export_job_processed_endpoints",
+        help: "Endpoints that the export job has processed (TotalProcessed). Cached.",
+        kind: Kind::Gauge,
+        labels: job_labels![],
+        source: Source::Job(|job, out| out.integer(job.total_processed)),
+    },
+    Family {
+        name: "pinpoint_export_job_failed_endpoints",
+        help: "Endpoints that the export job could not process (TotalFailures). Cached.",
+        kind: Kind::Gauge,
+        labels: job_labels![],
+        source: Source::Job(|job, out| out.integer(job.total_failures)),
+    },
+    Family {
+        name: "pinpoint_export_job_failure_samples",
+        help: "Messages about failed endpoints that the API keeps, 100 at most (length of Failures). Cached.",
+        kind: Kind::Gauge,
+        labels: job_labels![],
+        source: Source::Job(|job, out| out.integer(job.failure_samples.and_then(|n| i64::try_from(n).ok()))),
+    },
+    Family {
+        name: "pinpoint_export_job_created_timestamp_seconds",
+        help: "When the export job was created (CreationDate). Cached.",
+        kind: Kind::Gauge,
+        labels: job_labels![],
+        source: Source::Job(|job, out| out.timestamp(job.creation_date)),
+    },
+    Family {
+        name: "pinpoint_export_job_completed_timestamp_seconds",
+        help: "When the export job ended, well or not (CompletionDate). Cached.",
+        kind: Kind::Gauge,
+        labels: job_labels![],
+        source: Source::Job(|job, out| out.timestamp(job.completion_date)),
+    },
+    Family {
+        name: "pinpoint_export_job_status",
+        help: "State of the export job as a state set, 1 for the state it is in (JobStatus). Cached.",
+        kind: Kind::Gauge,
+        labels: job_labels!["status"],
+        source: Source::Job(|job, out| out.state_set(job.status)),
+    },
+    Family {
+        name: "pinpoint_export_job_info",
+        help: "What the export job does, always 1 (Type and Definition). Cached.",
+        kind: Kind::Gauge,
+        labels: job_labels!["job_type", "segment_version", "s3_url_prefix", "role_arn"],
+        source: Source::Job(|job, out| {
+            let version = job
+                .segment_version
+                .map(|version| version.to_string())
+                .unwrap_or_default();
+            let labels = [
+                ("job_type", job.job_type.as_deref().unwrap_or_default()),
+                ("segment_version", &version),
+                ("s3_url_prefix", job.s3_url_prefix.as_deref().unwrap_or_default()),
+                ("role_arn", job.role_arn.as_deref().unwrap_or_default()),
+            ];
+            out.labelled(&labels, 1);
+        }),
+    },
+    Family {
+        name: "pinpoint_segment_export_jobs",
+        help: "Export jobs of the segment by state, over all that the API lists (JobStatus). Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels!["status"],
+        source: Source::Segment(|segment, out| {
+            for status in JobStatus::KNOWN {
+                out.labelled(&[("status", status.as_str())], segment.by_status.of(status));
+            }
+            let unknown = segment.by_status.of(JobStatus::Unknown);
+            if unknown > 0 {
+                out.labelled(&[("status", JobStatus::Unknown.as_str())], unknown);
+            }
+        }),
+    },
+    Family {
+        name: "pinpoint_segment_latest_export_job_status",
+        help: "State of the segment's newest export job as a state set (JobStatus at the greatest CreationDate). Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels!["status"],
+        source: Source::Segment(|segment, out| {
+            if let Some(latest) = segment.latest {
+                out.state_set(latest.status);
+            }
+        }),
+    },
+    Family {
+        name: "pinpoint_segment_latest_export_job_created_timestamp_seconds",
+        help: "When the segment's newest export job was created (greatest CreationDate). Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels![],
+        source: Source::Segment(|segment, out| {
+            out.timestamp(segment.latest.and_then(|latest| latest.created))
+        }),
+    },
+    Family {
+        name: "pinpoint_segment_last_completed_export_timestamp_seconds",
+        help: "When an export job of the segment last succeeded (greatest CompletionDate of a COMPLETED job). Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels![],
+        source: Source::Segment(|segment, out| out.timestamp(segment.last_completed)),
+    },
+    Family {
+        name: "pinpoint_segment_last_failed_export_timestamp_seconds",
+        help: "When an export job of the segment last failed (greatest CompletionDate of a FAILED job). Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels![],
+        source: Source::Segment(|segment, out| out.timestamp(segment.last_failed)),
+    },
+    Family {
+        name: "pinpoint_segment_suppressed_export_jobs",
+        help: "Export jobs of the segment without series of their own, for their age or their number \
+               (FINISHED_JOB_MAX_AGE, FINISHED_JOBS_PER_SEGMENT). Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels!["reason"],
+        source: Source::Segment(|segment, out| {
+            out.labelled(&[("reason", "age")], segment.suppressed_by_age);
+            out.labelled(&[("reason", "count")], segment.suppressed_by_count);
+        }),
+    },
+    Family {
+        name: "pinpoint_target_up",
+        help: "Whether the last refresh of the target succeeded and its data are within MAX_STALENESS. Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels![],
+        source: Source::Target(|target, out| out.integer(Some(i64::from(target.error.is_none())))),
+    },
+    Family {
+        name: "pinpoint_target_error",
+        help: "Why the target is not up, by exception type: 1 while it is not. Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels!["exception"],
+        source: Source::Target(|target, out| {
+            if let Some(exception) = target.error {
+                out.labelled(&[("exception", exception)], 1);
+            }
+        }),
+    },
+    Family {
+        name: "pinpoint_target_last_success_timestamp_seconds",
+        help: "When the last good refresh of the target began: the data are as of then. Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels![],
+        source: Source::Target(|target, out| out.timestamp(target.last_success)),
+    },
+    Family {
+        name: "pinpoint_target_refresh_duration_seconds",
+        help: "How long the last refresh of the target took, with all pages, attempts and waits. Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels![],
+        source: Source::Target(|target, out| out.seconds(target.refresh_duration.as_secs_f64())),
+    },
+    API_REQUESTS,
+    API_ERRORS,
+    API_SKIPPED_ITEMS,
+    API_REQUEST_DURATION,
+    API_RETRIES,
+    API_RATE_LIMIT_WAIT,
+    BUILD_INFO,
+    CLOCK_SKEW,
+    Family {
+        name: "pinpoint_exporter_cache_lookups_total",
+        help: "Lookups of cached targets: one per target and scrape, this one included.",
+        kind: Kind::Counter,
+        labels: &[],
+        source: Source::Scrape(|scrape, out| out.labelled(&[], scrape.cache_lookups)),
+    },
+    Family {
+        name: "pinpoint_exporter_cache_hits_total",
+        help: "Lookups of cached targets that neither started nor joined a refresh.",
+        kind: Kind::Counter,
+        labels: &[],
+        source: Source::Scrape(|scrape, out| out.labelled(&[], scrape.cache_hits)),
+    },
+    Family {
+        name: "pinpoint_exporter_last_scrape_duration_seconds",
+        help: "How long the scrape that ended last took.",
+        kind: Kind::Gauge,
+        labels: &[],
+        source: Source::Scrape(|scrape, out| out.seconds(scrape.last_duration_seconds)),
+    },
+    Family {
+        name: "pinpoint_exporter_series",
+        help: "Job, segment and target series in this answer.",
+        kind: Kind::Gauge,
+        labels: &[],
+        source: Source::Scrape(|scrape, out| {
+            out.labelled(&[], u64::try_from(scrape.series).unwrap_or(u64::MAX))
+        }),
+    },
+];
+
+pub(super) const API_REQUESTS: Family = Family {
+    name: "pinpoint_api_requests_total",
+    help: "Attempts sent to the API, retries included, answered or not.",
+    kind: Kind::Counter,
+    labels: &["operation"],
+    source: Source::Telemetry,
+};
+pub(super) const API_ERRORS: Family = Family {
+    name: "pinpoint_api_errors_total",
+    help: "Attempts that failed, or whose answer was of no use or only in part, and calls without credentials, by \
+           exception type.",
+    kind: Kind::Counter,
+    labels: &["operation", "exception"],
+    source: Source::Telemetry,
+};
+pub(super) const API_SKIPPED_ITEMS: Family = Family {
+    name: "pinpoint_api_skipped_items_total",
+    help: "Items of answers that could not be understood.",
+    kind: Kind::Counter,
+    labels: &["operation"],
+    source: Source::Telemetry,
+};
+pub(super) const API_REQUEST_DURATION: Family = Family {
+    name: "pinpoint_api_request_duration_seconds",
+    help: "How long attempts took, waits excluded.",
+    kind: Kind::Histogram,
+    labels: &["operation"],
+    source: Source::Telemetry,
+};
+pub(super) const API_RETRIES: Family = Family {
+    name: "pinpoint_api_retries_total",
+    help: "Attempts after the first.",
+    kind: Kind::Counter,
+    labels: &["operation"],
+    source: Source::Telemetry,
+};
+pub(super) const API_RATE_LIMIT_WAIT: Family = Family {
+    name: "pinpoint_api_rate_limit_wait_seconds_total",
+    help: "Time that requests waited for the exporter's own rate limit (MAX_REQUESTS_PER_SECOND).",
+    kind: Kind::Counter,
+    labels: &[],
+    source: Source::Telemetry,
+};
+pub(super) const BUILD_INFO: Family = Family {
+    name: "pinpoint_exporter_build_info",
+    help: "What this exporter was built from, always 1.",
+    kind: Kind::Gauge,
+    labels: &["version", "revision", "rustc_version"],
+    source: Source::Telemetry,
+};
+pub(super) const CLOCK_SKEW: Family = Family {
+    name: "pinpoint_exporter_clock_skew_seconds",
+    help: "The clock of the API (Date) less the clock of this machine, at the last answer.",
+    kind: Kind::Gauge,
+    labels: &[],
+    source: Source::Telemetry,
+};

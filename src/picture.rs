@@ -1,0 +1,282 @@
+//! What one listing showed: the jobs that are exported, and what is counted over all of them. Values only; made once per
+//! refresh and never changed.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::job::{ExportJob, JobStatus, Timestamp};
+
+/// How the refreshes of a target fare, as of a scrape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetStatus {
+    /// What keeps it from being up, by its label; `None` while it is up.
+    pub error: Option<&'static str>,
+    /// The start of the last good refresh.
+    pub last_success: Option<Timestamp>,
+    /// How long the last refresh took.
+    pub refresh_duration: Duration,
+}
+
+/// Which finished jobs are exported. Active ones always are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Jobs finished longer ago than this are left out.
+    pub max_age: Option<Duration>,
+    /// Of each segment's finished jobs only this many of the newest are exported.
+    pub per_segment: Option<usize>,
+}
+
+/// The segments of a listing, in the order of their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// Every segment with a job in the listing; a segment's own listing always holds that segment.
+    pub segments: Vec<Segment>,
+}
+
+/// What a listing tells of one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The segment, or `""` for exports of all endpoints.
+    pub id: Arc<str>,
+    /// The jobs that are exported, in the order of their ids.
+    pub jobs: Vec<ExportJob>,
+    /// All jobs by state.
+    pub by_status: StatusCounts,
+    /// The job created last.
+    pub latest: Option<LatestJob>,
+    /// The newest `CompletionDate` among COMPLETED jobs.
+    pub last_completed: Option<Timestamp>,
+    /// The newest `CompletionDate` among FAILED jobs.
+    pub last_failed: Option<Timestamp>,
+    /// Jobs not exported for their age.
+    pub suppressed_by_age: u64,
+    /// Jobs not exported because there are enough newer ones.
+    pub suppressed_by_count: u64,
+}
+
+/// The newest job of a segment by `CreationDate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatestJob {
+    /// Its state.
+    pub status: JobStatus,
+    /// Its `CreationDate`.
+    pub created: Option<Timestamp>,
+}
+
+/// How many jobs are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StatusCounts([u64; 10]);
+
+impl StatusCounts {
+    /// The number of jobs in that state.
+    pub fn of(&self, status: JobStatus) -> u64 {
+        self.0[status as usize]
+    }
+
+    fn add(&mut self, status: JobStatus) {
+        self.0[status as usize] += 1;
+    }
+}
+
+/// Makes a picture of a listing, page by page. Of a job that will not be exported only what is counted is kept, and no more
+/// whole jobs than twice those that will be, so a listing of any length costs some hundred bytes a job.
+#[derive(Debug)]
+pub struct Collage {
+    bounds: Bounds,
+    /// Jobs whose date lies before this are too old.
+    oldest: Option<Timestamp>,
+    /// The segment whose own listing this is.
+    own_segment: Option<Arc<str>>,
+    records: Vec<Record>,
+    by_id: HashMap<Arc<str>, usize>,
+    /// The finished jobs of each segment that are kept whole, as indices into the records.
+    candidates: HashMap<Arc<str>, Vec<usize>>,
+}
+
+/// What is kept of every job.
+#[derive(Debug)]
+struct Record {
+    id: Arc<str>,
+    segment_id: Arc<str>,
+    status: JobStatus,
+    created: Option<Timestamp>,
+    completed: Option<Timestamp>,
+    /// All of it, while it may be exported.
+    job: Option<Box<ExportJob>>,
+}
+
+impl Record {
+    /// Whether the bounds do not concern it.
+    fn is_active(&self) -> bool {
+        self.status.is_active()
+    }
+
+    /// The date that a finished job's age is measured from, and which orders them.
+    fn date(&self) -> Option<Timestamp> {
+        self.completed.or(self.created)
+    }
+
+    /// Sorts newest first; undated jobs come last, and of the same date the greater id comes first.
+    fn newest_first(&self) -> Reverse<(Option<Timestamp>, Arc<str>)> {
+        Reverse((self.date(), Arc::clone(&self.id)))
+    }
+}
+
+/// A segment's candidates are thinned out when there are this many more than twice those that will be exported, and half of
+/// it is kept beyond them: what a job that is listed twice, the second time as an older one, can take away.
+const SURPLUS: usize = 100;
+
+impl Collage {
+    /// Begins a listing at the date `now`. With `own_segment` it is that segment's own, which shows it without jobs too.
+    pub fn begin(bounds: Bounds, now: Timestamp, own_segment: Option<&str>) -> Self {
+        let age = bounds
+            .max_age
+            .map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        Self {
+            bounds,
+            oldest: age.map(|age| Timestamp(now.0.saturating_sub(age))),
+            own_segment: own_segment.map(Arc::from),
+            records: Vec::new(),
+            by_id: HashMap::new(),
+            candidates: HashMap::new(),
+        }
+    }
+
+    /// Adds a page. A job that was listed before is replaced.
+    pub fn add(&mut self, jobs: Vec<ExportJob>) {
+        for job in jobs {
+            self.add_job(job);
+        }
+    }
+
+    fn add_job(&mut self, mut job: ExportJob) {
+        // One copy of a segment's id for all its jobs.
+        let known = self
+            .candidates
+            .get_key_value(&job.segment_id)
+            .map(|(id, _)| Arc::clone(id));
+        let segment_id = known.unwrap_or_else(|| Arc::clone(&job.segment_id));
+        job.segment_id = Arc::clone(&segment_id);
+        job.failures = Vec::new();
+        let mut record = Record {
+            id: Arc::clone(&job.id),
+            segment_id: Arc::clone(&segment_id),
+            status: job.status,
+            created: job.creation_date,
+            completed: job.completion_date,
+            job: None,
+        };
+        if record.is_active() || !self.is_too_old(&record) {
+            record.job = Some(Box::new(job));
+        }
+        let candidate = record.job.is_some() && !record.is_active();
+        let index = *self
+            .by_id
+            .entry(Arc::clone(&record.id))
+            .or_insert(self.records.len());
+        match self.records.get_mut(index) {
+            Some(earlier) => {
+                if let Some(candidates) = self.candidates.get_mut(&earlier.segment_id) {
+                    candidates.retain(|&candidate| candidate != index);
+                }
+                *earlier = record;
+            }
+            None => self.records.push(record),
+        }
+        let candidates = self.candidates.entry(segment_id).or_default();
+        if let (true, Some(limit)) = (candidate, self.bounds.per_segment) {
+            candidates.push(index);
+            if candidates.len() > 2 * limit + SURPLUS {
+                thin_out(candidates, &mut self.records, limit + SURPLUS / 2);
+            }
+        }
+    }
+
+    fn is_too_old(&self, record: &Record) -> bool {
+        self.oldest
+            .zip(record.date())
+            .is_some_and(|(oldest, date)| date < oldest)
+    }
+
+    /// The picture of the whole listing.
+    pub fn finish(mut self) -> Picture {
+        let mut segments: BTreeMap<Arc<str>, Vec<Record>> = BTreeMap::new();
+        segments.extend(self.own_segment.take().map(|id| (id, Vec::new())));
+        for record in std::mem::take(&mut self.records) {
+            segments
+                .entry(Arc::clone(&record.segment_id))
+                .or_default()
+                .push(record);
+        }
+        let segments = segments
+            .into_iter()
+            .map(|(id, records)| self.segment(id, records))
+            .collect();
+        Picture { segments }
+    }
+
+    fn segment(&self, id: Arc<str>, mut records: Vec<Record>) -> Segment {
+        let mut by_status = StatusCounts::default();
+        for record in &records {
+            by_status.add(record.status);
+        }
+        let latest = records
+            .iter()
+            .max_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        let latest = latest.map(|record| LatestJob {
+            status: record.status,
+            created: record.created,
+        });
+        let last = |status| {
+            records
+                .iter()
+                .filter(|record| record.status == status)
+                .filter_map(|record| record.completed)
+                .max()
+        };
+        let (last_completed, last_failed) = (last(JobStatus::Completed), last(JobStatus::Failed));
+
+        records.sort_by_cached_key(Record::newest_first);
+        let limit = self.bounds.per_segment.unwrap_or(usize::MAX);
+        let (mut finished, mut suppressed_by_age, mut suppressed_by_count) = (0, 0, 0);
+        let mut jobs = Vec::new();
+        for record in records {
+            let too_old = self.is_too_old(&record);
+            if !record.is_active() {
+                finished += 1;
+                if too_old {
+                    suppressed_by_age += 1;
+                    continue;
+                }
+            }
+            match record.job {
+                Some(job) if record.status.is_active() || finished <= limit => jobs.push(*job),
+                _ => suppressed_by_count += 1,
+            }
+        }
+        jobs.sort_by(|a, b| a.id.cmp(&b.id));
+        jobs.shrink_to_fit();
+        Segment {
+            id,
+            jobs,
+            by_status,
+            latest,
+            last_completed,
+            last_failed,
+            suppressed_by_age,
+            suppressed_by_count,
+        }
+    }
+}
+
+/// Keeps the newest of a segment's candidates whole, and forgets what is not counted of the others.
+fn thin_out(candidates: &mut Vec<usize>, records: &mut [Record], keep: usize) {
+    candidates.sort_by_cached_key(|&index| records[index].newest_first());
+    for index in candidates.drain(keep.min(candidates.len())..) {
+        records[index].job = None;
+    }
+}
