@@ -280,3 +280,160 @@ fn thin_out(candidates: &mut Vec<usize>, records: &mut [Record], keep: usize) {
         records[index].job = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000_000);
+
+    fn job(
+        id: &str,
+        segment: &str,
+        status: JobStatus,
+        created: Option<i64>,
+        completed: Option<i64>,
+    ) -> ExportJob {
+        ExportJob {
+            id: id.into(),
+            segment_id: segment.into(),
+            status,
+            total_pieces: None,
+            completed_pieces: None,
+            failed_pieces: None,
+            total_processed: None,
+            total_failures: None,
+            failure_samples: None,
+            failures: Vec::new(),
+            creation_date: created.map(Timestamp),
+            completion_date: completed.map(Timestamp),
+            job_type: None,
+            segment_version: None,
+            s3_url_prefix: None,
+            role_arn: None,
+        }
+    }
+
+    fn completed(id: &str, at: i64) -> ExportJob {
+        job(id, "s", JobStatus::Completed, Some(at - 1), Some(at))
+    }
+
+    fn picture_of(bounds: Bounds, own: Option<&str>, jobs: impl IntoIterator<Item = ExportJob>) -> Picture {
+        let mut collage = Collage::begin(bounds, NOW, own);
+        for job in jobs {
+            collage.add(vec![job]);
+        }
+        collage.finish()
+    }
+
+    fn ids(segment: &Segment) -> Vec<&str> {
+        segment.jobs.iter().map(|job| &*job.id).collect()
+    }
+
+    #[test]
+    fn active_jobs_are_always_shown_and_finished_and_unknown_ones_within_the_bounds() {
+        let bounds = Bounds {
+            max_age: Some(Duration::from_millis(1000)),
+            per_segment: Some(2),
+        };
+        let old = NOW.0 - 1001;
+        let picture = picture_of(
+            bounds,
+            Some("s"),
+            [
+                job("active", "s", JobStatus::Processing, Some(5), None),
+                completed("a", NOW.0 - 30),
+                completed("b", NOW.0 - 20),
+                job("c", "s", JobStatus::Unknown, Some(NOW.0 - 10), None),
+                completed("old", old),
+                job("old-unknown", "s", JobStatus::Unknown, Some(old), None),
+            ],
+        );
+        let segment = &picture.segments[0];
+        assert_eq!(ids(segment), ["active", "b", "c"]);
+        assert_eq!((segment.suppressed_by_age, segment.suppressed_by_count), (2, 1));
+        assert_eq!(segment.by_status.of(JobStatus::Completed), 3);
+        assert_eq!(segment.by_status.of(JobStatus::Unknown), 2);
+    }
+
+    #[test]
+    fn a_job_exactly_as_old_as_allowed_is_shown() {
+        let bounds = Bounds {
+            max_age: Some(Duration::from_millis(1000)),
+            per_segment: None,
+        };
+        let picture = picture_of(
+            bounds,
+            None,
+            [completed("edge", NOW.0 - 1000), completed("over", NOW.0 - 1001)],
+        );
+        assert_eq!(ids(&picture.segments[0]), ["edge"]);
+    }
+
+    #[test]
+    fn undated_jobs_do_not_age_and_come_last_and_ties_go_to_the_greater_id() {
+        let bounds = Bounds {
+            max_age: Some(Duration::from_millis(1000)),
+            per_segment: Some(2),
+        };
+        let undated = job("undated", "s", JobStatus::Failed, None, None);
+        let picture = picture_of(bounds, None, [undated.clone(), completed("a", NOW.0)]);
+        assert_eq!(ids(&picture.segments[0]), ["a", "undated"]);
+        let tied = [
+            undated,
+            completed("x", NOW.0),
+            completed("z", NOW.0),
+            completed("y", NOW.0),
+        ];
+        let picture = picture_of(bounds, None, tied);
+        assert_eq!(ids(&picture.segments[0]), ["y", "z"]);
+        assert_eq!(picture.segments[0].latest.unwrap().status, JobStatus::Completed);
+    }
+
+    #[test]
+    fn a_job_listed_twice_is_as_it_was_listed_last() {
+        let again = job("a", "other", JobStatus::Failed, Some(7), Some(9));
+        let picture = picture_of(Bounds::default(), None, [completed("a", 5), again]);
+        assert_eq!(picture.segments.len(), 1);
+        assert_eq!(
+            (&*picture.segments[0].id, picture.segments[0].last_failed),
+            ("other", Some(Timestamp(9)))
+        );
+        assert_eq!(picture.segments[0].last_completed, None);
+    }
+
+    #[test]
+    fn a_segments_own_listing_shows_it_without_jobs() {
+        let picture = picture_of(Bounds::default(), Some("s"), []);
+        assert_eq!(picture.segments.len(), 1);
+        assert_eq!(picture.segments[0].latest, None);
+        assert_eq!(picture_of(Bounds::default(), None, []), Picture::default());
+    }
+
+    #[test]
+    fn of_a_long_listing_few_whole_jobs_are_kept_and_they_are_the_right_ones() {
+        let bounds = Bounds {
+            max_age: None,
+            per_segment: Some(20),
+        };
+        let mut collage = Collage::begin(bounds, NOW, None);
+        let mut most = 0;
+        // Neither oldest nor newest first.
+        for n in (0..5_000_i64).map(|n| n * 1_237 % 5_000) {
+            collage.add(vec![completed(&format!("{n:05}"), n)]);
+            most = most.max(
+                collage
+                    .records
+                    .iter()
+                    .filter(|record| record.job.is_some())
+                    .count(),
+            );
+        }
+        assert!(most <= 2 * 20 + SURPLUS + 1, "{most} whole jobs were kept");
+        let picture = collage.finish();
+        let segment = &picture.segments[0];
+        let expected: Vec<String> = (4_980..5_000).map(|n| format!("{n:05}")).collect();
+        assert_eq!(ids(segment), expected);
+        assert_eq!(segment.suppressed_by_count, 4_980);
+    }
+}

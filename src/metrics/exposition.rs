@@ -481,3 +481,119 @@ pub fn answer(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
         .chain([end.freeze()])
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+    use crate::picture::{Segment, StatusCounts};
+
+    fn target() -> Target {
+        Target {
+            account_id: String::new(),
+            region: "eu-west-1".to_owned(),
+            application_id: "a\\b\"c\nd".to_owned(),
+            segment_id: Some("日本".to_owned()),
+        }
+    }
+
+    fn segment(suppressed_by_age: u64) -> Picture {
+        Picture {
+            segments: vec![Segment {
+                id: "日本".into(),
+                jobs: Vec::new(),
+                by_status: StatusCounts::default(),
+                latest: None,
+                last_completed: Some(Timestamp(-1_500)),
+                last_failed: Some(Timestamp(1_528_149_860_050)),
+                suppressed_by_age,
+                suppressed_by_count: 0,
+            }],
+        }
+    }
+
+    fn text_of(chunks: &[Bytes]) -> String {
+        String::from_utf8(chunks.concat()).unwrap()
+    }
+
+    fn unzipped(chunks: &[Bytes]) -> String {
+        let bytes = chunks.concat();
+        let mut text = String::new();
+        // Reads one member only: the whole answer must be in it.
+        let mut decoder = GzDecoder::new(&bytes[..]);
+        decoder.read_to_string(&mut text).unwrap();
+        assert!(decoder.into_inner().is_empty(), "bytes after the member");
+        text
+    }
+
+    #[test]
+    fn label_values_are_escaped_and_dates_keep_their_milliseconds() {
+        let block = picture(&target(), &segment(3), StatusSeries::All);
+        let text = text_of(&answer(&body([block].iter()), &[], false));
+        let labels =
+            r#"{aws_account_id="",aws_region="eu-west-1",application_id="a\\b\"c\nd",segment_id="日本""#;
+        for line in [
+            format!("pinpoint_segment_last_completed_export_timestamp_seconds{labels}}} -1.500\n"),
+            format!("pinpoint_segment_last_failed_export_timestamp_seconds{labels}}} 1528149860.050\n"),
+            format!("pinpoint_segment_suppressed_export_jobs{labels},reason=\"age\"}} 3\n"),
+        ] {
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_family_without_samples_is_left_out() {
+        let block = picture(&target(), &segment(0), StatusSeries::All);
+        let text = text_of(&answer(&body([block].iter()), &[], false));
+        assert!(!text.contains("pinpoint_export_job_pieces"));
+        assert!(!text.contains("pinpoint_segment_latest_export_job_status"));
+    }
+
+    #[test]
+    fn the_compressed_answer_is_the_plain_one_for_few_and_for_many_targets() {
+        for targets in [0, 1, 2, 300] {
+            let blocks: Vec<Block> = (0..targets)
+                .map(|n| {
+                    let target = Target {
+                        application_id: format!("application {n}"),
+                        ..target()
+                    };
+                    picture(&target, &segment(n), StatusSeries::All)
+                })
+                .collect();
+            let body = body(blocks.iter());
+            let tail = [
+                Part::compressed("# a\n".repeat(1000)),
+                Part::stored("x".repeat(70_000)),
+                Part::default(),
+            ];
+            let plain = text_of(&answer(&body, &tail, false));
+            assert_eq!(unzipped(&answer(&body, &tail, true)), plain);
+            assert_eq!(body.series, 13 * usize::try_from(targets).unwrap());
+            assert_eq!(
+                plain.matches("# HELP pinpoint_segment_export_jobs ").count(),
+                usize::from(targets > 0)
+            );
+        }
+    }
+
+    #[test]
+    fn a_state_set_has_one_series_at_one() {
+        let one = |status, series| {
+            let mut text = String::new();
+            let family = &FAMILIES[0];
+            samples(&mut text, family, "", series).state_set(status);
+            (
+                text.lines().count(),
+                text.lines().filter(|line| line.ends_with(" 1")).count(),
+            )
+        };
+        assert_eq!(one(JobStatus::Failed, StatusSeries::All), (9, 1));
+        assert_eq!(one(JobStatus::Unknown, StatusSeries::All), (10, 1));
+        assert_eq!(one(JobStatus::Failed, StatusSeries::Current), (1, 1));
+        assert_eq!(one(JobStatus::Unknown, StatusSeries::Current), (1, 1));
+    }
+}

@@ -324,3 +324,228 @@ impl<'de, T: Members<'de>> Deserialize<'de> for Lenient<T> {
             .map(Lenient)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(body: &str) -> Page {
+        decode(body.as_bytes(), None).unwrap()
+    }
+
+    /// The page of one item with this member beside its id.
+    fn with(member: &str) -> Page {
+        page(&format!(r#"{{"Item":[{{"Id":"j",{member}}}]}}"#))
+    }
+
+    #[test]
+    fn all_thirteen_members_and_the_four_of_the_definition_are_read() {
+        let page = page(
+            r#"{"Item":[{"ApplicationId":"a","CompletedPieces":2,"CompletionDate":"2018-06-04T22:04:20.585Z",
+            "CreationDate":"2018-06-04T22:04:00Z","Definition":{"RoleArn":"r","S3UrlPrefix":"s3://b/","SegmentId":"s",
+            "SegmentVersion":3},"FailedPieces":1,"Failures":["x","y"],"Id":"j","JobStatus":"FAILED","TotalFailures":4,
+            "TotalPieces":5,"TotalProcessed":9007199254740993,"Type":"EXPORT"}],"NextToken":"t"}"#,
+        );
+        let job = ExportJob {
+            id: "j".into(),
+            segment_id: "s".into(),
+            status: JobStatus::Failed,
+            total_pieces: Some(5),
+            completed_pieces: Some(2),
+            failed_pieces: Some(1),
+            total_processed: Some(9_007_199_254_740_993),
+            total_failures: Some(4),
+            failure_samples: Some(2),
+            failures: vec!["x".to_owned(), "y".to_owned()],
+            creation_date: Some(Timestamp(1_528_149_840_000)),
+            completion_date: Some(Timestamp(1_528_149_860_585)),
+            job_type: Some("EXPORT".into()),
+            segment_version: Some(3),
+            s3_url_prefix: Some("s3://b/".into()),
+            role_arn: Some("r".into()),
+        };
+        let token = Some("t".to_owned());
+        assert_eq!(
+            page,
+            Page {
+                jobs: vec![job],
+                skipped: 0,
+                bad_members: 0,
+                next_token: token
+            }
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_not_the_structure_is_refused() {
+        for body in [
+            "",
+            "{}",
+            "null",
+            "[]",
+            r#"{"Item":null}"#,
+            r#"{"Item":{}}"#,
+            r#"{"item":[]}"#,
+            r#"{"ExportJobsResponse":{"Item":[]}}"#,
+            "<html></html>",
+            r#"{"Item":[]} x"#,
+            r#"{"Item":[],"NextToken":5}"#,
+            r#"{"Item":[{"Id":"j"}"#,
+        ] {
+            assert!(decode(body.as_bytes(), None).is_err(), "{body}");
+        }
+        assert!(decode(br#"{"Item":[]}"#, None).is_ok());
+    }
+
+    #[test]
+    fn an_absent_null_or_empty_token_ends_the_listing() {
+        for body in [
+            r#"{"Item":[]}"#,
+            r#"{"Item":[],"NextToken":null}"#,
+            r#"{"Item":[],"NextToken":""}"#,
+        ] {
+            assert_eq!(page(body).next_token, None, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_item_that_is_no_object_or_has_no_id_is_skipped_and_its_neighbours_survive() {
+        for item in [
+            "null",
+            "5",
+            "-1.5",
+            "true",
+            r#""text""#,
+            r#"[{"Id":"x"}]"#,
+            "{}",
+            r#"{"Id":null}"#,
+            r#"{"Id":7}"#,
+            r#"{"Id":""}"#,
+        ] {
+            let page = page(&format!(r#"{{"Item":[{{"Id":"a"}},{item},{{"Id":"b"}}]}}"#));
+            let ids: Vec<&str> = page.jobs.iter().map(|job| &*job.id).collect();
+            assert_eq!(
+                (ids, page.skipped, page.bad_members),
+                (vec!["a", "b"], 1, 0),
+                "{item}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_member_of_a_wrong_type_counts_as_absent_and_the_item_stays() {
+        let bare = with(r#""Unknown":{"a":[1]}"#);
+        assert!(bare.is_clean());
+        for member in [
+            r#""ApplicationId":5"#,
+            r#""CompletedPieces":"3""#,
+            r#""CompletionDate":"yesterday""#,
+            r#""CompletionDate":1528149840"#,
+            r#""CreationDate":"""#,
+            r#""CreationDate":"2018-02-30T00:00:00Z""#,
+            r#""Definition":"text""#,
+            r#""Definition":[]"#,
+            r#""Definition":{"RoleArn":1}"#,
+            r#""Definition":{"S3UrlPrefix":{}}"#,
+            r#""Definition":{"SegmentId":5}"#,
+            r#""Definition":{"SegmentVersion":"1"}"#,
+            r#""FailedPieces":3.5"#,
+            r#""FailedPieces":1e999"#,
+            r#""Failures":"text""#,
+            r#""Failures":["a",null]"#,
+            r#""JobStatus":9"#,
+            r#""TotalFailures":true"#,
+            r#""TotalPieces":[1]"#,
+            r#""TotalProcessed":99999999999999999999"#,
+            r#""Type":"\ud800""#,
+        ] {
+            let page = with(member);
+            assert_eq!((page.bad_members, page.skipped), (1, 0), "{member}");
+            assert_eq!(page.jobs, bare.jobs, "{member}");
+        }
+    }
+
+    #[test]
+    fn null_means_absent_everywhere_but_in_the_id() {
+        let bare = with(r#""Unknown":1"#);
+        for member in [
+            "ApplicationId",
+            "CompletedPieces",
+            "CompletionDate",
+            "CreationDate",
+            "Definition",
+            "FailedPieces",
+            "Failures",
+            "JobStatus",
+            "TotalFailures",
+            "TotalPieces",
+            "TotalProcessed",
+            "Type",
+        ] {
+            assert_eq!(with(&format!(r#""{member}":null"#)), bare, "{member}");
+        }
+        let definition =
+            r#""Definition":{"RoleArn":null,"S3UrlPrefix":null,"SegmentId":null,"SegmentVersion":null}"#;
+        assert_eq!(with(definition), bare);
+    }
+
+    #[test]
+    fn counts_are_whole_numbers_of_64_bits_also_when_written_with_a_fraction_of_zero() {
+        for (text, count) in [
+            ("2147483648", 2_147_483_648),
+            ("9223372036854775807", i64::MAX),
+            ("-1", -1),
+            ("3.0", 3),
+            ("1e3", 1000),
+        ] {
+            let page = with(&format!(r#""TotalPieces":{text}"#));
+            assert_eq!(
+                (page.jobs[0].total_pieces, page.is_clean()),
+                (Some(count), true),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn dates_are_read_with_any_offset_and_any_fraction() {
+        for (text, date) in [
+            ("2018-06-04T22:04:20.585Z", 1_528_149_860_585),
+            ("2018-06-04T22:04:20Z", 1_528_149_860_000),
+            ("2018-06-05T00:04:20.585+02:00", 1_528_149_860_585),
+            ("2018-06-04t22:04:20.585999z", 1_528_149_860_585),
+            ("1969-12-31T23:59:59.999Z", -1),
+        ] {
+            let page = with(&format!(r#""CreationDate":"{text}""#));
+            assert_eq!(page.jobs[0].creation_date, Some(Timestamp(date)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_state_is_kept_as_unknown_and_is_no_fault() {
+        let page = with(r#""JobStatus":"RESTING""#);
+        assert_eq!((page.jobs[0].status, page.is_clean()), (JobStatus::Unknown, true));
+    }
+
+    #[test]
+    fn of_a_member_met_twice_the_later_counts() {
+        let page = with(r#""TotalPieces":"x","TotalPieces":2"#);
+        assert_eq!((page.jobs[0].total_pieces, page.is_clean()), (Some(2), true));
+    }
+
+    #[test]
+    fn a_segments_listing_takes_the_segment_from_the_request() {
+        let segment: Arc<str> = "asked".into();
+        let body = br#"{"Item":[{"Id":"j","Definition":{"SegmentId":"other"}}]}"#;
+        assert_eq!(
+            &*decode(body, Some(&segment)).unwrap().jobs[0].segment_id,
+            "asked"
+        );
+        assert_eq!(&*decode(body, None).unwrap().jobs[0].segment_id, "other");
+    }
+
+    #[test]
+    fn names_written_with_escapes_are_the_same_names() {
+        assert_eq!(with(r#""T\u006ftalPieces":2"#).jobs[0].total_pieces, Some(2));
+    }
+}
