@@ -1,1 +1,4 @@
-fn main() {}
+//! The exporter over real sockets, against the fake Pinpoint.
+
+mod signatures;
+mod support;
