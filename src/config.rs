@@ -124,7 +124,10 @@ impl Config {
         problems.warnings.extend(not_yet_effective(texts));
         match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
             Some(config) if problems.problems.is_empty() => Ok((config, problems.warnings)),
-            _ => Err(problems),
+            _ => {
+                problems.sort();
+                Err(problems)
+            }
         }
     }
 
@@ -172,7 +175,7 @@ impl Config {
             request_timeout: durations.request_timeout?,
             refresh_timeout: durations.refresh_timeout?,
             max_attempts: max_attempts?,
-            finished_job_max_age: durations.finished_job_max_age?,
+            finished_job_max_age: Some(durations.finished_job_max_age?).filter(|age| !age.is_zero()),
             finished_jobs_per_segment: finished_jobs_per_segment?.map(|count| count as usize),
             status_series: status_series?,
             show_failures: show_failures?,
@@ -305,6 +308,16 @@ fn unknown_setting(name: &OsStr) -> Option<Warning> {
 }
 
 impl Problems {
+    /// In the order of the table, then AWS's variables.
+    fn sort(&mut self) {
+        self.problems.sort_by_key(|problem| {
+            SETTINGS
+                .iter()
+                .position(|setting| setting.variable == problem.variable)
+                .unwrap_or(SETTINGS.len())
+        });
+    }
+
     fn setting<'a, T>(
         &mut self,
         written: Written<'a>,
@@ -345,7 +358,8 @@ struct Durations {
     scrape_timeout_offset: Option<Duration>,
     request_timeout: Option<Duration>,
     refresh_timeout: Option<Duration>,
-    finished_job_max_age: Option<Option<Duration>>,
+    /// Zero for no limit.
+    finished_job_max_age: Option<Duration>,
 }
 
 impl Durations {
@@ -358,8 +372,7 @@ impl Durations {
             scrape_timeout_offset: problems.setting(texts.scrape_timeout_offset(), value::duration),
             request_timeout: problems.setting(texts.request_timeout(), value::timeout),
             refresh_timeout: problems.setting(texts.refresh_timeout(), value::timeout),
-            finished_job_max_age: problems
-                .setting(texts.finished_job_max_age(), value::duration_or_unlimited),
+            finished_job_max_age: problems.setting(texts.finished_job_max_age(), value::duration),
         };
         if let (Some(max_staleness), Some(cache_ttl)) = (durations.max_staleness, durations.cache_ttl)
             && max_staleness < cache_ttl

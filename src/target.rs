@@ -360,12 +360,12 @@ impl IdPattern {
                 "a % in the {kind} id is not followed by two hex digits; write a literal one as %25"
             ));
         }
-        let id = percent_decode_str(text)
-            .decode_utf8()
-            .map_err(|_| format!("the percent-encoded bytes of the {kind} id are no UTF-8"))?;
+        let id = percent_decode_str(text).decode_utf8().map_err(|_| {
+            format!("the percent-encoded bytes of the {kind} id are no UTF-8; write such as é as %C3%A9")
+        })?;
         if matches!(&*id, "." | "..") {
             return Err(format!(
-                "{id:?} cannot be a {kind} id, since addresses treat it as a step in a path; write the id itself"
+                "{id:?} cannot be the {kind} id, since addresses treat it as a step in a path; write the id itself"
             ));
         }
         Ok(Self::Id(id.into_owned()))

@@ -2,7 +2,7 @@
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::value::{Explanation, nearest_word};
+use super::{settings::nearest, value::Explanation};
 
 /// The most that may be logged under a target, its longest prefix in this table deciding. What dependencies log was
 /// read in their sources (the versions of `Cargo.lock` at the time, for which see its history):
@@ -71,7 +71,7 @@ fn level(text: &str) -> Result<LevelFilter, Explanation> {
                 return format!("the level of {text} is missing; write {text}=debug");
             }
             let names = LEVELS.map(|(name, _)| name);
-            let nearest = nearest_word(text, names);
+            let nearest = nearest(text, names).unwrap_or_default();
             format!(
                 "{text:?} is no level; the closest is {nearest}, of {}",
                 names.join(", ")

@@ -1,5 +1,7 @@
 //! The one table of settings. `--help`, the defaults, the warnings about unknown names and the README's table come from it.
 
+use std::cmp::Ordering;
+
 use serde::Deserialize;
 
 /// What the name of every setting begins with in the environment.
@@ -150,12 +152,21 @@ pub static AWS_VARIABLES: &[AwsVariable] = &[
     },
 ];
 
-/// Of `names` the one that is written most like `word`.
+/// Of `names` the one that is written most like `word`, case apart: the fewest typing mistakes away, and of several
+/// the one that begins like it.
 pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let likeness = |name: &str| {
+        let name = name.to_lowercase();
+        (
+            strsim::damerau_levenshtein(&word, &name),
+            -strsim::jaro_winkler(&word, &name),
+        )
+    };
     names
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(word, name), name))
-        .min_by_key(|(distance, _)| *distance)
+        .map(|name| (likeness(name), name))
+        .min_by(|(one, _), (other, _)| one.partial_cmp(other).unwrap_or(Ordering::Equal))
         .map(|(_, name)| name)
 }
 

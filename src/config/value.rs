@@ -8,13 +8,11 @@ use std::{
 
 use humantime::{DurationError, format_duration, parse_duration};
 
-use super::settings::nearest;
-
 /// Why a value is refused and what would be right.
 pub(super) type Explanation = String;
 
 /// Longer ones are a mistake, and dates and instants must not overflow when they are added.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Larger ones are a mistake, and a semaphore or a capacity must be able to hold them.
 const MOST: u32 = 1_000_000;
@@ -52,11 +50,6 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
         }
         timeout => Ok(timeout),
     }
-}
-
-/// A duration, or no limit for 0.
-pub(super) fn duration_or_unlimited(text: &str) -> Result<Option<Duration>, Explanation> {
-    duration(text).map(|duration| (!duration.is_zero()).then_some(duration))
 }
 
 fn too_long() -> Explanation {
@@ -145,11 +138,6 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Explanation> {
     Err(format!(
         "{host:?} is no IP address, and names are not resolved; write one such as 127.0.0.1:{port} or 0.0.0.0:{port}"
     ))
-}
-
-/// The value, or which of the words is written most like it.
-pub(super) fn nearest_word<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> &'a str {
-    nearest(&text.to_lowercase(), words).unwrap_or_default()
 }
 
 /// A duration as settings are written.
