@@ -61,9 +61,11 @@ fn environment(variables: Variables<'_>) -> Vec<(OsString, OsString)> {
 }
 
 fn full_name(name: &str) -> String {
-    match TABLE.iter().any(|(setting, _)| *setting == name) {
-        true => format!("{PREFIX}{name}"),
-        false => name.into(),
+    let is_setting = TABLE.iter().any(|(setting, _)| *setting == name);
+    if is_setting {
+        format!("{PREFIX}{name}")
+    } else {
+        name.into()
     }
 }
 
@@ -109,89 +111,40 @@ const ARN: &str = "arn:aws:mobiletargeting:us-east-1:123456789012:apps/a";
 
 const REFUSED: &[Refused<'_>] = &[
     // Targets: the grammar.
-    value!("TARGETS", ",", "names no target", ["a", ",a,"]),
-    value!("TARGETS", "/s", "application id is empty", ["a/s"]),
-    value!("TARGETS", "a/", "segment id is empty", ["a", "a/s"]),
-    value!("TARGETS", "a/s/x", "%2F", ["a/s%2Fx", "a/s"]),
-    value!("TARGETS", ".", "cannot be the application id", ["...", ".a"]),
-    value!(
-        "TARGETS",
-        "a/%2e%2E",
-        "cannot be the segment id",
-        ["a/%2e%2E%2e", "a/%252e"]
-    ),
-    value!("TARGETS", "a/%2", "two hex digits", ["a/%2A", "a/%252"]),
-    value!("TARGETS", "a/%zz", "%25", ["a/%25zz"]),
-    value!("TARGETS", "a/%FF", "no UTF-8", ["a/%C3%BF"]),
-    value!("TARGETS", "a/s*", "%2A", ["a/s%2A", "a/%2A", "%2A"]),
-    value!("TARGETS", "*/s", "APP/SEGMENT", ["a/s", "*/*"]),
+    value! { "TARGETS", ",", "names no target", ["a", ",a,"] },
+    value! { "TARGETS", "/s", "application id is empty", ["a/s"] },
+    value! { "TARGETS", "a/", "segment id is empty", ["a", "a/s"] },
+    value! { "TARGETS", "a/s/x", "%2F", ["a/s%2Fx", "a/s"] },
+    value! { "TARGETS", ".", "cannot be the application id", ["...", ".a"] },
+    value! { "TARGETS", "a/%2e%2E", "cannot be the segment id", ["a/%2e%2E%2e", "a/%252e"] },
+    value! { "TARGETS", "a/%2", "two hex digits", ["a/%2A", "a/%252"] },
+    value! { "TARGETS", "a/%zz", "%25", ["a/%25zz"] },
+    value! { "TARGETS", "a/%FF", "no UTF-8", ["a/%C3%BF"] },
+    value! { "TARGETS", "a/s*", "%2A", ["a/s%2A", "a/%2A", "%2A"] },
+    value! { "TARGETS", "*/s", "APP/SEGMENT", ["a/s", "*/*"] },
     // Targets: ARNs.
-    value!(
-        "TARGETS",
-        "arn:aws:mobiletargeting:us-east-1:123456789012",
-        "too few parts",
-        ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"]
-    ),
-    value!(
-        "TARGETS",
-        "ARN:aws:mobiletargeting:us-east-1:123456789012:apps/a",
-        "lower case",
-        ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"]
-    ),
-    value!(
-        "TARGETS",
-        "arn:aws-gov:mobiletargeting:us-east-1:123456789012:apps/a",
-        "aws-us-gov",
-        ["arn:aws-us-gov:mobiletargeting:us-east-1:123456789012:apps/a"]
-    ),
-    value!(
-        "TARGETS",
-        "arn:aws:pinpoint:us-east-1:123456789012:apps/a",
-        "mobiletargeting",
-        ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"]
-    ),
-    value!(
-        "TARGETS",
-        "arn:aws:mobiletargeting::123456789012:apps/a",
-        "no region",
-        ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"]
-    ),
-    value!(
-        "TARGETS",
-        "arn:aws:mobiletargeting:us_east_1:123456789012:apps/a",
-        "no region",
-        ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"]
-    ),
-    value!(
-        "TARGETS",
-        "arn:aws:mobiletargeting:us-east-1:12345678901:apps/a",
-        "12 digits",
-        ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"]
-    ),
-    value!(
-        "TARGETS",
-        "arn:aws:mobiletargeting:us-east-1:12345678901x:apps/a",
-        "12 digits",
-        ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"]
-    ),
-    value!(
-        "TARGETS",
-        "arn:aws:mobiletargeting:us-east-1:123456789012:apps/a/segments",
-        "apps/APP/segments/SEGMENT",
-        ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a/segments/s"]
-    ),
-    value!(
-        "TARGETS",
-        "arn:aws:mobiletargeting:us-east-1:123456789012:app/a",
-        "apps/APP",
-        ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"]
-    ),
-    value!(
-        "TARGETS",
-        "arn:aws:mobiletargeting:us-east-1:123456789012:apps/*/segments/s",
-        "APP/SEGMENT",
-        ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/*/segments/*"]
-    ),
+    value! { "TARGETS", "arn:aws:mobiletargeting:us-east-1:123456789012", "too few parts",
+    ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
+    value! { "TARGETS", "ARN:aws:mobiletargeting:us-east-1:123456789012:apps/a", "lower case",
+    ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
+    value! { "TARGETS", "arn:aws-gov:mobiletargeting:us-east-1:123456789012:apps/a", "aws-us-gov",
+    ["arn:aws-us-gov:mobiletargeting:us-east-1:123456789012:apps/a"] },
+    value! { "TARGETS", "arn:aws:pinpoint:us-east-1:123456789012:apps/a", "mobiletargeting",
+    ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
+    value! { "TARGETS", "arn:aws:mobiletargeting::123456789012:apps/a", "no region",
+    ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
+    value! { "TARGETS", "arn:aws:mobiletargeting:us_east_1:123456789012:apps/a", "no region",
+    ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
+    value! { "TARGETS", "arn:aws:mobiletargeting:us-east-1:12345678901:apps/a", "12 digits",
+    ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
+    value! { "TARGETS", "arn:aws:mobiletargeting:us-east-1:12345678901x:apps/a", "12 digits",
+    ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
+    value! { "TARGETS", "arn:aws:mobiletargeting:us-east-1:123456789012:apps/a/segments", "apps/APP/segments/SEGMENT",
+    ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a/segments/s"] },
+    value! { "TARGETS", "arn:aws:mobiletargeting:us-east-1:123456789012:app/a", "apps/APP",
+    ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
+    value! { "TARGETS", "arn:aws:mobiletargeting:us-east-1:123456789012:apps/*/segments/s", "APP/SEGMENT",
+    ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/*/segments/*"] },
     // Targets: combinations.
     Refused {
         variables: &[("TARGETS", "a b a/s")],
@@ -228,9 +181,9 @@ const REFUSED: &[Refused<'_>] = &[
         neighbours: &[&[("TARGETS", " a ")]],
     },
     // Targets: what comes later.
-    value!("TARGETS", "*", "later release", ["%2A"]),
-    value!("TARGETS", "a/*", "later release", ["a/%2A"]),
-    value!("TARGETS", "*/*", "later release", ["a/s"]),
+    value! { "TARGETS", "*", "later release", ["%2A"] },
+    value! { "TARGETS", "a/*", "later release", ["a/%2A"] },
+    value! { "TARGETS", "*/*", "later release", ["a/s"] },
     Refused {
         variables: &[(
             "TARGETS",
@@ -255,40 +208,20 @@ const REFUSED: &[Refused<'_>] = &[
         neighbours: &[&[("TARGETS", "a b")]],
     },
     // Addresses.
-    value!(
-        "LISTEN_ADDRESS",
-        ":9787",
-        "0.0.0.0:9787",
-        ["0.0.0.0:9787", "[::]:9787"]
-    ),
-    value!(
-        "LISTEN_ADDRESS",
-        "localhost:9787",
-        "127.0.0.1:9787",
-        ["127.0.0.1:9787"]
-    ),
-    value!("LISTEN_ADDRESS", "0.0.0.0", "0.0.0.0:9787", ["0.0.0.0:0"]),
-    value!("LISTEN_ADDRESS", "0.0.0.0:65536", "65535", ["0.0.0.0:65535"]),
-    value!("LISTEN_ADDRESS", "9787", "0.0.0.0:9787", ["0.0.0.0:9787"]),
+    value! { "LISTEN_ADDRESS", ":9787", "0.0.0.0:9787", ["0.0.0.0:9787", "[::]:9787"] },
+    value! { "LISTEN_ADDRESS", "localhost:9787", "127.0.0.1:9787", ["127.0.0.1:9787"] },
+    value! { "LISTEN_ADDRESS", "0.0.0.0", "0.0.0.0:9787", ["0.0.0.0:0"] },
+    value! { "LISTEN_ADDRESS", "0.0.0.0:65536", "65535", ["0.0.0.0:65535"] },
+    value! { "LISTEN_ADDRESS", "9787", "0.0.0.0:9787", ["0.0.0.0:9787"] },
     // Durations.
-    value!("CACHE_TTL", "30", "30s", ["30s", "0s", " 30s "]),
-    value!("MAX_STALENESS", "-5m", "negative", ["5m", "50s"]),
-    value!("DISCOVERY_TTL", "5 minuets", "no unit", ["5 minutes", "0s"]),
-    value!("SCRAPE_TIMEOUT", "0s", "above 0s", ["1s", "501ms"]),
-    value!(
-        "SCRAPE_TIMEOUT_OFFSET",
-        "1M",
-        "m for minutes",
-        ["1s", "0s", "9s999ms"]
-    ),
-    value!("REQUEST_TIMEOUT", "0ms", "above 0s", ["1ms", "1h30m"]),
-    value!(
-        "REFRESH_TIMEOUT",
-        "99999999999999999999s",
-        "100 years",
-        ["36500d"]
-    ),
-    value!("FINISHED_JOB_MAX_AGE", "36501d", "100 years", ["36500d", "0s"]),
+    value! { "CACHE_TTL", "30", "30s", ["30s", "0s", " 30s "] },
+    value! { "MAX_STALENESS", "-5m", "negative", ["5m", "50s"] },
+    value! { "DISCOVERY_TTL", "5 minuets", "no unit", ["5 minutes", "0s"] },
+    value! { "SCRAPE_TIMEOUT", "0s", "above 0s", ["1s", "501ms"] },
+    value! { "SCRAPE_TIMEOUT_OFFSET", "1M", "m for minutes", ["1s", "0s", "9s999ms"] },
+    value! { "REQUEST_TIMEOUT", "0ms", "above 0s", ["1ms", "1h30m"] },
+    value! { "REFRESH_TIMEOUT", "99999999999999999999s", "100 years", ["36500d"] },
+    value! { "FINISHED_JOB_MAX_AGE", "36501d", "100 years", ["36500d", "0s"] },
     // Combinations of durations.
     Refused {
         variables: &[("MAX_STALENESS", "49s")],
@@ -329,36 +262,22 @@ const REFUSED: &[Refused<'_>] = &[
         ],
     },
     // Numbers.
-    value!("PAGE_SIZE", "0", "at least 1", ["1"]),
-    value!("MAX_PAGES", "many", "from 1 to", ["1000000"]),
-    value!("MAX_CONCURRENT_REQUESTS", "1.5", "whole number", ["1"]),
-    value!("MAX_REQUESTS_PER_SECOND", "-1", "from 0 to", ["0", "1"]),
-    value!("MAX_ATTEMPTS", "+3", "whole number", ["3"]),
-    value!("MAX_ATTEMPTS", "99999999999", "at most 1000000", ["1"]),
-    value!(
-        "FINISHED_JOBS_PER_SEGMENT",
-        "1000001",
-        "at most 1000000",
-        ["1000000", "0"]
-    ),
+    value! { "PAGE_SIZE", "0", "at least 1", ["1"] },
+    value! { "MAX_PAGES", "many", "from 1 to", ["1000000"] },
+    value! { "MAX_CONCURRENT_REQUESTS", "1.5", "whole number", ["1"] },
+    value! { "MAX_REQUESTS_PER_SECOND", "-1", "from 0 to", ["0", "1"] },
+    value! { "MAX_ATTEMPTS", "+3", "whole number", ["3"] },
+    value! { "MAX_ATTEMPTS", "99999999999", "at most 1000000", ["1"] },
+    value! { "FINISHED_JOBS_PER_SEGMENT", "1000001", "at most 1000000", ["1000000", "0"] },
     // Words.
-    value!("STATUS_SERIES", "some", "all or current", ["all", "Current"]),
-    value!("SHOW_FAILURES", "yes", "true or false", ["TRUE", "false"]),
-    value!("LOG_FORMAT", "text", "logfmt or json", ["logfmt", "JSON"]),
-    value!("LOG_LEVEL", "inof", "closest is info", ["info", "WARN"]),
-    value!(
-        "LOG_LEVEL",
-        "warn,pinpoint_exporter",
-        "pinpoint_exporter=debug",
-        ["warn,pinpoint_exporter=debug"]
-    ),
+    value! { "STATUS_SERIES", "some", "all or current", ["all", "Current"] },
+    value! { "SHOW_FAILURES", "yes", "true or false", ["TRUE", "false"] },
+    value! { "LOG_FORMAT", "text", "logfmt or json", ["logfmt", "JSON"] },
+    value! { "LOG_LEVEL", "inof", "closest is info", ["info", "WARN"] },
+    value! { "LOG_LEVEL", "warn,pinpoint_exporter", "pinpoint_exporter=debug",
+    ["warn,pinpoint_exporter=debug"] },
     // What comes later.
-    value!(
-        "ROLE_ARNS",
-        "monitoring",
-        "arn:aws:iam::",
-        ["arn:aws:iam::123456789012:role/monitoring"]
-    ),
+    value! { "ROLE_ARNS", "monitoring", "arn:aws:iam::", ["arn:aws:iam::123456789012:role/monitoring"] },
     Refused {
         variables: &[(
             "ROLE_ARNS",
@@ -395,7 +314,7 @@ const REFUSED: &[Refused<'_>] = &[
             ("ROLE_ARNS", "arn:aws:iam::123456789012:role/a"),
         ]],
     },
-    value!("SHARD", "5/5", "from 0 to 4", ["4/5", "0/1"]),
+    value! { "SHARD", "5/5", "from 0 to 4", ["4/5", "0/1"] },
     Refused {
         variables: &[("SHARD", "auto/5"), ("HOSTNAME", "exporter")],
         names: "SHARD",
@@ -403,33 +322,19 @@ const REFUSED: &[Refused<'_>] = &[
         cure: "HOSTNAME=\"exporter\"",
         neighbours: &[&[("SHARD", "auto/5"), ("HOSTNAME", "exporter-4")]],
     },
-    value!("WEB_CONFIG_FILE", "web.yml", "later release", [""]),
+    value! { "WEB_CONFIG_FILE", "web.yml", "later release", [""] },
     // AWS's variables.
-    value!("AWS_REGION", "US-EAST-1", "us-east-1", ["us-east-1"]),
-    value!("AWS_REGION", "evil.example/", "no region", ["local"]),
-    value!("AWS_REGION", "-us", "no region", ["us"]),
-    value!("AWS_USE_FIPS_ENDPOINT", "1", "true or false", ["true", "False"]),
-    value!("AWS_USE_DUALSTACK_ENDPOINT", "on", "true or false", ["true"]),
-    value!(
-        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-        "y",
-        "true or false",
-        ["true"]
-    ),
-    value!(
-        "AWS_ENDPOINT_URL",
-        "localhost:4566",
-        "scheme",
-        ["http://localhost:4566"]
-    ),
-    value!("AWS_ENDPOINT_URL", "pinpoint", "no URL", ["http://pinpoint"]),
-    value!("AWS_ENDPOINT_URL", "http:host", "no host", ["http://host"]),
-    value!(
-        "AWS_ENDPOINT_URL_PINPOINT",
-        "ftp://host",
-        "neither http nor https",
-        ["https://host/base/path"]
-    ),
+    value! { "AWS_REGION", "US-EAST-1", "us-east-1", ["us-east-1"] },
+    value! { "AWS_REGION", "evil.example/", "no region", ["local"] },
+    value! { "AWS_REGION", "-us", "no region", ["us"] },
+    value! { "AWS_USE_FIPS_ENDPOINT", "1", "true or false", ["true", "False"] },
+    value! { "AWS_USE_DUALSTACK_ENDPOINT", "on", "true or false", ["true"] },
+    value! { "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "y", "true or false", ["true"] },
+    value! { "AWS_ENDPOINT_URL", "localhost:4566", "scheme", ["http://localhost:4566"] },
+    value! { "AWS_ENDPOINT_URL", "pinpoint", "no URL", ["http://pinpoint"] },
+    value! { "AWS_ENDPOINT_URL", "http:host", "no host", ["http://host"] },
+    value! { "AWS_ENDPOINT_URL_PINPOINT", "ftp://host", "neither http nor https",
+    ["https://host/base/path"] },
     Refused {
         variables: &[("AWS_ENDPOINT_URL", "http://user:hush@host/")],
         names: "AWS_ENDPOINT_URL",
@@ -1184,11 +1089,10 @@ fn an_application_is_asked_for_in_one_way() {
         "a/s */*",
         "a *",
         "%2A a/s",
-        "%2A */s%2A",
         &format!("{other_place} a/s"),
     ] {
         let errors = names(text);
-        assert!(errors.is_empty() || text.contains("*/s"), "{text}: {errors:?}");
+        assert!(errors.is_empty(), "{text}: {errors:?}");
     }
 }
 
