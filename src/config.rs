@@ -1,11 +1,37 @@
 //! Environment strings → a validated [`Config`]. Pure: it reads no environment and no file, and reports every problem at
 //! once.
+//!
+//! `settings` is the table of what there is, `value` and its neighbours read one value each, and this file puts them
+//! together and refuses what contradicts itself.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use url::Url;
 
-use crate::target::Target;
+mod endpoint;
+mod log_filter;
+mod problem;
+mod role;
+mod settings;
+mod value;
+
+pub(crate) use settings::nearest;
+pub use {
+    problem::{Problem, Problems, Warning},
+    settings::{AWS_VARIABLES, AwsVariable, NotYet, PREFIX, SETTINGS, Setting},
+};
+
+use self::{
+    settings::{Texts, Written},
+    value::Explanation,
+};
+use crate::target::{self, Target};
 
 /// The exporter's settings, validated. Each field names its variable without the prefix `PINPOINT_EXPORTER_`.
 #[derive(Debug, Clone)]
@@ -78,4 +104,491 @@ pub enum LogFormat {
     Logfmt,
     /// One JSON object per line.
     Json,
+}
+
+impl Config {
+    /// Reads the settings from the environment's variables. `profile_region` is the region of the AWS profile, which
+    /// counts when no variable names one ([`names_region`]).
+    pub fn parse(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        profile_region: Option<String>,
+    ) -> Result<(Self, Vec<Warning>), Problems> {
+        let mut problems = Problems::default();
+        let environment = Environment::sort(variables, &mut problems);
+        let texts = &environment.texts;
+        let aws = Aws::read(&environment, profile_region, &mut problems);
+        let targets = read_targets(texts.targets(), aws.region.as_deref(), &mut problems);
+        let durations = Durations::read(texts, &mut problems);
+        refuse_not_yet(&environment, &mut problems);
+
+        problems.warnings.extend(not_yet_effective(texts));
+        match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
+            Some(config) if problems.problems.is_empty() => Ok((config, problems.warnings)),
+            _ => {
+                problems.sort();
+                Err(problems)
+            }
+        }
+    }
+
+    /// Reads what stands for itself and adds what has been read; `None` only with a problem.
+    fn assemble(
+        environment: &Environment,
+        targets: Vec<Target>,
+        durations: &Durations,
+        aws: Aws,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let texts = &environment.texts;
+        let listen_address = problems.setting(texts.listen_address(), value::socket_address);
+        let page_size = problems.setting(texts.page_size(), value::count);
+        let max_pages = problems.setting(texts.max_pages(), value::count);
+        let max_concurrent_requests = problems.setting(texts.max_concurrent_requests(), value::count);
+        let max_requests_per_second =
+            problems.setting(texts.max_requests_per_second(), value::number_or_unlimited);
+        let max_attempts = problems.setting(texts.max_attempts(), value::count);
+        let finished_jobs_per_segment =
+            problems.setting(texts.finished_jobs_per_segment(), value::number_or_unlimited);
+        let status_series = problems.setting(texts.status_series(), |text| {
+            value::word(
+                text,
+                &[("all", StatusSeries::All), ("current", StatusSeries::Current)],
+            )
+        });
+        let show_failures = problems.setting(texts.show_failures(), value::boolean);
+        let log_filter = problems.setting(texts.log_level(), log_filter::log_filter);
+        let log_format = problems.setting(texts.log_format(), |text| {
+            value::word(text, &[("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])
+        });
+        Some(Self {
+            targets,
+            listen_address: listen_address?,
+            cache_ttl: durations.cache_ttl?,
+            max_staleness: durations.max_staleness?,
+            discovery_ttl: durations.discovery_ttl?,
+            scrape_timeout: durations.scrape_timeout?,
+            scrape_timeout_offset: durations.scrape_timeout_offset?,
+            page_size: page_size?,
+            max_pages: max_pages?,
+            max_concurrent_requests: max_concurrent_requests? as usize,
+            max_requests_per_second: max_requests_per_second?,
+            request_timeout: durations.request_timeout?,
+            refresh_timeout: durations.refresh_timeout?,
+            max_attempts: max_attempts?,
+            finished_job_max_age: Some(durations.finished_job_max_age?).filter(|age| !age.is_zero()),
+            finished_jobs_per_segment: finished_jobs_per_segment?.map(|count| count as usize),
+            status_series: status_series?,
+            show_failures: show_failures?,
+            log_filter: log_filter?,
+            log_format: log_format?,
+            endpoint_url: aws.endpoint_url,
+            use_fips_endpoint: aws.use_fips_endpoint,
+            use_dualstack_endpoint: aws.use_dualstack_endpoint,
+            ca_bundle: environment.ca_bundle.clone(),
+        })
+    }
+}
+
+/// Whether a variable names the region, so that the AWS profile need not be asked for it.
+pub fn names_region<'a>(variables: impl IntoIterator<Item = &'a (OsString, OsString)>) -> bool {
+    variables.into_iter().any(|(name, text)| {
+        REGION_VARIABLES.iter().any(|variable| name == variable) && !text.to_string_lossy().trim().is_empty()
+    })
+}
+
+/// In the order in which they are asked.
+const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+
+const ENDPOINT_URL_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_PINPOINT", "AWS_ENDPOINT_URL"];
+const IGNORE_ENDPOINT_URLS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
+const USE_FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
+const USE_DUALSTACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+const HOST_NAME: &str = "HOSTNAME";
+
+/// The variables that mean something to the exporter. None of them is empty, and white space around them is gone.
+#[derive(Debug, Default)]
+struct Environment {
+    texts: Texts,
+    /// AWS's variables and `HOSTNAME`.
+    others: BTreeMap<&'static str, String>,
+    ca_bundle: Option<PathBuf>,
+}
+
+impl Environment {
+    fn sort(variables: impl IntoIterator<Item = (OsString, OsString)>, problems: &mut Problems) -> Self {
+        let mut settings = BTreeMap::new();
+        let mut environment = Self::default();
+        for (name, text) in variables {
+            if name == CA_BUNDLE {
+                // A path need not be UTF-8, and white space belongs to it.
+                environment.ca_bundle = (!is_blank(&text)).then(|| text.into());
+                continue;
+            }
+            let known = SETTINGS.iter().map(|setting| setting.variable).chain(OTHERS);
+            let Some(variable) = known.into_iter().find(|variable| name == *variable) else {
+                problems.warnings.extend(unknown_setting(&name));
+                continue;
+            };
+            let Ok(text) = text.into_string() else {
+                if variable != HOST_NAME {
+                    problems.problems.push(Problem::without_value(
+                        variable,
+                        "its value is not UTF-8 (and not shown); write it anew",
+                    ));
+                }
+                continue;
+            };
+            let text = text.trim();
+            if text.is_empty() {
+                continue;
+            }
+            if variable.starts_with(PREFIX) {
+                settings.insert(variable, text.to_owned());
+            } else {
+                environment.others.insert(variable, text.to_owned());
+            }
+        }
+        let settings = settings.into_iter().map(|(name, text)| (name.to_owned(), text));
+        match envy::prefixed(PREFIX).from_iter(settings) {
+            Ok(texts) => environment.texts = texts,
+            // The names are those of the table and the values are texts, so only a mistake in this file leads here.
+            Err(_) => problems
+                .problems
+                .push(Problem::without_value(PREFIX, "the settings cannot be read")),
+        }
+        environment
+    }
+
+    fn other(&self, variable: &str) -> Option<&str> {
+        self.others.get(variable).map(String::as_str)
+    }
+
+    /// The first of the variables that is set.
+    fn first(&self, variables: [&'static str; 2]) -> Option<(&'static str, &str)> {
+        variables
+            .into_iter()
+            .find_map(|variable| Some((variable, self.other(variable)?)))
+    }
+}
+
+const OTHERS: [&str; 8] = [
+    REGION_VARIABLES[0],
+    REGION_VARIABLES[1],
+    ENDPOINT_URL_VARIABLES[0],
+    ENDPOINT_URL_VARIABLES[1],
+    IGNORE_ENDPOINT_URLS,
+    USE_FIPS,
+    USE_DUALSTACK,
+    HOST_NAME,
+];
+
+fn is_blank(text: &OsStr) -> bool {
+    text.to_str().is_some_and(|text| text.trim().is_empty())
+}
+
+/// A warning for a name that has the prefix, in any case.
+fn unknown_setting(name: &OsStr) -> Option<Warning> {
+    let name = name.to_string_lossy();
+    let upper_case = name.to_uppercase();
+    let rest = upper_case.strip_prefix(PREFIX)?;
+    let nearest = nearest(rest, SETTINGS.iter().map(|setting| setting.name))?;
+    let nearest = SETTINGS.iter().find(|setting| setting.name == nearest)?.variable;
+    let of_port = rest.strip_prefix("PORT").unwrap_or("x");
+    let from_service = rest.starts_with("SERVICE_HOST")
+        || rest.starts_with("SERVICE_PORT")
+        || of_port.is_empty()
+        || of_port.starts_with('_');
+    let variable = name.escape_debug().to_string();
+    Some(Warning::UnknownSetting {
+        variable,
+        nearest,
+        from_service,
+    })
+}
+
+impl Problems {
+    /// In the order of the table, then AWS's variables.
+    fn sort(&mut self) {
+        self.problems.sort_by_key(|problem| {
+            SETTINGS
+                .iter()
+                .position(|setting| setting.variable == problem.variable)
+                .unwrap_or(SETTINGS.len())
+        });
+    }
+
+    fn setting<'a, T>(
+        &mut self,
+        written: Written<'a>,
+        read: impl FnOnce(&'a str) -> Result<T, Explanation>,
+    ) -> Option<T> {
+        let variable = written.setting.variable;
+        self.keep(
+            read(written.text()).map_err(|explanation| Problem::new(variable, written.text(), explanation)),
+        )
+    }
+
+    /// A problem of two settings, found at the first.
+    fn combination(&mut self, first: Written<'_>, explanation: &str) {
+        let by_default = if first.text.is_none() { "by default " } else { "" };
+        self.problems.push(Problem::new(
+            first.setting.variable,
+            first.text(),
+            format!("{by_default}{explanation}"),
+        ));
+    }
+}
+
+/// A setting and its value, as another's problem names it.
+fn named(written: Written<'_>) -> String {
+    let name = written.setting.variable;
+    match written.text {
+        Some(text) => format!("{name}={}", problem::quoted(text)),
+        None => format!("{name} (by default {})", written.setting.default),
+    }
+}
+
+/// The settings that are durations; they limit each other.
+struct Durations {
+    cache_ttl: Option<Duration>,
+    max_staleness: Option<Duration>,
+    discovery_ttl: Option<Duration>,
+    scrape_timeout: Option<Duration>,
+    scrape_timeout_offset: Option<Duration>,
+    request_timeout: Option<Duration>,
+    refresh_timeout: Option<Duration>,
+    /// Zero for no limit.
+    finished_job_max_age: Option<Duration>,
+}
+
+impl Durations {
+    fn read(texts: &Texts, problems: &mut Problems) -> Self {
+        let durations = Self {
+            cache_ttl: problems.setting(texts.cache_ttl(), value::duration),
+            max_staleness: problems.setting(texts.max_staleness(), value::duration),
+            discovery_ttl: problems.setting(texts.discovery_ttl(), value::duration),
+            scrape_timeout: problems.setting(texts.scrape_timeout(), value::timeout),
+            scrape_timeout_offset: problems.setting(texts.scrape_timeout_offset(), value::duration),
+            request_timeout: problems.setting(texts.request_timeout(), value::timeout),
+            refresh_timeout: problems.setting(texts.refresh_timeout(), value::timeout),
+            finished_job_max_age: problems.setting(texts.finished_job_max_age(), value::duration),
+        };
+        if let (Some(max_staleness), Some(cache_ttl)) = (durations.max_staleness, durations.cache_ttl)
+            && max_staleness < cache_ttl
+        {
+            problems.combination(
+                texts.max_staleness(),
+                &format!(
+                    "it is below {}, so that data would vanish before they are fetched anew; write at least {}",
+                    named(texts.cache_ttl()),
+                    value::shown(cache_ttl)
+                ),
+            );
+        }
+        if let (Some(offset), Some(timeout)) = (durations.scrape_timeout_offset, durations.scrape_timeout)
+            && offset >= timeout
+        {
+            problems.combination(
+                texts.scrape_timeout_offset(),
+                &format!(
+                    "it is not below {}, so that no scrape could wait for data; write less than {}",
+                    named(texts.scrape_timeout()),
+                    value::shown(timeout)
+                ),
+            );
+        }
+        durations
+    }
+}
+
+/// What AWS's variables say.
+struct Aws {
+    /// The configured region, also when it is none, which is a problem then.
+    region: Option<String>,
+    endpoint_url: Option<Url>,
+    use_fips_endpoint: bool,
+    use_dualstack_endpoint: bool,
+}
+
+impl Aws {
+    fn read(environment: &Environment, profile_region: Option<String>, problems: &mut Problems) -> Self {
+        let region = match environment.first(REGION_VARIABLES) {
+            Some((variable, region)) => Some((variable, region.to_owned())),
+            None => profile_region.map(|region| ("region (in the AWS profile)", region)),
+        };
+        if let Some((variable, region)) = &region
+            && !target::is_region(region)
+        {
+            let explanation = "this is no region; write one in lower case, such as us-east-1";
+            problems
+                .problems
+                .push(Problem::new(variable, region, explanation));
+        }
+
+        let mut boolean = |variable| {
+            let text = environment.other(variable)?;
+            problems
+                .keep(value::boolean(text).map_err(|explanation| Problem::new(variable, text, explanation)))
+        };
+        let ignored = boolean(IGNORE_ENDPOINT_URLS) == Some(true);
+        let use_fips_endpoint = boolean(USE_FIPS) == Some(true);
+        let use_dualstack_endpoint = boolean(USE_DUALSTACK) == Some(true);
+
+        let endpoint_url = environment.first(ENDPOINT_URL_VARIABLES).filter(|_| !ignored);
+        if let Some((variable, text)) = endpoint_url {
+            for (kind, is_used) in [
+                (USE_FIPS, use_fips_endpoint),
+                (USE_DUALSTACK, use_dualstack_endpoint),
+            ] {
+                if is_used {
+                    let explanation = format!(
+                        "it cannot be combined with {kind}=\"true\", which chooses among AWS's own addresses; unset one"
+                    );
+                    problems
+                        .problems
+                        .push(Problem::new(variable, &endpoint::masked(text), explanation));
+                }
+            }
+        }
+        let endpoint_url = endpoint_url.and_then(|(variable, text)| {
+            problems.keep(
+                endpoint::endpoint_url(text)
+                    .map_err(|explanation| Problem::new(variable, &endpoint::masked(text), explanation)),
+            )
+        });
+        Self {
+            region: region.map(|(_, region)| region),
+            endpoint_url,
+            use_fips_endpoint,
+            use_dualstack_endpoint,
+        }
+    }
+}
+
+/// Reads `TARGETS`, of which this version serves those without wildcards in one region and account.
+fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Problems) -> Vec<Target> {
+    let variable = written.setting.variable;
+    let Some(text) = written.text else {
+        problems.problems.push(Problem::without_value(
+            variable,
+            "it is required and not set; write targets such as APP/SEGMENT or APP, separated by commas",
+        ));
+        return Vec::new();
+    };
+    let parsed = target::parse(text, region);
+    problems.problems.extend(
+        parsed
+            .errors
+            .iter()
+            .map(|error| Problem::new(variable, error.entry().unwrap_or(text), error.to_string())),
+    );
+    if let Some(entry) = &parsed.without_region {
+        problems.problems.push(Problem::without_value(
+            REGION_VARIABLES[0],
+            format!(
+                "it is not set, and the target {} has no ARN to say its region; set AWS_REGION, AWS_DEFAULT_REGION or \
+                 the region of the AWS profile, such as us-east-1",
+                problem::quoted(entry)
+            ),
+        ));
+    }
+
+    let mut targets = BTreeSet::new();
+    for (pattern, entry) in &parsed.patterns {
+        match pattern.target() {
+            Some(target) => _ = targets.insert(target),
+            None => problems.problems.push(Problem::new(
+                variable,
+                entry,
+                "targets with * come with a later release; until then write each as APP/SEGMENT or APP",
+            )),
+        }
+    }
+    let mut places = BTreeMap::new();
+    for (pattern, entry) in parsed
+        .patterns
+        .iter()
+        .filter(|(pattern, _)| !pattern.region.is_empty())
+    {
+        places
+            .entry((&pattern.region, &pattern.account_id))
+            .or_insert(entry);
+    }
+    let mut entries = places.into_values();
+    if let Some(first) = entries.next() {
+        let is_mixed = |entry: &str| {
+            parsed
+                .errors
+                .iter()
+                .any(|error| matches!(error, target::Error::Mixed { arn, .. } if arn == entry))
+        };
+        problems.problems.extend(entries.filter(|entry| !is_mixed(entry)).map(|entry| {
+            let explanation = format!(
+                "its region or account is not that of {}, and several of either come with a later release; until then \
+                 run one exporter for each",
+                problem::quoted(first)
+            );
+            Problem::new(variable, entry, explanation)
+        }));
+    }
+    targets.into_iter().collect()
+}
+
+/// Checks the settings whose features come with a later release, and refuses them.
+fn refuse_not_yet(environment: &Environment, problems: &mut Problems) {
+    let texts = &environment.texts;
+    let (role_arns, external_id, shard) = (texts.role_arns(), texts.role_external_id(), texts.shard());
+    if let Some(text) = role_arns.text {
+        let (_, wrong) = role::role_arns(text);
+        let variable = role_arns.setting.variable;
+        problems.problems.extend(
+            wrong
+                .into_iter()
+                .map(|(entry, explanation)| Problem::new(variable, entry, explanation)),
+        );
+    }
+    if let Some(text) = external_id.text {
+        let variable = external_id.setting.variable;
+        problems.keep(
+            role::role_external_id(text).map_err(|explanation| Problem::without_value(variable, explanation)),
+        );
+        if role_arns.text.is_none() {
+            let explanation = format!(
+                "it does nothing without {} (value not shown); set both or neither",
+                role_arns.setting.variable
+            );
+            problems
+                .problems
+                .push(Problem::without_value(variable, explanation));
+        }
+    }
+    if let Some(text) = shard.text {
+        let read = role::shard(text, environment.other(HOST_NAME));
+        problems.keep(read.map_err(|explanation| Problem::new(shard.setting.variable, text, explanation)));
+    }
+    for written in [role_arns, external_id, shard, texts.web_config_file()] {
+        if let Some(text) = written.text {
+            let value = (written.setting != external_id.setting).then(|| problem::quoted(text));
+            problems.problems.push(Problem {
+                variable: written.setting.variable.into(),
+                value,
+                explanation: "its feature comes with a later release; leave it unset until then".into(),
+            });
+        }
+    }
+}
+
+/// Warnings about settings that have no effect yet.
+fn not_yet_effective(texts: &Texts) -> impl Iterator<Item = Warning> {
+    let show_failures = texts.show_failures();
+    [
+        (texts.discovery_ttl(), texts.discovery_ttl().text.is_some()),
+        (show_failures, value::boolean(show_failures.text()) == Ok(true)),
+    ]
+    .into_iter()
+    .filter(|(_, asked)| *asked)
+    .map(|(written, _)| Warning::NoEffectYet {
+        variable: written.setting.variable,
+    })
 }

@@ -4,7 +4,8 @@
 //!
 //! Data flow one way, and each step can be read and tested alone:
 //!
-//! 1. [`config`]: environment strings → validated settings, among them the targets ([`target`]).
+//! 1. [`config`]: environment strings → validated settings, among them the targets ([`target`]). `main` finds the strings,
+//!    with [`command`] and [`profile`], and starts the [`logging`].
 //! 2. [`pinpoint`]: the client of the API. Its listings are [`job`]s.
 //! 3. [`collect`]: the cache. A listing becomes a [`picture`] of the target, whole or not at all.
 //! 4. [`metrics`]: a picture becomes the bytes of its families, once; the exporter's own counters are beside it.
@@ -20,13 +21,17 @@
 
 pub mod clock;
 pub mod collect;
+pub mod command;
 pub mod config;
 mod exporter;
 pub mod job;
+pub mod logging;
 pub mod metrics;
 pub mod picture;
 pub mod pinpoint;
+pub mod profile;
 pub mod target;
+pub mod version;
 pub mod web;
 
 pub use exporter::{Exporter, SetupError};

@@ -1,4 +1,11 @@
 //! What to observe: the grammar of `PINPOINT_EXPORTER_TARGETS`. Values only.
+//!
+//! [`parse`] turns the text into [`TargetPattern`]s that contradict neither each other nor the configured region. A pattern
+//! without a wildcard is a [`Target`], one listing to poll; the others stand for the targets that discovery finds.
+
+use std::{collections::BTreeMap, fmt};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// One listing to poll. The order of its fields is the order of targets in the exposition, and all four together are
 /// its identity.
@@ -15,9 +22,390 @@ pub struct Target {
     pub segment_id: Option<String>,
 }
 
-impl std::fmt::Display for Target {
+/// What one entry of `TARGETS` asks for. Without a segment pattern an application is read whole, with one listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetPattern {
+    /// The account of the ARN, or `""` for an entry written without one.
+    pub account_id: String,
+    /// The region of the ARN, or the configured one.
+    pub region: String,
+    /// The application, or all of them.
+    pub application: IdPattern,
+    /// The segment, or all of them. There is no `*/SEGMENT`: a segment belongs to one application.
+    pub segment: Option<IdPattern>,
+}
+
+/// An id, or `*`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IdPattern {
+    /// `*`: whatever discovery finds.
+    Any,
+    /// One id, percent-decoded.
+    Id(String),
+}
+
+impl TargetPattern {
+    /// The target that this pattern names; `None` when it has a wildcard.
+    pub fn target(&self) -> Option<Target> {
+        let IdPattern::Id(application_id) = &self.application else {
+            return None;
+        };
+        let segment_id = match &self.segment {
+            Some(IdPattern::Any) => return None,
+            Some(IdPattern::Id(id)) => Some(id.clone()),
+            None => None,
+        };
+        Some(Target {
+            account_id: self.account_id.clone(),
+            region: self.region.clone(),
+            application_id: application_id.clone(),
+            segment_id,
+        })
+    }
+}
+
+impl fmt::Display for TargetPattern {
+    /// As it is written without an ARN, so that only characters which need no escape stand for themselves.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.application)?;
+        self.segment
+            .iter()
+            .try_for_each(|segment| write!(f, "/{segment}"))
+    }
+}
+
+impl fmt::Display for IdPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// All but RFC 3986's unreserved characters.
+        const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+            .remove(b'-')
+            .remove(b'.')
+            .remove(b'_')
+            .remove(b'~');
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Id(id) => utf8_percent_encode(id, ESCAPED).fmt(f),
+        }
+    }
+}
+
+/// Why an entry of `TARGETS` is refused. `entry` is what was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The list has no entry.
+    #[error("it names no target; write APP/SEGMENT for a segment or APP for a whole application")]
+    Empty,
+    /// An entry that does not follow the grammar.
+    #[error("{reason}")]
+    Malformed {
+        /// What was written.
+        entry: String,
+        /// What is wrong with it and what would be right.
+        reason: String,
+    },
+    /// An application is asked for both whole and by segment.
+    #[error(
+        "it reads an application whole that {by_segment:?} reads by segment, so that jobs would be shown twice; \
+         keep one of the two"
+    )]
+    ReadTwice {
+        /// The entry that reads it whole.
+        whole: String,
+        /// The entry that reads it by segment.
+        by_segment: String,
+    },
+    /// An ARN of the configured region beside a target without an ARN.
+    #[error(
+        "it is in the configured region {region} like {without_arn:?}, which has no ARN, so that one account could \
+         be meant twice; write all targets of that region as ARNs, or none"
+    )]
+    Mixed {
+        /// The ARN.
+        arn: String,
+        /// The target without one.
+        without_arn: String,
+        /// The configured region.
+        region: String,
+    },
+}
+
+impl Error {
+    /// What was written, for the errors that concern one entry.
+    pub fn entry(&self) -> Option<&str> {
+        match self {
+            Self::Empty => None,
+            Self::Malformed { entry, .. } => Some(entry),
+            Self::ReadTwice { whole, .. } => Some(whole),
+            Self::Mixed { arn, .. } => Some(arn),
+        }
+    }
+}
+
+/// The patterns of a list, and what is wrong with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// The patterns without duplicates, each with the entry that asked for it first.
+    pub patterns: BTreeMap<TargetPattern, String>,
+    /// The first entry without an ARN, when there is no region for it to live in; its kind is in `patterns` with the
+    /// region `""`.
+    pub without_region: Option<String>,
+    /// Everything that is wrong, in the order of the text.
+    pub errors: Vec<Error>,
+}
+
+/// Reads a list of targets, separated by commas and white space. Targets without an ARN live in `region`.
+pub fn parse(text: &str, region: Option<&str>) -> Parsed {
+    let mut parsed = Parsed::default();
+    let mut without_arn = None;
+    let mut arns_in_region = Vec::new();
+    let mut entries = text
+        .split(|c: char| c == ',' || c.is_whitespace())
+        .filter(|entry| !entry.is_empty())
+        .peekable();
+    if entries.peek().is_none() {
+        parsed.errors.push(Error::Empty);
+    }
+    for entry in entries {
+        let pattern = match Entry::parse(entry) {
+            Ok(Entry {
+                location: Some((region_of_arn, account_id)),
+                application,
+                segment,
+            }) => {
+                if Some(region_of_arn.as_str()) == region {
+                    arns_in_region.push(entry);
+                }
+                TargetPattern {
+                    account_id,
+                    region: region_of_arn,
+                    application,
+                    segment,
+                }
+            }
+            Ok(Entry {
+                location: None,
+                application,
+                segment,
+            }) => {
+                without_arn.get_or_insert(entry);
+                let region = region.unwrap_or_default().into();
+                TargetPattern {
+                    account_id: String::new(),
+                    region,
+                    application,
+                    segment,
+                }
+            }
+            Err(reason) => {
+                parsed.errors.push(Error::Malformed {
+                    entry: entry.into(),
+                    reason,
+                });
+                continue;
+            }
+        };
+        parsed.patterns.entry(pattern).or_insert_with(|| entry.into());
+    }
+    match (without_arn, region) {
+        (Some(entry), None) => parsed.without_region = Some(entry.into()),
+        (Some(without_arn), Some(region)) => {
+            parsed
+                .errors
+                .extend(arns_in_region.into_iter().map(|arn| Error::Mixed {
+                    arn: arn.into(),
+                    without_arn: without_arn.into(),
+                    region: region.into(),
+                }));
+        }
+        (None, _) => {}
+    }
+    let read_twice = read_twice(&parsed.patterns);
+    parsed.errors.extend(read_twice);
+    parsed
+}
+
+/// For each pattern that reads applications whole, the first that reads one of them by segment.
+fn read_twice(patterns: &BTreeMap<TargetPattern, String>) -> Vec<Error> {
+    type Place<'a> = (&'a str, &'a str);
+    let mut by_segment: BTreeMap<Place<'_>, BTreeMap<&IdPattern, &str>> = BTreeMap::new();
+    for (pattern, entry) in patterns.iter().filter(|(pattern, _)| pattern.segment.is_some()) {
+        by_segment
+            .entry((&pattern.account_id, &pattern.region))
+            .or_default()
+            .entry(&pattern.application)
+            .or_insert(entry);
+    }
+    let mut errors = Vec::new();
+    for (pattern, whole) in patterns.iter().filter(|(pattern, _)| pattern.segment.is_none()) {
+        let Some(applications) = by_segment.get(&(pattern.account_id.as_str(), pattern.region.as_str()))
+        else {
+            continue;
+        };
+        let other = match &pattern.application {
+            IdPattern::Any => applications.values().next(),
+            id @ IdPattern::Id(_) => applications.get(id).or_else(|| applications.get(&IdPattern::Any)),
+        };
+        errors.extend(other.map(|by_segment| Error::ReadTwice {
+            whole: whole.clone(),
+            by_segment: (*by_segment).into(),
+        }));
+    }
+    errors
+}
+
+/// One entry as it is written: an ARN has a location, region and account.
+struct Entry {
+    location: Option<(String, String)>,
+    application: IdPattern,
+    segment: Option<IdPattern>,
+}
+
+impl Entry {
+    fn parse(entry: &str) -> Result<Self, String> {
+        let scheme = entry.get(..4).unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("arn:") {
+            return Self::parse_arn(entry);
+        }
+        let mut parts = entry.split('/');
+        let application = IdPattern::parse("application", parts.next().unwrap_or_default())?;
+        let segment = parts
+            .next()
+            .map(|id| IdPattern::parse("segment", id))
+            .transpose()?;
+        if parts.next().is_some() {
+            return Err(
+                "it has more than two parts; write APP or APP/SEGMENT, and a / within an id as %2F".into(),
+            );
+        }
+        Self {
+            location: None,
+            application,
+            segment,
+        }
+        .checked()
+    }
+
+    fn parse_arn(entry: &str) -> Result<Self, String> {
+        let parts: Vec<_> = entry.splitn(6, ':').collect();
+        let [scheme, partition, service, region, account_id, resource] = parts[..] else {
+            return Err(format!("this ARN has too few parts; write {ARN_FORM}"));
+        };
+        if scheme != "arn" {
+            return Err("an ARN begins with arn: in lower case".into());
+        }
+        if !is_partition(partition) {
+            return Err(format!(
+                "{partition:?} is no partition; it is one of {}",
+                PARTITIONS.join(", ")
+            ));
+        }
+        if service != "mobiletargeting" {
+            return Err(format!(
+                "{service:?} is not Pinpoint's service in ARNs, which is mobiletargeting"
+            ));
+        }
+        if !is_region(region) {
+            return Err(format!("{region:?} is no region; write one such as us-east-1"));
+        }
+        if !is_account_id(account_id) {
+            return Err(format!("{account_id:?} is no account; write its 12 digits"));
+        }
+        let (application, segment) = match resource.split('/').collect::<Vec<_>>()[..] {
+            ["apps", application] => (application, None),
+            ["apps", application, "segments", segment] => (application, Some(segment)),
+            _ => {
+                return Err(format!(
+                    "{resource:?} is no resource that can be read; write apps/APP or apps/APP/segments/SEGMENT, and a / \
+                     within an id as %2F"
+                ));
+            }
+        };
+        Self {
+            location: Some((region.into(), account_id.into())),
+            application: IdPattern::parse("application", application)?,
+            segment: segment.map(|id| IdPattern::parse("segment", id)).transpose()?,
+        }
+        .checked()
+    }
+
+    fn checked(self) -> Result<Self, String> {
+        match (&self.application, &self.segment) {
+            (IdPattern::Any, Some(IdPattern::Id(_))) => Err(
+                "a segment belongs to one application; write APP/SEGMENT, or */* for every segment".into(),
+            ),
+            _ => Ok(self),
+        }
+    }
+}
+
+const ARN_FORM: &str = "arn:aws:mobiletargeting:REGION:ACCOUNT:apps/APP/segments/SEGMENT or …:apps/APP";
+
+impl IdPattern {
+    /// `kind` says in errors what the id is of.
+    fn parse(kind: &str, text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        if text.is_empty() {
+            return Err(format!("the {kind} id is empty; write APP/SEGMENT or APP"));
+        }
+        if text.contains('*') {
+            return Err(format!(
+                "in the {kind} id a * stands for a part; it stands only for whole ids (a literal one is written %2A)"
+            ));
+        }
+        let mut escapes = text.split('%').skip(1);
+        if !escapes.all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit())) {
+            return Err(format!(
+                "a % in the {kind} id is not followed by two hex digits; write a literal one as %25"
+            ));
+        }
+        let id = percent_decode_str(text).decode_utf8().map_err(|_| {
+            format!("the percent-encoded bytes of the {kind} id are no UTF-8; write such as é as %C3%A9")
+        })?;
+        if matches!(&*id, "." | "..") {
+            return Err(format!(
+                "{id:?} cannot be the {kind} id, since addresses treat it as a step in a path; write the id itself"
+            ));
+        }
+        Ok(Self::Id(id.into_owned()))
+    }
+}
+
+/// The partitions of AWS.
+const PARTITIONS: [&str; 8] = [
+    "aws",
+    "aws-cn",
+    "aws-us-gov",
+    "aws-iso",
+    "aws-iso-b",
+    "aws-iso-e",
+    "aws-iso-f",
+    "aws-eusc",
+];
+
+pub(crate) fn is_partition(text: &str) -> bool {
+    PARTITIONS.contains(&text)
+}
+
+pub(crate) fn is_account_id(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether it may be a region: a DNS label, in lower case as all regions are, because it becomes part of a host name and
+/// of every signature.
+pub(crate) fn is_region(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+impl fmt::Display for Target {
     /// For people: `application/segment`, or the application.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.application_id)?;
         self.segment_id
             .iter()

@@ -18,7 +18,10 @@ use super::{
     catalogue::{self, Family, ScrapeFacts},
     exposition::{self, Part},
 };
-use crate::pinpoint::{Exception, Observer, Operation};
+use crate::{
+    pinpoint::{Exception, Observer, Operation},
+    version,
+};
 
 /// Upper bounds of the duration histogram, in seconds.
 const BUCKETS: [f64; 9] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -66,12 +69,8 @@ impl Telemetry {
         )?;
         let info = catalogue::BUILD_INFO;
         let info = register(&registry, GaugeVec::new(opts(&info), info.labels))?;
-        info.with_label_values(&[
-            env!("CARGO_PKG_VERSION"),
-            env!("PINPOINT_EXPORTER_REVISION"),
-            env!("PINPOINT_EXPORTER_RUSTC_VERSION"),
-        ])
-        .set(1.0);
+        info.with_label_values(&[version::VERSION, version::REVISION, version::RUSTC_VERSION])
+            .set(1.0);
         for operation in Operation::ALL.map(Operation::name) {
             for vector in [&requests, &skipped_items, &retries] {
                 vector.with_label_values(&[operation]);

@@ -1,4 +1,9 @@
-//! The exporter over real sockets, against the fake Pinpoint.
+//! The exporter over real sockets, against the fake Pinpoint: one binary. Modules are marked as tests for clippy to let their
+//! helper functions unwrap.
 
+#[cfg(test)]
+mod settings;
+#[cfg(test)]
 mod signatures;
+#[cfg(test)]
 mod support;

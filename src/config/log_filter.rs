@@ -1,0 +1,204 @@
+//! `LOG_LEVEL` → the filter of the log, which never lets a dependency log what may hold a secret, whatever is asked for.
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::{settings::nearest, value::Explanation};
+
+/// The most that may be logged under a target, its longest prefix in this table deciding. What dependencies log was
+/// read in their sources (the versions of `Cargo.lock` at the time, for which see its history):
+///
+/// * `aws_sigv4` logs requests and strings to sign at trace.
+/// * `aws_config` logs access key ids at info, and at debug and warn the errors of credential sources with their debug
+///   form, which holds whole answers and what a credential process wrote to stderr. The exporter logs such failures
+///   itself, without them.
+/// * `aws_runtime::env_config::normalize` quotes lines of the profile file that it does not understand at warn.
+/// * `aws_smithy_*` and the service clients log requests and answers at trace, and errors in their debug form at debug.
+/// * Everything else is kept below trace, where libraries log what goes over the wire.
+///
+/// What is logged through the crate `log` (reqwest, rustls) does not get into the log at all.
+const MOST: &[(&str, LevelFilter)] = &[
+    ("", LevelFilter::DEBUG),
+    ("aws_config", LevelFilter::ERROR),
+    ("aws_credential", LevelFilter::INFO),
+    ("aws_runtime", LevelFilter::INFO),
+    ("aws_runtime::env_config::normalize", LevelFilter::ERROR),
+    ("aws_sdk", LevelFilter::INFO),
+    ("aws_sigv4", LevelFilter::INFO),
+    ("aws_smithy", LevelFilter::INFO),
+    ("h2", LevelFilter::INFO),
+    ("hyper", LevelFilter::DEBUG),
+    ("pinpoint_exporter", LevelFilter::TRACE),
+    ("reqwest", LevelFilter::INFO),
+    ("rustls", LevelFilter::INFO),
+];
+
+const LEVELS: [(&str, LevelFilter); 6] = [
+    ("off", LevelFilter::OFF),
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("debug", LevelFilter::DEBUG),
+    ("trace", LevelFilter::TRACE),
+];
+
+/// Reads a level, or a list of a level and of `target=level`. A later one of the same target replaces an earlier one.
+pub(super) fn log_filter(text: &str) -> Result<Targets, Explanation> {
+    let mut asked = Vec::new();
+    for directive in text.split(',').map(str::trim) {
+        if directive.is_empty() {
+            return Err("a part of the filter is empty; write such as warn,pinpoint_exporter=debug".into());
+        }
+        asked.push(match directive.split_once('=') {
+            None => ("", level(directive)?),
+            Some((target, _)) if !is_target(target.trim()) => {
+                return Err(format!(
+                    "{target:?} is no module of a program; write such as pinpoint_exporter=debug"
+                ));
+            }
+            Some((target, text)) => (target.trim(), level(text.trim())?),
+        });
+    }
+    Ok(limited(&asked))
+}
+
+fn level(text: &str) -> Result<LevelFilter, Explanation> {
+    LEVELS
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(text))
+        .map(|(_, level)| level)
+        .ok_or_else(|| {
+            if text.contains("::") || text == "pinpoint_exporter" {
+                return format!("the level of {text} is missing; write {text}=debug");
+            }
+            let names = LEVELS.map(|(name, _)| name);
+            let nearest = nearest(text, names).unwrap_or_default();
+            format!(
+                "{text:?} is no level; the closest is {nearest}, of {}",
+                names.join(", ")
+            )
+        })
+}
+
+fn is_target(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '.'))
+}
+
+/// What was asked for, but for each target at most what [`MOST`] allows.
+fn limited(asked: &[(&str, LevelFilter)]) -> Targets {
+    let mut filter = Targets::new().with_default(LevelFilter::OFF);
+    // Where a limit begins, what was asked for goes on, within it; and where something is asked for, the limit does.
+    for target in MOST.iter().chain(asked).map(|(target, _)| *target) {
+        let level = level_of(asked, target).min(level_of(MOST, target));
+        filter = if target.is_empty() {
+            filter.with_default(level)
+        } else {
+            filter.with_target(target, level)
+        };
+    }
+    filter
+}
+
+/// The level that the longest prefix of `target` has in a table, and of equal ones the last.
+fn level_of(table: &[(&str, LevelFilter)], target: &str) -> LevelFilter {
+    table
+        .iter()
+        .filter(|(prefix, _)| target.starts_with(prefix))
+        .max_by_key(|(prefix, _)| prefix.len())
+        .map_or(LevelFilter::OFF, |(_, level)| *level)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    /// The most verbose level that a filter lets through.
+    fn most(filter: &Targets, target: &str) -> Option<Level> {
+        [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR]
+            .into_iter()
+            .find(|level| filter.would_enable(target, level))
+    }
+
+    #[test]
+    fn a_level_is_that_of_everything_up_to_its_limit() {
+        let filter = log_filter("Trace").unwrap();
+        for (target, level) in [
+            ("pinpoint_exporter::collect", Level::TRACE),
+            ("some_crate", Level::DEBUG),
+            ("aws_sigv4::http_request::sign", Level::INFO),
+            ("aws_smithy_runtime::client::orchestrator", Level::INFO),
+            ("aws_config::profile::credentials", Level::ERROR),
+            ("aws_runtime::env_config::normalize", Level::ERROR),
+            ("aws_runtime::env_config::source", Level::INFO),
+            ("hyper_util::client", Level::DEBUG),
+        ] {
+            assert_eq!(most(&filter, target), Some(level), "{target}");
+        }
+        assert_eq!(
+            most(&log_filter("warn").unwrap(), "pinpoint_exporter"),
+            Some(Level::WARN)
+        );
+        assert_eq!(most(&log_filter("off").unwrap(), "pinpoint_exporter"), None);
+    }
+
+    #[test]
+    fn no_filter_gets_past_a_limit() {
+        for text in [
+            "aws=trace",
+            "a=trace",
+            "aws_sigv4=trace",
+            "aws_sigv4::http_request=trace",
+            "info,aws_sigv4::http_request::sign=trace",
+        ] {
+            let filter = log_filter(text).unwrap();
+            assert_eq!(
+                most(&filter, "aws_sigv4::http_request::sign"),
+                Some(Level::INFO),
+                "{text}"
+            );
+        }
+        let filter = log_filter("aws_config::profile=debug").unwrap();
+        assert_eq!(
+            most(&filter, "aws_config::profile::credentials"),
+            Some(Level::ERROR)
+        );
+        assert_eq!(most(&filter, "pinpoint_exporter"), None);
+    }
+
+    #[test]
+    fn a_filter_gives_each_target_its_level() {
+        let filter =
+            log_filter("warn, pinpoint_exporter=debug,pinpoint_exporter::web=error,aws_config=off").unwrap();
+        assert_eq!(most(&filter, "pinpoint_exporter::collect"), Some(Level::DEBUG));
+        assert_eq!(most(&filter, "pinpoint_exporter::web::tls"), Some(Level::ERROR));
+        assert_eq!(most(&filter, "hyper"), Some(Level::WARN));
+        assert_eq!(most(&filter, "aws_config"), None);
+        let last_wins = log_filter("pinpoint_exporter=debug,pinpoint_exporter=warn,info,error").unwrap();
+        assert_eq!(most(&last_wins, "pinpoint_exporter"), Some(Level::WARN));
+        assert_eq!(most(&last_wins, "hyper"), Some(Level::ERROR));
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused_with_the_nearest() {
+        for (text, cure) in [
+            ("inof", "closest is info"),
+            ("warning", "closest is warn"),
+            ("DEBG", "closest is debug"),
+            ("info,pinpoint_exporter", "pinpoint_exporter=debug"),
+            ("pinpoint_exporter::web", "pinpoint_exporter::web=debug"),
+            ("pinpoint_exporter=verbose", "no level"),
+            ("info,,warn", "empty"),
+            ("info,", "empty"),
+            ("=debug", "no module"),
+            ("foo[{bar}]=debug", "no module"),
+            ("a=b=info", "no level"),
+        ] {
+            let explanation = log_filter(text).unwrap_err();
+            assert!(explanation.contains(cure), "{text}: {explanation}");
+        }
+    }
+}

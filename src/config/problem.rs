@@ -1,0 +1,141 @@
+//! What is wrong, or odd, about the settings, as sentences for the operator.
+
+use std::fmt;
+
+/// One thing that is wrong. It prints as one line that names the variable, its value, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable's whole name.
+    pub variable: String,
+    /// The value as it may be shown: quoted, escaped, shortened, secrets masked; `None` when none is set, or none may
+    /// be shown.
+    pub value: Option<String>,
+    /// What is wrong, and what would be right.
+    pub explanation: String,
+}
+
+impl Problem {
+    pub(super) fn new(variable: &str, value: &str, explanation: impl Into<String>) -> Self {
+        Self {
+            variable: variable.into(),
+            value: Some(quoted(value)),
+            explanation: explanation.into(),
+        }
+    }
+
+    /// A problem with a variable that is not set, or whose value may not be shown.
+    pub(super) fn without_value(variable: &str, explanation: impl Into<String>) -> Self {
+        Self {
+            variable: variable.into(),
+            value: None,
+            explanation: explanation.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.variable)?;
+        if let Some(value) = &self.value {
+            write!(f, "={value}")?;
+        }
+        write!(f, ": {}", self.explanation)
+    }
+}
+
+/// Everything that is wrong with the settings. It prints one problem per line, then the warnings, since a misspelt name
+/// is often the cause.
+#[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
+pub struct Problems {
+    /// What is wrong: never empty in an error.
+    pub problems: Vec<Problem>,
+    /// What is odd besides.
+    pub warnings: Vec<Warning>,
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let problems = self.problems.iter().map(ToString::to_string);
+        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}"));
+        f.write_str(&problems.chain(warnings).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl Problems {
+    /// Keeps the problem of a reading that failed.
+    pub(super) fn keep<T>(&mut self, reading: Result<T, Problem>) -> Option<T> {
+        reading.map_err(|problem| self.problems.push(problem)).ok()
+    }
+}
+
+/// Something that is odd about the settings, and does no harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// A variable with the exporter's prefix that no setting has.
+    UnknownSetting {
+        /// The variable's name, escaped.
+        variable: String,
+        /// The setting whose name is the closest.
+        nearest: &'static str,
+        /// Whether Kubernetes sets such a variable for a Service named like the exporter.
+        from_service: bool,
+    },
+    /// A setting whose feature comes with a later release.
+    NoEffectYet {
+        /// The variable's name.
+        variable: &'static str,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownSetting {
+                variable,
+                nearest,
+                from_service,
+            } => {
+                write!(
+                    f,
+                    "{variable} is no setting and has no effect; the closest is {nearest}"
+                )?;
+                if *from_service {
+                    write!(
+                        f,
+                        " (it looks like a variable that Kubernetes sets for a Service named pinpoint-exporter; \
+                         enableServiceLinks: false in the pod avoids it)"
+                    )?;
+                }
+                Ok(())
+            }
+            Self::NoEffectYet { variable } => {
+                write!(
+                    f,
+                    "{variable} has no effect yet: its feature comes with a later release"
+                )
+            }
+        }
+    }
+}
+
+/// A value as problems show it: quoted, escaped, and not too long.
+pub(super) fn quoted(value: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut shown: String = value.chars().take(LONGEST).collect();
+    if shown.len() < value.len() {
+        shown.push('…');
+    }
+    format!("\"{}\"", shown.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_value_is_quoted_escaped_and_shortened() {
+        assert_eq!(quoted("a\n\"b\u{202e}\u{1b}"), r#""a\n\"b\u{202e}\u{1b}""#);
+        assert_eq!(quoted(&"é".repeat(80)), format!("\"{}\"", "é".repeat(80)));
+        assert_eq!(quoted(&"é".repeat(81)), format!("\"{}…\"", "é".repeat(80)));
+    }
+}

@@ -1,0 +1,198 @@
+//! The one table of settings. `--help`, the defaults, the warnings about unknown names and the README's table come from it.
+
+use std::cmp::Ordering;
+
+use serde::Deserialize;
+
+/// What the name of every setting begins with in the environment.
+pub const PREFIX: &str = "PINPOINT_EXPORTER_";
+
+/// A setting as users know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The variable's name without [`PREFIX`].
+    pub name: &'static str,
+    /// The variable's name.
+    pub variable: &'static str,
+    /// The value that it has when the variable is unset or empty, as one would write it; `""` for none.
+    pub default: &'static str,
+    /// What it means, in one line.
+    pub meaning: &'static str,
+    /// What this version does with it, when its feature is still to come.
+    pub not_yet: Option<NotYet>,
+}
+
+/// What this version does with a setting whose feature comes with a later release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotYet {
+    /// Setting it is refused, since the exporter would not do what it says.
+    Refused,
+    /// Setting it is warned about, since nothing is wrong without its effect.
+    Ignored,
+}
+
+/// A setting together with what the environment says about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written<'a> {
+    pub(super) setting: &'static Setting,
+    /// The variable's value.
+    pub(super) text: Option<&'a str>,
+}
+
+impl<'a> Written<'a> {
+    /// The value to read, which is the default when none is written; `""` when there is no default.
+    pub(super) fn text(self) -> &'a str {
+        self.text.unwrap_or(self.setting.default)
+    }
+}
+
+macro_rules! settings {
+    ($($field:ident $name:ident = $default:literal $meaning:literal $($not_yet:ident)?;)*) => {
+        /// Every setting, in the order in which they are documented.
+        pub static SETTINGS: &[Setting] = &[$(Setting {
+            name: stringify!($name),
+            variable: concat!("PINPOINT_EXPORTER_", stringify!($name)),
+            default: $default,
+            meaning: $meaning,
+            not_yet: settings!(@not_yet $($not_yet)?),
+        }),*];
+
+        /// The variables' values as they are written, since envy would stop at the first that is wrong and quote it.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct Texts { $($field: Option<String>,)* }
+
+        #[expect(non_camel_case_types, reason = "named like the fields that they number")]
+        enum Index { $($field,)* }
+
+        impl Texts {
+            $(pub(super) fn $field(&self) -> Written<'_> {
+                Written { setting: &SETTINGS[Index::$field as usize], text: self.$field.as_deref() }
+            })*
+        }
+    };
+    (@not_yet) => { None };
+    (@not_yet $not_yet:ident) => { Some(NotYet::$not_yet) };
+}
+
+settings! {
+    targets TARGETS = "" "what to observe (required), a list; see Targets above";
+    listen_address LISTEN_ADDRESS = "0.0.0.0:9787" "address and port to serve on; also [::]:9787";
+    cache_ttl CACHE_TTL = "50s" "age from which a scrape fetches a target anew; 0s: every scrape does";
+    max_staleness MAX_STALENESS = "10m" "age from which data are no longer shown";
+    discovery_ttl DISCOVERY_TTL = "5m" "age from which lists of applications and segments are fetched anew" Ignored;
+    scrape_timeout SCRAPE_TIMEOUT = "10s" "how long a scrape waits that does not say its own timeout";
+    scrape_timeout_offset SCRAPE_TIMEOUT_OFFSET = "500ms" "how much earlier than its own timeout a scrape is answered";
+    page_size PAGE_SIZE = "100" "jobs to ask for per request";
+    max_pages MAX_PAGES = "1000" "pages per listing, beyond which it fails";
+    max_concurrent_requests MAX_CONCURRENT_REQUESTS = "8" "requests under way at once";
+    max_requests_per_second MAX_REQUESTS_PER_SECOND = "50"
+        "requests per second, per account and region (AWS's quota is 300); 0: no limit";
+    request_timeout REQUEST_TIMEOUT = "5s" "timeout of one attempt";
+    refresh_timeout REFRESH_TIMEOUT = "2m" "timeout of one refresh: all pages, attempts and waits";
+    max_attempts MAX_ATTEMPTS = "3" "attempts per request, the first included";
+    finished_job_max_age FINISHED_JOB_MAX_AGE = "7d"
+        "age beyond which a finished job has no series of its own; 0s: no limit";
+    finished_jobs_per_segment FINISHED_JOBS_PER_SEGMENT = "20"
+        "finished jobs with series of their own, per segment; 0: no limit";
+    status_series STATUS_SERIES = "all" "all: a series for each state; current: only the one at 1";
+    role_arns ROLE_ARNS = "" "roles to assume, one per account; a target ARN's account picks its role" Refused;
+    role_external_id ROLE_EXTERNAL_ID = "" "external id to assume them with" Refused;
+    shard SHARD = "" "2/5: serve the third of five parts of the targets; auto/5: the part in HOSTNAME's ending" Refused;
+    show_failures SHOW_FAILURES = "false" "true: show the text of Failures on / and in /api/v1/jobs" Ignored;
+    web_config_file WEB_CONFIG_FILE = ""
+        "TLS, client certificates, basic auth: a file as Prometheus's exporter-toolkit reads it" Refused;
+    log_level LOG_LEVEL = "info"
+        "error, warn, info, debug, trace or off, or a filter such as warn,pinpoint_exporter=debug";
+    log_format LOG_FORMAT = "logfmt" "or json";
+}
+
+/// A variable of AWS's that the exporter reads itself or through AWS's crates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AwsVariable {
+    /// The variable, or several of one kind.
+    pub name: &'static str,
+    /// What it means, in one line.
+    pub meaning: &'static str,
+}
+
+/// The variables of AWS's, as `--help` lists them.
+pub static AWS_VARIABLES: &[AwsVariable] = &[
+    AwsVariable {
+        name: "AWS_REGION, AWS_DEFAULT_REGION",
+        meaning: "region of targets without an ARN; else the region of the profile",
+    },
+    AwsVariable {
+        name: "AWS_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE",
+        meaning: "profile, and the files that it is read from",
+    },
+    AwsVariable {
+        name: "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN",
+        meaning: "credentials; else the rest of AWS's standard chain: profile, SSO, web identity, container, EC2",
+    },
+    AwsVariable {
+        name: "AWS_ENDPOINT_URL_PINPOINT, AWS_ENDPOINT_URL",
+        meaning: "address of the API instead of AWS's own; the former goes first",
+    },
+    AwsVariable {
+        name: "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        meaning: "true: as if those two were not set",
+    },
+    AwsVariable {
+        name: "AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT",
+        meaning: "true: AWS's FIPS or dual-stack (IPv6) address of the API",
+    },
+    AwsVariable {
+        name: "AWS_CA_BUNDLE",
+        meaning: "PEM file with the only certificate authorities to trust",
+    },
+    AwsVariable {
+        name: "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
+        meaning: "proxies, as curl reads them",
+    },
+];
+
+/// Of `names` the one that is written most like `word`, case apart: the fewest typing mistakes away, and of several
+/// the one that begins like it.
+pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let likeness = |name: &str| {
+        let name = name.to_lowercase();
+        (
+            strsim::damerau_levenshtein(&word, &name),
+            -strsim::jaro_winkler(&word, &name),
+        )
+    };
+    names
+        .into_iter()
+        .map(|name| (likeness(name), name))
+        .min_by(|(one, _), (other, _)| one.partial_cmp(other).unwrap_or(Ordering::Equal))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_the_table_is_a_field() {
+        let texts: Texts = envy::prefixed(PREFIX)
+            .from_iter(
+                SETTINGS
+                    .iter()
+                    .map(|setting| (setting.variable.into(), setting.name.into())),
+            )
+            .unwrap();
+        assert_eq!(texts.targets().text, Some("TARGETS"));
+        assert_eq!(texts.log_format().text, Some("LOG_FORMAT"));
+        assert_eq!(texts.max_attempts().text, Some(texts.max_attempts().setting.name));
+    }
+
+    #[test]
+    fn the_nearest_name_allows_for_swapped_letters() {
+        let names = ["CACHE_TTL", "DISCOVERY_TTL"];
+        assert_eq!(nearest("CAHCE_TTL", names), Some("CACHE_TTL"));
+        assert_eq!(nearest("DISCOVERY", names), Some("DISCOVERY_TTL"));
+        assert_eq!(nearest("x", []), None);
+    }
+}

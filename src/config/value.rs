@@ -1,0 +1,212 @@
+//! Values of settings, from text: durations, counts, booleans, words, addresses. An error says what is wrong and what
+//! would be right.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use humantime::{DurationError, format_duration, parse_duration};
+
+/// Why a value is refused and what would be right.
+pub(super) type Explanation = String;
+
+/// Longer ones are a mistake, and dates and instants must not overflow when they are added.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// Larger ones are a mistake, and a semaphore or a capacity must be able to hold them.
+const MOST: u32 = 1_000_000;
+
+pub(super) fn duration(text: &str) -> Result<Duration, Explanation> {
+    if text.starts_with('-') {
+        return Err("a duration cannot be negative; write one such as 30s".into());
+    }
+    let duration = parse_duration(text).map_err(|error| match error {
+        DurationError::UnknownUnit { unit, value, .. } if unit.is_empty() => {
+            format!(
+                "the duration lacks a unit; write {value}s for seconds, or another such as 500ms, 5m or 7d"
+            )
+        }
+        DurationError::UnknownUnit { unit, .. } => {
+            format!("{unit:?} is no unit of time; write a duration such as 500ms, 30s, 5m, 2h or 7d")
+        }
+        DurationError::NumberOverflow => too_long(),
+        _ => "this is no duration; write one such as 500ms, 30s, 5m, 2h or 7d".into(),
+    })?;
+    if has_unit_month(text) {
+        return Err("M means months, which is hardly meant; write m for minutes, or days such as 30d".into());
+    }
+    if duration > LONGEST {
+        return Err(too_long());
+    }
+    Ok(duration)
+}
+
+/// A duration that is a timeout of something, which nothing could meet at 0.
+pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
+    match duration(text)? {
+        Duration::ZERO => {
+            Err("a timeout of nothing would fail everything; write one above 0s, such as 5s".into())
+        }
+        timeout => Ok(timeout),
+    }
+}
+
+fn too_long() -> Explanation {
+    "the duration is too long; write one of at most 100 years (36500d)".into()
+}
+
+fn has_unit_month(text: &str) -> bool {
+    text.split(|c: char| !c.is_alphabetic()).any(|unit| unit == "M")
+}
+
+/// A whole number, 0 included.
+pub(super) fn number(text: &str) -> Result<u32, Explanation> {
+    let wrong = || format!("this is no whole number; write one from 0 to {MOST}");
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    match text.parse() {
+        Ok(number) if number <= MOST => Ok(number),
+        _ => Err(format!("the number is too large; write one of at most {MOST}")),
+    }
+}
+
+/// A whole number of something that must be there.
+pub(super) fn count(text: &str) -> Result<u32, Explanation> {
+    match number(text) {
+        Ok(0) => Err("0 would let nothing happen; write a whole number of at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(explanation) => Err(explanation.replace("from 0 to", "from 1 to")),
+    }
+}
+
+/// A whole number, or no limit for 0.
+pub(super) fn number_or_unlimited(text: &str) -> Result<Option<u32>, Explanation> {
+    number(text).map(|number| (number != 0).then_some(number))
+}
+
+pub(super) fn boolean(text: &str) -> Result<bool, Explanation> {
+    word(text, &[("true", true), ("false", false)])
+}
+
+/// One of a few words, in any case.
+pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Explanation> {
+    if let Some((_, value)) = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
+        return Ok(*value);
+    }
+    let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    Err(format!(
+        "this is none of its values; write {}",
+        names.join(" or ")
+    ))
+}
+
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Explanation> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        // `:::9787` reads as an address of IPv6 too; both cures are in one.
+        return Err(format!(
+            "the port is missing; write {} (an address of IPv6 goes in brackets)",
+            SocketAddr::new(address, 9787)
+        ));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            format!("the address is missing; write 0.0.0.0:{text}")
+        } else {
+            "this is no address with a port; write one such as 0.0.0.0:9787 or [::]:9787".into()
+        });
+    };
+    let Ok(port) = port.parse::<u16>() else {
+        return Err(format!(
+            "{port:?} is no port; write one from 1 to 65535, as in 0.0.0.0:9787"
+        ));
+    };
+    if host.is_empty() {
+        return Err(format!(
+            "the address is missing; write 0.0.0.0:{port}, or [::]:{port} for IPv6 too"
+        ));
+    }
+    if host.parse::<Ipv6Addr>().is_ok() {
+        return Err(format!(
+            "an address of IPv6 goes in brackets; write [{host}]:{port}"
+        ));
+    }
+    Err(format!(
+        "{host:?} is no IP address, and names are not resolved; write one such as 127.0.0.1:{port} or 0.0.0.0:{port}"
+    ))
+}
+
+/// A duration as settings are written.
+pub(super) fn shown(duration: Duration) -> String {
+    format_duration(duration).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_in_every_unit_and_compound() {
+        for (text, milliseconds) in [
+            ("0s", 0),
+            ("500ms", 500),
+            ("1.5s", 1500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("1h 30m", 5_400_000),
+            ("7d", 604_800_000),
+            ("36500d", 3_153_600_000_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_that_are_none_are_refused_with_the_cure() {
+        for (text, cure) in [
+            ("30", "write 30s"),
+            ("-5s", "negative"),
+            ("5x", "\"x\" is no unit"),
+            ("5 minuets", "\"minuets\" is no unit"),
+            ("5M", "write m for minutes"),
+            ("1h5M", "write m for minutes"),
+            ("36501d", "too long"),
+            ("99999999999999999999s", "too long"),
+            ("18446744073709551615d", "too long"),
+            ("abc", "this is no duration"),
+            ("+5s", "this is no duration"),
+            ("", "this is no duration"),
+        ] {
+            let explanation = duration(text).unwrap_err();
+            assert!(explanation.contains(cure), "{text}: {explanation}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_lacks_a_part_is_answered_with_the_whole() {
+        for (text, cure) in [
+            (":9787", "0.0.0.0:9787"),
+            ("9787", "0.0.0.0:9787"),
+            ("0.0.0.0", "0.0.0.0:9787"),
+            ("::", "[::]:9787"),
+            ("[::]", "[::]:9787"),
+            ("::1:98765", "no port"),
+            ("fe80::1%eth0:9787", "no IP address"),
+            ("localhost:9787", "127.0.0.1:9787"),
+            ("0.0.0.0:65536", "no port"),
+            ("0.0.0.0:", "no port"),
+            ("localhost", "no address with a port"),
+        ] {
+            let explanation = socket_address(text).unwrap_err();
+            assert!(explanation.contains(cure), "{text}: {explanation}");
+        }
+        for text in ["0.0.0.0:9787", "[::]:9787", "127.0.0.1:0", "[::1]:65535"] {
+            assert_eq!(socket_address(text).unwrap().to_string(), text);
+        }
+    }
+}
