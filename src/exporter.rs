@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 
 use crate::{
     clock::Clock,
@@ -18,7 +18,7 @@ use crate::{
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
     pinpoint::{self, Client, Http, MakeProvider},
-    web,
+    web::{self, Limits, ScrapeTimeout},
 };
 
 /// Answers scrapes.
@@ -116,6 +116,27 @@ impl Exporter {
         self.collector.look_for_credentials().await;
         self.ready.store(true, Ordering::Release);
     }
+}
+
+/// Serves scrapes at `listener` until `shutdown`. The first look for credentials goes on meanwhile.
+pub async fn run(
+    config: &Config,
+    listener: TcpListener,
+    http: Http,
+    credentials: Arc<MakeProvider>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), SetupError> {
+    let exporter = Arc::new(Exporter::new(config, http, credentials, clock)?);
+    let getting_ready = Arc::clone(&exporter);
+    tokio::spawn(async move { getting_ready.get_ready().await });
+    let timeout = ScrapeTimeout {
+        default: config.scrape_timeout,
+        offset: config.scrape_timeout_offset,
+    };
+    web::serve(listener, exporter, timeout, limits, shutdown).await;
+    Ok(())
 }
 
 impl web::Exporter for Exporter {

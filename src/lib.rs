@@ -34,4 +34,4 @@ pub mod target;
 pub mod version;
 pub mod web;
 
-pub use exporter::{Exporter, SetupError};
+pub use exporter::{Exporter, SetupError, run};

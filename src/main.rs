@@ -5,13 +5,22 @@ use std::{
     fmt::Display,
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context;
 use pinpoint_exporter::{
+    clock::SystemClock,
     command::{self, Command},
     config::Config,
-    logging, profile,
+    logging,
+    pinpoint::{Http, default_chain},
+    profile,
+    web::Limits,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
 };
 
 /// `EX_USAGE` of BSD's `sysexits.h`.
@@ -51,8 +60,45 @@ fn serve() -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
 
-    // SERVE: the listener, signals and `pinpoint_exporter::run` come here, within `runtime`.
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(async {
+        let http = Http::new(config.ca_bundle.as_deref())?;
+        let address = config.listen_address;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen at {address}"))?;
+        let region = config
+            .targets
+            .first()
+            .map(|target| target.region.clone())
+            .unwrap_or_default();
+        let credentials = default_chain(http.clone(), region);
+        let shutdown = stop_signal().context("cannot wait for signals")?;
+        let clock = Arc::new(SystemClock);
+        tracing::info!(address = %listener.local_addr()?, targets = config.targets.len(), "serving");
+        pinpoint_exporter::run(
+            &config,
+            listener,
+            http,
+            credentials,
+            clock,
+            Limits::default(),
+            shutdown,
+        )
+        .await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Resolves at SIGTERM or SIGINT.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// To standard output, whose reader may have seen enough.

@@ -1,8 +1,28 @@
 //! The HTTP server: routes, limits against rude clients, graceful stop. It knows nothing of Pinpoint or of metrics.
 
-use std::{future::Future, time::Duration};
+mod body;
+mod coding;
+mod connections;
+mod patience;
+mod routes;
+
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    connections::{Connections, Place},
+    patience::Patient,
+};
+pub use self::{patience::Patience, routes::ScrapeTimeout};
 
 /// What the server serves.
 pub trait Exporter: Send + Sync + 'static {
@@ -15,4 +35,128 @@ pub trait Exporter: Send + Sync + 'static {
 
     /// Whether the first look for credentials has ended, either way.
     fn is_ready(&self) -> bool;
+}
+
+/// What clients may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long they may take.
+    pub patience: Patience,
+    /// How many connections may be open.
+    pub connections: usize,
+    /// How long the answers in flight may take when the server stops.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            patience: Patience {
+                // Longer than any sensible scrape interval, for Prometheus to keep its connection.
+                idle: Duration::from_secs(330),
+                head: Duration::from_secs(10),
+                write: Duration::from_secs(30),
+            },
+            connections: 512,
+            grace: Duration::from_secs(9),
+        }
+    }
+}
+
+/// The largest head of a request, and the memory that reading one may take.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// How long the listener rests when it cannot accept, for want of file descriptors most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until `shutdown`, and then finishes what is in flight.
+pub async fn serve(
+    listener: TcpListener,
+    exporter: Arc<impl Exporter>,
+    scrape_timeout: ScrapeTimeout,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+    let connections = Arc::new(Connections::default());
+    let accept = async {
+        loop {
+            match listener.accept().await {
+                Ok((socket, _)) => match connections.place(limits.connections) {
+                    Some(place) => {
+                        let exporter = Arc::clone(&exporter);
+                        let stopping = stopping.clone();
+                        tasks.spawn(connection(
+                            socket,
+                            place,
+                            exporter,
+                            scrape_timeout,
+                            limits,
+                            stopping,
+                        ));
+                    }
+                    None => tracing::debug!("refused a connection: all of {} are busy", limits.connections),
+                },
+                Err(error) => {
+                    tracing::debug!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        () = shutdown => {}
+    }
+    drop(listener);
+    tracing::info!("stopping");
+    exporter.stop_waiting();
+    stopping.cancel();
+    tasks.close();
+    if timeout(limits.grace, tasks.wait()).await.is_err() {
+        tracing::warn!(
+            connections = tasks.len(),
+            "some clients did not take their answer in time"
+        );
+    }
+}
+
+/// Serves a connection to its end.
+async fn connection(
+    socket: TcpStream,
+    place: Place,
+    exporter: Arc<impl Exporter>,
+    scrape_timeout: ScrapeTimeout,
+    limits: Limits,
+    stopping: CancellationToken,
+) {
+    // An answer must not wait for the client to acknowledge the one before it.
+    _ = socket.set_nodelay(true);
+    let phase = &place.phase;
+    let service = service_fn(|request: Request<Incoming>| {
+        phase.requested();
+        let exporter = Arc::clone(&exporter);
+        async move {
+            let mut response = routes::answer(request, exporter, scrape_timeout).await;
+            response.body_mut().phase = Some(Arc::clone(phase));
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let socket = TokioIo::new(Patient::new(socket, limits.patience, Arc::clone(phase)));
+    let served = http1::Builder::new()
+        .max_buf_size(MAX_HEAD_BYTES)
+        .half_close(true)
+        .serve_connection(socket, service);
+    tokio::pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = place.evicted.cancelled() => return,
+        () = stopping.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
 }

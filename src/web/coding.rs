@@ -1,0 +1,89 @@
+//! Whether an answer is compressed: `Accept-Encoding` by [RFC 9110, section 12.5.3]. Pure.
+//!
+//! [RFC 9110, section 12.5.3]: https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
+
+use http::{HeaderMap, header::ACCEPT_ENCODING};
+
+/// Whether the client takes gzip, and likes it at least as much as no compression. What cannot be read is as if it were not
+/// there; a client that says nothing gets no compression.
+pub(super) fn prefers_gzip(headers: &HeaderMap) -> bool {
+    let (mut gzip, mut identity, mut any) = (None, None, None);
+    let values = headers
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    for part in values.flat_map(|value| value.split(',')) {
+        let (coding, weight) = part
+            .split_once(';')
+            .map_or((part, None), |(coding, rest)| (coding, Some(rest)));
+        let Some(quality) = weight.map_or(Some(1.0), quality) else {
+            continue;
+        };
+        match coding.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => gzip = Some(quality),
+            "identity" => identity = Some(quality),
+            "*" => any = Some(quality),
+            _ => {}
+        }
+    }
+    let gzip = gzip.or(any).unwrap_or(0.0);
+    // Without a word about it, no compression is what is left when nothing else will do.
+    let identity = identity.or(any.filter(|any| *any == 0.0)).unwrap_or(0.0);
+    gzip > 0.0 && gzip >= identity
+}
+
+/// A weight, `q=0.5`, from 0 to 1 with three digits at most.
+fn quality(weight: &str) -> Option<f32> {
+    let (name, value) = weight.split_once('=')?;
+    let value = value.trim();
+    let well_formed =
+        name.trim().eq_ignore_ascii_case("q") && value.len() <= 5 && value.starts_with(['0', '1']);
+    value
+        .parse()
+        .ok()
+        .filter(|quality| well_formed && (0.0..=1.0).contains(quality))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_chosen_by_its_weight() {
+        for (lines, expected) in [
+            (&[][..], false),
+            (&[""], false),
+            (&["gzip"], true),
+            (&["GZip"], true),
+            (&["x-gzip"], true),
+            (&["*"], true),
+            (&["deflate, br"], false),
+            (&["identity"], false),
+            (&["gzip, identity"], true),
+            (&["gzip;q=0"], false),
+            (&["gzip;q=0.000"], false),
+            (&["gzip;q=0, *"], false),
+            (&["*;q=0"], false),
+            (&["gzip;q=0.5, identity;q=0.9"], false),
+            (&["gzip;q=0.5, identity;q=0.5"], true),
+            (&["gzip;q=0.1, identity;q=0"], true),
+            (&["identity;q=0"], false),
+            (&["identity;q=0, *;q=0.5"], true),
+            (&["deflate;q=1.0, gzip ; q=0.001"], true),
+            (&["gzip;q=2"], false),
+            (&["gzip;q=x"], false),
+            (&["gzip;q=-1"], false),
+            (&["gzip;q=NaN"], false),
+            (&["gzip;level=1"], false),
+            (&["br", "gzip"], true),
+            (&["gzip", "gzip;q=0"], false),
+            (&[",,gzip,,"], true),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(ACCEPT_ENCODING, line.parse().unwrap());
+            }
+            assert_eq!(prefers_gzip(&headers), expected, "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What stands at which path.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY},
+};
+
+use super::{Exporter, body::Chunks, coding};
+use crate::version;
+
+/// The content type of [Prometheus's text format].
+///
+/// [Prometheus's text format]: https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// Prometheus says here how long it will wait.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// How long a scrape waits for refreshes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScrapeTimeout {
+    /// Where the scraper does not say how long it waits.
+    pub default: Duration,
+    /// How much earlier than the scraper gives up the answer is sent.
+    pub offset: Duration,
+}
+
+impl ScrapeTimeout {
+    /// What the header says less the offset, never below 0; the default without a header that is a positive number.
+    fn of(self, headers: &HeaderMap) -> Duration {
+        let seconds: Option<f64> = headers
+            .get(SCRAPE_TIMEOUT)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        match seconds {
+            // A number beyond all durations is as good as for ever, which no scraper means.
+            Some(seconds) if seconds > 0.0 && seconds.is_finite() => Duration::try_from_secs_f64(seconds)
+                .map_or(self.default, |timeout| timeout.saturating_sub(self.offset)),
+            _ => self.default,
+        }
+    }
+}
+
+/// Answers a request. Its body, if it has one, is not read.
+pub(super) async fn answer<B>(
+    request: Request<B>,
+    exporter: Arc<impl Exporter>,
+    timeout: ScrapeTimeout,
+) -> Response<Chunks> {
+    let path = request.uri().path();
+    if !["/", "/metrics", "/-/healthy", "/-/ready"].contains(&path) {
+        let text = "There is nothing here. There are: /, /metrics, /-/healthy, /-/ready\n";
+        return response(StatusCode::NOT_FOUND, TEXT, text);
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut refusal = response(
+            StatusCode::METHOD_NOT_ALLOWED,
+            TEXT,
+            "Only GET and HEAD are allowed here.\n",
+        );
+        refusal
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refusal;
+    }
+    match path {
+        "/metrics" => metrics(request.headers(), &*exporter, timeout).await,
+        "/-/healthy" => response(StatusCode::OK, TEXT, "Healthy.\n"),
+        "/-/ready" if exporter.is_ready() => response(StatusCode::OK, TEXT, "Ready.\n"),
+        "/-/ready" => response(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TEXT,
+            "Looking for credentials.\n",
+        ),
+        _ => landing_page(),
+    }
+}
+
+async fn metrics(headers: &HeaderMap, exporter: &impl Exporter, timeout: ScrapeTimeout) -> Response<Chunks> {
+    let gzip = coding::prefers_gzip(headers);
+    let chunks = exporter.scrape(timeout.of(headers), gzip).await;
+    let mut response = chunked(StatusCode::OK, METRICS, chunks);
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if gzip {
+        response
+            .headers_mut()
+            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+fn landing_page() -> Response<Chunks> {
+    let page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>pinpoint-exporter</title></head>\n\
+         <body>\n<h1>pinpoint-exporter</h1>\n\
+         <p>Export jobs of Amazon Pinpoint's segments, for Prometheus. Version {} ({}).</p>\n\
+         <ul>\n<li><a href=\"metrics\">Metrics</a></li>\n<li><a href=\"-/healthy\">Healthy</a></li>\n\
+         <li><a href=\"-/ready\">Ready</a></li>\n</ul>\n</body>\n</html>\n",
+        version::VERSION,
+        version::REVISION,
+    );
+    let mut response = response(StatusCode::OK, HTML, page);
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'");
+    response.headers_mut().insert("content-security-policy", policy);
+    response
+}
+
+fn response(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Chunks> {
+    chunked(status, content_type, vec![text.into()])
+}
+
+fn chunked(status: StatusCode, content_type: &'static str, chunks: Vec<Bytes>) -> Response<Chunks> {
+    let length: usize = chunks.iter().map(Bytes::len).sum();
+    let mut response = Response::new(chunks.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_LENGTH, length.into());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scrape_waits_as_long_as_its_header_says_less_the_offset() {
+        let timeout = ScrapeTimeout {
+            default: Duration::from_secs(10),
+            offset: Duration::from_millis(500),
+        };
+        for (header, milliseconds) in [
+            ("5", 4_500),
+            (" 1.5 ", 1_000),
+            ("0.25", 0),
+            ("60.0", 59_500),
+            ("1e1", 9_500),
+            ("0", 10_000),
+            ("-3", 10_000),
+            ("NaN", 10_000),
+            ("inf", 10_000),
+            ("1e300", 10_000),
+            ("soon", 10_000),
+            ("", 10_000),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(SCRAPE_TIMEOUT, header.parse().unwrap());
+            assert_eq!(
+                timeout.of(&headers),
+                Duration::from_millis(milliseconds),
+                "{header:?}"
+            );
+        }
+        assert_eq!(timeout.of(&HeaderMap::new()), Duration::from_secs(10));
+    }
+}
