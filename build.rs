@@ -6,9 +6,7 @@ use std::{env, path::Path, process::Command};
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=REVISION");
-    let revision = env::var("REVISION")
-        .ok()
-        .filter(|revision| !revision.trim().is_empty());
+    let revision = env::var("REVISION").ok().filter(|revision| !revision.trim().is_empty());
     let revision = revision.or_else(git_revision).unwrap_or_else(|| "unknown".into());
     println!("cargo::rustc-env=PINPOINT_EXPORTER_REVISION={}", revision.trim());
 

@@ -21,10 +21,7 @@ pub trait Clock: Debug + Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the system's date"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's date")]
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }
@@ -34,9 +31,6 @@ impl Clock for SystemClock {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         #[cfg(not(target_os = "linux"))]
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        Duration::new(
-            time.tv_sec.unsigned_abs(),
-            u32::try_from(time.tv_nsec).unwrap_or(0),
-        )
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
     }
 }

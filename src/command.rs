@@ -43,15 +43,8 @@ const VERSIONS: [&str; 2] = ["--version", "-V"];
 
 /// Reads the arguments, the program's name not among them.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
-    let arguments: Vec<_> = arguments
-        .into_iter()
-        .map(|it| it.to_string_lossy().into_owned())
-        .collect();
-    let is_any_of = |names: &[&str]| {
-        arguments
-            .iter()
-            .any(|argument| names.contains(&argument.as_str()))
-    };
+    let arguments: Vec<_> = arguments.into_iter().map(|it| it.to_string_lossy().into_owned()).collect();
+    let is_any_of = |names: &[&str]| arguments.iter().any(|argument| names.contains(&argument.as_str()));
     if is_any_of(&HELP) {
         return Ok(Command::Help);
     }
@@ -66,10 +59,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
     }
     let known = NOT_YET.into_iter().chain(HELP).chain(VERSIONS);
     let nearest = nearest(argument, known).unwrap_or(HELP[0]);
-    Err(Error::Unknown {
-        argument: argument.clone(),
-        nearest,
-    })
+    Err(Error::Unknown { argument: argument.clone(), nearest })
 }
 
 /// The line that `--version` prints.
@@ -90,11 +80,7 @@ pub fn help() -> String {
             Some(NotYet::Refused) => "\n      [comes with a later release; refused until then]",
             Some(NotYet::Ignored) => "\n      [comes with a later release; no effect until then]",
         };
-        _ = writeln!(
-            page,
-            "  {}{default}\n      {}{not_yet}",
-            setting.variable, setting.meaning
-        );
+        _ = writeln!(page, "  {}{default}\n      {}{not_yet}", setting.variable, setting.meaning);
     }
     page.push_str("\nAWS's own variables mean what they mean everywhere:\n");
     for variable in AWS_VARIABLES {
@@ -150,12 +136,7 @@ mod tests {
 
     #[test]
     fn help_and_version_are_heard_wherever_they_stand() {
-        for words in [
-            &["--help"][..],
-            &["-h"],
-            &["check", "--help"],
-            &["--version", "-h"],
-        ] {
+        for words in [&["--help"][..], &["-h"], &["check", "--help"], &["--version", "-h"]] {
             assert_eq!(parse_words(words), Ok(Command::Help), "{words:?}");
         }
         for words in [&["--version"][..], &["-V"], &["nonsense", "-V"]] {
@@ -174,13 +155,7 @@ mod tests {
             ("-v", "-V"),
         ] {
             let error = parse_words(&[word]).unwrap_err();
-            assert_eq!(
-                error,
-                Error::Unknown {
-                    argument: word.into(),
-                    nearest: expected
-                }
-            );
+            assert_eq!(error, Error::Unknown { argument: word.into(), nearest: expected });
         }
         assert!(parse_words(&[""]).is_err());
     }

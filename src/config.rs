@@ -107,6 +107,11 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// The region of the targets: there is one, and at least one target, or the settings would have been refused.
+    pub fn region(&self) -> &str {
+        self.targets.first().map_or("", |target| &target.region)
+    }
+
     /// Reads the settings from the environment's variables. `profile_region` is the region of the AWS profile, which
     /// counts when no variable names one ([`names_region`]).
     pub fn parse(
@@ -150,10 +155,7 @@ impl Config {
         let finished_jobs_per_segment =
             problems.setting(texts.finished_jobs_per_segment(), value::number_or_unlimited);
         let status_series = problems.setting(texts.status_series(), |text| {
-            value::word(
-                text,
-                &[("all", StatusSeries::All), ("current", StatusSeries::Current)],
-            )
+            value::word(text, &[("all", StatusSeries::All), ("current", StatusSeries::Current)])
         });
         let show_failures = problems.setting(texts.show_failures(), value::boolean);
         let log_filter = problems.setting(texts.log_level(), log_filter::log_filter);
@@ -253,9 +255,7 @@ impl Environment {
         match envy::prefixed(PREFIX).from_iter(settings) {
             Ok(texts) => environment.texts = texts,
             // The names are those of the table and the values are texts, so only a mistake in this file leads here.
-            Err(_) => problems
-                .problems
-                .push(Problem::without_value(PREFIX, "the settings cannot be read")),
+            Err(_) => problems.problems.push(Problem::without_value(PREFIX, "the settings cannot be read")),
         }
         environment
     }
@@ -266,9 +266,7 @@ impl Environment {
 
     /// The first of the variables that is set.
     fn first(&self, variables: [&'static str; 2]) -> Option<(&'static str, &str)> {
-        variables
-            .into_iter()
-            .find_map(|variable| Some((variable, self.other(variable)?)))
+        variables.into_iter().find_map(|variable| Some((variable, self.other(variable)?)))
     }
 }
 
@@ -300,21 +298,14 @@ fn unknown_setting(name: &OsStr) -> Option<Warning> {
         || of_port.is_empty()
         || of_port.starts_with('_');
     let variable = name.escape_debug().to_string();
-    Some(Warning::UnknownSetting {
-        variable,
-        nearest,
-        from_service,
-    })
+    Some(Warning::UnknownSetting { variable, nearest, from_service })
 }
 
 impl Problems {
     /// In the order of the table, then AWS's variables.
     fn sort(&mut self) {
         self.problems.sort_by_key(|problem| {
-            SETTINGS
-                .iter()
-                .position(|setting| setting.variable == problem.variable)
-                .unwrap_or(SETTINGS.len())
+            SETTINGS.iter().position(|setting| setting.variable == problem.variable).unwrap_or(SETTINGS.len())
         });
     }
 
@@ -421,9 +412,7 @@ impl Aws {
             && !target::is_region(region)
         {
             let explanation = "this is no region; write one in lower case, such as us-east-1";
-            problems
-                .problems
-                .push(Problem::new(variable, region, explanation));
+            problems.problems.push(Problem::new(variable, region, explanation));
         }
 
         let mut boolean = |variable| {
@@ -437,17 +426,12 @@ impl Aws {
 
         let endpoint_url = environment.first(ENDPOINT_URL_VARIABLES).filter(|_| !ignored);
         if let Some((variable, text)) = endpoint_url {
-            for (kind, is_used) in [
-                (USE_FIPS, use_fips_endpoint),
-                (USE_DUALSTACK, use_dualstack_endpoint),
-            ] {
+            for (kind, is_used) in [(USE_FIPS, use_fips_endpoint), (USE_DUALSTACK, use_dualstack_endpoint)] {
                 if is_used {
                     let explanation = format!(
                         "it cannot be combined with {kind}=\"true\", which chooses among AWS's own addresses; unset one"
                     );
-                    problems
-                        .problems
-                        .push(Problem::new(variable, &endpoint::masked(text), explanation));
+                    problems.problems.push(Problem::new(variable, &endpoint::masked(text), explanation));
                 }
             }
         }
@@ -506,14 +490,8 @@ fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Probl
         }
     }
     let mut places = BTreeMap::new();
-    for (pattern, entry) in parsed
-        .patterns
-        .iter()
-        .filter(|(pattern, _)| !pattern.region.is_empty())
-    {
-        places
-            .entry((&pattern.region, &pattern.account_id))
-            .or_insert(entry);
+    for (pattern, entry) in parsed.patterns.iter().filter(|(pattern, _)| !pattern.region.is_empty()) {
+        places.entry((&pattern.region, &pattern.account_id)).or_insert(entry);
     }
     let mut entries = places.into_values();
     if let Some(first) = entries.next() {
@@ -542,11 +520,9 @@ fn refuse_not_yet(environment: &Environment, problems: &mut Problems) {
     if let Some(text) = role_arns.text {
         let (_, wrong) = role::role_arns(text);
         let variable = role_arns.setting.variable;
-        problems.problems.extend(
-            wrong
-                .into_iter()
-                .map(|(entry, explanation)| Problem::new(variable, entry, explanation)),
-        );
+        problems
+            .problems
+            .extend(wrong.into_iter().map(|(entry, explanation)| Problem::new(variable, entry, explanation)));
     }
     if let Some(text) = external_id.text {
         let variable = external_id.setting.variable;
@@ -558,9 +534,7 @@ fn refuse_not_yet(environment: &Environment, problems: &mut Problems) {
                 "it does nothing without {} (value not shown); set both or neither",
                 role_arns.setting.variable
             );
-            problems
-                .problems
-                .push(Problem::without_value(variable, explanation));
+            problems.problems.push(Problem::without_value(variable, explanation));
         }
     }
     if let Some(text) = shard.text {
@@ -588,7 +562,5 @@ fn not_yet_effective(texts: &Texts) -> impl Iterator<Item = Warning> {
     ]
     .into_iter()
     .filter(|(_, asked)| *asked)
-    .map(|(written, _)| Warning::NoEffectYet {
-        variable: written.setting.variable,
-    })
+    .map(|(written, _)| Warning::NoEffectYet { variable: written.setting.variable })
 }

@@ -42,6 +42,9 @@ pub enum SetupError {
         #[source]
         source: url::ParseError,
     },
+    /// There is no HTTP client.
+    #[error(transparent)]
+    Http(#[from] pinpoint::SetupError),
     /// The catalogue holds a name that Prometheus does not allow.
     #[error("the exporter's own metrics cannot be registered")]
     Telemetry(#[from] prometheus::Error),
@@ -59,16 +62,11 @@ impl Exporter {
         // One region and account, and at least one target: the settings see to that.
         let first = config.targets.first();
         let region = first.map(|target| target.region.clone()).unwrap_or_default();
-        let account = first
-            .map(|target| target.account_id.clone())
-            .filter(|id| !id.is_empty());
+        let account = first.map(|target| target.account_id.clone()).filter(|id| !id.is_empty());
         let endpoint = match &config.endpoint_url {
             Some(url) => url.clone(),
             None => pinpoint::aws_endpoint(&region, config.use_fips_endpoint, config.use_dualstack_endpoint)
-                .map_err(|source| SetupError::Region {
-                    region: region.clone(),
-                    source,
-                })?,
+                .map_err(|source| SetupError::Region { region: region.clone(), source })?,
         };
         let settings = pinpoint::Settings {
             region,
@@ -88,9 +86,7 @@ impl Exporter {
             settings,
             http,
             credentials,
-            Arc::new(Semaphore::new(
-                config.max_concurrent_requests.min(Semaphore::MAX_PERMITS),
-            )),
+            Arc::new(Semaphore::new(config.max_concurrent_requests.min(Semaphore::MAX_PERMITS))),
             Arc::clone(&clock),
             Arc::clone(&telemetry) as _,
         );
@@ -118,24 +114,20 @@ impl Exporter {
     }
 }
 
-/// Serves scrapes at `listener` until `shutdown`. The first look for credentials goes on meanwhile.
+/// Serves scrapes at `listener` until `shutdown`, with the standard credentials. The first look for them goes on meanwhile.
 pub async fn run(
     config: &Config,
     listener: TcpListener,
-    http: Http,
-    credentials: Arc<MakeProvider>,
     clock: Arc<dyn Clock>,
-    limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SetupError> {
+    let http = Http::new(config.ca_bundle.as_deref())?;
+    let credentials = pinpoint::default_chain(http.clone(), config.region().to_owned());
     let exporter = Arc::new(Exporter::new(config, http, credentials, clock)?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
-    let timeout = ScrapeTimeout {
-        default: config.scrape_timeout,
-        offset: config.scrape_timeout_offset,
-    };
-    web::serve(listener, exporter, timeout, limits, shutdown).await;
+    let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
+    web::serve(listener, exporter, timeout, Limits::default(), shutdown).await;
     Ok(())
 }
 
@@ -152,8 +144,7 @@ impl web::Exporter for Exporter {
             series: body.series,
         };
         let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
-        self.last_duration
-            .store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);
+        self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);
         answer
     }
 

@@ -95,10 +95,7 @@ impl JobStatus {
 
     /// The state of that name; [`JobStatus::Unknown`] for any other name.
     pub fn from_name(name: &str) -> Self {
-        Self::KNOWN
-            .into_iter()
-            .find(|status| status.as_str() == name)
-            .unwrap_or(Self::Unknown)
+        Self::KNOWN.into_iter().find(|status| status.as_str() == name).unwrap_or(Self::Unknown)
     }
 
     /// Whether the job still runs. One in an unknown state is neither active nor finished.

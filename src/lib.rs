@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod picture;
 pub mod pinpoint;
 pub mod profile;
+pub mod stop;
 pub mod target;
 pub mod version;
 pub mod web;

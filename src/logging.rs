@@ -78,11 +78,7 @@ mod tests {
             tracing::warn!("plain");
         });
         let bytes = kept.0.lock().unwrap().clone();
-        String::from_utf8(bytes)
-            .unwrap()
-            .lines()
-            .map(ToOwned::to_owned)
-            .collect()
+        String::from_utf8(bytes).unwrap().lines().map(ToOwned::to_owned).collect()
     }
 
     #[test]
@@ -90,11 +86,7 @@ mod tests {
         let lines = lines(LogFormat::Logfmt);
         assert_eq!(lines.len(), 2, "{lines:#?}");
         assert!(lines[0].starts_with("ts="), "{}", lines[0]);
-        assert!(
-            lines[0].contains(" level=info target=pinpoint_exporter::logging::tests "),
-            "{}",
-            lines[0]
-        );
+        assert!(lines[0].contains(" level=info target=pinpoint_exporter::logging::tests "), "{}", lines[0]);
         assert!(
             lines[0].contains(
                 r#" text="two\nlines, \"quotes\", \r\u{1b}[31mred, \\, = and é" shown="two\nlines"#
@@ -102,25 +94,16 @@ mod tests {
             "{}",
             lines[0]
         );
-        assert!(
-            lines.iter().all(|line| !line.contains(char::is_control)),
-            "{lines:#?}"
-        );
-        assert!(
-            lines[1].contains(" level=warn ") && lines[1].contains(" message=plain "),
-            "{}",
-            lines[1]
-        );
+        assert!(lines.iter().all(|line| !line.contains(char::is_control)), "{lines:#?}");
+        assert!(lines[1].contains(" level=warn ") && lines[1].contains(" message=plain "), "{}", lines[1]);
     }
 
     #[test]
     fn json_is_one_object_per_line() {
         let lines = lines(LogFormat::Json);
         assert_eq!(lines.len(), 2, "{lines:#?}");
-        let events: Vec<serde_json::Value> = lines
-            .iter()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let events: Vec<serde_json::Value> =
+            lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         for field in ["message", "text", "shown"] {
             assert_eq!(events[0][field], NASTY, "{field}");
         }

@@ -13,15 +13,9 @@ use pinpoint_exporter::{
     clock::SystemClock,
     command::{self, Command},
     config::Config,
-    logging,
-    pinpoint::{Http, default_chain},
-    profile,
-    web::Limits,
+    logging, profile, stop,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 
 /// `EX_USAGE` of BSD's `sysexits.h`.
 const USAGE: u8 = 64;
@@ -60,45 +54,19 @@ fn serve() -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
 
-    runtime.block_on(async {
-        let http = Http::new(config.ca_bundle.as_deref())?;
-        let address = config.listen_address;
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen at {address}"))?;
-        let region = config
-            .targets
-            .first()
-            .map(|target| target.region.clone())
-            .unwrap_or_default();
-        let credentials = default_chain(http.clone(), region);
-        let shutdown = stop_signal().context("cannot wait for signals")?;
-        let clock = Arc::new(SystemClock);
-        tracing::info!(address = %listener.local_addr()?, targets = config.targets.len(), "serving");
-        pinpoint_exporter::run(
-            &config,
-            listener,
-            http,
-            credentials,
-            clock,
-            Limits::default(),
-            shutdown,
-        )
-        .await?;
-        Ok(ExitCode::SUCCESS)
-    })
+    let served = runtime.block_on(serve_until_stopped(&config));
+    // Not for what may still be waiting for a name to be resolved.
+    runtime.shutdown_background();
+    served.map(|()| ExitCode::SUCCESS)
 }
 
-/// Resolves at SIGTERM or SIGINT.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+async fn serve_until_stopped(config: &Config) -> anyhow::Result<()> {
+    let address = config.listen_address;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))?;
+    let stopped = stop::signalled().context("cannot wait for signals")?;
+    tracing::info!(address = %listener.local_addr()?, targets = config.targets.len(), "serving");
+    pinpoint_exporter::run(config, listener, Arc::new(SystemClock), stopped).await?;
+    Ok(())
 }
 
 /// To standard output, whose reader may have seen enough.

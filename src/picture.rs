@@ -133,9 +133,7 @@ const SURPLUS: usize = 100;
 impl Collage {
     /// Begins a listing at the date `now`. With `own_segment` it is that segment's own, which shows it without jobs too.
     pub fn begin(bounds: Bounds, now: Timestamp, own_segment: Option<&str>) -> Self {
-        let age = bounds
-            .max_age
-            .map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let age = bounds.max_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         Self {
             bounds,
             oldest: age.map(|age| Timestamp(now.0.saturating_sub(age))),
@@ -155,10 +153,7 @@ impl Collage {
 
     fn add_job(&mut self, mut job: ExportJob) {
         // One copy of a segment's id for all its jobs.
-        let known = self
-            .candidates
-            .get_key_value(&job.segment_id)
-            .map(|(id, _)| Arc::clone(id));
+        let known = self.candidates.get_key_value(&job.segment_id).map(|(id, _)| Arc::clone(id));
         let segment_id = known.unwrap_or_else(|| Arc::clone(&job.segment_id));
         job.segment_id = Arc::clone(&segment_id);
         job.failures = Vec::new();
@@ -174,10 +169,7 @@ impl Collage {
             record.job = Some(Box::new(job));
         }
         let candidate = record.job.is_some() && !record.is_active();
-        let index = *self
-            .by_id
-            .entry(Arc::clone(&record.id))
-            .or_insert(self.records.len());
+        let index = *self.by_id.entry(Arc::clone(&record.id)).or_insert(self.records.len());
         match self.records.get_mut(index) {
             Some(earlier) => {
                 if let Some(candidates) = self.candidates.get_mut(&earlier.segment_id) {
@@ -197,9 +189,7 @@ impl Collage {
     }
 
     fn is_too_old(&self, record: &Record) -> bool {
-        self.oldest
-            .zip(record.date())
-            .is_some_and(|(oldest, date)| date < oldest)
+        self.oldest.zip(record.date()).is_some_and(|(oldest, date)| date < oldest)
     }
 
     /// The picture of the whole listing.
@@ -207,15 +197,9 @@ impl Collage {
         let mut segments: BTreeMap<Arc<str>, Vec<Record>> = BTreeMap::new();
         segments.extend(self.own_segment.take().map(|id| (id, Vec::new())));
         for record in std::mem::take(&mut self.records) {
-            segments
-                .entry(Arc::clone(&record.segment_id))
-                .or_default()
-                .push(record);
+            segments.entry(Arc::clone(&record.segment_id)).or_default().push(record);
         }
-        let segments = segments
-            .into_iter()
-            .map(|(id, records)| self.segment(id, records))
-            .collect();
+        let segments = segments.into_iter().map(|(id, records)| self.segment(id, records)).collect();
         Picture { segments }
     }
 
@@ -224,13 +208,8 @@ impl Collage {
         for record in &records {
             by_status.add(record.status);
         }
-        let latest = records
-            .iter()
-            .max_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-        let latest = latest.map(|record| LatestJob {
-            status: record.status,
-            created: record.created,
-        });
+        let latest = records.iter().max_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        let latest = latest.map(|record| LatestJob { status: record.status, created: record.created });
         let last = |status| {
             records
                 .iter()
@@ -332,10 +311,7 @@ mod tests {
 
     #[test]
     fn active_jobs_are_always_shown_and_finished_and_unknown_ones_within_the_bounds() {
-        let bounds = Bounds {
-            max_age: Some(Duration::from_millis(1000)),
-            per_segment: Some(2),
-        };
+        let bounds = Bounds { max_age: Some(Duration::from_millis(1000)), per_segment: Some(2) };
         let old = NOW.0 - 1001;
         let picture = picture_of(
             bounds,
@@ -358,33 +334,19 @@ mod tests {
 
     #[test]
     fn a_job_exactly_as_old_as_allowed_is_shown() {
-        let bounds = Bounds {
-            max_age: Some(Duration::from_millis(1000)),
-            per_segment: None,
-        };
-        let picture = picture_of(
-            bounds,
-            None,
-            [completed("edge", NOW.0 - 1000), completed("over", NOW.0 - 1001)],
-        );
+        let bounds = Bounds { max_age: Some(Duration::from_millis(1000)), per_segment: None };
+        let picture =
+            picture_of(bounds, None, [completed("edge", NOW.0 - 1000), completed("over", NOW.0 - 1001)]);
         assert_eq!(ids(&picture.segments[0]), ["edge"]);
     }
 
     #[test]
     fn undated_jobs_do_not_age_and_come_last_and_ties_go_to_the_greater_id() {
-        let bounds = Bounds {
-            max_age: Some(Duration::from_millis(1000)),
-            per_segment: Some(2),
-        };
+        let bounds = Bounds { max_age: Some(Duration::from_millis(1000)), per_segment: Some(2) };
         let undated = job("undated", "s", JobStatus::Failed, None, None);
         let picture = picture_of(bounds, None, [undated.clone(), completed("a", NOW.0)]);
         assert_eq!(ids(&picture.segments[0]), ["a", "undated"]);
-        let tied = [
-            undated,
-            completed("x", NOW.0),
-            completed("z", NOW.0),
-            completed("y", NOW.0),
-        ];
+        let tied = [undated, completed("x", NOW.0), completed("z", NOW.0), completed("y", NOW.0)];
         let picture = picture_of(bounds, None, tied);
         assert_eq!(ids(&picture.segments[0]), ["y", "z"]);
         assert_eq!(picture.segments[0].latest.unwrap().status, JobStatus::Completed);
@@ -412,22 +374,13 @@ mod tests {
 
     #[test]
     fn of_a_long_listing_few_whole_jobs_are_kept_and_they_are_the_right_ones() {
-        let bounds = Bounds {
-            max_age: None,
-            per_segment: Some(20),
-        };
+        let bounds = Bounds { max_age: None, per_segment: Some(20) };
         let mut collage = Collage::begin(bounds, NOW, None);
         let mut most = 0;
         // Neither oldest nor newest first.
         for n in (0..5_000_i64).map(|n| n * 1_237 % 5_000) {
             collage.add(vec![completed(&format!("{n:05}"), n)]);
-            most = most.max(
-                collage
-                    .records
-                    .iter()
-                    .filter(|record| record.job.is_some())
-                    .count(),
-            );
+            most = most.max(collage.records.iter().filter(|record| record.job.is_some()).count());
         }
         assert!(most <= 2 * 20 + SURPLUS + 1, "{most} whole jobs were kept");
         let picture = collage.finish();

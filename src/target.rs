@@ -68,20 +68,14 @@ impl fmt::Display for TargetPattern {
     /// As it is written without an ARN, so that only characters which need no escape stand for themselves.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.application)?;
-        self.segment
-            .iter()
-            .try_for_each(|segment| write!(f, "/{segment}"))
+        self.segment.iter().try_for_each(|segment| write!(f, "/{segment}"))
     }
 }
 
 impl fmt::Display for IdPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// All but RFC 3986's unreserved characters.
-        const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-            .remove(b'-')
-            .remove(b'.')
-            .remove(b'_')
-            .remove(b'~');
+        const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
         match self {
             Self::Any => f.write_str("*"),
             Self::Id(id) => utf8_percent_encode(id, ESCAPED).fmt(f),
@@ -158,49 +152,26 @@ pub fn parse(text: &str, region: Option<&str>) -> Parsed {
     let mut parsed = Parsed::default();
     let mut without_arn = None;
     let mut arns_in_region = Vec::new();
-    let mut entries = text
-        .split(|c: char| c == ',' || c.is_whitespace())
-        .filter(|entry| !entry.is_empty())
-        .peekable();
+    let mut entries =
+        text.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()).peekable();
     if entries.peek().is_none() {
         parsed.errors.push(Error::Empty);
     }
     for entry in entries {
         let pattern = match Entry::parse(entry) {
-            Ok(Entry {
-                location: Some((region_of_arn, account_id)),
-                application,
-                segment,
-            }) => {
+            Ok(Entry { location: Some((region_of_arn, account_id)), application, segment }) => {
                 if Some(region_of_arn.as_str()) == region {
                     arns_in_region.push(entry);
                 }
-                TargetPattern {
-                    account_id,
-                    region: region_of_arn,
-                    application,
-                    segment,
-                }
+                TargetPattern { account_id, region: region_of_arn, application, segment }
             }
-            Ok(Entry {
-                location: None,
-                application,
-                segment,
-            }) => {
+            Ok(Entry { location: None, application, segment }) => {
                 without_arn.get_or_insert(entry);
                 let region = region.unwrap_or_default().into();
-                TargetPattern {
-                    account_id: String::new(),
-                    region,
-                    application,
-                    segment,
-                }
+                TargetPattern { account_id: String::new(), region, application, segment }
             }
             Err(reason) => {
-                parsed.errors.push(Error::Malformed {
-                    entry: entry.into(),
-                    reason,
-                });
+                parsed.errors.push(Error::Malformed { entry: entry.into(), reason });
                 continue;
             }
         };
@@ -209,13 +180,11 @@ pub fn parse(text: &str, region: Option<&str>) -> Parsed {
     match (without_arn, region) {
         (Some(entry), None) => parsed.without_region = Some(entry.into()),
         (Some(without_arn), Some(region)) => {
-            parsed
-                .errors
-                .extend(arns_in_region.into_iter().map(|arn| Error::Mixed {
-                    arn: arn.into(),
-                    without_arn: without_arn.into(),
-                    region: region.into(),
-                }));
+            parsed.errors.extend(arns_in_region.into_iter().map(|arn| Error::Mixed {
+                arn: arn.into(),
+                without_arn: without_arn.into(),
+                region: region.into(),
+            }));
         }
         (None, _) => {}
     }
@@ -245,10 +214,12 @@ fn read_twice(patterns: &BTreeMap<TargetPattern, String>) -> Vec<Error> {
             IdPattern::Any => applications.values().next(),
             id @ IdPattern::Id(_) => applications.get(id).or_else(|| applications.get(&IdPattern::Any)),
         };
-        errors.extend(other.map(|by_segment| Error::ReadTwice {
-            whole: whole.clone(),
-            by_segment: (*by_segment).into(),
-        }));
+        errors.extend(
+            other.map(|by_segment| Error::ReadTwice {
+                whole: whole.clone(),
+                by_segment: (*by_segment).into(),
+            }),
+        );
     }
     errors
 }
@@ -268,21 +239,13 @@ impl Entry {
         }
         let mut parts = entry.split('/');
         let application = IdPattern::parse("application", parts.next().unwrap_or_default())?;
-        let segment = parts
-            .next()
-            .map(|id| IdPattern::parse("segment", id))
-            .transpose()?;
+        let segment = parts.next().map(|id| IdPattern::parse("segment", id)).transpose()?;
         if parts.next().is_some() {
             return Err(
-                "it has more than two parts; write APP or APP/SEGMENT, and a / within an id as %2F".into(),
+                "it has more than two parts; write APP or APP/SEGMENT, and a / within an id as %2F".into()
             );
         }
-        Self {
-            location: None,
-            application,
-            segment,
-        }
-        .checked()
+        Self { location: None, application, segment }.checked()
     }
 
     fn parse_arn(entry: &str) -> Result<Self, String> {
@@ -294,15 +257,10 @@ impl Entry {
             return Err("an ARN begins with arn: in lower case".into());
         }
         if !is_partition(partition) {
-            return Err(format!(
-                "{partition:?} is no partition; it is one of {}",
-                PARTITIONS.join(", ")
-            ));
+            return Err(format!("{partition:?} is no partition; it is one of {}", PARTITIONS.join(", ")));
         }
         if service != "mobiletargeting" {
-            return Err(format!(
-                "{service:?} is not Pinpoint's service in ARNs, which is mobiletargeting"
-            ));
+            return Err(format!("{service:?} is not Pinpoint's service in ARNs, which is mobiletargeting"));
         }
         if !is_region(region) {
             return Err(format!("{region:?} is no region; write one such as us-east-1"));
@@ -330,9 +288,10 @@ impl Entry {
 
     fn checked(self) -> Result<Self, String> {
         match (&self.application, &self.segment) {
-            (IdPattern::Any, Some(IdPattern::Id(_))) => Err(
-                "a segment belongs to one application; write APP/SEGMENT, or */* for every segment".into(),
-            ),
+            (IdPattern::Any, Some(IdPattern::Id(_))) => {
+                Err("a segment belongs to one application; write APP/SEGMENT, or */* for every segment"
+                    .into())
+            }
             _ => Ok(self),
         }
     }
@@ -373,16 +332,8 @@ impl IdPattern {
 }
 
 /// The partitions of AWS.
-const PARTITIONS: [&str; 8] = [
-    "aws",
-    "aws-cn",
-    "aws-us-gov",
-    "aws-iso",
-    "aws-iso-b",
-    "aws-iso-e",
-    "aws-iso-f",
-    "aws-eusc",
-];
+const PARTITIONS: [&str; 8] =
+    ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
 pub(crate) fn is_partition(text: &str) -> bool {
     PARTITIONS.contains(&text)
@@ -396,9 +347,7 @@ pub(crate) fn is_account_id(text: &str) -> bool {
 /// of every signature.
 pub(crate) fn is_region(text: &str) -> bool {
     (1..=63).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
 }
@@ -407,8 +356,6 @@ impl fmt::Display for Target {
     /// For people: `application/segment`, or the application.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.application_id)?;
-        self.segment_id
-            .iter()
-            .try_for_each(|segment| write!(f, "/{segment}"))
+        self.segment_id.iter().try_for_each(|segment| write!(f, "/{segment}"))
     }
 }

@@ -85,10 +85,7 @@ pub(super) struct View {
 
 impl Cell {
     pub(super) fn new(target: Target) -> Self {
-        Self {
-            target,
-            state: Mutex::default(),
-        }
+        Self { target, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -116,12 +113,7 @@ impl Cell {
 
     /// Takes note of how a refresh ended. Gives the failure of the refresh before it.
     pub(super) fn finish(&self, outcome: Outcome) -> Option<Exception> {
-        let Outcome {
-            started,
-            date,
-            took,
-            result,
-        } = outcome;
+        let Outcome { started, date, took, result } = outcome;
         let mut state = self.state();
         let failure = match result {
             Ok(block) => {
@@ -131,22 +123,13 @@ impl Cell {
             Err(exception) => Some(exception),
         };
         state.status = None;
-        state
-            .last
-            .replace(Last {
-                started,
-                took,
-                failure,
-            })
-            .and_then(|before| before.failure)
+        state.last.replace(Last { started, took, failure }).and_then(|before| before.failure)
     }
 
     /// What is shown now: data older than `max_staleness` never are, and are let go.
     pub(super) fn view(&self, now: Duration, max_staleness: Duration) -> View {
         let mut state = self.state();
-        let State {
-            last, good, status, ..
-        } = &mut *state;
+        let State { last, good, status, .. } = &mut *state;
         let Some(last) = last else { return View::default() };
         let last_success = good.as_ref().map(|good| good.date);
         let picture = good.as_mut().and_then(|good| {
@@ -165,18 +148,11 @@ impl Cell {
         let block = match status.take() {
             Some((told, block)) if told == error => block,
             _ => {
-                let told = TargetStatus {
-                    error,
-                    last_success,
-                    refresh_duration: last.took,
-                };
+                let told = TargetStatus { error, last_success, refresh_duration: last.took };
                 exposition::target_status(&self.target, &told)
             }
         };
         *status = Some((error, block.clone()));
-        View {
-            status: Some(block),
-            picture,
-        }
+        View { status: Some(block), picture }
     }
 }

@@ -73,16 +73,8 @@ impl Collector {
     /// A collector of these targets, all of them read by `client`.
     pub fn new(targets: Vec<Target>, client: Client, settings: Settings, clock: Arc<dyn Clock>) -> Self {
         Self {
-            cells: targets
-                .into_iter()
-                .map(|target| Arc::new(Cell::new(target)))
-                .collect(),
-            refresher: Arc::new(Refresher {
-                client,
-                settings,
-                clock,
-                generation: AtomicU64::new(0),
-            }),
+            cells: targets.into_iter().map(|target| Arc::new(Cell::new(target))).collect(),
+            refresher: Arc::new(Refresher { client, settings, clock, generation: AtomicU64::new(0) }),
             none_due_before: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
             hits: AtomicU64::new(0),
@@ -106,11 +98,8 @@ impl Collector {
         for mut landing in landings {
             // Ends with an error, since nothing is ever sent.
             let landed = timeout_at(deadline, landing.changed());
-            let waited_long_enough = self
-                .stopping
-                .run_until_cancelled(landed)
-                .await
-                .is_none_or(|l| l.is_err());
+            let waited_long_enough =
+                self.stopping.run_until_cancelled(landed).await.is_none_or(|l| l.is_err());
             if waited_long_enough {
                 break;
             }
@@ -140,11 +129,9 @@ impl Collector {
         }
         if landings.is_empty() {
             // Refreshes only ever start later than those that are known.
-            self.none_due_before
-                .store(nanoseconds(next_due), Ordering::Relaxed);
+            self.none_due_before.store(nanoseconds(next_due), Ordering::Relaxed);
         }
-        self.hits
-            .fetch_add(targets - landings.len() as u64, Ordering::Relaxed);
+        self.hits.fetch_add(targets - landings.len() as u64, Ordering::Relaxed);
         landings
     }
 
@@ -162,12 +149,7 @@ impl Collector {
 
     /// The families of all targets as they are now. Put together anew only after a change.
     pub fn body(&self) -> Arc<Body> {
-        let Refresher {
-            clock,
-            settings,
-            generation,
-            ..
-        } = &*self.refresher;
+        let Refresher { clock, settings, generation, .. } = &*self.refresher;
         let mut kept = self.body.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock.elapsed();
         // Read before the targets are: a change in between is seen next time.
@@ -188,11 +170,7 @@ impl Collector {
             blocks.extend(view.status);
         }
         let body = Arc::new(exposition::body(blocks.iter()));
-        *kept = Some(Kept {
-            generation,
-            until,
-            body: Arc::clone(&body),
-        });
+        *kept = Some(Kept { generation, until, body: Arc::clone(&body) });
         body
     }
 }
@@ -202,21 +180,14 @@ impl Refresher {
     async fn refresh(self: Arc<Self>, cell: Arc<Cell>, _flight: Flight) {
         let (started, date) = (self.clock.elapsed(), timestamp(self.clock.now()));
         let stopwatch = Instant::now();
-        let read = AssertUnwindSafe(self.read(&cell.target, date))
-            .catch_unwind()
-            .await;
+        let read = AssertUnwindSafe(self.read(&cell.target, date)).catch_unwind().await;
         let took = stopwatch.elapsed();
         let result = match &read {
             Ok(Ok(block)) => Ok(block.clone()),
             Ok(Err(error)) => Err(error.failure.exception),
             Err(_panic) => Err(Exception::Other),
         };
-        let before = cell.finish(Outcome {
-            started,
-            date,
-            took,
-            result,
-        });
+        let before = cell.finish(Outcome { started, date, took, result });
         self.generation.fetch_add(1, Ordering::Release);
         report(&cell.target, &read, before, took);
     }
@@ -226,17 +197,11 @@ impl Refresher {
         let mut sink = |jobs| collage.add(jobs);
         match &target.segment_id {
             Some(segment) => {
-                self.client
-                    .segment_export_jobs(&target.application_id, segment, &mut sink)
-                    .await
+                self.client.segment_export_jobs(&target.application_id, segment, &mut sink).await
             }
             None => self.client.export_jobs(&target.application_id, &mut sink).await,
         }?;
-        Ok(exposition::picture(
-            target,
-            &collage.finish(),
-            self.settings.status_series,
-        ))
+        Ok(exposition::picture(target, &collage.finish(), self.settings.status_series))
     }
 }
 
@@ -249,14 +214,16 @@ fn report(
 ) {
     let seconds = took.as_secs_f64();
     match read {
-        Ok(Ok(_)) if before.is_some() => tracing::info!(%target, "the target is up again"),
-        Ok(Ok(_)) => tracing::debug!(%target, seconds, "refreshed"),
+        Ok(Ok(_)) if before.is_some() => tracing::info!(pinpoint_target = %target, "the target is up again"),
+        Ok(Ok(_)) => tracing::debug!(pinpoint_target = %target, seconds, "refreshed"),
         Ok(Err(error)) if before == Some(error.failure.exception) => {
-            tracing::debug!(%target, seconds, "still not refreshed: {error}: {}", error.failure);
+            tracing::debug!(pinpoint_target = %target, seconds, "still not refreshed: {error}: {}", error.failure);
         }
-        Ok(Err(error)) => tracing::warn!(%target, seconds, "not refreshed: {error}: {}", error.failure),
+        Ok(Err(error)) => {
+            tracing::warn!(pinpoint_target = %target, seconds, "not refreshed: {error}: {}", error.failure)
+        }
         Err(_panic) => {
-            tracing::error!(%target, seconds, "the refresh crashed, which is a bug: please report it")
+            tracing::error!(pinpoint_target = %target, seconds, "the refresh crashed, which is a bug: please report it")
         }
     }
 }

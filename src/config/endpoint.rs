@@ -16,7 +16,7 @@ pub(super) fn endpoint_url(text: &str) -> Result<Url, Explanation> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(
-            "it has a user name or password, which the API does not use; write the URL without it".into(),
+            "it has a user name or password, which the API does not use; write the URL without it".into()
         );
     }
     if url.query().is_some() || url.fragment().is_some() {
@@ -56,10 +56,7 @@ mod tests {
     #[test]
     fn what_may_be_secret_in_a_url_is_masked() {
         for (text, shown) in [
-            (
-                "https://user:hush@host/path?hush#hush",
-                "https://***@host/path?***",
-            ),
+            ("https://user:hush@host/path?hush#hush", "https://***@host/path?***"),
             ("https://host/path#hush", "https://host/path#***"),
             ("https://us?er:hush@host", "https://***@host"),
             ("user:hush@host", "***@host"),

@@ -62,28 +62,21 @@ pub(super) fn log_filter(text: &str) -> Result<Targets, Explanation> {
 }
 
 fn level(text: &str) -> Result<LevelFilter, Explanation> {
-    LEVELS
-        .into_iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(text))
-        .map(|(_, level)| level)
-        .ok_or_else(|| {
+    LEVELS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, level)| level).ok_or_else(
+        || {
             if text.contains("::") || text == "pinpoint_exporter" {
                 return format!("the level of {text} is missing; write {text}=debug");
             }
             let names = LEVELS.map(|(name, _)| name);
             let nearest = nearest(text, names).unwrap_or_default();
-            format!(
-                "{text:?} is no level; the closest is {nearest}, of {}",
-                names.join(", ")
-            )
-        })
+            format!("{text:?} is no level; the closest is {nearest}, of {}", names.join(", "))
+        },
+    )
 }
 
 fn is_target(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '.'))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '.'))
 }
 
 /// What was asked for, but for each target at most what [`MOST`] allows.
@@ -92,11 +85,8 @@ fn limited(asked: &[(&str, LevelFilter)]) -> Targets {
     // Where a limit begins, what was asked for goes on, within it; and where something is asked for, the limit does.
     for target in MOST.iter().chain(asked).map(|(target, _)| *target) {
         let level = level_of(asked, target).min(level_of(MOST, target));
-        filter = if target.is_empty() {
-            filter.with_default(level)
-        } else {
-            filter.with_target(target, level)
-        };
+        filter =
+            if target.is_empty() { filter.with_default(level) } else { filter.with_target(target, level) };
     }
     filter
 }
@@ -138,10 +128,7 @@ mod tests {
         ] {
             assert_eq!(most(&filter, target), Some(level), "{target}");
         }
-        assert_eq!(
-            most(&log_filter("warn").unwrap(), "pinpoint_exporter"),
-            Some(Level::WARN)
-        );
+        assert_eq!(most(&log_filter("warn").unwrap(), "pinpoint_exporter"), Some(Level::WARN));
         assert_eq!(most(&log_filter("off").unwrap(), "pinpoint_exporter"), None);
     }
 
@@ -155,17 +142,10 @@ mod tests {
             "info,aws_sigv4::http_request::sign=trace",
         ] {
             let filter = log_filter(text).unwrap();
-            assert_eq!(
-                most(&filter, "aws_sigv4::http_request::sign"),
-                Some(Level::INFO),
-                "{text}"
-            );
+            assert_eq!(most(&filter, "aws_sigv4::http_request::sign"), Some(Level::INFO), "{text}");
         }
         let filter = log_filter("aws_config::profile=debug").unwrap();
-        assert_eq!(
-            most(&filter, "aws_config::profile::credentials"),
-            Some(Level::ERROR)
-        );
+        assert_eq!(most(&filter, "aws_config::profile::credentials"), Some(Level::ERROR));
         assert_eq!(most(&filter, "pinpoint_exporter"), None);
     }
 

@@ -16,20 +16,12 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(variable: &str, value: &str, explanation: impl Into<String>) -> Self {
-        Self {
-            variable: variable.into(),
-            value: Some(quoted(value)),
-            explanation: explanation.into(),
-        }
+        Self { variable: variable.into(), value: Some(quoted(value)), explanation: explanation.into() }
     }
 
     /// A problem with a variable that is not set, or whose value may not be shown.
     pub(super) fn without_value(variable: &str, explanation: impl Into<String>) -> Self {
-        Self {
-            variable: variable.into(),
-            value: None,
-            explanation: explanation.into(),
-        }
+        Self { variable: variable.into(), value: None, explanation: explanation.into() }
     }
 }
 
@@ -90,15 +82,8 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownSetting {
-                variable,
-                nearest,
-                from_service,
-            } => {
-                write!(
-                    f,
-                    "{variable} is no setting and has no effect; the closest is {nearest}"
-                )?;
+            Self::UnknownSetting { variable, nearest, from_service } => {
+                write!(f, "{variable} is no setting and has no effect; the closest is {nearest}")?;
                 if *from_service {
                     write!(
                         f,
@@ -109,10 +94,7 @@ impl fmt::Display for Warning {
                 Ok(())
             }
             Self::NoEffectYet { variable } => {
-                write!(
-                    f,
-                    "{variable} has no effect yet: its feature comes with a later release"
-                )
+                write!(f, "{variable} has no effect yet: its feature comes with a later release")
             }
         }
     }

@@ -10,10 +10,7 @@ use crate::target::{is_account_id, is_partition};
 pub(super) fn role_arns(text: &str) -> (BTreeMap<&str, &str>, Vec<(&str, Explanation)>) {
     let mut roles = BTreeMap::new();
     let mut wrong = Vec::new();
-    for entry in text
-        .split(|c: char| c == ',' || c.is_whitespace())
-        .filter(|entry| !entry.is_empty())
-    {
+    for entry in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()) {
         let Some(account_id) = account_of_role(entry) else {
             wrong.push((
                 entry,
@@ -66,9 +63,7 @@ pub(super) fn shard(text: &str, host_name: Option<&str>) -> Result<(u32, u32), E
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse::<u32>().ok()).flatten()
     };
-    let (ordinal, count) = text
-        .split_once('/')
-        .ok_or_else(|| format!("this is no shard; {CURE}"))?;
+    let (ordinal, count) = text.split_once('/').ok_or_else(|| format!("this is no shard; {CURE}"))?;
     let count = match number(count.trim()) {
         Some(0) | None => return Err(format!("{count:?} is no number of shards; {CURE}")),
         Some(count) => count,

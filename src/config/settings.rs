@@ -142,10 +142,7 @@ pub static AWS_VARIABLES: &[AwsVariable] = &[
         name: "AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT",
         meaning: "true: AWS's FIPS or dual-stack (IPv6) address of the API",
     },
-    AwsVariable {
-        name: "AWS_CA_BUNDLE",
-        meaning: "PEM file with the only certificate authorities to trust",
-    },
+    AwsVariable { name: "AWS_CA_BUNDLE", meaning: "PEM file with the only certificate authorities to trust" },
     AwsVariable {
         name: "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
         meaning: "proxies, as curl reads them",
@@ -158,10 +155,7 @@ pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) 
     let word = word.to_lowercase();
     let likeness = |name: &str| {
         let name = name.to_lowercase();
-        (
-            strsim::damerau_levenshtein(&word, &name),
-            -strsim::jaro_winkler(&word, &name),
-        )
+        (strsim::damerau_levenshtein(&word, &name), -strsim::jaro_winkler(&word, &name))
     };
     names
         .into_iter()
@@ -177,11 +171,7 @@ mod tests {
     #[test]
     fn every_name_of_the_table_is_a_field() {
         let texts: Texts = envy::prefixed(PREFIX)
-            .from_iter(
-                SETTINGS
-                    .iter()
-                    .map(|setting| (setting.variable.into(), setting.name.into())),
-            )
+            .from_iter(SETTINGS.iter().map(|setting| (setting.variable.into(), setting.name.into())))
             .unwrap();
         assert_eq!(texts.targets().text, Some("TARGETS"));
         assert_eq!(texts.log_format().text, Some("LOG_FORMAT"));

@@ -96,10 +96,7 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Explan
         return Ok(*value);
     }
     let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-    Err(format!(
-        "this is none of its values; write {}",
-        names.join(" or ")
-    ))
+    Err(format!("this is none of its values; write {}", names.join(" or ")))
 }
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Explanation> {
@@ -121,19 +118,13 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Explanation> {
         });
     };
     let Ok(port) = port.parse::<u16>() else {
-        return Err(format!(
-            "{port:?} is no port; write one from 1 to 65535, as in 0.0.0.0:9787"
-        ));
+        return Err(format!("{port:?} is no port; write one from 1 to 65535, as in 0.0.0.0:9787"));
     };
     if host.is_empty() {
-        return Err(format!(
-            "the address is missing; write 0.0.0.0:{port}, or [::]:{port} for IPv6 too"
-        ));
+        return Err(format!("the address is missing; write 0.0.0.0:{port}, or [::]:{port} for IPv6 too"));
     }
     if host.parse::<Ipv6Addr>().is_ok() {
-        return Err(format!(
-            "an address of IPv6 goes in brackets; write [{host}]:{port}"
-        ));
+        return Err(format!("an address of IPv6 goes in brackets; write [{host}]:{port}"));
     }
     Err(format!(
         "{host:?} is no IP address, and names are not resolved; write one such as 127.0.0.1:{port} or 0.0.0.0:{port}"

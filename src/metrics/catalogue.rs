@@ -149,10 +149,7 @@ pub static FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         labels: job_labels!["job_type", "segment_version", "s3_url_prefix", "role_arn"],
         source: Source::Job(|job, out| {
-            let version = job
-                .segment_version
-                .map(|version| version.to_string())
-                .unwrap_or_default();
+            let version = job.segment_version.map(|version| version.to_string()).unwrap_or_default();
             let labels = [
                 ("job_type", job.job_type.as_deref().unwrap_or_default()),
                 ("segment_version", &version),

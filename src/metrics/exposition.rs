@@ -47,10 +47,7 @@ impl Samples<'_> {
         if let Some(Timestamp(milliseconds)) = date {
             self.start(&[]);
             let sign = if milliseconds < 0 { "-" } else { "" };
-            let (seconds, rest) = (
-                milliseconds.unsigned_abs() / 1000,
-                milliseconds.unsigned_abs() % 1000,
-            );
+            let (seconds, rest) = (milliseconds.unsigned_abs() / 1000, milliseconds.unsigned_abs() % 1000);
             let _ = match rest {
                 0 => writeln!(self.text, "{sign}{seconds}"),
                 rest => writeln!(self.text, "{sign}{seconds}.{rest:03}"),
@@ -156,17 +153,13 @@ pub fn picture(target: &Target, picture: &Picture, status_series: StatusSeries) 
         .iter()
         .zip(&segments)
         .flat_map(|(segment, labels)| {
-            segment
-                .jobs
-                .iter()
-                .map(move |job| with_label(labels, "job_id", &job.id))
+            segment.jobs.iter().map(move |job| with_label(labels, "job_id", &job.id))
         })
         .collect();
     block(status_series, |source, write| match source {
         Source::Job(sample) => {
             let all = picture.segments.iter().flat_map(|segment| &segment.jobs);
-            all.zip(&jobs)
-                .for_each(|(job, labels)| write(labels, &|out| sample(job, out)));
+            all.zip(&jobs).for_each(|(job, labels)| write(labels, &|out| sample(job, out)));
         }
         Source::Segment(sample) => picture
             .segments
@@ -225,13 +218,7 @@ fn samples<'a>(
     labels: &'a str,
     status_series: StatusSeries,
 ) -> Samples<'a> {
-    Samples {
-        text,
-        name: family.name,
-        labels,
-        status_series,
-        series: 0,
-    }
+    Samples { text, name: family.name, labels, status_series, series: 0 }
 }
 
 /// Writes with the labels it is given what the function says.
@@ -255,30 +242,16 @@ fn block(status_series: StatusSeries, fill: impl Fn(Source, &mut Write<'_>)) -> 
         .into_iter()
         .map(|end| {
             let range = std::mem::replace(&mut start, end)..end;
-            Piece {
-                deflated: deflater.piece(&text.as_bytes()[range.clone()]),
-                text: range,
-            }
+            Piece { deflated: deflater.piece(&text.as_bytes()[range.clone()]), text: range }
         })
         .collect();
     text.shrink_to_fit();
     deflater.out.shrink_to_fit();
-    Block {
-        text: text.into(),
-        deflated: deflater.out.into(),
-        families,
-        series,
-    }
+    Block { text: text.into(), deflated: deflater.out.into(), families, series }
 }
 
 fn push_header(text: &mut String, family: &Family) {
-    let _ = writeln!(
-        text,
-        "# HELP {0} {1}\n# TYPE {0} {2}",
-        family.name,
-        family.help,
-        family.kind.as_str()
-    );
+    let _ = writeln!(text, "# HELP {0} {1}\n# TYPE {0} {2}", family.name, family.help, family.kind.as_str());
 }
 
 /// Compresses pieces that can be put in any order.
@@ -289,10 +262,7 @@ struct Deflater {
 
 impl Default for Deflater {
     fn default() -> Self {
-        Self {
-            compress: Compress::new(LEVEL, false),
-            out: Vec::new(),
-        }
+        Self { compress: Compress::new(LEVEL, false), out: Vec::new() }
     }
 }
 
@@ -304,9 +274,7 @@ impl Deflater {
             // Enough for incompressible input and the flush: one call does it, but for a compressor that knows better.
             self.out.reserve(input.len() + input.len() / 8 + 64);
             let before = self.compress.total_in();
-            let done = self
-                .compress
-                .compress_vec(input, &mut self.out, FlushCompress::Full);
+            let done = self.compress.compress_vec(input, &mut self.out, FlushCompress::Full);
             let taken = usize::try_from(self.compress.total_in() - before).unwrap_or(input.len());
             input = &input[taken.min(input.len())..];
             debug_assert!(done.is_ok(), "deflate has no error but misuse");
@@ -327,18 +295,10 @@ static HEADERS: LazyLock<Block> = LazyLock::new(|| {
             let start = text.len();
             push_header(&mut text, family);
             let range = start..text.len();
-            Piece {
-                deflated: deflater.piece(&text.as_bytes()[range.clone()]),
-                text: range,
-            }
+            Piece { deflated: deflater.piece(&text.as_bytes()[range.clone()]), text: range }
         })
         .collect();
-    Block {
-        text: text.into(),
-        deflated: deflater.out.into(),
-        families,
-        series: 0,
-    }
+    Block { text: text.into(), deflated: deflater.out.into(), families, series: 0 }
 });
 
 /// Smaller pieces are copied together; larger ones are sent from where they are.
@@ -422,10 +382,7 @@ impl Part {
     pub(super) fn compressed(text: String) -> Self {
         let mut deflater = Deflater::default();
         deflater.piece(text.as_bytes());
-        Self {
-            text: text.into(),
-            deflated: deflater.out.into(),
-        }
+        Self { text: text.into(), deflated: deflater.out.into() }
     }
 
     /// Text that is sent once, wrapped in stored blocks: [RFC 1951, section 3.2.4].
@@ -440,10 +397,7 @@ impl Part {
             deflated.put_u16_le(!length);
             deflated.extend_from_slice(data);
         }
-        Self {
-            text: text.into(),
-            deflated: deflated.into(),
-        }
+        Self { text: text.into(), deflated: deflated.into() }
     }
 }
 
@@ -455,12 +409,7 @@ const LAST_BLOCK: &[u8] = &[1, 0, 0, 0xff, 0xff];
 /// A whole answer.
 pub fn answer(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
     if !gzip {
-        return body
-            .plain
-            .iter()
-            .cloned()
-            .chain(tail.iter().map(|part| part.text.clone()))
-            .collect();
+        return body.plain.iter().cloned().chain(tail.iter().map(|part| part.text.clone())).collect();
     }
     let mut checksum = body.checksum.clone();
     let mut length: usize = body.plain.iter().map(Bytes::len).sum();
@@ -470,10 +419,7 @@ pub fn answer(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
     }
     let mut end = BytesMut::from(LAST_BLOCK);
     end.put_u32_le(checksum.finalize());
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the format keeps the length modulo 2^32"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the format keeps the length modulo 2^32")]
     end.put_u32_le(length as u32);
     std::iter::once(Bytes::from_static(GZIP_HEADER))
         .chain(body.deflated.iter().cloned())
@@ -557,19 +503,13 @@ mod tests {
         for targets in [0, 1, 2, 300] {
             let blocks: Vec<Block> = (0..targets)
                 .map(|n| {
-                    let target = Target {
-                        application_id: format!("application {n}"),
-                        ..target()
-                    };
+                    let target = Target { application_id: format!("application {n}"), ..target() };
                     picture(&target, &segment(n), StatusSeries::All)
                 })
                 .collect();
             let body = body(blocks.iter());
-            let tail = [
-                Part::compressed("# a\n".repeat(1000)),
-                Part::stored("x".repeat(70_000)),
-                Part::default(),
-            ];
+            let tail =
+                [Part::compressed("# a\n".repeat(1000)), Part::stored("x".repeat(70_000)), Part::default()];
             let plain = text_of(&answer(&body, &tail, false));
             assert_eq!(unzipped(&answer(&body, &tail, true)), plain);
             assert_eq!(body.series, 13 * usize::try_from(targets).unwrap());
@@ -586,10 +526,7 @@ mod tests {
             let mut text = String::new();
             let family = &FAMILIES[0];
             samples(&mut text, family, "", series).state_set(status);
-            (
-                text.lines().count(),
-                text.lines().filter(|line| line.ends_with(" 1")).count(),
-            )
+            (text.lines().count(), text.lines().filter(|line| line.ends_with(" 1")).count())
         };
         assert_eq!(one(JobStatus::Failed, StatusSeries::All), (9, 1));
         assert_eq!(one(JobStatus::Unknown, StatusSeries::All), (10, 1));

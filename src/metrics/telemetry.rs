@@ -63,14 +63,10 @@ impl Telemetry {
         let duration = catalogue::API_REQUEST_DURATION;
         let buckets = HistogramOpts::new(duration.name, duration.help).buckets(BUCKETS.to_vec());
         let durations = register(&registry, HistogramVec::new(buckets, duration.labels))?;
-        let rate_limit_wait = register(
-            &registry,
-            Counter::with_opts(opts(&catalogue::API_RATE_LIMIT_WAIT)),
-        )?;
+        let rate_limit_wait = register(&registry, Counter::with_opts(opts(&catalogue::API_RATE_LIMIT_WAIT)))?;
         let info = catalogue::BUILD_INFO;
         let info = register(&registry, GaugeVec::new(opts(&info), info.labels))?;
-        info.with_label_values(&[version::VERSION, version::REVISION, version::RUSTC_VERSION])
-            .set(1.0);
+        info.with_label_values(&[version::VERSION, version::REVISION, version::RUSTC_VERSION]).set(1.0);
         for operation in Operation::ALL.map(Operation::name) {
             for vector in [&requests, &skipped_items, &retries] {
                 vector.with_label_values(&[operation]);
@@ -82,9 +78,7 @@ impl Telemetry {
         }
         let process = Registry::new();
         #[cfg(target_os = "linux")]
-        process.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        process.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
             registry,
             requests,
@@ -103,11 +97,7 @@ impl Telemetry {
 
     /// What follows the targets' families in an answer.
     pub fn parts(&self, facts: &ScrapeFacts) -> [Part; 3] {
-        [
-            self.api(),
-            Part::stored(exposition::scrape_facts(facts)),
-            self.process(),
-        ]
+        [self.api(), Part::stored(exposition::scrape_facts(facts)), self.process()]
     }
 
     fn api(&self) -> Part {
@@ -116,10 +106,7 @@ impl Telemetry {
         let version = self.version.load(Ordering::Acquire);
         match &*kept {
             Some((at, part)) if *at == version => part.clone(),
-            _ => kept
-                .insert((version, Part::compressed(encode(&self.registry))))
-                .1
-                .clone(),
+            _ => kept.insert((version, Part::compressed(encode(&self.registry)))).1.clone(),
         }
     }
 
@@ -127,10 +114,7 @@ impl Telemetry {
         let mut kept = self.process_text.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
             Some((at, part)) if at.elapsed() < PROCESS_METRICS_AGE => part.clone(),
-            _ => kept
-                .insert((Instant::now(), Part::compressed(encode(&self.process))))
-                .1
-                .clone(),
+            _ => kept.insert((Instant::now(), Part::compressed(encode(&self.process)))).1.clone(),
         }
     }
 
@@ -153,12 +137,10 @@ fn register<T: Collector + Clone + 'static>(
 }
 
 fn encode(registry: &Registry) -> String {
-    TextEncoder::new()
-        .encode_to_string(&registry.gather())
-        .unwrap_or_else(|error| {
-            tracing::error!(%error, "the exporter's own metrics cannot be encoded");
-            String::new()
-        })
+    TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_else(|error| {
+        tracing::error!(%error, "the exporter's own metrics cannot be encoded");
+        String::new()
+    })
 }
 
 impl Observer for Telemetry {
@@ -171,23 +153,17 @@ impl Observer for Telemetry {
     }
 
     fn attempt_ended(&self, operation: Operation, duration: Duration) {
-        self.durations
-            .with_label_values(&[operation.name()])
-            .observe(duration.as_secs_f64());
+        self.durations.with_label_values(&[operation.name()]).observe(duration.as_secs_f64());
         self.changed();
     }
 
     fn error(&self, operation: Operation, exception: Exception) {
-        self.errors
-            .with_label_values(&[operation.name(), exception.name()])
-            .inc();
+        self.errors.with_label_values(&[operation.name(), exception.name()]).inc();
         self.changed();
     }
 
     fn skipped_items(&self, operation: Operation, items: u64) {
-        self.skipped_items
-            .with_label_values(&[operation.name()])
-            .inc_by(items);
+        self.skipped_items.with_label_values(&[operation.name()]).inc_by(items);
         self.changed();
     }
 

@@ -51,11 +51,7 @@ pub fn default_chain(http: Http, region: String) -> Arc<MakeProvider> {
                 .with_behavior_version(Some(BehaviorVersion::v2026_01_12()))
                 .with_sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
                 .with_http_client(http);
-            let chain = DefaultCredentialsChain::builder()
-                .region(region)
-                .configure(config)
-                .build()
-                .await;
+            let chain = DefaultCredentialsChain::builder().region(region).configure(config).build().await;
             SharedCredentialsProvider::new(chain)
         })
     })
@@ -121,48 +117,26 @@ impl Cache {
         cache_ttl: Duration,
         owner: Option<Owner>,
     ) -> Self {
-        Self {
-            make_provider,
-            clock,
-            pause: cache_ttl.min(LONGEST_PAUSE),
-            owner,
-            state: Mutex::default(),
-        }
+        Self { make_provider, clock, pause: cache_ttl.min(LONGEST_PAUSE), owner, state: Mutex::default() }
     }
 
     /// Credentials that have not expired.
     pub(super) async fn get(&self) -> Result<Issued, Failure> {
         let mut state = self.state.lock().await;
         let now = self.clock.now();
-        let fresh = state
-            .current
-            .as_ref()
-            .is_some_and(|current| now < current.renew_at());
-        let pausing = state
-            .last_look
-            .as_ref()
-            .is_some_and(|look| look.at.elapsed() < self.pause);
+        let fresh = state.current.as_ref().is_some_and(|current| now < current.renew_at());
+        let pausing = state.last_look.as_ref().is_some_and(|look| look.at.elapsed() < self.pause);
         if !fresh && !pausing {
             self.look(&mut state, now).await;
         }
         let generation = state.generation;
         let usable = state.current.as_ref().filter(|current| current.is_valid(now));
         match (usable, &state.last_look) {
-            (Some(current), _) => Ok(Issued {
-                credentials: current.credentials.clone(),
-                generation,
-            }),
-            (
-                None,
-                Some(Look {
-                    failure: Some(failure),
-                    ..
-                }),
-            ) => Err(Failure::new(Exception::CredentialsError, failure)),
-            (None, _) => Err(Failure::new(
-                Exception::CredentialsError,
-                "the credentials found have expired",
-            )),
+            (Some(current), _) => Ok(Issued { credentials: current.credentials.clone(), generation }),
+            (None, Some(Look { failure: Some(failure), .. })) => {
+                Err(Failure::new(Exception::CredentialsError, failure))
+            }
+            (None, _) => Err(Failure::new(Exception::CredentialsError, "the credentials found have expired")),
         }
     }
 
@@ -181,28 +155,19 @@ impl Cache {
                 Some(provider) => provider.clone(),
                 None => state.provider.insert((self.make_provider)().await).clone(),
             };
-            let credentials = provider
-                .provide_credentials()
-                .await
-                .map_err(|error| describe(&error))?;
+            let credentials = provider.provide_credentials().await.map_err(|error| describe(&error))?;
             match &self.owner {
                 Some(owner) => owner.check(&credentials).await.map(|()| credentials),
                 None => Ok(credentials),
             }
         })
         .await;
-        let found = found.unwrap_or_else(|_| {
-            Err(format!(
-                "no source of credentials answered within {LOOK_TIMEOUT:?}"
-            ))
-        });
+        let found = found
+            .unwrap_or_else(|_| Err(format!("no source of credentials answered within {LOOK_TIMEOUT:?}")));
         let failure = match found {
             Ok(credentials) => {
                 state.generation += 1;
-                state.current = Some(Current {
-                    credentials,
-                    read_at: now,
-                });
+                state.current = Some(Current { credentials, read_at: now });
                 None
             }
             Err(failure) => {
@@ -210,10 +175,7 @@ impl Cache {
                 Some(failure)
             }
         };
-        state.last_look = Some(Look {
-            at: Instant::now(),
-            failure,
-        });
+        state.last_look = Some(Look { at: Instant::now(), failure });
     }
 }
 
@@ -231,10 +193,7 @@ impl Owner {
         if found == self.account_id {
             return Ok(());
         }
-        Err(format!(
-            "the credentials belong to account {found}, the target to account {}",
-            self.account_id
-        ))
+        Err(format!("the credentials belong to account {found}, the target to account {}", self.account_id))
     }
 
     async fn caller_account(&self, credentials: &Credentials) -> Result<String, String> {
@@ -244,14 +203,9 @@ impl Owner {
             .credentials_provider(credentials.clone())
             .load()
             .await;
-        let identity = aws_sdk_sts::Client::new(&config)
-            .get_caller_identity()
-            .send()
-            .await;
+        let identity = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await;
         let identity = identity.map_err(|error| DisplayErrorContext(error).to_string())?;
-        identity
-            .account
-            .ok_or_else(|| "the answer names no account".to_owned())
+        identity.account.ok_or_else(|| "the answer names no account".to_owned())
     }
 }
 

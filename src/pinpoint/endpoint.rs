@@ -29,27 +29,17 @@ const fn partition(
     dns_suffix: &'static str,
     dualstack_dns_suffix: &'static str,
 ) -> Partition {
-    Partition {
-        region_prefix,
-        dns_suffix,
-        dualstack_dns_suffix,
-    }
+    Partition { region_prefix, dns_suffix, dualstack_dns_suffix }
 }
 
 /// The address of the API in a region, as the [endpoint rules] of AWS's SDKs give it.
 ///
 /// [endpoint rules]: https://docs.aws.amazon.com/general/latest/gr/pinpoint.html
 pub fn aws_endpoint(region: &str, fips: bool, dualstack: bool) -> Result<Url, url::ParseError> {
-    let partition = OTHERS
-        .iter()
-        .find(|partition| region.starts_with(partition.region_prefix))
-        .unwrap_or(&COMMERCIAL);
+    let partition =
+        OTHERS.iter().find(|partition| region.starts_with(partition.region_prefix)).unwrap_or(&COMMERCIAL);
     let host = if fips { "pinpoint-fips" } else { "pinpoint" };
-    let suffix = if dualstack {
-        partition.dualstack_dns_suffix
-    } else {
-        partition.dns_suffix
-    };
+    let suffix = if dualstack { partition.dualstack_dns_suffix } else { partition.dns_suffix };
     Url::parse(&format!("https://{host}.{region}.{suffix}/"))
 }
 
@@ -65,50 +55,15 @@ mod tests {
             ("us-east-1", true, false, "pinpoint-fips.us-east-1.amazonaws.com"),
             ("us-east-1", false, true, "pinpoint.us-east-1.api.aws"),
             ("us-east-1", true, true, "pinpoint-fips.us-east-1.api.aws"),
-            (
-                "us-gov-west-1",
-                true,
-                false,
-                "pinpoint-fips.us-gov-west-1.amazonaws.com",
-            ),
+            ("us-gov-west-1", true, false, "pinpoint-fips.us-gov-west-1.amazonaws.com"),
             ("cn-north-1", false, false, "pinpoint.cn-north-1.amazonaws.com.cn"),
-            (
-                "cn-north-1",
-                false,
-                true,
-                "pinpoint.cn-north-1.api.amazonwebservices.com.cn",
-            ),
+            ("cn-north-1", false, true, "pinpoint.cn-north-1.api.amazonwebservices.com.cn"),
             ("us-iso-east-1", false, false, "pinpoint.us-iso-east-1.c2s.ic.gov"),
-            (
-                "us-isob-east-1",
-                false,
-                true,
-                "pinpoint.us-isob-east-1.api.aws.scloud",
-            ),
-            (
-                "eu-isoe-west-1",
-                false,
-                false,
-                "pinpoint.eu-isoe-west-1.cloud.adc-e.uk",
-            ),
-            (
-                "us-isof-south-1",
-                false,
-                false,
-                "pinpoint.us-isof-south-1.csp.hci.ic.gov",
-            ),
-            (
-                "eusc-de-east-1",
-                false,
-                false,
-                "pinpoint.eusc-de-east-1.amazonaws.eu",
-            ),
-            (
-                "xx-nowhere-9",
-                false,
-                false,
-                "pinpoint.xx-nowhere-9.amazonaws.com",
-            ),
+            ("us-isob-east-1", false, true, "pinpoint.us-isob-east-1.api.aws.scloud"),
+            ("eu-isoe-west-1", false, false, "pinpoint.eu-isoe-west-1.cloud.adc-e.uk"),
+            ("us-isof-south-1", false, false, "pinpoint.us-isof-south-1.csp.hci.ic.gov"),
+            ("eusc-de-east-1", false, false, "pinpoint.eusc-de-east-1.amazonaws.eu"),
+            ("xx-nowhere-9", false, false, "pinpoint.xx-nowhere-9.amazonaws.com"),
         ];
         for (region, fips, dualstack, host) in hosts {
             let url = aws_endpoint(region, fips, dualstack).unwrap();

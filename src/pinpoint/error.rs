@@ -195,21 +195,9 @@ pub struct Error {
 
 impl Error {
     fn text(&self) -> String {
-        let Self {
-            operation,
-            resource,
-            failure,
-        } = self;
-        let cure = failure
-            .exception
-            .cure()
-            .map(|cure| format!("; {cure}"))
-            .unwrap_or_default();
-        format!(
-            "{} of {resource} failed with {}{cure}",
-            operation.name(),
-            failure.exception.name()
-        )
+        let Self { operation, resource, failure } = self;
+        let cure = failure.exception.cure().map(|cure| format!("; {cure}")).unwrap_or_default();
+        format!("{} of {resource} failed with {}{cure}", operation.name(), failure.exception.name())
     }
 }
 
@@ -260,10 +248,7 @@ impl Failure {
     /// An answer of success that is no listing.
     pub(super) fn unreadable(status: u16, why: &str, secrets: &Secrets) -> Self {
         let message = secrets.mask(format!("the body is no listing of export jobs: {why}"));
-        Self {
-            status: Some(status),
-            ..Self::new(Exception::InvalidResponse, message)
-        }
+        Self { status: Some(status), ..Self::new(Exception::InvalidResponse, message) }
     }
 
     /// The failure that an answer tells of: `type_header` is `x-amzn-ErrorType`.
@@ -285,9 +270,7 @@ impl Failure {
             .map(sanitized)
             .find(|name| !name.is_empty());
         let exception = name.map_or(Exception::from_status(status), Exception::from_name);
-        let message = [&body.message, &body.message_capital]
-            .into_iter()
-            .find_map(|text| text.as_str());
+        let message = [&body.message, &body.message_capital].into_iter().find_map(|text| text.as_str());
         let message = match (message, name) {
             (Some(message), _) if exception != Exception::Other => message.to_owned(),
             (message, Some(name)) => format!("{name}: {}", message.unwrap_or("no message")),
@@ -307,14 +290,8 @@ impl Failure {
     }
 
     fn where_from(&self) -> String {
-        let request = self
-            .request_id
-            .as_deref()
-            .map(|id| format!(", request id {id}"))
-            .unwrap_or_default();
-        self.status
-            .map(|status| format!(" (status {status}{request})"))
-            .unwrap_or_default()
+        let request = self.request_id.as_deref().map(|id| format!(", request id {id}")).unwrap_or_default();
+        self.status.map(|status| format!(" (status {status}{request})")).unwrap_or_default()
     }
 }
 
@@ -338,9 +315,7 @@ fn class_of(exception: Exception, name: Option<&str>, status: u16) -> Class {
 /// [rest-json protocol]: https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html#operation-error-serialization
 fn sanitized(name: &str) -> &str {
     let name = name.split(':').next().unwrap_or_default();
-    name.split_once('#')
-        .map_or(name, |(_namespace, name)| name)
-        .trim()
+    name.split_once('#').map_or(name, |(_namespace, name)| name).trim()
 }
 
 /// The first line, at most 300 characters of it, without control characters.

@@ -30,10 +30,7 @@ pub(super) struct Turn {
 impl Limits {
     /// At most the semaphore's number of requests at once, and `per_second` of them a second.
     pub(super) fn new(concurrent: Arc<Semaphore>, per_second: Option<u32>) -> Self {
-        Self {
-            concurrent,
-            rate: per_second.map(Bucket::new),
-        }
+        Self { concurrent, rate: per_second.map(Bucket::new) }
     }
 
     /// Waits for a request's turn: for a place, and then for a token. The place is given back while a token is awaited, so
@@ -42,16 +39,10 @@ impl Limits {
     pub(super) async fn turn(&self) -> Turn {
         let permit = self.permit().await;
         let Some(rate) = &self.rate else {
-            return Turn {
-                _permit: permit,
-                rate_limit_wait: Duration::ZERO,
-            };
+            return Turn { _permit: permit, rate_limit_wait: Duration::ZERO };
         };
         if rate.take().is_ok() {
-            return Turn {
-                _permit: permit,
-                rate_limit_wait: Duration::ZERO,
-            };
+            return Turn { _permit: permit, rate_limit_wait: Duration::ZERO };
         }
         drop(permit);
         let start = Instant::now();
@@ -61,10 +52,7 @@ impl Limits {
             let rate_limit_wait = start.elapsed();
             let permit = self.permit().await;
             if rate.take().is_ok() {
-                return Turn {
-                    _permit: permit,
-                    rate_limit_wait,
-                };
+                return Turn { _permit: permit, rate_limit_wait };
             }
         }
     }
@@ -116,9 +104,7 @@ impl Bucket {
     /// When the next token will be there.
     fn next(&self) -> Instant {
         let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        (*full_at + self.interval)
-            .checked_sub(self.depth)
-            .unwrap_or(*full_at)
+        (*full_at + self.interval).checked_sub(self.depth).unwrap_or(*full_at)
     }
 }
 
@@ -145,18 +131,12 @@ mod tests {
         }
         times.sort();
         for (i, from) in times.iter().enumerate() {
-            let within = times[i..]
-                .iter()
-                .take_while(|at| **at - *from < Duration::from_secs(1))
-                .count();
+            let within = times[i..].iter().take_while(|at| **at - *from < Duration::from_secs(1)).count();
             assert!(within <= 55, "{within} in the second from {from:?}");
         }
         // 5 at once, 195 at 20 ms each.
         let last = times[199];
-        assert!(
-            (Duration::from_millis(3_880)..Duration::from_millis(4_200)).contains(&last),
-            "{last:?}"
-        );
+        assert!((Duration::from_millis(3_880)..Duration::from_millis(4_200)).contains(&last), "{last:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -177,10 +157,6 @@ mod tests {
         let third = tokio::time::timeout(Duration::from_secs(60), limits.turn());
         assert!(third.await.is_err());
         drop(second);
-        assert!(
-            tokio::time::timeout(Duration::from_secs(60), limits.turn())
-                .await
-                .is_ok()
-        );
+        assert!(tokio::time::timeout(Duration::from_secs(60), limits.turn()).await.is_ok());
     }
 }

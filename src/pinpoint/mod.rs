@@ -123,10 +123,7 @@ impl Client {
         Self {
             credentials: Cache::new(credentials, Arc::clone(&clock), settings.cache_ttl, owner),
             limits: Limits::new(concurrent, settings.max_requests_per_second),
-            policy: Policy {
-                max_attempts: settings.max_attempts,
-                random: settings.random,
-            },
+            policy: Policy { max_attempts: settings.max_attempts, random: settings.random },
             quota: Quota::default(),
             skew: Skew::default(),
             http,
@@ -150,12 +147,8 @@ impl Client {
         segment_id: &str,
         sink: &mut Sink<'_>,
     ) -> Result<(), Error> {
-        self.read(
-            Listing::segment_export_jobs(application_id, segment_id),
-            Some(&segment_id.into()),
-            sink,
-        )
-        .await
+        self.read(Listing::segment_export_jobs(application_id, segment_id), Some(&segment_id.into()), sink)
+            .await
     }
 
     /// `GetExportJobs`: every export job of an application. An error means the same as above.
@@ -177,10 +170,7 @@ impl Client {
             let mut attempts = self.policy.attempts(&self.quota);
             let page = loop {
                 let number = attempts.number;
-                match self
-                    .attempt(&listing, segment_id, url.clone(), &mut pages, number, &mut budget)
-                    .await
-                {
+                match self.attempt(&listing, segment_id, url.clone(), &mut pages, number, &mut budget).await {
                     Ok(page) => break page,
                     Err(failure) => attempts.failed(failure, &budget).await.map_err(|failure| Error {
                         operation: listing.operation,
@@ -212,18 +202,14 @@ impl Client {
         let within = |end: Option<Instant>| end.unwrap_or_else(|| Instant::now() + FOREVER);
         let out_of_time = || {
             let limit = self.settings.refresh_timeout;
-            Failure::new(
-                Exception::Timeout,
-                format!("the listing was not read whole within {limit:?}"),
-            )
+            Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit:?}"))
         };
         let issued = timeout_at(within(budget.end()), self.credentials.get())
             .await
             .map_err(|_elapsed| out_of_time())?
             .inspect_err(|failure| self.observer.error(operation, failure.exception))?;
-        let turn = timeout_at(within(budget.end()), self.limits.turn())
-            .await
-            .map_err(|_elapsed| out_of_time())?;
+        let turn =
+            timeout_at(within(budget.end()), self.limits.turn()).await.map_err(|_elapsed| out_of_time())?;
         if !turn.rate_limit_wait.is_zero() {
             self.observer.rate_limit_wait(turn.rate_limit_wait);
         }
@@ -231,10 +217,7 @@ impl Client {
         if left.is_zero() {
             return Err(out_of_time());
         }
-        let dates = Dates {
-            ours: self.clock.now(),
-            signed: self.skew.corrected(self.clock.now()),
-        };
+        let dates = Dates { ours: self.clock.now(), signed: self.skew.corrected(self.clock.now()) };
         let headers = signed_headers(&url, &issued.credentials, &self.settings.region, dates.signed)
             .map_err(|error| Secrets::of(&issued.credentials).mask(error.to_string()))
             .map_err(|error| Failure::new(Exception::CredentialsError, error))
@@ -242,18 +225,13 @@ impl Client {
         self.observer.attempt(operation, number > 1);
         let started = Instant::now();
         let limit = self.settings.request_timeout.min(left);
-        let result = match timeout(
-            limit,
-            self.exchange(&issued.credentials, segment_id, url, headers, dates),
-        )
-        .await
-        {
-            Ok(result) => result,
-            Err(_elapsed) => Err(Failure::new(
-                Exception::Timeout,
-                format!("no whole answer within {limit:?}"),
-            )),
-        };
+        let result =
+            match timeout(limit, self.exchange(&issued.credentials, segment_id, url, headers, dates)).await {
+                Ok(result) => result,
+                Err(_elapsed) => {
+                    Err(Failure::new(Exception::Timeout, format!("no whole answer within {limit:?}")))
+                }
+            };
         drop(turn);
         self.observer.attempt_ended(operation, started.elapsed());
         let result = result.and_then(|page| match pages.fetched(page.next_token.as_deref()) {
@@ -302,19 +280,12 @@ impl Client {
                 Err(error) => Failure::unreadable(answer.status, &error.to_string(), &secrets()),
             }
         } else {
-            Failure::of_answer(
-                answer.status,
-                answer.header("x-amzn-errortype"),
-                &answer.body,
-                &secrets(),
-            )
+            Failure::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets())
         };
         let late = failure.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());
         Err(Failure {
             class: if late { Class::ClockSkew } else { failure.class },
-            request_id: answer
-                .header("x-amzn-requestid")
-                .map(|id| secrets().mask(id.to_owned())),
+            request_id: answer.header("x-amzn-requestid").map(|id| secrets().mask(id.to_owned())),
             retry_after: retry_after(&answer, self.clock.now()),
             ..failure
         })
@@ -342,10 +313,8 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The waits that an answer asks for; what cannot be read asks for none.
 fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {
-    let amz = answer
-        .header("x-amz-retry-after")
-        .and_then(|ms| ms.trim().parse().ok())
-        .map(Duration::from_millis);
+    let amz =
+        answer.header("x-amz-retry-after").and_then(|ms| ms.trim().parse().ok()).map(Duration::from_millis);
     let http = answer.header("retry-after").map(str::trim).and_then(|value| {
         let seconds = value.parse().ok().map(Duration::from_secs);
         let date = || httpdate::parse_http_date(value).ok()?.duration_since(now).ok();

@@ -17,12 +17,8 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 4] = [
-        Self::GetSegmentExportJobs,
-        Self::GetExportJobs,
-        Self::GetSegments,
-        Self::GetApps,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::GetSegmentExportJobs, Self::GetExportJobs, Self::GetSegments, Self::GetApps];
 
     /// The name in AWS's documentation, which is also that of the IAM action.
     pub const fn name(self) -> &'static str {
@@ -37,11 +33,7 @@ impl Operation {
 
 /// What is escaped in a path segment and in a query value: everything but the unreserved characters of
 /// [RFC 3986, section 2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3), as AWS's own clients do.
-pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A paged listing of the API: an operation on a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +50,7 @@ impl Listing {
         Self {
             operation: Operation::GetSegmentExportJobs,
             resource: format!("segment {segment_id:?} of application {application_id:?}"),
-            path: format!(
-                "/v1/apps/{}/segments/{}/jobs/export",
-                escape(application_id),
-                escape(segment_id)
-            ),
+            path: format!("/v1/apps/{}/segments/{}/jobs/export", escape(application_id), escape(segment_id)),
         }
     }
 
@@ -80,9 +68,7 @@ impl Listing {
         let mut url = endpoint.clone();
         // Escaped already: `set_path` and `set_query` leave `%` and the unreserved characters as they are.
         url.set_path(&format!("{}{}", endpoint.path().trim_end_matches('/'), self.path));
-        let token = token
-            .map(|token| format!("&token={}", escape(token)))
-            .unwrap_or_default();
+        let token = token.map(|token| format!("&token={}", escape(token))).unwrap_or_default();
         url.set_query(Some(&format!("page-size={page_size}{token}")));
         url
     }
@@ -98,9 +84,7 @@ mod tests {
 
     fn url_of(application: &str, segment: &str, token: Option<&str>) -> String {
         let endpoint = Url::parse("http://localhost:1/").unwrap();
-        Listing::segment_export_jobs(application, segment)
-            .url(&endpoint, 100, token)
-            .to_string()
+        Listing::segment_export_jobs(application, segment).url(&endpoint, 100, token).to_string()
     }
 
     #[test]
@@ -116,10 +100,7 @@ mod tests {
     fn the_path_of_an_endpoint_is_kept_without_a_double_slash() {
         for endpoint in ["http://localhost/base", "http://localhost/base/"] {
             let url = Listing::export_jobs("app").url(&Url::parse(endpoint).unwrap(), 5, None);
-            assert_eq!(
-                url.as_str(),
-                "http://localhost/base/v1/apps/app/jobs/export?page-size=5"
-            );
+            assert_eq!(url.as_str(), "http://localhost/base/v1/apps/app/jobs/export?page-size=5");
         }
     }
 }

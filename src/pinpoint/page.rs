@@ -29,11 +29,7 @@ pub(super) enum Endless {
 
 impl Pages {
     pub(super) fn up_to(limit: u32) -> Self {
-        Self {
-            limit,
-            fetched: 0,
-            seen: HashSet::new(),
-        }
+        Self { limit, fetched: 0, seen: HashSet::new() }
     }
 
     /// Takes note of one more page and the token it gave for the next, which may be followed if this is `Ok`.

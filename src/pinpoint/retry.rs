@@ -71,9 +71,7 @@ impl Budget {
     pub(super) fn start_attempt(&mut self) -> Duration {
         let now = Instant::now();
         let limit = self.limit;
-        self.end
-            .get_or_insert_with(|| now + limit)
-            .saturating_duration_since(now)
+        self.end.get_or_insert_with(|| now + limit).saturating_duration_since(now)
     }
 
     /// The end, once there was an attempt.
@@ -152,22 +150,12 @@ impl Attempts<'_> {
 impl Policy {
     /// Begins a request.
     pub(super) fn attempts<'a>(&'a self, quota: &'a Quota) -> Attempts<'a> {
-        Attempts {
-            policy: self,
-            quota,
-            number: 1,
-            paid: None,
-            renewed_credentials: false,
-        }
+        Attempts { policy: self, quota, number: 1, paid: None, renewed_credentials: false }
     }
 
     /// The wait before retry `index`, counted from 0: full jitter over an exponential, lengthened by what the answer asks.
     fn wait(&self, index: u32, failure: &Failure) -> Duration {
-        let base = if failure.class == Class::Throttled {
-            THROTTLED_BASE
-        } else {
-            BASE
-        };
+        let base = if failure.class == Class::Throttled { THROTTLED_BASE } else { BASE };
         let ceiling = base.saturating_mul(2_u32.saturating_pow(index)).min(CAP);
         let own = ceiling.mul_f64((self.random)());
         let RetryAfter { amz, http } = failure.retry_after;
@@ -181,26 +169,14 @@ mod tests {
     use super::*;
     use crate::pinpoint::Exception;
 
-    const ALWAYS_LONGEST: Policy = Policy {
-        max_attempts: 3,
-        random: || 1.0,
-    };
+    const ALWAYS_LONGEST: Policy = Policy { max_attempts: 3, random: || 1.0 };
 
     fn failing(class: Class) -> Failure {
-        Failure {
-            class,
-            ..Failure::new(Exception::Other, "test")
-        }
+        Failure { class, ..Failure::new(Exception::Other, "test") }
     }
 
     fn wait(index: u32, class: Class, retry_after: RetryAfter) -> Duration {
-        ALWAYS_LONGEST.wait(
-            index,
-            &Failure {
-                retry_after,
-                ..failing(class)
-            },
-        )
+        ALWAYS_LONGEST.wait(index, &Failure { retry_after, ..failing(class) })
     }
 
     #[test]
@@ -216,31 +192,18 @@ mod tests {
 
     #[test]
     fn answers_lengthen_a_wait_and_never_shorten_it() {
-        let amz = |ms| RetryAfter {
-            amz: Some(Duration::from_millis(ms)),
-            http: None,
-        };
-        let http = |s| RetryAfter {
-            amz: None,
-            http: Some(Duration::from_secs(s)),
-        };
+        let amz = |ms| RetryAfter { amz: Some(Duration::from_millis(ms)), http: None };
+        let http = |s| RetryAfter { amz: None, http: Some(Duration::from_secs(s)) };
         assert_eq!(wait(0, Class::Throttled, amz(10)), Duration::from_secs(1));
         assert_eq!(wait(0, Class::Throttled, amz(3_000)), Duration::from_secs(3));
-        assert_eq!(
-            wait(0, Class::Throttled, amz(60_000)),
-            Duration::from_secs(6),
-            "5 s more at most"
-        );
+        assert_eq!(wait(0, Class::Throttled, amz(60_000)), Duration::from_secs(6), "5 s more at most");
         assert_eq!(wait(0, Class::Throttled, http(0)), Duration::from_secs(1));
         assert_eq!(wait(0, Class::Throttled, http(60)), Duration::from_secs(60));
     }
 
     /// Makes calls that always fail, and tells how many attempts each took.
     async fn storm(quota: &Quota, class: Class, calls: usize) -> Vec<u32> {
-        let policy = Policy {
-            max_attempts: 3,
-            random: || 0.0,
-        };
+        let policy = Policy { max_attempts: 3, random: || 0.0 };
         let budget = Budget::new(Duration::from_secs(60));
         let mut made = Vec::new();
         for _ in 0..calls {
@@ -268,16 +231,10 @@ mod tests {
     #[tokio::test]
     async fn a_retry_that_succeeds_gets_its_cost_back() {
         let quota = Quota::default();
-        let policy = Policy {
-            max_attempts: 3,
-            random: || 0.0,
-        };
+        let policy = Policy { max_attempts: 3, random: || 0.0 };
         for _ in 0..100 {
             let mut attempts = policy.attempts(&quota);
-            attempts
-                .failed(failing(Class::Transient), &Budget::new(Duration::from_secs(1)))
-                .await
-                .unwrap();
+            attempts.failed(failing(Class::Transient), &Budget::new(Duration::from_secs(1))).await.unwrap();
             attempts.succeeded();
         }
         assert_eq!(storm(&quota, Class::Transient, 1).await, [3]);
@@ -293,14 +250,7 @@ mod tests {
     async fn expired_credentials_are_renewed_once_at_no_cost() {
         let quota = Quota::default();
         assert_eq!(storm(&quota, Class::ExpiredCredentials, 1).await, [2]);
-        assert_eq!(
-            storm(&quota, Class::Transient, 20)
-                .await
-                .iter()
-                .map(|made| made - 1)
-                .sum::<u32>(),
-            35
-        );
+        assert_eq!(storm(&quota, Class::Transient, 20).await.iter().map(|made| made - 1).sum::<u32>(), 35);
     }
 
     #[tokio::test]
@@ -308,14 +258,8 @@ mod tests {
         let quota = Quota::default();
         let mut budget = Budget::new(Duration::from_secs(10));
         budget.start_attempt();
-        let retry_after = RetryAfter {
-            amz: None,
-            http: Some(Duration::from_secs(3600)),
-        };
-        let failure = Failure {
-            retry_after,
-            ..failing(Class::Throttled)
-        };
+        let retry_after = RetryAfter { amz: None, http: Some(Duration::from_secs(3600)) };
+        let failure = Failure { retry_after, ..failing(Class::Throttled) };
         let result = ALWAYS_LONGEST.attempts(&quota).failed(failure, &budget).await;
         assert_eq!(result.unwrap_err().exception, Exception::Other);
     }

@@ -41,16 +41,9 @@ impl Secrets {
 
     /// The text with every form of every secret masked.
     pub(super) fn mask(&self, text: String) -> String {
-        self.0
-            .iter()
-            .filter(|form| !form.is_empty())
-            .fold(text, |text, form| {
-                if text.contains(form.as_str()) {
-                    text.replace(form.as_str(), MASK)
-                } else {
-                    text
-                }
-            })
+        self.0.iter().filter(|form| !form.is_empty()).fold(text, |text, form| {
+            if text.contains(form.as_str()) { text.replace(form.as_str(), MASK) } else { text }
+        })
     }
 }
 
@@ -60,28 +53,15 @@ mod tests {
 
     #[test]
     fn a_secret_is_masked_in_every_form() {
-        let credentials = Credentials::new(
-            "AKIDEXAMPLE",
-            "se/cr+et=",
-            Some("to/ken==".to_owned()),
-            None,
-            "test",
-        );
+        let credentials =
+            Credentials::new("AKIDEXAMPLE", "se/cr+et=", Some("to/ken==".to_owned()), None, "test");
         let secrets = Secrets::of(&credentials);
-        for form in [
-            "AKIDEXAMPLE",
-            "se/cr+et=",
-            "to/ken==",
-            "se%2Fcr%2Bet%3D",
-            "c2UvY3IrZXQ9",
-            "QUtJREVYQU1QTEU=",
-        ] {
+        for form in
+            ["AKIDEXAMPLE", "se/cr+et=", "to/ken==", "se%2Fcr%2Bet%3D", "c2UvY3IrZXQ9", "QUtJREVYQU1QTEU="]
+        {
             let masked = secrets.mask(format!("before {form} after"));
             assert!(!masked.contains(form.trim_end_matches('=')), "{masked}");
-            assert!(
-                masked.starts_with("before ***") && masked.ends_with("after"),
-                "{masked}"
-            );
+            assert!(masked.starts_with("before ***") && masked.ends_with("after"), "{masked}");
         }
         assert_eq!(secrets.mask("nothing to hide".to_owned()), "nothing to hide");
     }

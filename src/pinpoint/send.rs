@@ -89,34 +89,19 @@ impl Http {
 
     /// Sends a `GET` and reads its answer. The caller bounds its time.
     pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, Failure> {
-        let request = self
-            .client
-            .get(url)
-            .headers(headers)
-            .header(header::ACCEPT_ENCODING, "gzip");
+        let request = self.client.get(url).headers(headers).header(header::ACCEPT_ENCODING, "gzip");
         let mut response = request.send().await.map_err(|error| transport_failure(&error))?;
-        let mut body = match response
-            .headers()
-            .get(header::CONTENT_ENCODING)
-            .map(HeaderValue::as_bytes)
-        {
+        let mut body = match response.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"" | b"identity") => Body::Plain(Limited::default()),
             Some(b"gzip" | b"x-gzip") => Body::Gzip(Box::new(MultiGzDecoder::new(Limited::default()))),
             Some(other) => {
                 return Err(Failure::new(
                     Exception::InvalidResponse,
-                    format!(
-                        "the content encoding {:?} was not asked for",
-                        String::from_utf8_lossy(other)
-                    ),
+                    format!("the content encoding {:?} was not asked for", String::from_utf8_lossy(other)),
                 ));
             }
         };
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| transport_failure(&error))?
-        {
+        while let Some(chunk) = response.chunk().await.map_err(|error| transport_failure(&error))? {
             body.write(&chunk).map_err(|error| refused_body(&error))?;
         }
         Ok(Answer {
@@ -128,16 +113,11 @@ impl Http {
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
-    let pem = std::fs::read(path).map_err(|source| SetupError::CaBundle {
-        path: path.to_owned(),
-        source,
-    })?;
+    let pem = std::fs::read(path).map_err(|source| SetupError::CaBundle { path: path.to_owned(), source })?;
     Certificate::from_pem_bundle(&pem)
         .ok()
         .filter(|certificates| !certificates.is_empty())
-        .ok_or_else(|| SetupError::NoCertificate {
-            path: path.to_owned(),
-        })
+        .ok_or_else(|| SetupError::NoCertificate { path: path.to_owned() })
 }
 
 fn build(
@@ -221,28 +201,19 @@ fn transport_failure(error: &reqwest::Error) -> Failure {
         Exception::Timeout
     } else if causes(error).any(|cause| cause.is::<rustls::Error>()) {
         Exception::TlsError
-    } else if causes(error)
-        .filter_map(|cause| cause.downcast_ref())
-        .any(hyper::Error::is_parse)
-    {
+    } else if causes(error).filter_map(|cause| cause.downcast_ref()).any(hyper::Error::is_parse) {
         Exception::InvalidResponse
     } else {
         Exception::ConnectionError
     };
     // The outermost text names the URL, the innermost what happened.
-    Failure::new(
-        exception,
-        causes(error).last().map_or_else(String::new, ToString::to_string),
-    )
+    Failure::new(exception, causes(error).last().map_or_else(String::new, ToString::to_string))
 }
 
 /// An error and its causes. An `io::Error` is passed by the error it holds, which its `source` would skip.
 fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error as &(dyn StdError + 'static)), |&cause| {
-        match cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-        {
+        match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn StdError + 'static)),
             None => cause.source(),
         }
@@ -252,10 +223,7 @@ fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn StdErr
 /// The HTTP client of the credential chain: metadata services, STS, SSO.
 impl HttpClient for Http {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connector {
-            http: self.clone(),
-            settings: settings.clone(),
-        })
+        SharedHttpConnector::new(Connector { http: self.clone(), settings: settings.clone() })
     }
 }
 
@@ -267,11 +235,7 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = if request.uri().starts_with("http:") {
-            &self.http.direct
-        } else {
-            &self.http.client
-        };
+        let client = if request.uri().starts_with("http:") { &self.http.direct } else { &self.http.client };
         let client = client.clone();
         // `reqwest` sets the time to connect per client only; the two together bound the same wait.
         let limit = self
@@ -280,9 +244,7 @@ impl HttpConnector for Connector {
             .map(|read| read + self.settings.connect_timeout().unwrap_or_default());
         HttpConnectorFuture::new(async move {
             let send = async {
-                let request = request
-                    .try_into_http1x()
-                    .map_err(|e| ConnectorError::user(e.into()))?;
+                let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
                 let request = request.map(|body| body.bytes().map(<[u8]>::to_vec).unwrap_or_default());
                 let request =
                     reqwest::Request::try_from(request).map_err(|e| ConnectorError::user(e.into()))?;
@@ -296,11 +258,9 @@ impl HttpConnector for Connector {
                 let mut answer = http::Response::new(SdkBody::from(body));
                 *answer.status_mut() = status;
                 *answer.headers_mut() = headers;
-                answer
-                    .try_into()
-                    .map_err(|e: aws_smithy_runtime_api::http::HttpError| {
-                        ConnectorError::other(e.into(), None)
-                    })
+                answer.try_into().map_err(|e: aws_smithy_runtime_api::http::HttpError| {
+                    ConnectorError::other(e.into(), None)
+                })
             };
             match limit {
                 Some(limit) => tokio::time::timeout(limit, send)

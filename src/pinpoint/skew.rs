@@ -30,11 +30,7 @@ impl Skew {
     pub(super) fn corrected(&self, now: SystemTime) -> SystemTime {
         let skew = self.milliseconds().unwrap_or(0);
         let shift = Duration::from_millis(skew.unsigned_abs());
-        let corrected = if skew < 0 {
-            now.checked_sub(shift)
-        } else {
-            now.checked_add(shift)
-        };
+        let corrected = if skew < 0 { now.checked_sub(shift) } else { now.checked_add(shift) };
         corrected.unwrap_or(now)
     }
 
@@ -60,9 +56,7 @@ impl Skew {
     /// that.
     pub(super) fn explains(&self, signed_at: SystemTime, now: SystemTime) -> bool {
         let right = self.corrected(now);
-        let off = right
-            .duration_since(signed_at)
-            .unwrap_or_else(|early| early.duration());
+        let off = right.duration_since(signed_at).unwrap_or_else(|early| early.duration());
         off > SUSPECT
     }
 }
@@ -82,14 +76,10 @@ mod tests {
             let skew = Skew::default();
             assert_eq!(skew.corrected(at(ours)), at(ours));
             assert!(!skew.explains(at(ours), at(ours)), "nothing is known yet");
-            skew.learn("Sun, 06 Nov 1994 08:49:37 GMT", at(ours), Duration::ZERO)
-                .unwrap();
+            skew.learn("Sun, 06 Nov 1994 08:49:37 GMT", at(ours), Duration::ZERO).unwrap();
             assert_eq!(skew.corrected(at(ours)), at(784_111_777));
             assert!(skew.explains(at(ours), at(ours)));
-            assert!(
-                !skew.explains(at(784_111_777), at(ours)),
-                "it was signed with the right date"
-            );
+            assert!(!skew.explains(at(784_111_777), at(ours)), "it was signed with the right date");
         }
     }
 
@@ -97,10 +87,7 @@ mod tests {
     fn an_unreadable_date_and_a_long_round_trip_teach_nothing() {
         let skew = Skew::default();
         assert_eq!(skew.learn("yesterday", at(0), Duration::ZERO), None);
-        assert_eq!(
-            skew.learn("Sun, 06 Nov 1994 08:49:37 GMT", at(0), Duration::from_secs(1000)),
-            None
-        );
+        assert_eq!(skew.learn("Sun, 06 Nov 1994 08:49:37 GMT", at(0), Duration::from_secs(1000)), None);
         assert_eq!(skew.corrected(at(5)), at(5));
     }
 }

@@ -37,10 +37,7 @@ impl Page {
 /// Reads a body. With `segment_id` the listing is that segment's, and so is every job in it.
 pub(super) fn decode(body: &[u8], segment_id: Option<&Arc<str>>) -> Result<Page, serde_json::Error> {
     let Body { items, next_token } = serde_json::from_slice(body)?;
-    let mut page = Page {
-        next_token: next_token.filter(|token| !token.is_empty()),
-        ..Page::default()
-    };
+    let mut page = Page { next_token: next_token.filter(|token| !token.is_empty()), ..Page::default() };
     page.jobs.reserve_exact(items.len());
     for item in items {
         match item.and_then(|item| item.into_job(segment_id, &mut page.bad_members)) {
@@ -172,10 +169,7 @@ object! {
 impl Item<'_> {
     /// The job, or `None` without a usable `Id`. Counts members that cannot be used.
     fn into_job(self, segment_id: Option<&Arc<str>>, bad_members: &mut u64) -> Option<ExportJob> {
-        let id: String = read(self.id)
-            .ok()
-            .flatten()
-            .filter(|id: &String| !id.is_empty())?;
+        let id: String = read(self.id).ok().flatten().filter(|id: &String| !id.is_empty())?;
         let mut bad = 0;
         let definition: Definition<'_> = note(&mut bad, object(self.definition)).unwrap_or_default();
         // Read for its type alone: the request knows the application.
@@ -231,9 +225,7 @@ fn object<'a, T: Members<'a>>(member: Option<&'a RawValue>) -> Result<Option<T>,
 }
 
 fn read<T: DeserializeOwned>(member: Option<&RawValue>) -> Result<Option<T>, Unreadable> {
-    member.map_or(Ok(None), |value| {
-        serde_json::from_str(value.get()).map_err(|_| Unreadable)
-    })
+    member.map_or(Ok(None), |value| serde_json::from_str(value.get()).map_err(|_| Unreadable))
 }
 
 /// A whole number; `3.0` is one too, as both of AWS's reference clients have it.
@@ -256,12 +248,8 @@ fn count(member: Option<&RawValue>) -> Result<Option<i64>, Unreadable> {
 /// The model calls dates plain strings; every sample of AWS's is RFC 3339, mostly with milliseconds and `Z`.
 fn date(member: Option<&RawValue>) -> Result<Option<Timestamp>, Unreadable> {
     let text: Option<String> = read(member)?;
-    text.map(|text| {
-        OffsetDateTime::parse(text.trim(), &Rfc3339)
-            .map(Timestamp::from)
-            .map_err(|_| Unreadable)
-    })
-    .transpose()
+    text.map(|text| OffsetDateTime::parse(text.trim(), &Rfc3339).map(Timestamp::from).map_err(|_| Unreadable))
+        .transpose()
 }
 
 /// An object's members, or `None` for a value that is no object.
@@ -319,9 +307,7 @@ impl<'de, T: Members<'de>> Deserialize<'de> for Lenient<T> {
             }
         }
 
-        deserializer
-            .deserialize_any(LenientVisitor(std::marker::PhantomData))
-            .map(Lenient)
+        deserializer.deserialize_any(LenientVisitor(std::marker::PhantomData)).map(Lenient)
     }
 }
 
@@ -365,15 +351,7 @@ mod tests {
             role_arn: Some("r".into()),
         };
         let token = Some("t".to_owned());
-        assert_eq!(
-            page,
-            Page {
-                jobs: vec![job],
-                skipped: 0,
-                bad_members: 0,
-                next_token: token
-            }
-        );
+        assert_eq!(page, Page { jobs: vec![job], skipped: 0, bad_members: 0, next_token: token });
     }
 
     #[test]
@@ -399,11 +377,7 @@ mod tests {
 
     #[test]
     fn an_absent_null_or_empty_token_ends_the_listing() {
-        for body in [
-            r#"{"Item":[]}"#,
-            r#"{"Item":[],"NextToken":null}"#,
-            r#"{"Item":[],"NextToken":""}"#,
-        ] {
+        for body in [r#"{"Item":[]}"#, r#"{"Item":[],"NextToken":null}"#, r#"{"Item":[],"NextToken":""}"#] {
             assert_eq!(page(body).next_token, None, "{body}");
         }
     }
@@ -424,11 +398,7 @@ mod tests {
         ] {
             let page = page(&format!(r#"{{"Item":[{{"Id":"a"}},{item},{{"Id":"b"}}]}}"#));
             let ids: Vec<&str> = page.jobs.iter().map(|job| &*job.id).collect();
-            assert_eq!(
-                (ids, page.skipped, page.bad_members),
-                (vec!["a", "b"], 1, 0),
-                "{item}"
-            );
+            assert_eq!((ids, page.skipped, page.bad_members), (vec!["a", "b"], 1, 0), "{item}");
         }
     }
 
@@ -499,11 +469,7 @@ mod tests {
             ("1e3", 1000),
         ] {
             let page = with(&format!(r#""TotalPieces":{text}"#));
-            assert_eq!(
-                (page.jobs[0].total_pieces, page.is_clean()),
-                (Some(count), true),
-                "{text}"
-            );
+            assert_eq!((page.jobs[0].total_pieces, page.is_clean()), (Some(count), true), "{text}");
         }
     }
 
@@ -537,10 +503,7 @@ mod tests {
     fn a_segments_listing_takes_the_segment_from_the_request() {
         let segment: Arc<str> = "asked".into();
         let body = br#"{"Item":[{"Id":"j","Definition":{"SegmentId":"other"}}]}"#;
-        assert_eq!(
-            &*decode(body, Some(&segment)).unwrap().jobs[0].segment_id,
-            "asked"
-        );
+        assert_eq!(&*decode(body, Some(&segment)).unwrap().jobs[0].segment_id, "asked");
         assert_eq!(&*decode(body, None).unwrap().jobs[0].segment_id, "other");
     }
 

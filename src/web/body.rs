@@ -25,11 +25,7 @@ pub(super) struct Chunks {
 impl From<Vec<Bytes>> for Chunks {
     fn from(chunks: Vec<Bytes>) -> Self {
         let left = chunks.iter().map(|chunk| chunk.remaining() as u64).sum();
-        Self {
-            rest: chunks.into(),
-            left,
-            phase: None,
-        }
+        Self { rest: chunks.into(), left, phase: None }
     }
 }
 

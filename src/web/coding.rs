@@ -8,14 +8,10 @@ use http::{HeaderMap, header::ACCEPT_ENCODING};
 /// there; a client that says nothing gets no compression.
 pub(super) fn prefers_gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut identity, mut any) = (None, None, None);
-    let values = headers
-        .get_all(ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     for part in values.flat_map(|value| value.split(',')) {
-        let (coding, weight) = part
-            .split_once(';')
-            .map_or((part, None), |(coding, rest)| (coding, Some(rest)));
+        let (coding, weight) =
+            part.split_once(';').map_or((part, None), |(coding, rest)| (coding, Some(rest)));
         let Some(quality) = weight.map_or(Some(1.0), quality) else {
             continue;
         };
@@ -38,10 +34,7 @@ fn quality(weight: &str) -> Option<f32> {
     let value = value.trim();
     let well_formed =
         name.trim().eq_ignore_ascii_case("q") && value.len() <= 5 && value.starts_with(['0', '1']);
-    value
-        .parse()
-        .ok()
-        .filter(|quality| well_formed && (0.0..=1.0).contains(quality))
+    value.parse().ok().filter(|quality| well_formed && (0.0..=1.0).contains(quality))
 }
 
 #[cfg(test)]

@@ -48,12 +48,7 @@ impl Connections {
         open.next += 1;
         let (phase, evicted) = (Arc::new(Phase::default()), CancellationToken::new());
         open.by_age.insert(number, (Arc::clone(&phase), evicted.clone()));
-        Some(Place {
-            connections: Arc::clone(self),
-            number,
-            phase,
-            evicted,
-        })
+        Some(Place { connections: Arc::clone(self), number, phase, evicted })
     }
 }
 

@@ -86,14 +86,7 @@ pub async fn serve(
                     Some(place) => {
                         let exporter = Arc::clone(&exporter);
                         let stopping = stopping.clone();
-                        tasks.spawn(connection(
-                            socket,
-                            place,
-                            exporter,
-                            scrape_timeout,
-                            limits,
-                            stopping,
-                        ));
+                        tasks.spawn(connection(socket, place, exporter, scrape_timeout, limits, stopping));
                     }
                     None => tracing::debug!("refused a connection: all of {} are busy", limits.connections),
                 },
@@ -114,10 +107,7 @@ pub async fn serve(
     stopping.cancel();
     tasks.close();
     if timeout(limits.grace, tasks.wait()).await.is_err() {
-        tracing::warn!(
-            connections = tasks.len(),
-            "some clients did not take their answer in time"
-        );
+        tracing::warn!(connections = tasks.len(), "some clients did not take their answer in time");
     }
 }
 
@@ -143,10 +133,8 @@ async fn connection(
         }
     });
     let socket = TokioIo::new(Patient::new(socket, limits.patience, Arc::clone(phase)));
-    let served = http1::Builder::new()
-        .max_buf_size(MAX_HEAD_BYTES)
-        .half_close(true)
-        .serve_connection(socket, service);
+    let served =
+        http1::Builder::new().max_buf_size(MAX_HEAD_BYTES).half_close(true).serve_connection(socket, service);
     tokio::pin!(served);
     let ended = tokio::select! {
         ended = &mut served => ended,

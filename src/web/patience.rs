@@ -64,13 +64,7 @@ pub(super) struct Patient<T> {
 
 impl<T> Patient<T> {
     pub(super) fn new(inner: T, patience: Patience, phase: Arc<Phase>) -> Self {
-        Self {
-            inner,
-            patience,
-            phase,
-            read_deadline: None,
-            write_deadline: None,
-        }
+        Self { inner, patience, phase, read_deadline: None, write_deadline: None }
     }
 
     /// Fails when the client has taken too long over what it is doing.
@@ -89,10 +83,7 @@ impl<T> Patient<T> {
             other => &mut other.insert((phase, Box::pin(sleep(limit)))).1,
         };
         ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client took too long to send a request",
-        ))
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client took too long to send a request"))
     }
 
     /// Wraps the result of a write: waiting for the client is bounded, progress resets the bound.
@@ -102,16 +93,8 @@ impl<T> Patient<T> {
             return result;
         }
         let limit = self.patience.write;
-        ready!(
-            self.write_deadline
-                .get_or_insert_with(|| Box::pin(sleep(limit)))
-                .as_mut()
-                .poll(cx)
-        );
-        let error = io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client took too long to take an answer",
-        );
+        ready!(self.write_deadline.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+        let error = io::Error::new(io::ErrorKind::TimedOut, "the client took too long to take an answer");
         Poll::Ready(Err(error))
     }
 }
@@ -126,10 +109,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
         if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
             if buffer.filled().len() > filled {
                 // The first bytes of a request. Later ones do not gain it more time.
-                let _ = self
-                    .phase
-                    .0
-                    .compare_exchange(RESTING, HEAD, Ordering::AcqRel, Ordering::Acquire);
+                let _ = self.phase.0.compare_exchange(RESTING, HEAD, Ordering::AcqRel, Ordering::Acquire);
             }
             // A client that sends all the time never makes the socket wait.
             return match self.poll_read_deadline(cx) {

@@ -33,9 +33,8 @@ pub struct ScrapeTimeout {
 impl ScrapeTimeout {
     /// What the header says less the offset, never below 0; the default without a header that is a positive number.
     fn of(self, headers: &HeaderMap) -> Duration {
-        let seconds: Option<f64> = headers
-            .get(SCRAPE_TIMEOUT)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let seconds: Option<f64> =
+            headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         match seconds {
             // A number beyond all durations is as good as for ever, which no scraper means.
             Some(seconds) if seconds > 0.0 && seconds.is_finite() => Duration::try_from_secs_f64(seconds)
@@ -57,25 +56,16 @@ pub(super) async fn answer<B>(
         return response(StatusCode::NOT_FOUND, TEXT, text);
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut refusal = response(
-            StatusCode::METHOD_NOT_ALLOWED,
-            TEXT,
-            "Only GET and HEAD are allowed here.\n",
-        );
-        refusal
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let mut refusal =
+            response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Only GET and HEAD are allowed here.\n");
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
     match path {
         "/metrics" => metrics(request.headers(), &*exporter, timeout).await,
         "/-/healthy" => response(StatusCode::OK, TEXT, "Healthy.\n"),
         "/-/ready" if exporter.is_ready() => response(StatusCode::OK, TEXT, "Ready.\n"),
-        "/-/ready" => response(
-            StatusCode::SERVICE_UNAVAILABLE,
-            TEXT,
-            "Looking for credentials.\n",
-        ),
+        "/-/ready" => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Looking for credentials.\n"),
         _ => landing_page(),
     }
 }
@@ -84,13 +74,9 @@ async fn metrics(headers: &HeaderMap, exporter: &impl Exporter, timeout: ScrapeT
     let gzip = coding::prefers_gzip(headers);
     let chunks = exporter.scrape(timeout.of(headers), gzip).await;
     let mut response = chunked(StatusCode::OK, METRICS, chunks);
-    response
-        .headers_mut()
-        .insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if gzip {
-        response
-            .headers_mut()
-            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
 }
@@ -133,10 +119,7 @@ mod tests {
 
     #[test]
     fn a_scrape_waits_as_long_as_its_header_says_less_the_offset() {
-        let timeout = ScrapeTimeout {
-            default: Duration::from_secs(10),
-            offset: Duration::from_millis(500),
-        };
+        let timeout = ScrapeTimeout { default: Duration::from_secs(10), offset: Duration::from_millis(500) };
         for (header, milliseconds) in [
             ("5", 4_500),
             (" 1.5 ", 1_000),
@@ -153,11 +136,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(SCRAPE_TIMEOUT, header.parse().unwrap());
-            assert_eq!(
-                timeout.of(&headers),
-                Duration::from_millis(milliseconds),
-                "{header:?}"
-            );
+            assert_eq!(timeout.of(&headers), Duration::from_millis(milliseconds), "{header:?}");
         }
         assert_eq!(timeout.of(&HeaderMap::new()), Duration::from_secs(10));
     }

@@ -2,6 +2,10 @@
 //! helper functions unwrap.
 
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod signatures;

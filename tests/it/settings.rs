@@ -54,19 +54,12 @@ const BASE: Variables<'_> = &[("TARGETS", "app/segment"), ("AWS_REGION", "us-eas
 /// The environment of `BASE` and `variables`; settings go without their prefix.
 fn environment(variables: Variables<'_>) -> Vec<(OsString, OsString)> {
     let merged: BTreeMap<_, _> = BASE.iter().chain(variables).copied().collect();
-    merged
-        .into_iter()
-        .map(|(name, text)| (full_name(name).into(), text.into()))
-        .collect()
+    merged.into_iter().map(|(name, text)| (full_name(name).into(), text.into())).collect()
 }
 
 fn full_name(name: &str) -> String {
     let is_setting = TABLE.iter().any(|(setting, _)| *setting == name);
-    if is_setting {
-        format!("{PREFIX}{name}")
-    } else {
-        name.into()
-    }
+    if is_setting { format!("{PREFIX}{name}") } else { name.into() }
 }
 
 fn parse(variables: Variables<'_>) -> Result<(Config, Vec<Warning>), Problems> {
@@ -154,10 +147,7 @@ const REFUSED: &[Refused<'_>] = &[
         neighbours: &[&[("TARGETS", "a b c/s")], &[("TARGETS", "b a/s a/t")]],
     },
     Refused {
-        variables: &[(
-            "TARGETS",
-            "arn:aws:mobiletargeting:us-east-1:123456789012:apps/a b",
-        )],
+        variables: &[("TARGETS", "arn:aws:mobiletargeting:us-east-1:123456789012:apps/a b")],
         names: "TARGETS",
         shows: ARN,
         cure: "as ARNs, or none",
@@ -198,10 +188,7 @@ const REFUSED: &[Refused<'_>] = &[
         )]],
     },
     Refused {
-        variables: &[(
-            "TARGETS",
-            "a arn:aws:mobiletargeting:us-east-2:123456789012:apps/b",
-        )],
+        variables: &[("TARGETS", "a arn:aws:mobiletargeting:us-east-2:123456789012:apps/b")],
         names: "TARGETS",
         shows: "arn:aws:mobiletargeting:us-east-2:123456789012:apps/b",
         cure: "one exporter for each",
@@ -229,20 +216,14 @@ const REFUSED: &[Refused<'_>] = &[
         shows: "49s",
         cure: "PINPOINT_EXPORTER_CACHE_TTL (by default 50s), so that data would vanish before they are fetched anew; \
                write at least 50s",
-        neighbours: &[
-            &[("MAX_STALENESS", "50s")],
-            &[("MAX_STALENESS", "49s"), ("CACHE_TTL", "49s")],
-        ],
+        neighbours: &[&[("MAX_STALENESS", "50s")], &[("MAX_STALENESS", "49s"), ("CACHE_TTL", "49s")]],
     },
     Refused {
         variables: &[("CACHE_TTL", "11m")],
         names: "MAX_STALENESS",
         shows: "10m",
         cure: "PINPOINT_EXPORTER_CACHE_TTL=\"11m\"",
-        neighbours: &[
-            &[("CACHE_TTL", "10m")],
-            &[("CACHE_TTL", "11m"), ("MAX_STALENESS", "11m")],
-        ],
+        neighbours: &[&[("CACHE_TTL", "10m")], &[("CACHE_TTL", "11m"), ("MAX_STALENESS", "11m")]],
     },
     Refused {
         variables: &[("SCRAPE_TIMEOUT_OFFSET", "10s")],
@@ -279,40 +260,25 @@ const REFUSED: &[Refused<'_>] = &[
     // What comes later.
     value! { "ROLE_ARNS", "monitoring", "arn:aws:iam::", ["arn:aws:iam::123456789012:role/monitoring"] },
     Refused {
-        variables: &[(
-            "ROLE_ARNS",
-            "arn:aws:iam::123456789012:role/a arn:aws:iam::123456789012:role/b",
-        )],
+        variables: &[("ROLE_ARNS", "arn:aws:iam::123456789012:role/a arn:aws:iam::123456789012:role/b")],
         names: "ROLE_ARNS",
         shows: "arn:aws:iam::123456789012:role/b",
         cure: "one role per account",
-        neighbours: &[&[(
-            "ROLE_ARNS",
-            "arn:aws:iam::123456789012:role/a arn:aws:iam::123456789013:role/b",
-        )]],
+        neighbours: &[&[("ROLE_ARNS", "arn:aws:iam::123456789012:role/a arn:aws:iam::123456789013:role/b")]],
     },
     Refused {
         variables: &[("ROLE_EXTERNAL_ID", "some-id")],
         names: "ROLE_EXTERNAL_ID",
         shows: "",
         cure: "PINPOINT_EXPORTER_ROLE_ARNS",
-        neighbours: &[&[
-            ("ROLE_EXTERNAL_ID", "some-id"),
-            ("ROLE_ARNS", "arn:aws:iam::123456789012:role/a"),
-        ]],
+        neighbours: &[&[("ROLE_EXTERNAL_ID", "some-id"), ("ROLE_ARNS", "arn:aws:iam::123456789012:role/a")]],
     },
     Refused {
-        variables: &[
-            ("ROLE_EXTERNAL_ID", "x"),
-            ("ROLE_ARNS", "arn:aws:iam::123456789012:role/a"),
-        ],
+        variables: &[("ROLE_EXTERNAL_ID", "x"), ("ROLE_ARNS", "arn:aws:iam::123456789012:role/a")],
         names: "ROLE_EXTERNAL_ID",
         shows: "",
         cure: "2 to 1224",
-        neighbours: &[&[
-            ("ROLE_EXTERNAL_ID", "xy"),
-            ("ROLE_ARNS", "arn:aws:iam::123456789012:role/a"),
-        ]],
+        neighbours: &[&[("ROLE_EXTERNAL_ID", "xy"), ("ROLE_ARNS", "arn:aws:iam::123456789012:role/a")]],
     },
     value! { "SHARD", "5/5", "from 0 to 4", ["4/5", "0/1"] },
     Refused {
@@ -350,18 +316,12 @@ const REFUSED: &[Refused<'_>] = &[
         neighbours: &[&[("AWS_ENDPOINT_URL", "http://host/%3Fx")]],
     },
     Refused {
-        variables: &[
-            ("AWS_ENDPOINT_URL", "http://host"),
-            ("AWS_USE_FIPS_ENDPOINT", "true"),
-        ],
+        variables: &[("AWS_ENDPOINT_URL", "http://host"), ("AWS_USE_FIPS_ENDPOINT", "true")],
         names: "AWS_ENDPOINT_URL",
         shows: "http://host",
         cure: "AWS_USE_FIPS_ENDPOINT=\"true\"",
         neighbours: &[
-            &[
-                ("AWS_ENDPOINT_URL", "http://host"),
-                ("AWS_USE_FIPS_ENDPOINT", "false"),
-            ],
+            &[("AWS_ENDPOINT_URL", "http://host"), ("AWS_USE_FIPS_ENDPOINT", "false")],
             &[
                 ("AWS_ENDPOINT_URL", "http://host"),
                 ("AWS_USE_FIPS_ENDPOINT", "true"),
@@ -370,17 +330,11 @@ const REFUSED: &[Refused<'_>] = &[
         ],
     },
     Refused {
-        variables: &[
-            ("AWS_ENDPOINT_URL_PINPOINT", "http://host"),
-            ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
-        ],
+        variables: &[("AWS_ENDPOINT_URL_PINPOINT", "http://host"), ("AWS_USE_DUALSTACK_ENDPOINT", "true")],
         names: "AWS_ENDPOINT_URL_PINPOINT",
         shows: "http://host",
         cure: "AWS_USE_DUALSTACK_ENDPOINT=\"true\"",
-        neighbours: &[&[
-            ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
-            ("AWS_USE_FIPS_ENDPOINT", "true"),
-        ]],
+        neighbours: &[&[("AWS_USE_DUALSTACK_ENDPOINT", "true"), ("AWS_USE_FIPS_ENDPOINT", "true")]],
     },
 ];
 
@@ -391,8 +345,7 @@ fn is_told(line: &str, refused: &Refused<'_>) -> bool {
         "" => format!("{name}: "),
         shows => format!("{name}=\"{shows}\": "),
     };
-    line.strip_prefix(&beginning)
-        .is_some_and(|explanation| explanation.contains(refused.cure))
+    line.strip_prefix(&beginning).is_some_and(|explanation| explanation.contains(refused.cure))
 }
 
 #[test]
@@ -402,11 +355,7 @@ fn every_bad_value_is_refused_with_its_name_its_value_and_the_cure() {
         let message = parse(refused.variables).expect_err(refused.cure).to_string();
         let (told, others): (Vec<_>, Vec<_>) = message.lines().partition(|line| is_told(line, refused));
         assert_eq!(told.len(), 1, "{:?}:\n{message}", refused.variables);
-        assert!(
-            others.iter().all(|line| line.contains(LATER)),
-            "{:?}:\n{message}",
-            refused.variables
-        );
+        assert!(others.iter().all(|line| line.contains(LATER)), "{:?}:\n{message}", refused.variables);
     }
 }
 
@@ -416,10 +365,7 @@ fn the_neighbours_of_every_bad_value_are_accepted() {
         for neighbour in refused.neighbours {
             if let Err(problems) = parse(neighbour) {
                 let message = problems.to_string();
-                assert!(
-                    message.lines().all(|line| line.contains(LATER)),
-                    "{neighbour:?}:\n{message}"
-                );
+                assert!(message.lines().all(|line| line.contains(LATER)), "{neighbour:?}:\n{message}");
             }
         }
     }
@@ -453,11 +399,7 @@ fn run(arguments: &[&str], variables: Vec<(OsString, OsString)>) -> Run {
     }
     let status = child.wait().unwrap().code();
     let (stdout, stderr) = read.expect("the program ends");
-    Run {
-        status,
-        stdout,
-        stderr,
-    }
+    Run { status, stdout, stderr }
 }
 
 fn read(mut from: impl Read) -> String {
@@ -470,12 +412,7 @@ fn read(mut from: impl Read) -> String {
 fn the_program_refuses_every_bad_value_with_status_64() {
     for refused in REFUSED {
         let run = run(&[], environment(refused.variables));
-        assert_eq!(
-            (run.status, run.stdout.as_str()),
-            (Some(64), ""),
-            "{:?}",
-            refused.variables
-        );
+        assert_eq!((run.status, run.stdout.as_str()), (Some(64), ""), "{:?}", refused.variables);
         let told = run.stderr.lines().filter(|line| is_told(line, refused)).count();
         assert_eq!(told, 1, "{:?}:\n{}", refused.variables, run.stderr);
     }
@@ -506,10 +443,7 @@ fn the_program_reports_everything_that_is_wrong_at_once() {
     }
     assert!(expected.len() >= 40, "{}", expected.len());
 
-    let variables: Vec<_> = variables
-        .iter()
-        .map(|(name, text)| (*name, text.as_str()))
-        .collect();
+    let variables: Vec<_> = variables.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let run = run(&[], environment(&variables));
     assert_eq!(run.status, Some(64));
     for refused in &expected {
@@ -520,22 +454,10 @@ fn the_program_reports_everything_that_is_wrong_at_once() {
 
 #[test]
 fn every_line_of_the_message_is_one_problem_whatever_the_value_holds() {
-    let run = run(
-        &[],
-        environment(&[("CACHE_TTL", "1\n\u{1b}[31m\"x"), ("LOG_LEVEL", "a\r\nb")]),
-    );
+    let run = run(&[], environment(&[("CACHE_TTL", "1\n\u{1b}[31m\"x"), ("LOG_LEVEL", "a\r\nb")]));
     assert_eq!(run.stderr.lines().count(), 3, "{}", run.stderr);
-    assert!(
-        run.stderr
-            .contains(r#"PINPOINT_EXPORTER_CACHE_TTL="1\n\u{1b}[31m\"x": "#),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        !run.stderr.contains(|c: char| c.is_control() && c != '\n'),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains(r#"PINPOINT_EXPORTER_CACHE_TTL="1\n\u{1b}[31m\"x": "#), "{}", run.stderr);
+    assert!(!run.stderr.contains(|c: char| c.is_control() && c != '\n'), "{}", run.stderr);
 }
 
 #[test]
@@ -546,22 +468,13 @@ fn a_secret_in_a_refused_value_is_not_shown() {
         &[("AWS_ENDPOINT_URL", "http://host/#hush")],
         &[("AWS_ENDPOINT_URL", "user:hush@host")],
         &[("AWS_ENDPOINT_URL", "http://user:hush@ho st/")],
-        &[
-            ("AWS_ENDPOINT_URL", "ftp://hu:hush@host/"),
-            ("AWS_USE_FIPS_ENDPOINT", "true"),
-        ],
+        &[("AWS_ENDPOINT_URL", "ftp://hu:hush@host/"), ("AWS_USE_FIPS_ENDPOINT", "true")],
         &[("ROLE_EXTERNAL_ID", "hush")],
         &[("ROLE_EXTERNAL_ID", "hush!")],
-        &[
-            ("ROLE_EXTERNAL_ID", "hush!"),
-            ("ROLE_ARNS", "arn:aws:iam::123456789012:role/a"),
-        ],
+        &[("ROLE_EXTERNAL_ID", "hush!"), ("ROLE_ARNS", "arn:aws:iam::123456789012:role/a")],
     ] {
         let problems = parse(variables).unwrap_err();
-        assert!(
-            !format!("{problems} {problems:?}").contains("hush"),
-            "{variables:?}: {problems}"
-        );
+        assert!(!format!("{problems} {problems:?}").contains("hush"), "{variables:?}: {problems}");
     }
 }
 
@@ -584,14 +497,8 @@ fn a_misspelt_name_is_warned_about_with_the_nearest() {
     ] {
         let warnings = unknown(name);
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(
-            warnings[0].starts_with(&format!("PINPOINT_EXPORTER_{name} ")),
-            "{warnings:?}"
-        );
-        assert!(
-            warnings[0].ends_with(&format!(" PINPOINT_EXPORTER_{nearest}")),
-            "{warnings:?}"
-        );
+        assert!(warnings[0].starts_with(&format!("PINPOINT_EXPORTER_{name} ")), "{warnings:?}");
+        assert!(warnings[0].ends_with(&format!(" PINPOINT_EXPORTER_{nearest}")), "{warnings:?}");
     }
     assert!(unknown("PORT_9787_TCP")[0].contains("Kubernetes"));
     assert_eq!(parse(&[]).unwrap().1, []);
@@ -605,11 +512,7 @@ fn a_misspelt_name_is_told_together_with_the_problem_that_it_causes() {
     ];
     let run = run(&[], variables);
     assert_eq!(run.status, Some(64));
-    assert!(
-        run.stderr.contains("\nPINPOINT_EXPORTER_TARGETS: it is required"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("\nPINPOINT_EXPORTER_TARGETS: it is required"), "{}", run.stderr);
     assert!(
         run.stderr.contains(
             "\nwarning: PINPOINT_EXPORTER_TARGTS is no setting and has no effect; the closest is \
@@ -638,26 +541,10 @@ fn a_variable_that_is_not_utf_8_is_named_or_ignored_and_never_a_panic() {
     assert_eq!(run.status, Some(64), "{}", run.stderr);
     let lines: Vec<_> = run.stderr.lines().skip(1).collect();
     assert_eq!(lines.len(), 5, "{}", run.stderr);
-    assert!(
-        lines[0].starts_with("PINPOINT_EXPORTER_TARGETS: its value is not UTF-8"),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        lines[1].starts_with("PINPOINT_EXPORTER_TARGETS: it is required"),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        lines[2].starts_with("PINPOINT_EXPORTER_CACHE_TTL=\"30\": "),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        lines[3].starts_with("AWS_USE_FIPS_ENDPOINT: its value is not UTF-8"),
-        "{}",
-        run.stderr
-    );
+    assert!(lines[0].starts_with("PINPOINT_EXPORTER_TARGETS: its value is not UTF-8"), "{}", run.stderr);
+    assert!(lines[1].starts_with("PINPOINT_EXPORTER_TARGETS: it is required"), "{}", run.stderr);
+    assert!(lines[2].starts_with("PINPOINT_EXPORTER_CACHE_TTL=\"30\": "), "{}", run.stderr);
+    assert!(lines[3].starts_with("AWS_USE_FIPS_ENDPOINT: its value is not UTF-8"), "{}", run.stderr);
     assert!(
         lines[4].starts_with("warning: PINPOINT_EXPORTER_MAX_PAGE\u{fffd} is no setting")
             && lines[4].ends_with(" PINPOINT_EXPORTER_MAX_PAGES"),
@@ -668,10 +555,7 @@ fn a_variable_that_is_not_utf_8_is_named_or_ignored_and_never_a_panic() {
 
 #[test]
 fn the_table_of_settings_is_the_contracts() {
-    let settings: Vec<_> = SETTINGS
-        .iter()
-        .map(|setting| (setting.name, setting.default))
-        .collect();
+    let settings: Vec<_> = SETTINGS.iter().map(|setting| (setting.name, setting.default)).collect();
     assert_eq!(settings, TABLE);
     for setting in SETTINGS {
         assert_eq!(setting.variable, format!("{PREFIX}{}", setting.name));
@@ -712,10 +596,7 @@ fn every_default_is_what_the_table_says() {
 #[test]
 fn an_empty_value_is_an_unset_one() {
     let defaults = format!("{:?}", accepted(&[]));
-    let names = TABLE
-        .iter()
-        .map(|(name, _)| *name)
-        .filter(|name| *name != "TARGETS");
+    let names = TABLE.iter().map(|(name, _)| *name).filter(|name| *name != "TARGETS");
     let names = names.chain([
         "AWS_ENDPOINT_URL",
         "AWS_ENDPOINT_URL_PINPOINT",
@@ -773,20 +654,11 @@ fn every_setting_is_read() {
         config.refresh_timeout,
     ];
     assert_eq!(durations, [1, 2, 3, 4, 5, 10, 11].map(Duration::from_secs));
-    assert_eq!(
-        (config.page_size, config.max_pages, config.max_attempts),
-        (6, 7, 12)
-    );
+    assert_eq!((config.page_size, config.max_pages, config.max_attempts), (6, 7, 12));
     assert_eq!(config.max_concurrent_requests, 9);
     assert_eq!(config.max_requests_per_second, None);
-    assert_eq!(
-        (config.finished_job_max_age, config.finished_jobs_per_segment),
-        (None, None)
-    );
-    assert_eq!(
-        (config.status_series, config.log_format),
-        (StatusSeries::Current, LogFormat::Json)
-    );
+    assert_eq!((config.finished_job_max_age, config.finished_jobs_per_segment), (None, None));
+    assert_eq!((config.status_series, config.log_format), (StatusSeries::Current, LogFormat::Json));
     assert!(config.show_failures && config.use_fips_endpoint && config.use_dualstack_endpoint);
     assert!(config.log_filter.would_enable("pinpoint_exporter", &Level::DEBUG));
     assert_eq!(config.ca_bundle.unwrap().to_str(), Some("/etc/ca.pem"));
@@ -794,10 +666,8 @@ fn every_setting_is_read() {
 
 #[test]
 fn the_endpoint_for_pinpoint_goes_before_the_general_one() {
-    let both = [
-        ("AWS_ENDPOINT_URL", "http://general"),
-        ("AWS_ENDPOINT_URL_PINPOINT", "http://pinpoint/base"),
-    ];
+    let both =
+        [("AWS_ENDPOINT_URL", "http://general"), ("AWS_ENDPOINT_URL_PINPOINT", "http://pinpoint/base")];
     let url = |variables: Variables<'_>| accepted(variables).endpoint_url.map(String::from);
     assert_eq!(url(&both).as_deref(), Some("http://pinpoint/base"));
     assert_eq!(url(&both[..1]).as_deref(), Some("http://general/"));
@@ -809,34 +679,19 @@ fn the_endpoint_for_pinpoint_goes_before_the_general_one() {
 fn the_region_is_that_of_the_first_that_names_one() {
     let regions = |variables: Variables<'_>, profile: Option<&str>| {
         let (config, _) = Config::parse(environment(variables), profile.map(Into::into)).unwrap();
-        config
-            .targets
-            .into_iter()
-            .map(|target| target.region)
-            .collect::<Vec<_>>()
+        config.targets.into_iter().map(|target| target.region).collect::<Vec<_>>()
     };
     let default = ("AWS_DEFAULT_REGION", "eu-west-1");
     assert_eq!(regions(&[default], Some("eu-west-2")), ["us-east-1"]);
-    assert_eq!(
-        regions(&[default, ("AWS_REGION", "")], Some("eu-west-2")),
-        ["eu-west-1"]
-    );
+    assert_eq!(regions(&[default, ("AWS_REGION", "")], Some("eu-west-2")), ["eu-west-1"]);
     assert_eq!(regions(&[("AWS_REGION", "")], Some("eu-west-2")), ["eu-west-2"]);
     // An ARN's own region counts, and none need be configured.
-    let arn = (
-        "TARGETS",
-        "arn:aws-cn:mobiletargeting:cn-north-1:123456789012:apps/a",
-    );
+    let arn = ("TARGETS", "arn:aws-cn:mobiletargeting:cn-north-1:123456789012:apps/a");
     assert_eq!(regions(&[arn], None), ["cn-north-1"]);
     assert_eq!(regions(&[arn, ("AWS_REGION", "")], None), ["cn-north-1"]);
 
     let problems = Config::parse(environment(&[("AWS_REGION", "")]), Some("EU".into())).unwrap_err();
-    assert!(
-        problems
-            .to_string()
-            .starts_with("region (in the AWS profile)=\"EU\": "),
-        "{problems}"
-    );
+    assert!(problems.to_string().starts_with("region (in the AWS profile)=\"EU\": "), "{problems}");
 }
 
 #[test]
@@ -847,11 +702,7 @@ fn the_program_takes_the_region_of_the_profile_without_one_in_the_environment() 
     let mut variables = environment(&[("AWS_REGION", ""), ("AWS_PROFILE", "ours")]);
     variables.push(("AWS_CONFIG_FILE".into(), file.into()));
     let run = run(&[], variables);
-    assert!(
-        run.stderr.contains("\nregion (in the AWS profile)=\"EU\": "),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("\nregion (in the AWS profile)=\"EU\": "), "{}", run.stderr);
 }
 
 #[test]
@@ -863,10 +714,7 @@ fn what_has_no_effect_yet_is_warned_about() {
     for (name, text) in [("DISCOVERY_TTL", "1m"), ("SHOW_FAILURES", "true")] {
         let warnings = warnings(&[(name, text)]);
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(
-            warnings[0].starts_with(&format!("{PREFIX}{name} has no effect yet")),
-            "{warnings:?}"
-        );
+        assert!(warnings[0].starts_with(&format!("{PREFIX}{name} has no effect yet")), "{warnings:?}");
     }
     assert_eq!(warnings(&[("SHOW_FAILURES", "false")]), [""; 0]);
 }
@@ -891,10 +739,7 @@ fn every_setting_of_a_later_release_is_refused_or_warned_about() {
                 problems.to_string()
             }
         };
-        assert!(
-            message.contains(setting.variable) && message.contains(LATER),
-            "{message}"
-        );
+        assert!(message.contains(setting.variable) && message.contains(LATER), "{message}");
     }
 }
 
@@ -910,13 +755,9 @@ fn help_lists_every_setting_with_its_default() {
         };
         assert!(lines.contains(&line.as_str()), "{line}:\n{}", run.stdout);
     }
-    for name in [
-        "AWS_REGION",
-        "AWS_ENDPOINT_URL_PINPOINT",
-        "AWS_USE_FIPS_ENDPOINT",
-        "AWS_CA_BUNDLE",
-        "NO_PROXY",
-    ] {
+    for name in
+        ["AWS_REGION", "AWS_ENDPOINT_URL_PINPOINT", "AWS_USE_FIPS_ENDPOINT", "AWS_CA_BUNDLE", "NO_PROXY"]
+    {
         assert!(run.stdout.contains(name), "{name}");
     }
 }
@@ -925,19 +766,10 @@ fn help_lists_every_setting_with_its_default() {
 fn version_names_version_revision_and_compiler() {
     let run = run(&["--version"], Vec::new());
     assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""));
-    let rest = run.stdout.strip_prefix(concat!(
-        "pinpoint-exporter ",
-        env!("CARGO_PKG_VERSION"),
-        " (revision "
-    ));
-    let (revision, rustc) = rest
-        .and_then(|rest| rest.split_once(", rustc "))
-        .expect(&run.stdout);
-    assert!(
-        !revision.is_empty() && rustc.starts_with("1.") && rustc.ends_with(")\n"),
-        "{}",
-        run.stdout
-    );
+    let rest =
+        run.stdout.strip_prefix(concat!("pinpoint-exporter ", env!("CARGO_PKG_VERSION"), " (revision "));
+    let (revision, rustc) = rest.and_then(|rest| rest.split_once(", rustc ")).expect(&run.stdout);
+    assert!(!revision.is_empty() && rustc.starts_with("1.") && rustc.ends_with(")\n"), "{}", run.stdout);
 }
 
 #[test]
@@ -965,10 +797,7 @@ fn application(id: &str) -> Target {
 }
 
 fn segment(application_id: &str, segment_id: &str) -> Target {
-    Target {
-        segment_id: Some(segment_id.into()),
-        ..application(application_id)
-    }
+    Target { segment_id: Some(segment_id.into()), ..application(application_id) }
 }
 
 #[test]
@@ -1005,11 +834,7 @@ fn targets_are_read_in_every_form() {
     ] {
         let parsed = target::parse(&text, Some("us-east-1"));
         assert_eq!(parsed.errors, [], "{text}");
-        assert_eq!(
-            parsed.patterns.into_keys().collect::<Vec<_>>(),
-            [expected],
-            "{text}"
-        );
+        assert_eq!(parsed.patterns.into_keys().collect::<Vec<_>>(), [expected], "{text}");
     }
 }
 
@@ -1028,25 +853,14 @@ fn every_partition_is_accepted() {
         let text = format!("arn:{partition}:mobiletargeting:{region}:123456789012:apps/a");
         let config = accepted(&[("TARGETS", &text)]);
         let target = &config.targets[0];
-        assert_eq!(
-            (target.region.as_str(), target.account_id.as_str()),
-            (region, "123456789012")
-        );
+        assert_eq!((target.region.as_str(), target.account_id.as_str()), (region, "123456789012"));
     }
 }
 
 #[test]
 fn targets_are_separated_by_commas_and_white_space_and_merged() {
     let config = accepted(&[("TARGETS", "b/s,a/s\n\t a/t , ,a/s %61/%73\u{a0}c")]);
-    assert_eq!(
-        config.targets,
-        [
-            segment("a", "s"),
-            segment("a", "t"),
-            segment("b", "s"),
-            application("c")
-        ]
-    );
+    assert_eq!(config.targets, [segment("a", "s"), segment("a", "t"), segment("b", "s"), application("c")]);
 }
 
 #[test]
@@ -1076,21 +890,11 @@ fn an_application_is_asked_for_in_one_way() {
             let errors = names(&text);
             assert_eq!(errors.len(), 1, "{text}: {errors:?}");
             assert_eq!(errors[0].1, whole, "{text}");
-            assert!(
-                errors[0].0.contains(&format!("{by_segment:?}")),
-                "{text}: {errors:?}"
-            );
+            assert!(errors[0].0.contains(&format!("{by_segment:?}")), "{text}: {errors:?}");
         }
     }
     let other_place = arn("a");
-    for text in [
-        "a b/s",
-        "a/s a/*",
-        "a/s */*",
-        "a *",
-        "%2A a/s",
-        &format!("{other_place} a/s"),
-    ] {
+    for text in ["a b/s", "a/s a/*", "a/s */*", "a *", "%2A a/s", &format!("{other_place} a/s")] {
         let errors = names(text);
         assert!(errors.is_empty(), "{text}: {errors:?}");
     }
@@ -1100,10 +904,7 @@ fn an_application_is_asked_for_in_one_way() {
 fn arns_and_targets_without_one_are_mixed_only_in_different_regions() {
     let text = format!("{ARN} b c {ARN}/segments/s");
     let errors = target::parse(&text, Some("us-east-1")).errors;
-    let mixed: Vec<_> = errors
-        .iter()
-        .filter(|error| matches!(error, target::Error::Mixed { .. }))
-        .collect();
+    let mixed: Vec<_> = errors.iter().filter(|error| matches!(error, target::Error::Mixed { .. })).collect();
     assert_eq!(mixed.len(), 2, "{errors:?}");
     assert!(mixed[0].to_string().contains("\"b\""), "{}", mixed[0]);
     assert_eq!(target::parse(&format!("{ARN} b"), Some("us-east-2")).errors, []);

@@ -25,10 +25,7 @@ impl Botocore {
     fn start() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let python = root.join(".venv/bin/python");
-        assert!(
-            python.exists(),
-            "`make tools` installs botocore, which this test needs"
-        );
+        assert!(python.exists(), "`make tools` installs botocore, which this test needs");
         let mut process = Command::new(python)
             .arg(root.join("tests/judges/botocore_signer.py"))
             .stdin(Stdio::piped())
@@ -37,11 +34,7 @@ impl Botocore {
             .unwrap();
         let requests = process.stdin.take().unwrap();
         let answers = BufReader::new(process.stdout.take().unwrap());
-        Self {
-            process,
-            requests,
-            answers,
-        }
+        Self { process, requests, answers }
     }
 
     fn sign(&mut self, request: &Value) -> Value {
@@ -64,11 +57,7 @@ fn path_and_query() -> impl Strategy<Value = String> {
     fn escape(text: &str) -> String {
         let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         let escaped = |byte| {
-            if unreserved(byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
+            if unreserved(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
         };
         text.bytes().map(escaped).collect()
     }
@@ -77,16 +66,9 @@ fn path_and_query() -> impl Strategy<Value = String> {
         .prop_filter("no exporter sends these", |id| id != "." && id != "..");
     let token = proptest::option::of(prop_oneof!["[A-Za-z0-9+/]{1,60}={0,2}", "\\PC{1,30}"]);
     (id.clone(), proptest::option::of(id), 1_u32..1000, token).prop_map(move |(app, segment, size, token)| {
-        let segment = segment
-            .map(|id| format!("/segments/{}", escape(&id)))
-            .unwrap_or_default();
-        let token = token
-            .map(|token| format!("&token={}", escape(&token)))
-            .unwrap_or_default();
-        format!(
-            "/v1/apps/{}{segment}/jobs/export?page-size={size}{token}",
-            escape(&app)
-        )
+        let segment = segment.map(|id| format!("/segments/{}", escape(&id))).unwrap_or_default();
+        let token = token.map(|token| format!("&token={}", escape(&token))).unwrap_or_default();
+        format!("/v1/apps/{}{segment}/jobs/export?page-size={size}{token}", escape(&app))
     })
 }
 
@@ -110,10 +92,7 @@ fn our_signature_is_botocores_for_256_generated_requests() {
     );
     let botocore = RefCell::new(Botocore::start());
     let compared = Cell::new(0);
-    let config = ProptestConfig {
-        cases: 256,
-        ..ProptestConfig::with_source_file(file!())
-    };
+    let config = ProptestConfig { cases: 256, ..ProptestConfig::with_source_file(file!()) };
     TestRunner::new(config)
         .run(&request, |(base, path, key, secret, token, region, at)| {
             let url = Url::parse(&format!("{base}{path}")).unwrap();

@@ -37,9 +37,7 @@ impl Scrape {
     /// The samples of that name whose labels include these.
     pub fn samples<'a>(&'a self, name: &str, labels: &'a [(&'a str, &'a str)]) -> Vec<&'a Sample> {
         let has = |sample: &Sample| {
-            labels
-                .iter()
-                .all(|(name, value)| sample.labels.get(*name).is_some_and(|v| v == value))
+            labels.iter().all(|(name, value)| sample.labels.get(*name).is_some_and(|v| v == value))
         };
         let all = self.families.iter().flat_map(|family| &family.samples);
         let name = name.to_owned();
@@ -49,11 +47,7 @@ impl Scrape {
     /// The value of the only sample of that name with these labels.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let samples = self.samples(name, labels);
-        assert!(
-            samples.len() <= 1,
-            "{name} {labels:?} means {} series",
-            samples.len()
-        );
+        assert!(samples.len() <= 1, "{name} {labels:?} means {} series", samples.len());
         samples.first().map(|sample| sample.value)
     }
 
@@ -79,9 +73,7 @@ pub fn parse(text: &str) -> Result<Scrape, String> {
             if families.iter().any(|family| family.name == name) {
                 return fail("a second HELP of the family");
             }
-            let Some(kind) = lines
-                .next()
-                .and_then(|(_, l)| l.strip_prefix(&format!("# TYPE {name} ")))
+            let Some(kind) = lines.next().and_then(|(_, l)| l.strip_prefix(&format!("# TYPE {name} ")))
             else {
                 return fail("no TYPE after HELP");
             };
@@ -162,11 +154,7 @@ fn sample(line: &str) -> Result<Sample, String> {
         return Err("a timestamp, or spaces".to_owned());
     }
     let value = value.parse().map_err(|_| "not a number".to_owned())?;
-    Ok(Sample {
-        name: name.to_owned(),
-        labels,
-        value,
-    })
+    Ok(Sample { name: name.to_owned(), labels, value })
 }
 
 /// A label's value up to its closing quote, and what is after it.
@@ -198,10 +186,7 @@ fn the_reader_refuses_what_breaks_the_format() {
         ("# TYPE a gauge\na 1\n", "neither HELP"),
         ("# HELP a A.\n# TYPE a gauge\n", "without samples"),
         ("# HELP a A.\n# TYPE a gauge\na 1\na 1\n", "was there before"),
-        (
-            "# HELP a A.\n# TYPE a gauge\na{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 1\n",
-            "was there before",
-        ),
+        ("# HELP a A.\n# TYPE a gauge\na{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 1\n", "was there before"),
         ("# HELP a A.\n# TYPE a gauge\na 1 123\n", "timestamp"),
         ("# HELP a A.\n# TYPE a gauge\na 1", "does not end"),
         ("# HELP a A.\n# TYPE a gauge\na one\n", "not a number"),

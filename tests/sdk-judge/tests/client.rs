@@ -69,10 +69,7 @@ async fn serve(mut socket: TcpStream, pages: Arc<Mutex<Vec<Vec<u8>>>>) -> std::i
         head.clear();
         let path = request.split(' ').nth(1).unwrap_or_default();
         let token = path.split_once("token=").map_or("0", |(_, token)| token);
-        let page = token
-            .parse()
-            .ok()
-            .and_then(|page: usize| pages.lock().unwrap().get(page).cloned());
+        let page = token.parse().ok().and_then(|page: usize| pages.lock().unwrap().get(page).cloned());
         let body = page.unwrap_or_default();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
         socket.write_all(&[head.as_bytes(), &body].concat()).await?;
@@ -81,10 +78,7 @@ async fn serve(mut socket: TcpStream, pages: Arc<Mutex<Vec<Vec<u8>>>>) -> std::i
 
 impl Bench {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let pages = Arc::new(Mutex::new(Vec::new()));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -130,13 +124,7 @@ impl Bench {
             Arc::new(SystemClock),
             Arc::clone(&counts) as _,
         );
-        Self {
-            runtime,
-            pages,
-            ours,
-            theirs,
-            counts,
-        }
+        Self { runtime, pages, ours, theirs, counts }
     }
 
     fn offer(&self, pages: Vec<Vec<u8>>) {
@@ -150,18 +138,13 @@ impl Bench {
         let mut sink = |page| jobs.extend(page);
         let result = self.runtime.block_on(async {
             if of_segment {
-                self.ours
-                    .segment_export_jobs(APPLICATION, SEGMENT, &mut sink)
-                    .await
+                self.ours.segment_export_jobs(APPLICATION, SEGMENT, &mut sink).await
             } else {
                 self.ours.export_jobs(APPLICATION, &mut sink).await
             }
         });
         let counted = std::mem::take(&mut *self.counts.0.lock().unwrap());
-        (
-            result.map(|()| jobs).map_err(|error| error.failure.exception),
-            counted,
-        )
+        (result.map(|()| jobs).map_err(|error| error.failure.exception), counted)
     }
 
     /// What AWS's client reads, page by page as far as it gets. (The API models no paginator.)
@@ -172,15 +155,11 @@ impl Bench {
                 if of_segment {
                     let call = self.theirs.get_segment_export_jobs().application_id(APPLICATION);
                     let answer = call.segment_id(SEGMENT).set_token(token.take()).send().await;
-                    answer
-                        .map(|a| a.export_jobs_response)
-                        .map_err(|e| format!("{e:?}"))
+                    answer.map(|a| a.export_jobs_response).map_err(|e| format!("{e:?}"))
                 } else {
                     let call = self.theirs.get_export_jobs().application_id(APPLICATION);
                     let answer = call.set_token(token.take()).send().await;
-                    answer
-                        .map(|a| a.export_jobs_response)
-                        .map_err(|e| format!("{e:?}"))
+                    answer.map(|a| a.export_jobs_response).map_err(|e| format!("{e:?}"))
                 }
             })?;
             let Some(page) = page else { return Ok(jobs) };
@@ -232,44 +211,29 @@ fn emptied(mut job: ExportJob) -> ExportJob {
 }
 
 fn text() -> impl Strategy<Value = Value> {
-    prop_oneof![
-        "[a-z0-9]{1,8}",
-        "\\PC{0,12}",
-        Just("quote\" back\\slash \n \u{7f}é日".to_owned())
-    ]
-    .prop_map(Value::from)
+    prop_oneof!["[a-z0-9]{1,8}", "\\PC{0,12}", Just("quote\" back\\slash \n \u{7f}é日".to_owned())]
+        .prop_map(Value::from)
 }
 
 fn count() -> impl Strategy<Value = Value> {
-    prop_oneof![
-        (0..100_000).prop_map(Value::from),
-        any::<i32>().prop_map(Value::from)
-    ]
+    prop_oneof![(0..100_000).prop_map(Value::from), any::<i32>().prop_map(Value::from)]
 }
 
 fn date() -> impl Strategy<Value = Value> {
-    (
-        0..4_000_000_000_i64,
-        0..1000_u32,
-        select(vec!["", "ms", "offset"]),
-    )
-        .prop_map(|(seconds, ms, form)| {
-            let date = DateTime::from_secs(seconds).fmt(Format::DateTime).unwrap();
-            let bare = date.trim_end_matches('Z');
-            Value::from(match form {
-                "ms" => format!("{bare}.{ms:03}Z"),
-                "offset" => format!("{bare}.{ms:03}+05:30"),
-                _ => date,
-            })
+    (0..4_000_000_000_i64, 0..1000_u32, select(vec!["", "ms", "offset"])).prop_map(|(seconds, ms, form)| {
+        let date = DateTime::from_secs(seconds).fmt(Format::DateTime).unwrap();
+        let bare = date.trim_end_matches('Z');
+        Value::from(match form {
+            "ms" => format!("{bare}.{ms:03}Z"),
+            "offset" => format!("{bare}.{ms:03}+05:30"),
+            _ => date,
         })
+    })
 }
 
 fn status() -> impl Strategy<Value = Value> {
-    let names: Vec<Value> = JobStatus::KNOWN
-        .iter()
-        .map(|s| s.as_str().into())
-        .chain(["RESTING".into()])
-        .collect();
+    let names: Vec<Value> =
+        JobStatus::KNOWN.iter().map(|s| s.as_str().into()).chain(["RESTING".into()]).collect();
     select(names)
 }
 
@@ -305,11 +269,7 @@ fn definition() -> impl Strategy<Value = Value> {
 
 /// An item that both clients understand whole.
 fn item() -> impl Strategy<Value = Value> {
-    let texts = (
-        member("ApplicationId", text()),
-        member("Type", text()),
-        member("JobStatus", status()),
-    );
+    let texts = (member("ApplicationId", text()), member("Type", text()), member("JobStatus", status()));
     let dates = (member("CreationDate", date()), member("CompletionDate", date()));
     let counts = (
         member("CompletedPieces", count()),
@@ -326,9 +286,7 @@ fn item() -> impl Strategy<Value = Value> {
     );
     (texts, dates, counts, rest).prop_map(|(t, d, c, (id, failures, definition, new))| {
         let id = Some(("Id".to_owned(), Value::from(id)));
-        object(vec![
-            id, t.0, t.1, t.2, d.0, d.1, c.0, c.1, c.2, c.3, c.4, failures, definition, new,
-        ])
+        object(vec![id, t.0, t.1, t.2, d.0, d.1, c.0, c.1, c.2, c.3, c.4, failures, definition, new])
     })
 }
 
@@ -377,23 +335,14 @@ fn odd_item() -> impl Strategy<Value = Value> {
 fn bodies(pages: &[Vec<Value>]) -> Vec<Vec<u8>> {
     let last = pages.len() - 1;
     let body = |(number, items): (usize, &Vec<Value>)| {
-        let token = if number < last {
-            json!((number + 1).to_string())
-        } else {
-            Value::Null
-        };
-        json!({"Item": items, "NextToken": token})
-            .to_string()
-            .into_bytes()
+        let token = if number < last { json!((number + 1).to_string()) } else { Value::Null };
+        json!({"Item": items, "NextToken": token}).to_string().into_bytes()
     };
     pages.iter().enumerate().map(body).collect()
 }
 
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        ..ProptestConfig::with_source_file(file!())
-    }
+    ProptestConfig { cases, ..ProptestConfig::with_source_file(file!()) }
 }
 
 #[test]
@@ -430,13 +379,8 @@ fn where_a_page_is_odd_and_their_client_reads_it_ours_reads_the_same_jobs() {
                 Ok(theirs) => {
                     both.set(both.get() + 1);
                     // Theirs makes `""` of an absent id.
-                    let with_id = theirs
-                        .iter()
-                        .filter(|job| job.id().is_some_and(|id| !id.is_empty()));
-                    prop_assert_eq!(
-                        ours,
-                        with_id.map(|job| translated(job, of_segment)).collect::<Vec<_>>()
-                    );
+                    let with_id = theirs.iter().filter(|job| job.id().is_some_and(|id| !id.is_empty()));
+                    prop_assert_eq!(ours, with_id.map(|job| translated(job, of_segment)).collect::<Vec<_>>());
                 }
                 Err(_) => refused.set(refused.get() + 1),
             }
@@ -444,22 +388,13 @@ fn where_a_page_is_odd_and_their_client_reads_it_ours_reads_the_same_jobs() {
         })
         .unwrap();
     let (refused, both) = (refused.get(), both.get());
-    assert!(
-        refused > 100 && both > 100,
-        "their client refused {refused} and read {both}"
-    );
+    assert!(refused > 100 && both > 100, "their client refused {refused} and read {both}");
 }
 
 #[test]
 fn a_body_without_item_is_refused_where_their_client_sees_no_jobs() {
     let bench = Bench::new();
-    for body in [
-        "",
-        "{}",
-        r#"{"Item":null}"#,
-        r#"{"ExportJobsResponse":{"Item":[]}}"#,
-        r#"{"item":[]}"#,
-    ] {
+    for body in ["", "{}", r#"{"Item":null}"#, r#"{"ExportJobsResponse":{"Item":[]}}"#, r#"{"item":[]}"#] {
         bench.offer(vec![body.into()]);
         assert_eq!(bench.theirs(true).unwrap(), [], "{body}");
         let (ours, counted) = bench.ours(true);
@@ -479,9 +414,7 @@ fn a_bad_item_or_member_costs_itself_where_their_client_loses_the_page() {
         (r#"{"Id":"b","Failures":[null]}"#, true),
         (r#"{"Id":"b","Definition":7}"#, true),
     ] {
-        bench.offer(vec![
-            format!(r#"{{"Item":[{{"Id":"a"}},{item},{{"Id":"c"}}]}}"#).into(),
-        ]);
+        bench.offer(vec![format!(r#"{{"Item":[{{"Id":"a"}},{item},{{"Id":"c"}}]}}"#).into()]);
         assert!(bench.theirs(true).is_err(), "{item}");
         let (ours, counted) = bench.ours(true);
         let ids: Vec<_> = ours.unwrap().iter().map(|job| job.id.to_string()).collect();
@@ -494,22 +427,15 @@ fn a_bad_item_or_member_costs_itself_where_their_client_loses_the_page() {
 #[test]
 fn counts_beyond_32_bits_are_kept_where_their_client_loses_the_page() {
     let bench = Bench::new();
-    bench.offer(vec![
-        br#"{"Item":[{"Id":"a","TotalProcessed":2147483648}]}"#.into(),
-    ]);
+    bench.offer(vec![br#"{"Item":[{"Id":"a","TotalProcessed":2147483648}]}"#.into()]);
     assert!(bench.theirs(true).is_err());
-    assert_eq!(
-        bench.ours(true).0.unwrap()[0].total_processed,
-        Some(2_147_483_648)
-    );
+    assert_eq!(bench.ours(true).0.unwrap()[0].total_processed, Some(2_147_483_648));
 }
 
 #[test]
 fn the_segment_is_the_requests_where_their_client_gives_the_items() {
     let bench = Bench::new();
-    bench.offer(vec![
-        br#"{"Item":[{"Id":"a","Definition":{"SegmentId":"another"}}]}"#.into(),
-    ]);
+    bench.offer(vec![br#"{"Item":[{"Id":"a","Definition":{"SegmentId":"another"}}]}"#.into()]);
     let theirs = bench.theirs(true).unwrap();
     assert_eq!(theirs[0].definition().unwrap().segment_id(), Some("another"));
     assert_eq!(&*bench.ours(true).0.unwrap()[0].segment_id, SEGMENT);

@@ -1,0 +1,97 @@
+//! Rules about the source that can be kept by reading it.
+
+use std::{fs, path::Path};
+
+/// Every file of `src`, with its path from there and its lines that are code, up to the tests in it.
+fn sources() -> Vec<(String, String)> {
+    fn collect(folder: &Path, root: &Path, found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, root, found);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap();
+                let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+                found.push((name, code.collect::<Vec<_>>().join("\n")));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    collect(&root, &root, &mut found);
+    assert!(found.len() > 20, "{} files are too few to be all", found.len());
+    found
+}
+
+/// The files whose code holds the text.
+fn users(text: &str) -> Vec<String> {
+    let mut users: Vec<_> =
+        sources().into_iter().filter(|(_, code)| code.contains(text)).map(|(name, _)| name).collect();
+    users.sort();
+    users
+}
+
+#[test]
+fn each_outside_crate_has_its_one_user() {
+    for (text, allowed) in [
+        ("reqwest::", &["pinpoint/send.rs"][..]),
+        ("aws_sigv4::", &["pinpoint/sign.rs"]),
+        ("aws_sdk_sts::", &["pinpoint/credentials.rs"]),
+        ("envy::", &["config.rs", "config/settings.rs"]),
+        ("flate2::", &["metrics/exposition.rs", "pinpoint/send.rs"]),
+        ("prometheus::", &["exporter.rs", "metrics/telemetry.rs"]),
+        ("hyper_util::", &["web/mod.rs"]),
+        ("SystemTime::now", &["clock.rs"]),
+        ("std::env", &[]),
+    ] {
+        let users = users(text);
+        assert!(users.iter().all(|user| allowed.contains(&user.as_str())), "{text} is used by {users:?}");
+    }
+    assert_eq!(users("reqwest::"), ["pinpoint/send.rs"], "the rule above finds what it looks for");
+}
+
+#[test]
+fn only_retries_and_the_queue_of_requests_sleep_in_the_client() {
+    let users: Vec<_> = users("sleep").into_iter().filter(|name| name.starts_with("pinpoint/")).collect();
+    // The credentials name the sleep that the AWS providers use.
+    assert_eq!(users, ["pinpoint/credentials.rs", "pinpoint/limit.rs", "pinpoint/retry.rs"]);
+}
+
+#[test]
+fn values_import_nothing_of_ours_but_values() {
+    for (name, code) in sources() {
+        let allowed: &[&str] = match name.as_str() {
+            "job.rs" | "clock.rs" | "target.rs" => &[],
+            "picture.rs" => &["crate::job"],
+            _ => continue,
+        };
+        let imports: Vec<_> = code.match_indices("crate::").map(|(at, _)| &code[at..]).collect();
+        for import in imports {
+            let known = allowed.iter().any(|allowed| import.starts_with(allowed));
+            assert!(known, "{name} imports {}", import.lines().next().unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_client_knows_no_metrics_and_the_server_neither() {
+    for (name, code) in sources() {
+        for (room, unknown) in [
+            ("pinpoint/", &["metrics", "collect", "web"][..]),
+            ("web/", &["metrics", "collect", "pinpoint"]),
+            ("metrics/", &["collect", "web"]),
+        ] {
+            for unknown in unknown.iter().filter(|_| name.starts_with(room)) {
+                assert!(!code.contains(&format!("crate::{unknown}")), "{name} knows {unknown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn main_is_short() {
+    let main = include_str!("../../src/main.rs");
+    assert!(main.lines().count() <= 90, "{} lines", main.lines().count());
+}
