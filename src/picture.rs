@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn active_jobs_are_always_shown_and_finished_and_unknown_ones_within_the_bounds() {
-        let bounds = Bounds { max_age: Some(Duration::from_millis(1000)), per_segment: Some(2) };
+        let bounds = Bounds { max_age: Some(Duration::from_secs(1)), per_segment: Some(2) };
         let old = NOW.0 - 1001;
         let picture = picture_of(
             bounds,
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_job_exactly_as_old_as_allowed_is_shown() {
-        let bounds = Bounds { max_age: Some(Duration::from_millis(1000)), per_segment: None };
+        let bounds = Bounds { max_age: Some(Duration::from_secs(1)), per_segment: None };
         let picture =
             picture_of(bounds, None, [completed("edge", NOW.0 - 1000), completed("over", NOW.0 - 1001)]);
         assert_eq!(ids(&picture.segments[0]), ["edge"]);
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn undated_jobs_do_not_age_and_come_last_and_ties_go_to_the_greater_id() {
-        let bounds = Bounds { max_age: Some(Duration::from_millis(1000)), per_segment: Some(2) };
+        let bounds = Bounds { max_age: Some(Duration::from_secs(1)), per_segment: Some(2) };
         let undated = job("undated", "s", JobStatus::Failed, None, None);
         let picture = picture_of(bounds, None, [undated.clone(), completed("a", NOW.0)]);
         assert_eq!(ids(&picture.segments[0]), ["a", "undated"]);

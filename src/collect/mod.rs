@@ -220,10 +220,10 @@ fn report(
             tracing::debug!(pinpoint_target = %target, seconds, "still not refreshed: {error}: {}", error.failure);
         }
         Ok(Err(error)) => {
-            tracing::warn!(pinpoint_target = %target, seconds, "not refreshed: {error}: {}", error.failure)
+            tracing::warn!(pinpoint_target = %target, seconds, "not refreshed: {error}: {}", error.failure);
         }
         Err(_panic) => {
-            tracing::error!(pinpoint_target = %target, seconds, "the refresh crashed, which is a bug: please report it")
+            tracing::error!(pinpoint_target = %target, seconds, "the refresh crashed, which is a bug: please report it");
         }
     }
 }

@@ -191,7 +191,7 @@ pub static FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         labels: segment_labels![],
         source: Source::Segment(|segment, out| {
-            out.timestamp(segment.latest.and_then(|latest| latest.created))
+            out.timestamp(segment.latest.and_then(|latest| latest.created));
         }),
     },
     Family {
@@ -286,7 +286,7 @@ pub static FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         labels: &[],
         source: Source::Scrape(|scrape, out| {
-            out.labelled(&[], u64::try_from(scrape.series).unwrap_or(u64::MAX))
+            out.labelled(&[], u64::try_from(scrape.series).unwrap_or(u64::MAX));
         }),
     },
 ];

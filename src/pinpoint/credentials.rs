@@ -28,9 +28,9 @@ use super::{
 use crate::clock::Clock;
 
 /// Credentials are fetched anew this long before they expire.
-const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
+const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
 /// Credentials without a date of expiry are read again after this time, since a file may have changed.
-const UNDATED_LIFE: Duration = Duration::from_secs(15 * 60);
+const UNDATED_LIFE: Duration = Duration::from_mins(15);
 /// How long a source may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 /// A source that failed, or gave credentials about to expire, is not asked again before this time has passed, or

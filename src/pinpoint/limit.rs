@@ -131,7 +131,10 @@ mod tests {
         }
         times.sort();
         for (i, from) in times.iter().enumerate() {
-            let within = times[i..].iter().take_while(|at| **at - *from < Duration::from_secs(1)).count();
+            let within = times[i..]
+                .iter()
+                .take_while(|at| (**at).checked_sub(*from).unwrap() < Duration::from_secs(1))
+                .count();
             assert!(within <= 55, "{within} in the second from {from:?}");
         }
         // 5 at once, 195 at 20 ms each.
@@ -154,9 +157,9 @@ mod tests {
     async fn no_more_requests_are_out_at_once_than_allowed() {
         let limits = Limits::new(Arc::new(Semaphore::new(2)), None);
         let (_first, second) = (limits.turn().await, limits.turn().await);
-        let third = tokio::time::timeout(Duration::from_secs(60), limits.turn());
+        let third = tokio::time::timeout(Duration::from_mins(1), limits.turn());
         assert!(third.await.is_err());
         drop(second);
-        assert!(tokio::time::timeout(Duration::from_secs(60), limits.turn()).await.is_ok());
+        assert!(tokio::time::timeout(Duration::from_mins(1), limits.turn()).await.is_ok());
     }
 }

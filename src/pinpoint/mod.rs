@@ -309,7 +309,7 @@ struct Dates {
 }
 
 /// Further off than any refresh.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+const FOREVER: Duration = Duration::from_hours(8760);
 
 /// The waits that an answer asks for; what cannot be read asks for none.
 fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {

@@ -198,13 +198,13 @@ mod tests {
         assert_eq!(wait(0, Class::Throttled, amz(3_000)), Duration::from_secs(3));
         assert_eq!(wait(0, Class::Throttled, amz(60_000)), Duration::from_secs(6), "5 s more at most");
         assert_eq!(wait(0, Class::Throttled, http(0)), Duration::from_secs(1));
-        assert_eq!(wait(0, Class::Throttled, http(60)), Duration::from_secs(60));
+        assert_eq!(wait(0, Class::Throttled, http(60)), Duration::from_mins(1));
     }
 
     /// Makes calls that always fail, and tells how many attempts each took.
     async fn storm(quota: &Quota, class: Class, calls: usize) -> Vec<u32> {
         let policy = Policy { max_attempts: 3, random: || 0.0 };
-        let budget = Budget::new(Duration::from_secs(60));
+        let budget = Budget::new(Duration::from_mins(1));
         let mut made = Vec::new();
         for _ in 0..calls {
             let mut attempts = policy.attempts(quota);
@@ -258,7 +258,7 @@ mod tests {
         let quota = Quota::default();
         let mut budget = Budget::new(Duration::from_secs(10));
         budget.start_attempt();
-        let retry_after = RetryAfter { amz: None, http: Some(Duration::from_secs(3600)) };
+        let retry_after = RetryAfter { amz: None, http: Some(Duration::from_hours(1)) };
         let failure = Failure { retry_after, ..failing(Class::Throttled) };
         let result = ALWAYS_LONGEST.attempts(&quota).failed(failure, &budget).await;
         assert_eq!(result.unwrap_err().exception, Exception::Other);

@@ -83,7 +83,7 @@ impl Http {
         let bundle = ca_bundle.map(certificates).transpose()?;
         Ok(Self {
             client: build(bundle.as_deref(), |b| b)?,
-            direct: build(bundle.as_deref(), |b| b.no_proxy())?,
+            direct: build(bundle.as_deref(), reqwest::ClientBuilder::no_proxy)?,
         })
     }
 
@@ -188,7 +188,9 @@ impl std::io::Write for Limited {
 struct TooLarge;
 
 fn refused_body(error: &std::io::Error) -> Failure {
-    let message = if error.get_ref().is_some_and(|inner| inner.is::<TooLarge>()) {
+    let message = if error.get_ref().is_some_and(
+        <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<TooLarge>,
+    ) {
         TooLarge.to_string()
     } else {
         format!("the body is no gzip stream: {error}")
@@ -199,7 +201,7 @@ fn refused_body(error: &std::io::Error) -> Failure {
 fn transport_failure(error: &reqwest::Error) -> Failure {
     let exception = if error.is_timeout() {
         Exception::Timeout
-    } else if causes(error).any(|cause| cause.is::<rustls::Error>()) {
+    } else if causes(error).any(<dyn std::error::Error + 'static>::is::<rustls::Error>) {
         Exception::TlsError
     } else if causes(error).filter_map(|cause| cause.downcast_ref()).any(hyper::Error::is_parse) {
         Exception::InvalidResponse

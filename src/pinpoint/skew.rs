@@ -7,9 +7,9 @@ use std::{
 };
 
 /// A signature whose date is this wrong may have been refused for it.
-const SUSPECT: Duration = Duration::from_secs(4 * 60);
+const SUSPECT: Duration = Duration::from_mins(4);
 /// An answer that took longer says nothing about the clock.
-const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(15 * 60);
+const LONGEST_ROUND_TRIP: Duration = Duration::from_mins(15);
 
 /// AWS's `Date` less our clock, in milliseconds; `i64::MIN` before the first answer.
 #[derive(Debug)]

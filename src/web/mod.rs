@@ -82,14 +82,15 @@ pub async fn serve(
     let accept = async {
         loop {
             match listener.accept().await {
-                Ok((socket, _)) => match connections.place(limits.connections) {
-                    Some(place) => {
+                Ok((socket, _)) => {
+                    if let Some(place) = connections.place(limits.connections) {
                         let exporter = Arc::clone(&exporter);
                         let stopping = stopping.clone();
                         tasks.spawn(connection(socket, place, exporter, scrape_timeout, limits, stopping));
+                    } else {
+                        tracing::debug!("refused a connection: all of {} are busy", limits.connections)
                     }
-                    None => tracing::debug!("refused a connection: all of {} are busy", limits.connections),
-                },
+                }
                 Err(error) => {
                     tracing::debug!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;

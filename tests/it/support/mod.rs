@@ -1,3 +1,3 @@
 //! What the tests share.
 
-pub mod text_format;
+pub(crate) mod text_format;

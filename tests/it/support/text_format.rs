@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The families of a scrape, in their order.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Scrape {
+pub(crate) struct Scrape {
     /// By name.
     pub families: Vec<Family>,
 }
 
 /// A metric family.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Family {
+pub(crate) struct Family {
     pub name: String,
     pub help: String,
     pub kind: String,
@@ -22,7 +22,7 @@ pub struct Family {
 
 /// One sample.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
+pub(crate) struct Sample {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub value: f64,
@@ -30,12 +30,12 @@ pub struct Sample {
 
 impl Scrape {
     /// The family of that name.
-    pub fn family(&self, name: &str) -> Option<&Family> {
+    pub(crate) fn family(&self, name: &str) -> Option<&Family> {
         self.families.iter().find(|family| family.name == name)
     }
 
     /// The samples of that name whose labels include these.
-    pub fn samples<'a>(&'a self, name: &str, labels: &'a [(&'a str, &'a str)]) -> Vec<&'a Sample> {
+    pub(crate) fn samples<'a>(&'a self, name: &str, labels: &'a [(&'a str, &'a str)]) -> Vec<&'a Sample> {
         let has = |sample: &Sample| {
             labels.iter().all(|(name, value)| sample.labels.get(*name).is_some_and(|v| v == value))
         };
@@ -45,20 +45,20 @@ impl Scrape {
     }
 
     /// The value of the only sample of that name with these labels.
-    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let samples = self.samples(name, labels);
         assert!(samples.len() <= 1, "{name} {labels:?} means {} series", samples.len());
         samples.first().map(|sample| sample.value)
     }
 
     /// The sum of the values of all samples of that name with these labels.
-    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.samples(name, labels).iter().map(|sample| sample.value).sum()
     }
 }
 
 /// Reads a scrape.
-pub fn parse(text: &str) -> Result<Scrape, String> {
+pub(crate) fn parse(text: &str) -> Result<Scrape, String> {
     if !text.is_empty() && !text.ends_with('\n') {
         return Err("the last line does not end".to_owned());
     }

@@ -196,7 +196,9 @@ fn translated(job: &ExportJobResponse, of_segment: bool) -> ExportJob {
         creation_date: date(job.creation_date()),
         completion_date: date(job.completion_date()),
         job_type: text(job.r#type()),
-        segment_version: definition.and_then(|d| d.segment_version()).map(i64::from),
+        segment_version: definition
+            .and_then(aws_sdk_pinpoint::types::ExportJobResource::segment_version)
+            .map(i64::from),
         s3_url_prefix: text(definition.and_then(|d| d.s3_url_prefix())),
         role_arn: text(definition.and_then(|d| d.role_arn())),
     }

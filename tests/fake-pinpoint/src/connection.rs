@@ -1,0 +1,426 @@
+//! The HTTP skin: a request → what the world says, as AWS says it → the fault, if one is asked for.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::{
+    Response, body::Incoming, header::HeaderValue, http::request::Parts, server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::sleep,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    clock::{self, http_date, iso},
+    control,
+    error::{AwsError, status_of},
+    fault::{Fault, Place, Seen},
+    log::{InFlight, Request},
+    operation::{Operation, Route},
+    paging,
+    reply::{Reply, Step, Steps},
+    server::State,
+    sigv4,
+    world::Life,
+};
+
+/// Accepts connections until it is aborted, which ends them too.
+pub(crate) async fn accept(listener: TcpListener, state: Arc<State>, tls: Option<Arc<ServerConfig>>) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok((socket, _)) = listener.accept().await else { continue };
+        state.log.connections.fetch_add(1, Ordering::SeqCst);
+        let (state, tls) = (Arc::clone(&state), tls.clone());
+        connections.spawn(async move {
+            let reset = Arc::new(AtomicBool::new(false));
+            let _ = socket.set_nodelay(true);
+            let socket = Socket { socket, reset: Arc::clone(&reset) };
+            match tls {
+                None => serve(socket, state, reset).await,
+                Some(tls) => {
+                    // A client that refuses the certificate is what some tests are about.
+                    if let Ok(socket) = TlsAcceptor::from(tls).accept(socket).await {
+                        serve(socket, state, reset).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn serve(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    state: Arc<State>,
+    reset: Arc<AtomicBool>,
+) {
+    let service = service_fn(|request| answer(request, Arc::clone(&state), Arc::clone(&reset)));
+    // Ends with an error when a fault breaks it off, or when the client goes away.
+    let _ =
+        http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(socket), service).await;
+}
+
+/// A socket that ends with a reset if that is asked for.
+struct Socket {
+    socket: TcpStream,
+    reset: Arc<AtomicBool>,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.reset.load(Ordering::SeqCst) {
+            let _ = self.socket.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.reset.load(Ordering::SeqCst) {
+            // A shutdown would say goodbye before the reset.
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+async fn answer(
+    request: hyper::Request<Incoming>,
+    state: Arc<State>,
+    reset: Arc<AtomicBool>,
+) -> io::Result<Response<Steps>> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    if let Some(reply) = control::answer(&state, &parts, &body) {
+        return response(&reply, reset, None);
+    }
+    let route = Route::of(parts.uri.path());
+    let seen = Seen {
+        operation: route.as_ref().and_then(|route| route.operation(&parts.method)),
+        application: route.as_ref().and_then(|route| route.application.as_deref()),
+        segment: route.as_ref().and_then(|route| route.segment.as_deref()),
+        page: page_number(&parts),
+    };
+    let fault = state.faults.take(&seen);
+    let (number, in_flight) = state.log.note(Request {
+        at: clock::machine(),
+        operation: seen.operation,
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        application: seen.application.map(str::to_owned),
+        segment: seen.segment.map(str::to_owned),
+        page: seen.page,
+        headers: parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect(),
+        status: None,
+        error: None,
+        fault: fault.as_ref().map(Fault::name),
+    });
+    let right = || {
+        let request_id = format!("fa4e0000-0000-4000-8000-{number:012x}");
+        let reply = reply(&state, &parts, &body, route.as_ref())
+            .unwrap_or_else(|error| aws_error(&error, &request_id));
+        reply
+            .with_header("x-amzn-requestid", request_id)
+            .with_header("date", http_date(state.server_clock.now()))
+    };
+    let reply = match &fault {
+        None => right(),
+        Some(fault) => match before(fault).await {
+            Some(Before::Reset) => {
+                reset.store(true, Ordering::SeqCst);
+                return Err(io::Error::other("a reset that was asked for"));
+            }
+            Some(Before::Never) => std::future::pending().await,
+            None => faulty(fault, right(), number, &state),
+        },
+    };
+    state.log.amend(number, |request| {
+        request.status = Some(reply.status);
+        request.error.clone_from(&reply.error);
+    });
+    if state.verbose {
+        control::print(&format!("{} {} {}", parts.method, parts.uri, reply.status));
+    }
+    response(&reply, reset, Some(in_flight))
+}
+
+/// The page that a query's token leads to.
+fn page_number(parts: &Parts) -> Option<usize> {
+    let (from, size) = paging::page(&paging::query(parts.uri.query().unwrap_or_default())).ok()?;
+    Some(from / size + 1)
+}
+
+/// The answer that AWS would give.
+fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Result<Reply, AwsError> {
+    let Some(route) = route else {
+        return Err(AwsError::new("UnknownOperationException", "The requested operation is not supported."));
+    };
+    let Some(operation) = route.operation(&parts.method) else {
+        return Err(AwsError::new(
+            "MethodNotAllowedException",
+            "The method is not allowed for this resource.",
+        ));
+    };
+    let keys = state.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if !keys.is_empty() {
+        sigv4::verify(parts, body, &keys, &state.regions, state.server_clock.now())?;
+    }
+    let now = state.clock.now();
+    let missing = || AwsError::new("NotFoundException", "Resource not found");
+    let application = route.application.as_deref().unwrap_or_default();
+    let segment = route.segment.as_deref().unwrap_or_default();
+    let query = paging::query(parts.uri.query().unwrap_or_default());
+    let listed = |items: Vec<Value>| paged(&query, items);
+    let mut world = state.world();
+    if operation == Operation::GetApps {
+        return listed(world.applications.iter().map(|(id, it)| application_item(id, &it.name)).collect());
+    }
+    let known = world.applications.get(application).ok_or_else(missing)?;
+    match operation {
+        Operation::GetApps | Operation::GetApp => {
+            Ok(Reply::json(200, &application_item(application, &known.name)))
+        }
+        Operation::GetSegments => {
+            listed(known.segments.iter().map(|(id, it)| segment_item(application, id, it)).collect())
+        }
+        Operation::GetSegment => {
+            let it = known.segments.get(segment).ok_or_else(missing)?;
+            Ok(Reply::json(200, &segment_item(application, segment, it)))
+        }
+        Operation::GetSegmentExportJobs => {
+            listed(world.segment_jobs(application, segment, now).ok_or_else(missing)?)
+        }
+        Operation::GetExportJobs => listed(world.application_jobs(application, now).ok_or_else(missing)?),
+        Operation::GetExportJob => {
+            let jobs = world.application_jobs(application, now).ok_or_else(missing)?;
+            let id = json!(route.job.as_deref().unwrap_or_default());
+            jobs.into_iter().find(|job| job["Id"] == id).map(|job| Reply::json(200, &job)).ok_or_else(missing)
+        }
+        Operation::CreateExportJob => {
+            let request: Value = serde_json::from_slice(body).map_err(|error| {
+                AwsError::new("BadRequestException", format!("The body is no JSON: {error}"))
+            })?;
+            let text = |name: &str| request[name].as_str().map(str::to_owned);
+            let required = |name: &'static str| {
+                text(name).ok_or_else(|| AwsError::new("BadRequestException", format!("{name} is missing.")))
+            };
+            let number = world.application_jobs(application, now).map_or(0, |jobs| jobs.len());
+            let mut life = Life::new(format!("{number:032x}"), now, 300_000);
+            life.role_arn = required("RoleArn")?;
+            life.s3_url_prefix = required("S3UrlPrefix")?;
+            life.segment_version = request["SegmentVersion"].as_i64().unwrap_or(1);
+            let id = life.id.clone();
+            match text("SegmentId") {
+                Some(segment) if known.segments.contains_key(&segment) => {
+                    world.segment(application, &segment).jobs.push(life.into());
+                }
+                Some(_) => return Err(missing()),
+                None => {
+                    if let Some(application) = world.applications.get_mut(application) {
+                        application.jobs.push(life.into());
+                    }
+                }
+            }
+            let jobs = world.application_jobs(application, now).unwrap_or_default();
+            let created = jobs.into_iter().find(|job| job["Id"] == json!(id)).unwrap_or_default();
+            Ok(Reply::json(202, &created))
+        }
+    }
+}
+
+fn application_item(id: &str, name: &str) -> Value {
+    let name = if name.is_empty() { id } else { name };
+    let arn = format!("arn:aws:mobiletargeting:us-east-1:123456789012:apps/{id}");
+    json!({"Arn": arn, "CreationDate": iso(0), "Id": id, "Name": name, "tags": {}})
+}
+
+fn segment_item(application: &str, id: &str, segment: &crate::world::Segment) -> Value {
+    let name = if segment.name.is_empty() { id } else { &segment.name };
+    json!({
+        "ApplicationId": application,
+        "Arn": format!("arn:aws:mobiletargeting:us-east-1:123456789012:apps/{application}/segments/{id}"),
+        "CreationDate": iso(0),
+        "Id": id,
+        "Name": name,
+        "SegmentType": if segment.imported { "IMPORT" } else { "DIMENSIONAL" },
+        "Version": 1,
+    })
+}
+
+fn paged(query: &std::collections::HashMap<String, String>, items: Vec<Value>) -> Result<Reply, AwsError> {
+    let (from, size) = paging::page(query)?;
+    let more = from.saturating_add(size) < items.len();
+    let page: Vec<Value> = items.into_iter().skip(from).take(size).collect();
+    let mut body = json!({"Item": page});
+    if more {
+        body["NextToken"] = json!(paging::token(from + size));
+    }
+    Ok(Reply::json(200, &body))
+}
+
+fn aws_error(error: &AwsError, request_id: &str) -> Reply {
+    let body = json!({"Message": error.message, "RequestID": request_id});
+    let mut reply = Reply::json(error.status, &body).with_header("x-amzn-errortype", error.name);
+    reply.error = Some(error.name.to_owned());
+    reply
+}
+
+/// What a fault does before there is an answer.
+enum Before {
+    Reset,
+    Never,
+}
+
+async fn before(fault: &Fault) -> Option<Before> {
+    match fault {
+        Fault::Delay { milliseconds } => {
+            sleep(Duration::from_millis(*milliseconds)).await;
+            None
+        }
+        Fault::Hang => Some(Before::Never),
+        Fault::Reset => Some(Before::Reset),
+        _ => None,
+    }
+}
+
+/// The right answer, or another, as the fault has it.
+fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
+    let ok = |content_type, body: &'static str| Reply::new(200, content_type, body);
+    let dated = |reply: Reply| {
+        reply
+            .with_header("x-amzn-requestid", format!("fa4e0000-0000-4000-8000-{number:012x}"))
+            .with_header("date", http_date(state.server_clock.now()))
+    };
+    let altered = |change: &dyn Fn(&mut Value)| {
+        let mut body: Value = serde_json::from_slice(&right.bytes()).unwrap_or_default();
+        change(&mut body);
+        right.clone().with_body(body.to_string())
+    };
+    match fault {
+        Fault::Error { name, status, place, message, headers } => {
+            let bare = name.split(':').next().unwrap_or_default();
+            let bare = bare.rsplit('#').next().unwrap_or_default();
+            let message = message.clone().unwrap_or_else(|| "A fault that was asked for.".to_owned());
+            let mut body = json!({"Message": message});
+            let mut reply = Reply::json(status.unwrap_or_else(|| status_of(bare)), &Value::Null);
+            match place {
+                _ if name.is_empty() => {}
+                Place::Header => reply = reply.with_header("x-amzn-errortype", name.as_str()),
+                Place::Type => body["__type"] = json!(name),
+                Place::Code => body["code"] = json!(name),
+            }
+            reply = reply.with_body(body.to_string());
+            for (name, value) in headers {
+                reply = reply.with_header(&name.to_lowercase(), value.as_str());
+            }
+            reply.error = Some(bare.to_owned());
+            dated(reply)
+        }
+        Fault::Answer { status, headers, body } => {
+            let mut reply = Reply::new(*status, "application/json", body.clone());
+            for (name, value) in headers {
+                reply = reply.with_header(&name.to_lowercase(), value.as_str());
+            }
+            dated(reply)
+        }
+        Fault::Delay { .. } | Fault::Hang | Fault::Reset => right,
+        Fault::HangInBody => right.broken(Step::Hang),
+        Fault::ResetInBody => right.broken(Step::End { reset: true }),
+        Fault::Truncated => right.broken(Step::End { reset: false }),
+        Fault::Oversized { mebibytes, gzip } => {
+            let chunk = Bytes::from(vec![b' '; 1024 * 1024]);
+            let mut reply = right;
+            reply.steps = std::iter::once(Step::Send(Bytes::from_static(b"{\"Item\":[")))
+                .chain(std::iter::repeat_n(Step::Send(chunk), *mebibytes))
+                .chain([Step::Send(Bytes::from_static(b"]}"))])
+                .collect();
+            if *gzip { reply.gzipped() } else { reply }
+        }
+        Fault::Html => dated(ok("text/html", "<!DOCTYPE html><html><body>It works!</body></html>")),
+        Fault::Wrapped => altered(&|body| *body = json!({"ExportJobsResponse": body.clone()})),
+        Fault::Empty => right.with_body(Bytes::new()),
+        Fault::NoItem => right.with_body("{}"),
+        Fault::RepeatedToken => altered(&|body| body["NextToken"] = json!(paging::token(0))),
+        Fault::EndlessTokens => altered(&|body| body["NextToken"] = json!(paging::token(number + 1))),
+        Fault::Date { offset } => right.with_header("date", http_date(state.server_clock.now() + offset)),
+        Fault::NoDate => {
+            let mut reply = right;
+            reply.headers.retain(|(name, _)| name != "date");
+            reply
+        }
+        Fault::Age { seconds } => right.with_header("age", seconds.to_string()),
+        Fault::Gzip => right.gzipped(),
+        Fault::CorruptGzip => {
+            let reply = right.gzipped();
+            let mut bytes = reply.bytes();
+            let middle = bytes.len() / 2;
+            bytes.iter_mut().skip(middle).take(8).for_each(|byte| *byte ^= 0xff);
+            reply.with_body(bytes)
+        }
+        Fault::Chunked => Reply { sized: false, ..right },
+        Fault::Drip { bytes, milliseconds } => {
+            let body = Bytes::from(right.bytes());
+            let pause = Step::Pause(Duration::from_millis(*milliseconds));
+            let pieces = body.chunks((*bytes).max(1)).map(|piece| Step::Send(body.slice_ref(piece)));
+            Reply { steps: pieces.flat_map(|piece| [piece, pause.clone()]).collect(), ..right }
+        }
+        Fault::Redirect { location } => {
+            dated(Reply::new(302, "text/plain", "moved")).with_header("location", location.as_str())
+        }
+    }
+}
+
+fn response(
+    reply: &Reply,
+    reset: Arc<AtomicBool>,
+    in_flight: Option<InFlight>,
+) -> io::Result<Response<Steps>> {
+    let mut response = Response::new(Steps::new(reply, reset, in_flight));
+    *response.status_mut() = reply.status.try_into().map_err(io::Error::other)?;
+    for (name, value) in &reply.headers {
+        let name: hyper::header::HeaderName = name.parse().map_err(io::Error::other)?;
+        response.headers_mut().insert(name, HeaderValue::from_str(value).map_err(io::Error::other)?);
+    }
+    Ok(response)
+}

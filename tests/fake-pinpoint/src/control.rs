@@ -1,0 +1,91 @@
+//! The fake's own API, under `/_fake/` and unsigned, for tests in other languages:
+//!
+//! | request | |
+//! | --- | --- |
+//! | `GET /_fake/requests`, `DELETE …` | the log; forget it |
+//! | `POST /_fake/faults`, `DELETE …` | add a rule; take all away |
+//! | `POST /_fake/clock` | `{"advance": ms}` for the jobs' clock, `{"advance_server": ms}` for the server's |
+//! | `GET /_fake/world`, `PUT …` | the world; another one |
+//! | `PUT /_fake/keys` | `[{"access_key_id", "secret_access_key", "session_token"?, "expired"?}]` |
+
+use std::{
+    io::Write as _,
+    sync::{Arc, PoisonError},
+};
+
+use hyper::{Method, http::request::Parts};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{reply::Reply, server::State, sigv4::Key};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+struct Turn {
+    advance: i64,
+    advance_server: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    access_key_id: String,
+    secret_access_key: String,
+    #[serde(default)]
+    session_token: Option<String>,
+    #[serde(default)]
+    expired: bool,
+}
+
+/// The answer to a request under `/_fake/`.
+pub(crate) fn answer(state: &Arc<State>, parts: &Parts, body: &[u8]) -> Option<Reply> {
+    let path = parts.uri.path().strip_prefix("/_fake/")?;
+    let result = match (&parts.method, path) {
+        (&Method::GET, "requests") => show(&state.log.all()),
+        (&Method::DELETE, "requests") => {
+            state.log.clear();
+            Ok(Value::Null)
+        }
+        (&Method::POST, "faults") => read(body).map(|rule| state.faults.add(rule)).map(|()| Value::Null),
+        (&Method::DELETE, "faults") => {
+            state.faults.clear();
+            Ok(Value::Null)
+        }
+        (&Method::POST, "clock") => read(body).map(|turn: Turn| {
+            state.clock.advance(turn.advance);
+            state.server_clock.advance(turn.advance_server);
+            json!({"now": state.clock.now(), "server_now": state.server_clock.now()})
+        }),
+        (&Method::GET, "world") => show(&*state.world()),
+        (&Method::PUT, "world") => read(body).map(|world| *state.world() = world).map(|()| Value::Null),
+        (&Method::PUT, "keys") => read(body).map(|keys: Vec<KeyFile>| {
+            let keys = keys.into_iter().map(|key| Key {
+                access_key_id: key.access_key_id,
+                secret_access_key: key.secret_access_key,
+                session_token: key.session_token,
+                expired: key.expired,
+            });
+            *state.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys.collect();
+            Value::Null
+        }),
+        (method, path) => Err(format!("there is no {method} /_fake/{path}")),
+    };
+    Some(match result {
+        Ok(value) => Reply::json(200, &value),
+        Err(problem) => Reply::json(400, &json!({"problem": problem})),
+    })
+}
+
+fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| error.to_string())
+}
+
+fn show(value: &impl Serialize) -> Result<Value, String> {
+    serde_json::to_value(value).map_err(|error| error.to_string())
+}
+
+/// Prints a line; whoever reads may have gone away.
+pub fn print(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}

@@ -1,0 +1,116 @@
+//! The requests that came, for tests to read.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use crate::operation::Operation;
+
+/// A request as it came, and what it got.
+#[derive(Debug, Clone, Serialize)]
+pub struct Request {
+    /// When it came, in milliseconds of the machine's clock.
+    pub at: i64,
+    /// What it asks for, if anything.
+    pub operation: Option<Operation>,
+    /// Its method.
+    pub method: String,
+    /// Its path, as it came.
+    pub path: String,
+    /// Its query, as it came.
+    pub query: String,
+    /// The application that it names, decoded.
+    pub application: Option<String>,
+    /// The segment that it names, decoded.
+    pub segment: Option<String>,
+    /// The page of its listing, from 1.
+    pub page: Option<usize>,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// The status of its answer, once there is one.
+    pub status: Option<u16>,
+    /// The name of the error it got, if it did.
+    pub error: Option<String>,
+    /// The fault that was done to it.
+    pub fault: Option<String>,
+}
+
+impl Request {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The log.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    requests: Mutex<Vec<Request>>,
+    came: Notify,
+    in_flight: AtomicUsize,
+    most_in_flight: AtomicUsize,
+    pub(crate) connections: AtomicUsize,
+}
+
+/// A request that has not got all of its answer.
+#[derive(Debug)]
+pub(crate) struct InFlight(std::sync::Arc<Log>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Log {
+    fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a request. Gives its number.
+    pub(crate) fn note(self: &std::sync::Arc<Self>, request: Request) -> (usize, InFlight) {
+        let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_in_flight.fetch_max(now, Ordering::SeqCst);
+        let mut requests = self.requests();
+        requests.push(request);
+        self.came.notify_waiters();
+        (requests.len() - 1, InFlight(std::sync::Arc::clone(self)))
+    }
+
+    /// Changes what is noted of a request.
+    pub(crate) fn amend(&self, number: usize, change: impl FnOnce(&mut Request)) {
+        if let Some(request) = self.requests().get_mut(number) {
+            change(request);
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Request> {
+        self.requests().clone()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.requests().clear();
+        self.most_in_flight.store(self.in_flight.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    pub(crate) fn most_in_flight(&self) -> usize {
+        self.most_in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Waits until there are so many requests.
+    pub(crate) async fn wait_for(&self, count: usize) {
+        loop {
+            let came = self.came.notified();
+            tokio::pin!(came);
+            came.as_mut().enable();
+            if self.requests().len() >= count {
+                return;
+            }
+            came.await;
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The fake Pinpoint as a program.
+
+use std::{env, fs, net::SocketAddr, process::ExitCode};
+
+use fake_pinpoint::{FakePinpoint, Options, control::print, demo_world, world::World};
+use tokio::signal::unix::{SignalKind, signal};
+
+const HELP: &str = "\
+fake-pinpoint: a stand-in for Amazon Pinpoint's export-job API
+
+  --listen ADDRESS           where to listen (127.0.0.1:9788)
+  --world FILE               the world, as JSON; without it, the demo's
+  --region REGION            the only region that signatures may name; may be repeated (any)
+  --access-key-id ID         whose signatures to accept (AKIAIOSFODNN7EXAMPLE)
+  --secret-access-key KEY    and with which key (that of AWS's documentation)
+  --session-token TOKEN      and with which session token (none)
+  --no-verify                accept any signature, and none
+  --verbose                  print a line for each request
+  --help                     this
+";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(env::args().skip(1)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprint(&problem);
+            ExitCode::from(64)
+        }
+    }
+}
+
+async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
+    let mut key = Options::default_key();
+    let mut options = Options { address: SocketAddr::from(([127, 0, 0, 1], 9788)), ..Options::default() };
+    let (mut world, mut verify) = (None, true);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value; see --help"));
+        match argument.as_str() {
+            "--listen" => {
+                let address = value()?;
+                options.address =
+                    address.parse().map_err(|_| format!("--listen {address}: write 127.0.0.1:9788"))?;
+            }
+            "--world" => world = Some(value()?),
+            "--region" => options.regions.push(value()?),
+            "--access-key-id" => key.access_key_id = value()?,
+            "--secret-access-key" => key.secret_access_key = value()?,
+            "--session-token" => key.session_token = Some(value()?),
+            "--no-verify" => verify = false,
+            "--verbose" => options.verbose = true,
+            "--help" => {
+                print(HELP.trim_end());
+                return Ok(());
+            }
+            other => return Err(format!("unknown argument {other}; see --help")),
+        }
+    }
+    options.keys = if verify { vec![key] } else { Vec::new() };
+    let world = match world {
+        Some(file) => read_world(&file)?,
+        None => demo_world(),
+    };
+    let cannot = |error: std::io::Error| format!("cannot listen at {}: {error}", options.address);
+    let fake = FakePinpoint::start_with(world, options.clone()).await.map_err(cannot)?;
+    print(&format!("listening at {}", fake.url()));
+    for (id, application) in &fake.world().applications {
+        print(&format!("application {id} has {} segments", application.segments.len()));
+    }
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+    Ok(())
+}
+
+fn read_world(file: &str) -> Result<World, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("--world {file}: {error}"))?;
+    serde_json::from_str(&text).map_err(|error| format!("--world {file}: {error}"))
+}
+
+#[expect(clippy::print_stderr, reason = "a program's complaint")]
+fn eprint(text: &str) {
+    eprintln!("fake-pinpoint: {text}");
+}

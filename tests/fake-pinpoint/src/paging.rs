@@ -1,0 +1,55 @@
+//! Pages of a listing. Tokens are opaque, and hold every character that a careless client would send wrongly.
+
+use std::collections::HashMap;
+
+use percent_encoding::percent_decode_str;
+
+use crate::error::AwsError;
+
+/// The items of a page that is not asked for by size.
+const DEFAULT_PAGE_SIZE: usize = 100;
+
+/// The parameters of a query, decoded. A `+` is a plus.
+pub(crate) fn query(text: &str) -> HashMap<String, String> {
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(k, v)| (decode(k), decode(v)))
+        .collect()
+}
+
+/// The token that leads to the items from this one on.
+pub(crate) fn token(from: usize) -> String {
+    format!("eyJ{from:x}/+ &=%2B{:x}==", checksum(from))
+}
+
+fn checksum(from: usize) -> usize {
+    from.wrapping_mul(0x9e37_79b9).rotate_left(7) & 0xffff
+}
+
+fn read_token(token: &str) -> Option<usize> {
+    let (from, _) = token.strip_prefix("eyJ")?.split_once('/')?;
+    let from = usize::from_str_radix(from, 16).ok()?;
+    (self::token(from) == token).then_some(from)
+}
+
+/// Where the page that a query asks for begins, and how many items it may have.
+pub(crate) fn page(query: &HashMap<String, String>) -> Result<(usize, usize), AwsError> {
+    let bad = |text: String| AwsError::new("BadRequestException", text);
+    let size = match query.get("page-size") {
+        None => DEFAULT_PAGE_SIZE,
+        Some(size) => size
+            .parse()
+            .ok()
+            .filter(|size| *size > 0)
+            .ok_or_else(|| bad(format!("The page size {size:?} is not a positive number.")))?,
+    };
+    let from = match query.get("token") {
+        None => 0,
+        Some(token) => {
+            read_token(token).ok_or_else(|| bad("The token is not one that was given.".to_owned()))?
+        }
+    };
+    Ok((from, size))
+}

@@ -1,0 +1,195 @@
+//! The fake as a server on loopback, and as tests hold it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustls::ServerConfig;
+use tokio::{net::TcpListener, task::AbortHandle};
+
+use crate::{
+    clock::Clock,
+    connection,
+    fault::{Faults, Rule},
+    log::{Log, Request},
+    operation::Operation,
+    sigv4::Key,
+    world::World,
+};
+
+/// How a fake is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whose signatures it accepts. Empty: it verifies none.
+    pub keys: Vec<Key>,
+    /// The regions that signatures may name. Empty: any.
+    pub regions: Vec<String>,
+    /// With this it speaks TLS.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Whether a line is printed for each request.
+    pub verbose: bool,
+}
+
+impl Options {
+    /// The key that is accepted where no other is named. It is that of AWS's documentation.
+    pub fn default_key() -> Key {
+        Key {
+            access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            secret_access_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
+            session_token: None,
+            expired: false,
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            keys: vec![Self::default_key()],
+            regions: Vec::new(),
+            tls: None,
+            verbose: false,
+        }
+    }
+}
+
+/// What a connection needs to know.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) world: Mutex<World>,
+    /// Of the jobs.
+    pub(crate) clock: Clock,
+    /// Of the server: its `Date`, and what signatures are measured against.
+    pub(crate) server_clock: Clock,
+    pub(crate) faults: Faults,
+    pub(crate) log: Arc<Log>,
+    pub(crate) keys: Mutex<Vec<Key>>,
+    pub(crate) regions: Vec<String>,
+    pub(crate) verbose: bool,
+}
+
+impl State {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running fake. It ends when this is dropped, with all its connections.
+#[derive(Debug)]
+pub struct FakePinpoint {
+    state: Arc<State>,
+    address: SocketAddr,
+    tls: bool,
+    accepting: AbortHandle,
+}
+
+impl FakePinpoint {
+    /// Starts a fake of this world on a free port of loopback.
+    pub async fn start(world: World) -> io::Result<Self> {
+        Self::start_with(world, Options::default()).await
+    }
+
+    /// Starts a fake as the options say.
+    pub async fn start_with(world: World, options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.address).await?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State {
+            world: Mutex::new(world),
+            clock: Clock::default(),
+            server_clock: Clock::default(),
+            faults: Faults::default(),
+            log: Arc::default(),
+            keys: Mutex::new(options.keys),
+            regions: options.regions,
+            verbose: options.verbose,
+        });
+        let tls = options.tls.is_some();
+        let accepting = tokio::spawn(connection::accept(listener, Arc::clone(&state), options.tls));
+        Ok(Self { state, address, tls, accepting: accepting.abort_handle() })
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as a URL, under `localhost` if it speaks TLS.
+    pub fn url(&self) -> String {
+        if self.tls {
+            return format!("https://localhost:{}", self.address.port());
+        }
+        format!("http://{}", self.address)
+    }
+
+    /// The world, to be changed at any time.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.state.world()
+    }
+
+    /// The clock that the jobs live by.
+    pub fn clock(&self) -> &Clock {
+        &self.state.clock
+    }
+
+    /// The clock of the server: its `Date`, and what signatures are measured against.
+    pub fn server_clock(&self) -> &Clock {
+        &self.state.server_clock
+    }
+
+    /// Adds a fault.
+    pub fn fault(&self, rule: Rule) {
+        self.state.faults.add(rule);
+    }
+
+    /// Takes all faults away.
+    pub fn clear_faults(&self) {
+        self.state.faults.clear();
+    }
+
+    /// Whose signatures are accepted from now on.
+    pub fn set_keys(&self, keys: Vec<Key>) {
+        *self.state.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.state.log.all()
+    }
+
+    /// How many requests there were for an operation.
+    pub fn count(&self, operation: Operation) -> usize {
+        self.requests().iter().filter(|request| request.operation == Some(operation)).count()
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_requests(&self) {
+        self.state.log.clear();
+    }
+
+    /// The most requests that were being answered at once.
+    pub fn most_in_flight(&self) -> usize {
+        self.state.log.most_in_flight()
+    }
+
+    /// How many connections were opened.
+    pub fn connections(&self) -> usize {
+        self.state.log.connections.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Waits until there were so many requests.
+    pub async fn wait_for_requests(&self, count: usize) {
+        self.state.log.wait_for(count).await;
+    }
+}
+
+impl Drop for FakePinpoint {
+    fn drop(&mut self) {
+        // The connections are children of the task that accepts.
+        self.accepting.abort();
+    }
+}

@@ -1,0 +1,321 @@
+//! What there is: applications, their segments, and the export jobs of either. The same types are the format of a world file.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::clock::iso;
+
+/// Everything there is, by the ids of applications.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct World {
+    /// By id.
+    pub applications: BTreeMap<String, Application>,
+}
+
+/// An application ("project").
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Application {
+    /// Its name; the id where it is empty.
+    pub name: String,
+    /// By id.
+    pub segments: BTreeMap<String, Segment>,
+    /// Export jobs of all endpoints, which belong to no segment.
+    pub jobs: Vec<Job>,
+}
+
+/// A segment.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Segment {
+    /// Its name; the id where it is empty.
+    pub name: String,
+    /// Whether it was imported, and not defined by its endpoints' attributes.
+    pub imported: bool,
+    /// Its export jobs.
+    pub jobs: Vec<Job>,
+}
+
+/// An export job, or a row of them. An object with the member `item` is one verbatim.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Job {
+    /// One that lives through its states.
+    Life(Life),
+    /// An item of a listing as it is, whatever it is.
+    Verbatim {
+        /// The item.
+        item: Value,
+    },
+}
+
+/// How a job lives.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Life {
+    /// Its id; with `every` the beginning of its ids.
+    pub id: String,
+    /// When it is created, in milliseconds since the Unix epoch. A file may say a date, or a time from its reading: `-26h`.
+    #[serde(deserialize_with = "moment")]
+    pub created: i64,
+    /// How long it takes, in milliseconds.
+    #[serde(deserialize_with = "duration")]
+    pub lasts: i64,
+    /// If there is a new one again and again, how often, in milliseconds.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub every: Option<i64>,
+    /// How many there are with `every`; no end if it is absent.
+    #[serde(default)]
+    pub times: Option<i64>,
+    /// How it ends.
+    #[serde(default)]
+    pub end: End,
+    /// Endpoints to export.
+    #[serde(default = "default_endpoints")]
+    pub endpoints: i64,
+    /// Pieces that it is divided into.
+    #[serde(default = "default_pieces")]
+    pub pieces: i64,
+    /// Endpoints that cannot be exported.
+    #[serde(default)]
+    pub failed_endpoints: i64,
+    /// Pieces that fail.
+    #[serde(default)]
+    pub failed_pieces: i64,
+    /// Where the files go.
+    #[serde(default = "default_prefix")]
+    pub s3_url_prefix: String,
+    /// The role that writes them.
+    #[serde(default = "default_role")]
+    pub role_arn: String,
+    /// The version of the segment.
+    #[serde(default = "default_version")]
+    pub segment_version: i64,
+}
+
+/// How a job ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum End {
+    /// Well.
+    #[default]
+    Completed,
+    /// Not well.
+    Failed,
+    /// Never: it stays at PROCESSING.
+    Stuck,
+}
+
+const fn default_endpoints() -> i64 {
+    10_000
+}
+const fn default_pieces() -> i64 {
+    8
+}
+const fn default_version() -> i64 {
+    1
+}
+fn default_prefix() -> String {
+    "s3://exports/pinpoint/".to_owned()
+}
+fn default_role() -> String {
+    "arn:aws:iam::123456789012:role/pinpoint-export".to_owned()
+}
+
+impl Life {
+    /// A job that begins at a time and takes a while, both in milliseconds, and ends well.
+    pub fn new(id: impl Into<String>, created: i64, lasts: i64) -> Self {
+        Self {
+            id: id.into(),
+            created,
+            lasts,
+            every: None,
+            times: None,
+            end: End::Completed,
+            endpoints: default_endpoints(),
+            pieces: default_pieces(),
+            failed_endpoints: 0,
+            failed_pieces: 0,
+            s3_url_prefix: default_prefix(),
+            role_arn: default_role(),
+            segment_version: default_version(),
+        }
+    }
+
+    /// The jobs that were created by now, as the API lists them.
+    fn items(&self, now: i64, application: &str, segment: Option<&str>) -> Vec<Value> {
+        let Some(every) = self.every.filter(|every| *every > 0) else {
+            let born = self.created <= now;
+            return born
+                .then(|| self.item(&self.id, self.created, now, application, segment))
+                .into_iter()
+                .collect();
+        };
+        let born = if self.created <= now { (now - self.created) / every + 1 } else { 0 };
+        (0..born.min(self.times.unwrap_or(i64::MAX)))
+            .map(|n| {
+                self.item(&format!("{}{n:04x}", self.id), self.created + n * every, now, application, segment)
+            })
+            .collect()
+    }
+
+    /// One job: how far it is follows from its age alone.
+    fn item(&self, id: &str, created: i64, now: i64, application: &str, segment: Option<&str>) -> Value {
+        // Progress in thousandths.
+        let progress = ((now - created).saturating_mul(1000) / self.lasts.max(1)).clamp(0, 1000);
+        let progress = if self.end == End::Stuck { progress.min(400) } else { progress };
+        let failing = self.end == End::Failed;
+        let status = match progress {
+            0..20 => "CREATED",
+            20..50 => "PREPARING_FOR_INITIALIZATION",
+            50..100 => "INITIALIZING",
+            100..120 => "PENDING_JOB",
+            120..900 => "PROCESSING",
+            900..1000 if failing => "FAILING",
+            900..1000 => "COMPLETING",
+            _ if failing => "FAILED",
+            _ => "COMPLETED",
+        };
+        // The part of the work that is done: all of it at 900, unless it failed half way.
+        let done = |whole: i64| {
+            let most = if failing { whole / 2 } else { whole };
+            most * (progress - 120).clamp(0, 780) / 780
+        };
+        let mut item = Map::new();
+        item.insert("ApplicationId".to_owned(), json!(application));
+        if progress >= 120 {
+            item.insert("CompletedPieces".to_owned(), json!(done(self.pieces - self.failed_pieces)));
+        }
+        if progress == 1000 {
+            item.insert("CompletionDate".to_owned(), json!(iso(created + self.lasts)));
+        }
+        item.insert("CreationDate".to_owned(), json!(iso(created)));
+        let mut definition = json!({"RoleArn": self.role_arn, "S3UrlPrefix": self.s3_url_prefix});
+        if let Some(segment) = segment {
+            definition["SegmentId"] = json!(segment);
+            definition["SegmentVersion"] = json!(self.segment_version);
+        }
+        item.insert("Definition".to_owned(), definition);
+        if progress >= 120 {
+            item.insert("FailedPieces".to_owned(), json!(done(self.failed_pieces)));
+            let failed = done(self.failed_endpoints);
+            if failed > 0 {
+                let sample = |n| json!(format!("endpoint-{n:06}: the endpoint could not be exported"));
+                item.insert("Failures".to_owned(), (0..failed.min(100)).map(sample).collect());
+            }
+        }
+        item.insert("Id".to_owned(), json!(id));
+        item.insert("JobStatus".to_owned(), json!(status));
+        if progress >= 120 {
+            item.insert("TotalFailures".to_owned(), json!(done(self.failed_endpoints)));
+        }
+        if progress >= 50 {
+            item.insert("TotalPieces".to_owned(), json!(self.pieces));
+        }
+        if progress >= 120 {
+            item.insert("TotalProcessed".to_owned(), json!(done(self.endpoints)));
+        }
+        item.insert("Type".to_owned(), json!("EXPORT"));
+        Value::Object(item)
+    }
+}
+
+impl Job {
+    fn items(&self, now: i64, application: &str, segment: Option<&str>) -> Vec<Value> {
+        match self {
+            Self::Life(life) => life.items(now, application, segment),
+            Self::Verbatim { item } => vec![item.clone()],
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Job {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut value = Value::deserialize(deserializer)?;
+        match value.get_mut("item") {
+            Some(item) => Ok(Self::Verbatim { item: item.take() }),
+            None => serde_json::from_value(value).map(Self::Life).map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+impl From<Life> for Job {
+    fn from(life: Life) -> Self {
+        Self::Life(life)
+    }
+}
+
+impl World {
+    /// The export jobs of a segment; `None` if there is no such segment.
+    pub(crate) fn segment_jobs(&self, application: &str, segment: &str, now: i64) -> Option<Vec<Value>> {
+        let jobs = &self.applications.get(application)?.segments.get(segment)?.jobs;
+        Some(jobs.iter().flat_map(|job| job.items(now, application, Some(segment))).collect())
+    }
+
+    /// Every export job of an application.
+    pub(crate) fn application_jobs(&self, id: &str, now: i64) -> Option<Vec<Value>> {
+        let application = self.applications.get(id)?;
+        let of_segments = application
+            .segments
+            .iter()
+            .flat_map(|(segment, it)| it.jobs.iter().flat_map(move |job| job.items(now, id, Some(segment))));
+        let of_all = application.jobs.iter().flat_map(|job| job.items(now, id, None));
+        Some(of_segments.chain(of_all).collect())
+    }
+
+    /// The segment, made if it is not there, for a test to fill.
+    pub fn segment(&mut self, application: &str, segment: &str) -> &mut Segment {
+        let application = self.applications.entry(application.to_owned()).or_default();
+        application.segments.entry(segment.to_owned()).or_default()
+    }
+}
+
+/// A date, milliseconds, or a time from now such as `-26h`.
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let read = |text: &str| {
+        let now = crate::clock::machine();
+        if let Some(before) = text.strip_prefix('-') {
+            return Some(now - span(before)?);
+        }
+        if let Some(after) = text.strip_prefix('+') {
+            return Some(now + span(after)?);
+        }
+        let date = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(date.unix_timestamp_nanos() / 1_000_000).ok()
+    };
+    value.as_i64().or_else(|| read(value.as_str()?)).ok_or_else(|| {
+        let expected =
+            "write a date such as 2026-01-31T00:00:00Z, a time from now such as -26h, or milliseconds";
+        serde::de::Error::custom(format!("{value} is no time: {expected}"))
+    })
+}
+
+/// Milliseconds, or a duration such as `90s`.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    value.as_i64().or_else(|| span(value.as_str()?)).ok_or_else(|| {
+        serde::de::Error::custom(format!("{value} is no duration: write 90s, 5m, 26h or 7d, or milliseconds"))
+    })
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
+fn span(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(unit)
+}
