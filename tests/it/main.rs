@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod exceptions;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod scrapes;
