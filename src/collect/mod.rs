@@ -179,9 +179,8 @@ impl Refresher {
     /// Refreshes a target. `_flight` is dropped at the end, which those that wait for it see.
     async fn refresh(self: Arc<Self>, cell: Arc<Cell>, _flight: Flight) {
         let (started, date) = (self.clock.elapsed(), timestamp(self.clock.now()));
-        let stopwatch = Instant::now();
         let read = AssertUnwindSafe(self.read(&cell.target, date)).catch_unwind().await;
-        let took = stopwatch.elapsed();
+        let took = self.clock.elapsed().saturating_sub(started);
         let result = match &read {
             Ok(Ok(block)) => Ok(block.clone()),
             Ok(Err(error)) => Err(error.failure.exception),

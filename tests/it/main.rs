@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod exceptions;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod scrapes;

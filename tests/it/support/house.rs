@@ -40,9 +40,9 @@ pub(crate) struct TestClock {
 }
 
 impl TestClock {
-    fn starting_now() -> Self {
+    fn starting_at(date: Option<SystemTime>) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the fake's server lives by the machine's date")]
-        let start = SystemTime::now();
+        let start = date.unwrap_or_else(SystemTime::now);
         Self { start, turned: Mutex::default(), wrong: Mutex::default() }
     }
 
@@ -117,6 +117,7 @@ pub(crate) struct Plan {
     fake: Options,
     endpoint: Option<String>,
     settings: Vec<(String, String)>,
+    date: Option<SystemTime>,
 }
 
 impl Plan {
@@ -124,7 +125,7 @@ impl Plan {
     pub(crate) fn new() -> Self {
         let mut world = World::default();
         world.segment(APP, SEGMENT);
-        Self { world, fake: Options::default(), endpoint: None, settings: Vec::new() }
+        Self { world, fake: Options::default(), endpoint: None, settings: Vec::new(), date: None }
             .set("TARGETS", &format!("{APP}/{SEGMENT}"))
             .set("MAX_ATTEMPTS", "1")
             .set("MAX_REQUESTS_PER_SECOND", "0")
@@ -152,6 +153,12 @@ impl Plan {
         self
     }
 
+    /// Stops every clock at a date, in milliseconds since the Unix epoch.
+    pub(crate) fn at(mut self, milliseconds: u64) -> Self {
+        self.date = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds));
+        self
+    }
+
     /// Reads an API elsewhere than the fake.
     pub(crate) fn endpoint(mut self, url: &str) -> Self {
         self.endpoint = Some(url.to_owned());
@@ -171,7 +178,13 @@ impl Plan {
             variables.push((name.into(), value.into()));
         }
         let (config, _) = Config::parse(variables, None).unwrap_or_else(|problems| panic!("{problems}"));
-        let clock = Arc::new(TestClock::starting_now());
+        let clock = Arc::new(TestClock::starting_at(self.date));
+        if let Some(date) = self.date {
+            let date =
+                i64::try_from(date.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap();
+            fake.clock().stop_at(date);
+            fake.server_clock().stop_at(date);
+        }
         let provider = SharedCredentialsProvider::new(source.clone());
         let http = Http::new(config.ca_bundle.as_deref()).unwrap();
         let exporter = Exporter::new(
