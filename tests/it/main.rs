@@ -8,6 +8,8 @@ mod exceptions;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod prometheus;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod scrapes;
