@@ -224,16 +224,17 @@ impl Current {
     }
 }
 
-/// What went wrong, from the outermost cause to the innermost, and where to look. The sources' own words hold no secrets,
-/// but for what a `credential_process` wrote, which `aws-config` leaves out.
+/// What went wrong, from the outermost cause to the innermost, and where to look. What a `credential_process` wrote is left
+/// out: it may be what it should have kept to itself.
 fn describe(error: &CredentialsError) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
     let mut text = String::new();
     for cause in causes.map(ToString::to_string) {
-        if !text.contains(&cause) {
+        let cause = cause.split("Stderr:").next().unwrap_or_default().trim_end();
+        if !text.contains(cause) {
             let separator = if text.is_empty() { "" } else { ": " };
             text.push_str(separator);
-            text.push_str(&cause);
+            text.push_str(cause);
         }
     }
     if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {

@@ -14,6 +14,8 @@ mod readme;
 #[cfg(test)]
 mod scrapes;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod signatures;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::support::house::{APP, House, Plan, SEGMENT, run};
+use crate::support::house::{APP, House, Plan, SEGMENT, client, run};
 
 /// A Prometheus of this machine, which scrapes one target five times a second.
 struct Prometheus {
@@ -41,8 +41,7 @@ impl Prometheus {
             .stderr(Stdio::null())
             .spawn()
             .expect("`make tools` installs prometheus, which this test needs");
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
-        Self { process, url: format!("http://{free}"), client, _folder: folder }
+        Self { process, url: format!("http://{free}"), client: client(), _folder: folder }
     }
 
     async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Option<Vec<Value>> {

@@ -203,8 +203,7 @@ impl Plan {
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let server = tokio::spawn(web::serve(listener, exporter, timeout, Limits::default(), stopped));
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        House { fake, clock, source, url, client, stop, server }
+        House { fake, clock, source, url, client: client(), stop, server }
     }
 }
 
@@ -275,6 +274,13 @@ impl House {
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(10), self.server).await.unwrap().unwrap();
     }
+}
+
+/// A client for what is on loopback.
+pub(crate) fn client() -> reqwest::Client {
+    // An error means that another test was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
 }
 
 /// Runs a test that must end within half a minute.

@@ -1,4 +1,5 @@
 //! What the tests share.
 
 pub(crate) mod house;
+pub(crate) mod program;
 pub(crate) mod text_format;
