@@ -1,6 +1,10 @@
 //! Every label of the closed list of exceptions, produced by an API over a socket and counted under its name.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use fake_pinpoint::{
     Key, Options,
@@ -115,7 +119,7 @@ fn a_name_is_found_in_every_place_and_form() {
                 status: None,
                 place,
                 message: None,
-                headers: std::collections::BTreeMap::new(),
+                headers: BTreeMap::new(),
             };
             house.fake.fault(fault.times(1));
             assert_counted(&house, label).await;
@@ -143,7 +147,7 @@ fn without_a_name_the_status_decides_and_with_an_unknown_one_it_does_not() {
         for body in ["", "<html>no</html>", "{}", r#"{"__type":5,"code":null}"#] {
             run(async move {
                 let house = Plan::new().build().await;
-                let fault = Fault::Answer { status, headers: Default::default(), body: body.to_owned() };
+                let fault = Fault::Answer { status, headers: BTreeMap::new(), body: body.to_owned() };
                 house.fake.fault(fault.times(1));
                 assert_counted(&house, label).await;
             });
@@ -151,7 +155,7 @@ fn without_a_name_the_status_decides_and_with_an_unknown_one_it_does_not() {
         run(async move {
             let house = Plan::new().build().await;
             let body = r#"{"__type":"NobodyKnows"}"#.to_owned();
-            house.fake.fault(Fault::Answer { status, headers: Default::default(), body }.times(1));
+            house.fake.fault(Fault::Answer { status, headers: BTreeMap::new(), body }.times(1));
             assert_counted(&house, "Other").await;
         });
     }
@@ -205,7 +209,7 @@ fn answers_that_are_not_what_the_operation_answers_are_invalid() {
             headers: [("Content-Encoding".to_owned(), "br".to_owned())].into(),
             body: "x".to_owned(),
         },
-        Fault::Answer { status: 204, headers: Default::default(), body: String::new() },
+        Fault::Answer { status: 204, headers: BTreeMap::new(), body: String::new() },
     ] {
         run(async move {
             let house = Plan::new().set("REQUEST_TIMEOUT", "20s").set("SCRAPE_TIMEOUT", "25s").build().await;

@@ -1,13 +1,14 @@
 //! A scrape, step by step: section 4 of the contract, sentence by sentence, with the fake's log of requests as witness.
 
-use std::time::{Duration, Instant};
+use std::{collections::BTreeMap, time::Duration};
 
 use fake_pinpoint::{
     Operation, Options,
-    fault::Fault,
+    fault::{Fault, Place},
     world::{Job, Life, World},
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::support::{
     house::{APP, House, Plan, SEGMENT, credentials, run},
@@ -251,7 +252,7 @@ fn not_found_costs_one_call_per_ttl_and_no_retry() {
             assert_eq!(house.listings(), calls);
             house.turn(seconds(50));
         }
-        assert_eq!(house.scrape().await.sum(RETRIES, &[]), 0.0);
+        assert_eq!(house.scrape().await.sum(RETRIES, &[]), 0);
     });
 }
 
@@ -271,7 +272,7 @@ fn data_older_than_the_limit_vanish_whatever_the_cause_and_the_counters_stay() {
         assert!(old.family("pinpoint_segment_export_jobs").is_none());
         assert!(old.value("pinpoint_target_last_success_timestamp_seconds", &[]).is_some());
         assert!(old.value("pinpoint_target_refresh_duration_seconds", &[]).is_some());
-        assert_eq!(old.sum(REQUESTS, &[]), 2.0);
+        assert_eq!(old.sum(REQUESTS, &[]), 2);
         assert_eq!(old.value("pinpoint_exporter_series", &[]), Some(4.0));
     });
 }
@@ -358,7 +359,7 @@ fn a_repeated_token_and_a_listing_without_end_are_invalid_answers() {
             let scrape = house.scrape().await;
             assert_eq!((error(&scrape).as_deref(), jobs(&scrape)), (Some("InvalidResponse"), 0));
             assert_eq!(house.listings(), pages);
-            assert_eq!(scrape.sum(ERRORS, &[]), 1.0, "one per attempt");
+            assert_eq!(scrape.sum(ERRORS, &[]), 1, "one per attempt");
             house.assert_equation(pages - 1).await;
         });
     }
@@ -377,9 +378,9 @@ fn throttling_server_errors_timeouts_and_broken_connections_are_tried_again_and_
         Fault::Error {
             name: String::new(),
             status: Some(502),
-            place: Default::default(),
+            place: Place::Header,
             message: None,
-            headers: Default::default(),
+            headers: BTreeMap::new(),
         },
         Fault::Hang,
         Fault::Reset,
@@ -422,7 +423,7 @@ fn no_request_is_tried_more_often_than_allowed() {
         house.fake.fault(Fault::error("InternalServerErrorException").always());
         let scrape = house.scrape().await;
         assert_eq!(house.listings(), 4);
-        assert_eq!((scrape.sum(RETRIES, &[]), scrape.sum(REQUESTS, &[])), (3.0, 4.0));
+        assert_eq!((scrape.sum(RETRIES, &[]), scrape.sum(REQUESTS, &[])), (3, 4));
         house.assert_equation(0).await;
     });
 }
@@ -434,16 +435,16 @@ fn the_quota_of_retries_dries_up_under_a_storm_and_fills_again() {
         house.fake.fault(Fault::error("InternalServerErrorException").always());
         let storm = house.scrape().await;
         // 500 tokens at 14 a retry; 60 would have been allowed.
-        assert_eq!(storm.sum(RETRIES, &[]), 35.0);
+        assert_eq!(storm.sum(RETRIES, &[]), 35);
         house.turn(seconds(50));
-        assert_eq!(house.scrape().await.sum(RETRIES, &[]), 35.0, "the quota is empty");
+        assert_eq!(house.scrape().await.sum(RETRIES, &[]), 35, "the quota is empty");
         house.fake.clear_faults();
         house.turn(seconds(50));
         house.scrape().await;
         // 10 tokens were left and 30 good refreshes brought one each: enough for two retries.
         house.fake.fault(Fault::error("InternalServerErrorException").always());
         house.turn(seconds(50));
-        assert_eq!(house.scrape().await.sum(RETRIES, &[]), 37.0);
+        assert_eq!(house.scrape().await.sum(RETRIES, &[]), 37);
     });
 }
 
@@ -481,14 +482,14 @@ fn a_wait_beyond_the_budget_is_not_waited() {
 
 #[test]
 fn a_wrong_clock_costs_one_attempt_and_is_right_from_then_on() {
-    for wrong in [-3_600, 3_600] {
+    for wrong in [-3_600_i32, 3_600] {
         run(async move {
             let house = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
-            house.clock.be_wrong_by(wrong);
+            house.clock.be_wrong_by(wrong.into());
             let scrape = house.scrape().await;
             assert_eq!((jobs(&scrape), house.listings()), (1, 2));
             let skew = scrape.value("pinpoint_exporter_clock_skew_seconds", &[]).unwrap();
-            assert!((skew + wrong as f64).abs() < 5.0, "{skew}");
+            assert!((skew + f64::from(wrong)).abs() < 5.0, "{skew}");
             house.turn(seconds(50));
             house.scrape().await;
             assert_eq!(house.listings(), 3, "the next request is signed rightly at once");
@@ -541,7 +542,7 @@ fn credentials_are_fetched_anew_before_they_expire_and_none_that_expired_is_used
         house.source.give(Some(credentials(&key(2), expiry(&house))));
         let scrape = house.scrape().await;
         assert_eq!((error(&scrape), house.source.asked()), (None, 2));
-        assert_eq!(scrape.sum(ERRORS, &[]), 0.0);
+        assert_eq!(scrape.sum(ERRORS, &[]), 0);
     });
 }
 
@@ -571,7 +572,7 @@ fn without_credentials_the_exporter_serves_says_so_and_tries_again() {
         house.source.give(None);
         let scrape = house.scrape().await;
         assert_eq!(error(&scrape).as_deref(), Some("CredentialsError"));
-        assert_eq!((scrape.sum(REQUESTS, &[]), scrape.sum(ERRORS, &[])), (0.0, 1.0));
+        assert_eq!((scrape.sum(REQUESTS, &[]), scrape.sum(ERRORS, &[])), (0, 1));
         house.source.give(Some(found));
         house.turn(seconds(50));
         let scrape = house.scrape().await;
@@ -591,7 +592,7 @@ fn parts_that_cannot_be_understood_are_counted_and_the_refresh_succeeds() {
         house.fake.world().segment(APP, SEGMENT).jobs = items.map(|item| Job::Verbatim { item }).into();
         let scrape = house.scrape().await;
         assert_eq!((error(&scrape), jobs(&scrape)), (None, 2));
-        assert_eq!(scrape.sum("pinpoint_api_skipped_items_total", &[]), 2.0);
+        assert_eq!(scrape.sum("pinpoint_api_skipped_items_total", &[]), 2);
         assert_eq!(
             scrape.value(ERRORS, &[("operation", "GetSegmentExportJobs"), ("exception", "InvalidResponse")]),
             Some(1.0)

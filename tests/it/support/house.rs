@@ -261,11 +261,10 @@ impl House {
         let requests = scrape.sum("pinpoint_api_requests_total", &[]);
         let errors = scrape.sum("pinpoint_api_errors_total", &[]);
         let credentials = scrape.sum("pinpoint_api_errors_total", &[("exception", "CredentialsError")]);
-        #[expect(clippy::cast_precision_loss, reason = "a few requests")]
-        let clean = clean as f64;
-        assert!(
-            (requests - (clean + errors - credentials)).abs() < 0.5,
-            "{requests} requests, {clean} clean, {errors} errors, {credentials} for want of credentials"
+        let counted = clean as u64 + errors - credentials;
+        assert_eq!(
+            requests, counted,
+            "{clean} clean, {errors} errors, {credentials} for want of credentials"
         );
     }
 

@@ -1,6 +1,8 @@
 //! Our client and AWS's, side by side on the same bytes: they return the same jobs, but for the differences that have a test
 //! of their own here.
 
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
 use std::{
     cell::Cell,
     sync::{Arc, Mutex},
