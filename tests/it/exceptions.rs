@@ -11,7 +11,6 @@ use fake_pinpoint::{
     fault::{Fault, Place},
 };
 use pinpoint_exporter::pinpoint::{Exception, Operation};
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -20,6 +19,7 @@ use tokio::{
 use crate::support::{
     house::{House, Plan, credentials, run},
     text_format::Scrape,
+    tls,
 };
 
 /// The list, as the contract writes it.
@@ -46,18 +46,6 @@ async fn assert_counted(house: &House, label: &str) {
     assert_eq!(counted(&scrape), [(label.to_owned(), 1)]);
     assert_eq!(scrape.value("pinpoint_target_error", &[("exception", label)]), Some(1.0), "{label}");
     house.assert_equation(0).await;
-}
-
-/// A certificate for `localhost` that nobody has signed, and the server that shows it.
-fn tls() -> (Arc<ServerConfig>, String) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![own.cert.der().clone()], key)
-        .unwrap();
-    (Arc::new(config), own.cert.pem())
 }
 
 #[test]
@@ -272,7 +260,7 @@ fn good_answers_of_every_make_are_read() {
 
 #[test]
 fn a_certificate_that_is_not_trusted_is_a_tls_error_and_a_ca_bundle_makes_it_trusted() {
-    let (server, pem) = tls();
+    let (server, pem) = tls::self_signed();
     let (untrusted, trusted) = (Arc::clone(&server), server);
     run(async move {
         let house = Plan::new().fake(|options| options.tls = Some(untrusted)).build().await;

@@ -21,3 +21,5 @@ mod settings;
 mod signatures;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod surroundings;

@@ -3,3 +3,4 @@
 pub(crate) mod house;
 pub(crate) mod program;
 pub(crate) mod text_format;
+pub(crate) mod tls;
