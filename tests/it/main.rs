@@ -12,6 +12,8 @@ mod prometheus;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod rude_clients;
+#[cfg(test)]
 mod scrapes;
 #[cfg(test)]
 mod secrets;
@@ -23,3 +25,5 @@ mod signatures;
 mod support;
 #[cfg(test)]
 mod surroundings;
+#[cfg(test)]
+mod web;
