@@ -64,13 +64,13 @@ impl Prometheus {
         }
     }
 
-    /// What a query gave at every fifth of a second of the last minute.
+    /// What a query gave in the last minute, looked at more often than Prometheus scrapes.
     async fn history(&self, query: &str) -> Vec<Value> {
         // A scalar is [time, value].
         let now = self.ask("query", &[("query", "time()")]).await.unwrap();
         let end = now[0].as_f64().unwrap();
         let (start, end) = (format!("{:.3}", end - 60.0), format!("{end:.3}"));
-        let parameters = [("query", query), ("start", &start), ("end", &end), ("step", "0.2")];
+        let parameters = [("query", query), ("start", &start), ("end", &end), ("step", "0.05")];
         self.ask("query_range", &parameters).await.unwrap()
     }
 }

@@ -468,16 +468,18 @@ fn the_headers_of_an_answer_lengthen_the_wait() {
 
 #[test]
 fn a_wait_beyond_the_budget_is_not_waited() {
-    run(async {
-        let house = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
-        let mut fault = Fault::error("TooManyRequestsException");
-        if let Fault::Error { headers, .. } = &mut fault {
-            headers.insert("Retry-After".to_owned(), "3600".to_owned());
-        }
-        house.fake.fault(fault.always());
-        assert_eq!(error(&house.scrape().await).as_deref(), Some("TooManyRequestsException"));
-        assert_eq!(house.listings(), 1);
-    });
+    for wait in ["3600", "18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        run(async move {
+            let house = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
+            let mut fault = Fault::error("TooManyRequestsException");
+            if let Fault::Error { headers, .. } = &mut fault {
+                headers.insert("Retry-After".to_owned(), wait.to_owned());
+            }
+            house.fake.fault(fault.always());
+            assert_eq!(error(&house.scrape().await).as_deref(), Some("TooManyRequestsException"));
+            assert_eq!(house.listings(), 1);
+        });
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ use pinpoint_exporter::{
 use proptest::{
     prelude::*,
     sample::select,
-    test_runner::{TestCaseError, TestRunner},
+    test_runner::{FileFailurePersistence, TestCaseError, TestRunner},
 };
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -173,7 +173,7 @@ impl Clients {
             }
         });
         let counted = std::mem::take(&mut *self.counts.0.lock().unwrap());
-        (result.map(|()| jobs).map_err(|error| error.failure.exception), counted)
+        (result.map(|_left_out| jobs).map_err(|error| error.failure.exception), counted)
     }
 
     /// What AWS's client reads, page by page as far as it gets. (The API models no paginator.)
@@ -373,7 +373,9 @@ fn bodies(pages: &[Vec<Value>]) -> Vec<Vec<u8>> {
 }
 
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, ..ProptestConfig::with_source_file(file!()) }
+    let seeds = FileFailurePersistence::WithSource("proptest-regressions");
+    let failure_persistence = Some(Box::new(seeds) as _);
+    ProptestConfig { cases, failure_persistence, ..ProptestConfig::with_source_file(file!()) }
 }
 
 #[test]
