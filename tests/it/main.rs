@@ -1,29 +1,17 @@
-//! The exporter over real sockets, against the fake Pinpoint: one binary. Modules are marked as tests for clippy to let their
-//! helper functions unwrap.
+//! The exporter over real sockets, against the fake Pinpoint: one binary.
 
-#[cfg(test)]
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
 mod architecture;
-#[cfg(test)]
 mod exceptions;
-#[cfg(test)]
 mod golden;
-#[cfg(test)]
 mod prometheus;
-#[cfg(test)]
 mod readme;
-#[cfg(test)]
 mod rude_clients;
-#[cfg(test)]
 mod scrapes;
-#[cfg(test)]
 mod secrets;
-#[cfg(test)]
 mod settings;
-#[cfg(test)]
 mod signatures;
-#[cfg(test)]
 mod support;
-#[cfg(test)]
 mod surroundings;
-#[cfg(test)]
 mod web;
