@@ -5,7 +5,7 @@
 //! together and refuses what contradicts itself.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     net::SocketAddr,
     path::PathBuf,
@@ -31,13 +31,13 @@ use self::{
     settings::{Texts, Written},
     value::Explanation,
 };
-use crate::target::{self, Target};
+use crate::target::{self, TargetPattern};
 
 /// The exporter's settings, validated. Each field names its variable without the prefix `PINPOINT_EXPORTER_`.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `TARGETS`, without duplicates, in the order of their identity.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TargetPattern>,
     /// `LISTEN_ADDRESS`
     pub listen_address: SocketAddr,
     /// `CACHE_TTL`
@@ -107,7 +107,7 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The region of the targets: there is one, and at least one target, or the settings would have been refused.
+    /// The region of the first target; there is one, or the settings would have been refused.
     pub fn region(&self) -> &str {
         self.targets.first().map_or("", |target| &target.region)
     }
@@ -139,7 +139,7 @@ impl Config {
     /// Reads what stands for itself and adds what has been read; `None` only with a problem.
     fn assemble(
         environment: &Environment,
-        targets: Vec<Target>,
+        targets: Vec<TargetPattern>,
         durations: &Durations,
         aws: Aws,
         problems: &mut Problems,
@@ -451,7 +451,7 @@ impl Aws {
 }
 
 /// Reads `TARGETS`, of which this version serves those without wildcards in one region and account.
-fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Problems) -> Vec<Target> {
+fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Problems) -> Vec<TargetPattern> {
     let variable = written.setting.variable;
     let Some(text) = written.text else {
         problems.problems.push(Problem::without_value(
@@ -478,39 +478,7 @@ fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Probl
         ));
     }
 
-    let mut targets = BTreeSet::new();
-    for (pattern, entry) in &parsed.patterns {
-        match pattern.target() {
-            Some(target) => _ = targets.insert(target),
-            None => problems.problems.push(Problem::new(
-                variable,
-                entry,
-                "targets with * come with a later release; until then write each as APP/SEGMENT or APP",
-            )),
-        }
-    }
-    let mut places = BTreeMap::new();
-    for (pattern, entry) in parsed.patterns.iter().filter(|(pattern, _)| !pattern.region.is_empty()) {
-        places.entry((&pattern.region, &pattern.account_id)).or_insert(entry);
-    }
-    let mut entries = places.into_values();
-    if let Some(first) = entries.next() {
-        let is_mixed = |entry: &str| {
-            parsed
-                .errors
-                .iter()
-                .any(|error| matches!(error, target::Error::Mixed { arn, .. } if arn == entry))
-        };
-        problems.problems.extend(entries.filter(|entry| !is_mixed(entry)).map(|entry| {
-            let explanation = format!(
-                "its region or account is not that of {}, and several of either come with a later release; until then \
-                 run one exporter for each",
-                problem::quoted(first)
-            );
-            Problem::new(variable, entry, explanation)
-        }));
-    }
-    targets.into_iter().collect()
+    parsed.patterns.into_keys().collect()
 }
 
 /// Checks the settings whose features come with a later release, and refuses them.
@@ -556,11 +524,6 @@ fn refuse_not_yet(environment: &Environment, problems: &mut Problems) {
 /// Warnings about settings that have no effect yet.
 fn not_yet_effective(texts: &Texts) -> impl Iterator<Item = Warning> {
     let show_failures = texts.show_failures();
-    [
-        (texts.discovery_ttl(), texts.discovery_ttl().text.is_some()),
-        (show_failures, value::boolean(show_failures.text()) == Ok(true)),
-    ]
-    .into_iter()
-    .filter(|(_, asked)| *asked)
-    .map(|(written, _)| Warning::NoEffectYet { variable: written.setting.variable })
+    let asked = value::boolean(show_failures.text()) == Ok(true);
+    asked.then_some(Warning::NoEffectYet { variable: show_failures.setting.variable }).into_iter()
 }

@@ -1,6 +1,7 @@
 //! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
 
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,13 +18,16 @@ use crate::{
     config::Config,
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
-    pinpoint::{self, Client, Http, MakeProvider},
+    pinpoint::{self, Client, CredentialsCache, Http, MakeProvider, Owner},
+    target::TargetPattern,
     web::{self, Limits, ScrapeTimeout},
 };
 
 /// Answers scrapes.
 pub struct Exporter {
     collector: Collector,
+    /// Of each account.
+    credentials: Vec<Arc<CredentialsCache>>,
     telemetry: Arc<Telemetry>,
     /// Of the scrape that ended last, in seconds, as the bits of an `f64`.
     last_duration: AtomicU64,
@@ -54,44 +58,39 @@ impl Exporter {
     /// An exporter of the configured targets. Nothing is asked of AWS before the first scrape.
     pub fn new(
         config: &Config,
-        http: Http,
-        credentials: Arc<MakeProvider>,
+        http: &Http,
+        credentials: &Arc<MakeProvider>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
         let telemetry = Arc::new(Telemetry::new()?);
-        // One region and account, and at least one target: the settings see to that.
-        let first = config.targets.first();
-        let region = first.map(|target| target.region.clone()).unwrap_or_default();
-        let account = first.map(|target| target.account_id.clone()).filter(|id| !id.is_empty());
-        let endpoint = match &config.endpoint_url {
-            Some(url) => url.clone(),
-            None => pinpoint::aws_endpoint(&region, config.use_fips_endpoint, config.use_dualstack_endpoint)
-                .map_err(|source| SetupError::Region { region: region.clone(), source })?,
-        };
-        let settings = pinpoint::Settings {
-            region,
-            endpoint,
-            // An API of one's own is taken at its word.
-            account_id: account.filter(|_| config.endpoint_url.is_none()),
-            page_size: config.page_size,
-            max_pages: config.max_pages,
-            max_requests_per_second: config.max_requests_per_second,
-            request_timeout: config.request_timeout,
-            refresh_timeout: config.refresh_timeout,
-            max_attempts: config.max_attempts,
-            cache_ttl: config.cache_ttl,
-            random: fastrand::f64,
-        };
-        let client = Client::new(
-            settings,
-            http,
-            credentials,
-            Arc::new(Semaphore::new(config.max_concurrent_requests.min(Semaphore::MAX_PERMITS))),
-            Arc::clone(&clock),
-            Arc::clone(&telemetry) as _,
-        );
+        let mut clients = collect::Clients::new();
+        let mut accounts: BTreeMap<String, Arc<CredentialsCache>> = BTreeMap::new();
+        let concurrent = Arc::new(Semaphore::new(config.max_concurrent_requests.min(Semaphore::MAX_PERMITS)));
+        for TargetPattern { account_id, region, .. } in &config.targets {
+            let Entry::Vacant(place) = clients.entry((account_id.clone(), region.clone())) else { continue };
+            let credentials = accounts.entry(account_id.clone()).or_insert_with(|| {
+                // An API of one's own is taken at its word.
+                let checked = !account_id.is_empty() && config.endpoint_url.is_none();
+                let owner = checked.then(|| Owner {
+                    account_id: account_id.clone(),
+                    region: region.clone(),
+                    http: http.clone(),
+                });
+                let (source, clock) = (Arc::clone(credentials), Arc::clone(&clock));
+                Arc::new(CredentialsCache::new(source, clock, config.cache_ttl, owner))
+            });
+            place.insert(Arc::new(Client::new(
+                client_settings(config, region)?,
+                http.clone(),
+                Arc::clone(credentials),
+                Arc::clone(&concurrent),
+                Arc::clone(&clock),
+                Arc::clone(&telemetry) as _,
+            )));
+        }
         let settings = collect::Settings {
             cache_ttl: config.cache_ttl,
+            discovery_ttl: config.discovery_ttl,
             max_staleness: config.max_staleness,
             bounds: Bounds {
                 max_age: config.finished_job_max_age,
@@ -100,7 +99,8 @@ impl Exporter {
             status_series: config.status_series,
         };
         Ok(Self {
-            collector: Collector::new(config.targets.clone(), client, settings, clock),
+            collector: Collector::new(config.targets.clone(), clients, settings, clock),
+            credentials: accounts.into_values().collect(),
             telemetry,
             last_duration: AtomicU64::new(0),
             ready: AtomicBool::new(false),
@@ -109,9 +109,33 @@ impl Exporter {
 
     /// Looks for credentials for the first time. The exporter is ready after it, found or not.
     pub async fn get_ready(&self) {
-        self.collector.look_for_credentials().await;
+        for credentials in &self.credentials {
+            if let Err(failure) = credentials.look_ahead().await {
+                tracing::warn!("no credentials yet: {failure}");
+            }
+        }
         self.ready.store(true, Ordering::Release);
     }
+}
+
+/// The settings of the client for a region.
+fn client_settings(config: &Config, region: &str) -> Result<pinpoint::Settings, SetupError> {
+    let endpoint = match &config.endpoint_url {
+        Some(url) => url.clone(),
+        None => pinpoint::aws_endpoint(region, config.use_fips_endpoint, config.use_dualstack_endpoint)
+            .map_err(|source| SetupError::Region { region: region.to_owned(), source })?,
+    };
+    Ok(pinpoint::Settings {
+        region: region.to_owned(),
+        endpoint,
+        page_size: config.page_size,
+        max_pages: config.max_pages,
+        max_requests_per_second: config.max_requests_per_second,
+        request_timeout: config.request_timeout,
+        refresh_timeout: config.refresh_timeout,
+        max_attempts: config.max_attempts,
+        random: fastrand::f64,
+    })
 }
 
 /// Serves scrapes at `listener` until `shutdown`, with the standard credentials. The first look for them goes on meanwhile.
@@ -123,7 +147,7 @@ pub async fn run(
 ) -> Result<(), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref())?;
     let credentials = pinpoint::default_chain(http.clone(), config.region().to_owned());
-    let exporter = Arc::new(Exporter::new(config, http, credentials, clock)?);
+    let exporter = Arc::new(Exporter::new(config, &http, &credentials, clock)?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
     let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };

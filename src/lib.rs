@@ -7,9 +7,10 @@
 //! 1. [`config`]: environment strings → validated settings, among them the targets ([`target`]). `main` finds the strings,
 //!    with [`command`] and [`profile`], and starts the [`logging`].
 //! 2. [`pinpoint`]: the client of the API. Its listings are [`job`]s.
-//! 3. [`collect`]: the cache. A listing becomes a [`picture`] of the target, whole or not at all.
-//! 4. [`metrics`]: a picture becomes the bytes of its families, once; the exporter's own counters are beside it.
-//! 5. [`web`]: the server. A scrape ([`Exporter`]) refreshes what is due and sends the bytes that are there.
+//! 3. [`discovery`]: patterns among the targets, and what was found → the listings to poll.
+//! 4. [`collect`]: the cache. A listing becomes a [`picture`] of the target, whole or not at all.
+//! 5. [`metrics`]: a picture becomes the bytes of its families, once; the exporter's own counters are beside it.
+//! 6. [`web`]: the server. A scrape ([`Exporter`]) refreshes what is due and sends the bytes that are there.
 //!
 //! # What always holds
 //!
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod collect;
 pub mod command;
 pub mod config;
+pub mod discovery;
 mod exporter;
 pub mod job;
 pub mod logging;

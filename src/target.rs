@@ -44,26 +44,6 @@ pub enum IdPattern {
     Id(String),
 }
 
-impl TargetPattern {
-    /// The target that this pattern names; `None` when it has a wildcard.
-    pub fn target(&self) -> Option<Target> {
-        let IdPattern::Id(application_id) = &self.application else {
-            return None;
-        };
-        let segment_id = match &self.segment {
-            Some(IdPattern::Any) => return None,
-            Some(IdPattern::Id(id)) => Some(id.clone()),
-            None => None,
-        };
-        Some(Target {
-            account_id: self.account_id.clone(),
-            region: self.region.clone(),
-            application_id: application_id.clone(),
-            segment_id,
-        })
-    }
-}
-
 impl fmt::Display for TargetPattern {
     /// As it is written without an ARN, so that only characters which need no escape stand for themselves.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

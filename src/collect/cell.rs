@@ -1,35 +1,29 @@
 //! What is known of one target: the last good picture, how the last refresh ended, and whether one is under way.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::watch;
-
+use super::schedule::{Lookup, Schedule};
 use crate::{
     job::Timestamp,
     metrics::exposition::{self, Block},
     picture::TargetStatus,
-    pinpoint::Exception,
+    pinpoint::{Client, Exception},
     target::Target,
 };
 
-/// Says by being dropped that a refresh has ended, however it ended.
-pub(super) type Flight = watch::Sender<()>;
-/// Waits for the end of a refresh.
-pub(super) type Landing = watch::Receiver<()>;
-
 /// A target and what is known of it. Times are those of the clock that never goes back.
-#[derive(Debug)]
 pub(super) struct Cell {
     pub(super) target: Target,
+    pub(super) client: Arc<Client>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    landing: Option<Landing>,
+    schedule: Schedule,
     /// The last refresh that ended.
     last: Option<Last>,
     /// The last good one.
@@ -40,7 +34,6 @@ struct State {
 
 #[derive(Debug)]
 struct Last {
-    started: Duration,
     took: Duration,
     health: Health,
 }
@@ -50,17 +43,6 @@ struct Good {
     started: Duration,
     date: Timestamp,
     block: Block,
-}
-
-/// What a scrape finds.
-#[derive(Debug)]
-pub(super) enum Lookup {
-    /// Young enough, until then.
-    Fresh(Duration),
-    /// A refresh is under way.
-    UnderWay(Landing),
-    /// A refresh is due, and the caller's to start.
-    Due(Flight, Landing),
 }
 
 /// How a refresh ended.
@@ -93,37 +75,24 @@ pub(super) struct View {
 }
 
 impl Cell {
-    pub(super) fn new(target: Target) -> Self {
-        Self { target, state: Mutex::default() }
+    pub(super) fn new(target: Target, client: Arc<Client>) -> Self {
+        Self { target, client, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the age of what is known; an older result than `ttl` makes a refresh due, of which there is one at a time.
-    pub(super) fn look_up(&self, now: Duration, ttl: Duration) -> Lookup {
-        let mut state = self.state();
-        if let Some(last) = &state.last
-            && now < last.started + ttl
-        {
-            return Lookup::Fresh(last.started + ttl);
-        }
-        match &state.landing {
-            // Still to come: its sender lives.
-            Some(landing) if landing.has_changed().is_ok() => Lookup::UnderWay(landing.clone()),
-            _ => {
-                let (flight, landing) = watch::channel(());
-                state.landing = Some(landing.clone());
-                Lookup::Due(flight, landing)
-            }
-        }
+    /// Looks whether a refresh is due.
+    pub(super) fn look_up(&self, now: Duration) -> Lookup {
+        self.state().schedule.look_up(now)
     }
 
     /// Takes note of how a refresh ended. Gives the health before it.
-    pub(super) fn finish(&self, outcome: Outcome) -> Health {
+    pub(super) fn finish(&self, outcome: Outcome, ttl: Duration) -> Health {
         let Outcome { started, date, took, result, flawed } = outcome;
         let mut state = self.state();
+        state.schedule.done(started + ttl);
         let failure = match result {
             Ok(block) => {
                 state.good = Some(Good { started, date, block });
@@ -132,7 +101,7 @@ impl Cell {
             Err(exception) => Some(exception),
         };
         state.status = None;
-        let last = Last { started, took, health: Health { failure, flawed } };
+        let last = Last { took, health: Health { failure, flawed } };
         state.last.replace(last).map(|before| before.health).unwrap_or_default()
     }
 

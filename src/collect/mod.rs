@@ -2,8 +2,11 @@
 //! it is too old. Nothing is refreshed without a scrape.
 
 mod cell;
+mod directory;
+mod schedule;
 
 use std::{
+    collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,19 +15,24 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::select_all};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::cell::{Cell, Flight, Health, Landing, Lookup, Outcome};
+use self::{
+    cell::{Cell, Health, Outcome},
+    directory::Directory,
+    schedule::{Flight, Landing, Lookup},
+};
 use crate::{
     clock::Clock,
     config::StatusSeries,
+    discovery,
     job::Timestamp,
     metrics::exposition::{self, Block, Body},
     picture::{Bounds, Collage},
     pinpoint::{Client, Error, Exception, LeftOut},
-    target::Target,
+    target::{Target, TargetPattern},
 };
 
 /// How targets are kept.
@@ -32,6 +40,8 @@ use crate::{
 pub struct Settings {
     /// A result younger than this is not refreshed.
     pub cache_ttl: Duration,
+    /// A good list of applications or segments younger than this is not read again.
+    pub discovery_ttl: Duration,
     /// Data older than this are not shown.
     pub max_staleness: Duration,
     /// Which finished jobs are shown.
@@ -42,10 +52,7 @@ pub struct Settings {
 
 /// The targets and what is known of them.
 pub struct Collector {
-    cells: Vec<Arc<Cell>>,
-    refresher: Arc<Refresher>,
-    /// No target is due before this, in nanoseconds of the clock that never goes back.
-    none_due_before: AtomicU64,
+    shared: Arc<Shared>,
     lookups: AtomicU64,
     hits: AtomicU64,
     body: Mutex<Option<Kept>>,
@@ -60,22 +67,48 @@ struct Kept {
     body: Arc<Body>,
 }
 
-/// What refreshes of targets share.
-struct Refresher {
-    client: Client,
+/// A client for each account and region.
+pub type Clients = BTreeMap<(String, String), Arc<Client>>;
+
+/// What refreshes share.
+struct Shared {
+    patterns: Vec<TargetPattern>,
+    clients: Clients,
     settings: Settings,
     clock: Arc<dyn Clock>,
     /// Grows with every refresh that ended.
     generation: AtomicU64,
+    watched: Mutex<Arc<Watched>>,
+}
+
+/// What is watched at a time: both in their order.
+#[derive(Default)]
+struct Watched {
+    directories: Vec<Arc<Directory>>,
+    cells: Vec<Arc<Cell>>,
+    /// None of the cells is due before this, in nanoseconds of the clock that never goes back.
+    none_due_before: AtomicU64,
 }
 
 impl Collector {
-    /// A collector of these targets, all of them read by `client`.
-    pub fn new(targets: Vec<Target>, client: Client, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+    /// A collector of what these patterns name. `clients` holds one for each account and region in them.
+    pub fn new(
+        patterns: Vec<TargetPattern>,
+        clients: Clients,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let shared = Shared {
+            patterns,
+            clients,
+            settings,
+            clock,
+            generation: AtomicU64::new(0),
+            watched: Mutex::default(),
+        };
+        shared.watch();
         Self {
-            cells: targets.into_iter().map(|target| Arc::new(Cell::new(target))).collect(),
-            refresher: Arc::new(Refresher { client, settings, clock, generation: AtomicU64::new(0) }),
-            none_due_before: AtomicU64::new(0),
+            shared: Arc::new(shared),
             lookups: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             body: Mutex::default(),
@@ -83,55 +116,101 @@ impl Collector {
         }
     }
 
-    /// Looks for credentials, for the first scrape to find them at hand.
-    pub async fn look_for_credentials(&self) {
-        if let Err(failure) = self.refresher.client.look_for_credentials().await {
-            tracing::warn!("no credentials yet: {failure}");
-        }
-    }
-
     /// Refreshes what is due and waits for it, at most as long as `wait`. What is not ready by then goes on, and so does all
     /// of it if the caller stops waiting.
     pub async fn refresh(&self, wait: Duration) {
         let deadline = Instant::now() + wait;
-        let landings = self.start_refreshes();
+        let mut landings = Vec::new();
+        // By address; held, for no other to get the same address meanwhile.
+        let mut looked_up = BTreeMap::new();
+        loop {
+            let watched = self.shared.watched();
+            let lists = self.start_listings(&watched.directories);
+            if lists.is_empty() && looked_up.is_empty() && self.none_is_due(&watched) {
+                return;
+            }
+            landings.extend(self.start_refreshes(&watched, &mut looked_up));
+            if lists.is_empty() {
+                // A list that arrived just now may have changed what is watched.
+                if Arc::ptr_eq(&watched, &self.shared.watched()) {
+                    break;
+                }
+                continue;
+            }
+            // Each list that arrives may name further targets and lists.
+            let arrivals = lists.into_iter().map(|mut list| async move { list.changed().await }.boxed());
+            if self.out_of_time(deadline, select_all(arrivals)).await {
+                return;
+            }
+        }
         for mut landing in landings {
-            // Ends with an error, since nothing is ever sent.
-            let landed = timeout_at(deadline, landing.changed());
-            let waited_long_enough =
-                self.stopping.run_until_cancelled(landed).await.is_none_or(|l| l.is_err());
-            if waited_long_enough {
-                break;
+            if self.out_of_time(deadline, landing.changed()).await {
+                return;
             }
         }
     }
 
-    fn start_refreshes(&self) -> Vec<Landing> {
-        let targets = self.cells.len() as u64;
-        self.lookups.fetch_add(targets, Ordering::Relaxed);
-        let Refresher { clock, settings, .. } = &*self.refresher;
-        let now = clock.elapsed();
-        if nanoseconds(now) < self.none_due_before.load(Ordering::Relaxed) {
+    /// Waits for an event, whatever it is, unless the time is up before.
+    async fn out_of_time(&self, deadline: Instant, event: impl Future) -> bool {
+        self.stopping
+            .run_until_cancelled(timeout_at(deadline, event))
+            .await
+            .is_none_or(|event| event.is_err())
+    }
+
+    fn start_listings(&self, directories: &[Arc<Directory>]) -> Vec<Landing> {
+        let now = self.shared.clock.elapsed();
+        let start = |directory: &Arc<Directory>| match directory.look_up(now) {
+            Lookup::Fresh(_) => None,
+            Lookup::UnderWay(landing) => Some(landing),
+            Lookup::Due(flight, landing) => {
+                tokio::spawn(Arc::clone(&self.shared).list(Arc::clone(directory), flight));
+                Some(landing)
+            }
+        };
+        directories.iter().filter_map(start).collect()
+    }
+
+    /// Whether a look at each target can be spared; they count as looked up then.
+    fn none_is_due(&self, watched: &Watched) -> bool {
+        let now = nanoseconds(self.shared.clock.elapsed());
+        let none = now < watched.none_due_before.load(Ordering::Relaxed);
+        if none {
+            let targets = watched.cells.len() as u64;
+            self.lookups.fetch_add(targets, Ordering::Relaxed);
             self.hits.fetch_add(targets, Ordering::Relaxed);
-            return Vec::new();
         }
-        let mut landings = Vec::new();
-        let mut next_due = Duration::MAX;
-        for cell in &self.cells {
-            match cell.look_up(now, settings.cache_ttl) {
-                Lookup::Fresh(until) => next_due = next_due.min(until),
+        none
+    }
+
+    /// Starts the refreshes that are due, of those targets that this scrape has not looked up yet.
+    fn start_refreshes(&self, watched: &Watched, looked_up: &mut BTreeMap<usize, Arc<Cell>>) -> Vec<Landing> {
+        let Watched { cells, none_due_before, .. } = watched;
+        let now = self.shared.clock.elapsed();
+        let (mut landings, mut next_due, mut hits, mut lookups) = (Vec::new(), Duration::MAX, 0, 0);
+        for cell in cells {
+            if looked_up.insert(Arc::as_ptr(cell).addr(), Arc::clone(cell)).is_some() {
+                continue;
+            }
+            lookups += 1;
+            match cell.look_up(now) {
+                Lookup::Fresh(until) => {
+                    hits += 1;
+                    next_due = next_due.min(until);
+                }
                 Lookup::UnderWay(landing) => landings.push(landing),
                 Lookup::Due(flight, landing) => {
-                    tokio::spawn(Arc::clone(&self.refresher).refresh(Arc::clone(cell), flight));
+                    tokio::spawn(Arc::clone(&self.shared).refresh(Arc::clone(cell), flight));
                     landings.push(landing);
                 }
             }
         }
-        if landings.is_empty() {
+        if hits == cells.len() as u64 {
             // Refreshes only ever start later than those that are known.
-            self.none_due_before.store(nanoseconds(next_due), Ordering::Relaxed);
+            none_due_before.store(nanoseconds(next_due), Ordering::Relaxed);
         }
-        self.hits.fetch_add(targets - landings.len() as u64, Ordering::Relaxed);
+        self.lookups.fetch_add(lookups, Ordering::Relaxed);
+        self.hits.fetch_add(hits, Ordering::Relaxed);
         landings
     }
 
@@ -149,7 +228,7 @@ impl Collector {
 
     /// The families of all targets as they are now. Put together anew only after a change.
     pub fn body(&self) -> Arc<Body> {
-        let Refresher { clock, settings, generation, .. } = &*self.refresher;
+        let Shared { clock, settings, generation, .. } = &*self.shared;
         let mut kept = self.body.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock.elapsed();
         // Read before the targets are: a change in between is seen next time.
@@ -160,8 +239,9 @@ impl Collector {
         {
             return Arc::clone(&kept.body);
         }
+        let watched = self.shared.watched();
         let (mut blocks, mut until) = (Vec::new(), Duration::MAX);
-        for cell in &self.cells {
+        for cell in &watched.cells {
             let view = cell.view(now, settings.max_staleness);
             if let Some((block, end)) = view.picture {
                 blocks.push(block);
@@ -169,36 +249,101 @@ impl Collector {
             }
             blocks.extend(view.status);
         }
+        blocks.extend(watched.directories.iter().filter_map(|directory| directory.view()));
         let body = Arc::new(exposition::body(blocks.iter()));
         *kept = Some(Kept { generation, until, body: Arc::clone(&body) });
         body
     }
 }
 
-impl Refresher {
+impl Shared {
+    fn watched(&self) -> Arc<Watched> {
+        Arc::clone(&self.watched.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Works out anew what is watched. What was watched before and still is keeps what is known of it; what is not any more
+    /// loses it at once.
+    fn watch(&self) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut directories: BTreeMap<_, _> =
+            watched.directories.iter().map(|it| (it.catalog.clone(), Arc::clone(it))).collect();
+        let mut cells: BTreeMap<_, _> =
+            watched.cells.iter().map(|it| (it.target.clone(), Arc::clone(it))).collect();
+        let wanted = discovery::wanted(&self.patterns, |catalog| directories.get(catalog)?.ids());
+        let client = |account: &str, region: &str| self.clients.get(&(account.to_owned(), region.to_owned()));
+        let directories = wanted.catalogs.into_iter().filter_map(|catalog| {
+            let client = client(&catalog.account_id, &catalog.region)?;
+            let new = || Arc::new(Directory::new(catalog.clone(), Arc::clone(client)));
+            Some(directories.remove(&catalog).unwrap_or_else(new))
+        });
+        let directories = directories.collect();
+        let cells = wanted.targets.into_iter().filter_map(|target| {
+            let client = client(&target.account_id, &target.region)?;
+            let new = || Arc::new(Cell::new(target.clone(), Arc::clone(client)));
+            Some(cells.remove(&target).unwrap_or_else(new))
+        });
+        let cells = cells.collect();
+        *watched = Arc::new(Watched { directories, cells, none_due_before: AtomicU64::new(0) });
+    }
+
+    /// Reads a list. `_flight` is dropped at the end, which those that wait for it see.
+    async fn list(self: Arc<Self>, directory: Arc<Directory>, _flight: Flight) {
+        let started = self.clock.elapsed();
+        let read = async {
+            match &directory.catalog.application_id {
+                Some(application) => directory.client.segment_ids(application).await,
+                None => directory.client.application_ids().await,
+            }
+        };
+        let read = AssertUnwindSafe(read).catch_unwind().await;
+        let (result, ttl) = match &read {
+            Ok(Ok(ids)) => (Ok(ids.clone()), self.settings.discovery_ttl),
+            Ok(Err(error)) => (Err(error.failure.exception), self.settings.cache_ttl),
+            Err(_panic) => (Err(Exception::Other), self.settings.cache_ttl),
+        };
+        // In this order: who finds the list fresh finds what it names watched.
+        let result = result.map(|ids| {
+            directory.learn(ids);
+            self.watch();
+        });
+        let before = directory.finish(result, started + ttl);
+        self.generation.fetch_add(1, Ordering::Release);
+        match read {
+            Ok(Ok(ids)) if before.is_some() => tracing::info!(found = ids.len(), "targets are found again"),
+            Ok(Ok(ids)) => tracing::debug!(found = ids.len(), "targets are found"),
+            Ok(Err(error)) if before == Some(error.failure.exception) => {
+                tracing::debug!("still no targets found: {error}: {}", error.failure);
+            }
+            Ok(Err(error)) => {
+                tracing::warn!("no targets found, the last good list stays: {error}: {}", error.failure);
+            }
+            Err(_panic) => tracing::error!("the listing crashed, which is a bug: please report it"),
+        }
+    }
+
     /// Refreshes a target. `_flight` is dropped at the end, which those that wait for it see.
     async fn refresh(self: Arc<Self>, cell: Arc<Cell>, _flight: Flight) {
         let (started, date) = (self.clock.elapsed(), timestamp(self.clock.now()));
-        let read = AssertUnwindSafe(self.read(&cell.target, date)).catch_unwind().await;
+        let read = AssertUnwindSafe(self.read(&cell, date)).catch_unwind().await;
         let took = self.clock.elapsed().saturating_sub(started);
         let (result, flawed) = match &read {
             Ok(Ok((block, left_out))) => (Ok(block.clone()), *left_out != LeftOut::default()),
             Ok(Err(error)) => (Err(error.failure.exception), false),
             Err(_panic) => (Err(Exception::Other), false),
         };
-        let before = cell.finish(Outcome { started, date, took, result, flawed });
+        let outcome = Outcome { started, date, took, result, flawed };
+        let before = cell.finish(outcome, self.settings.cache_ttl);
         self.generation.fetch_add(1, Ordering::Release);
         report(&cell.target, &read, before, took);
     }
 
-    async fn read(&self, target: &Target, date: Timestamp) -> Result<(Block, LeftOut), Error> {
+    async fn read(&self, cell: &Cell, date: Timestamp) -> Result<(Block, LeftOut), Error> {
+        let Cell { target, client, .. } = cell;
         let mut collage = Collage::begin(self.settings.bounds, date, target.segment_id.as_deref());
         let mut sink = |jobs| collage.add(jobs);
         let left_out = match &target.segment_id {
-            Some(segment) => {
-                self.client.segment_export_jobs(&target.application_id, segment, &mut sink).await
-            }
-            None => self.client.export_jobs(&target.application_id, &mut sink).await,
+            Some(segment) => client.segment_export_jobs(&target.application_id, segment, &mut sink).await,
+            None => client.export_jobs(&target.application_id, &mut sink).await,
         }?;
         Ok((exposition::picture(target, &collage.finish(), self.settings.status_series), left_out))
     }

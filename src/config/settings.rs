@@ -80,7 +80,7 @@ settings! {
     listen_address LISTEN_ADDRESS = "0.0.0.0:9787" "address and port to serve on; also [::]:9787";
     cache_ttl CACHE_TTL = "50s" "age from which a scrape fetches a target anew; 0s: every scrape does";
     max_staleness MAX_STALENESS = "10m" "age from which data are no longer shown";
-    discovery_ttl DISCOVERY_TTL = "5m" "age from which lists of applications and segments are fetched anew" Ignored;
+    discovery_ttl DISCOVERY_TTL = "5m" "age from which lists of applications and segments are fetched anew";
     scrape_timeout SCRAPE_TIMEOUT = "10s" "how long a scrape waits that does not say its own timeout";
     scrape_timeout_offset SCRAPE_TIMEOUT_OFFSET = "500ms" "how much earlier than its own timeout a scrape is answered";
     page_size PAGE_SIZE = "100" "jobs to ask for per request";

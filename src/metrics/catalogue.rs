@@ -50,6 +50,8 @@ pub(super) enum Source {
     Segment(fn(&Segment, &mut Samples<'_>)),
     /// Each target.
     Target(fn(&TargetStatus, &mut Samples<'_>)),
+    /// Each list of applications or segments: whether it was read.
+    Discovery(fn(bool, &mut Samples<'_>)),
     /// The scrape itself.
     Scrape(fn(&ScrapeFacts, &mut Samples<'_>)),
     /// A counter, gauge or histogram in the registry of [`super::telemetry`].
@@ -250,6 +252,14 @@ pub static FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         labels: segment_labels![],
         source: Source::Target(|target, out| out.seconds(target.refresh_duration.as_secs_f64())),
+    },
+    Family {
+        name: "pinpoint_discovery_up",
+        help: "Whether the last listing of the application's segments (GetSegments) succeeded, or, without an \
+               application, of the region's applications (GetApps). Cached.",
+        kind: Kind::Gauge,
+        labels: &["aws_account_id", "aws_region", "application_id"],
+        source: Source::Discovery(|up, out| out.integer(Some(i64::from(up)))),
     },
     API_REQUESTS,
     API_ERRORS,

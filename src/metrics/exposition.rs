@@ -15,6 +15,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use super::catalogue::{FAMILIES, Family, ScrapeFacts, Source};
 use crate::{
     config::StatusSeries,
+    discovery::Catalog,
     job::{JobStatus, Timestamp},
     picture::{Picture, TargetStatus},
     target::Target,
@@ -166,7 +167,7 @@ pub fn picture(target: &Target, picture: &Picture, status_series: StatusSeries) 
             .iter()
             .zip(&segments)
             .for_each(|(segment, labels)| write(labels, &|out| sample(segment, out))),
-        Source::Target(_) | Source::Scrape(_) | Source::Telemetry => {}
+        Source::Target(_) | Source::Discovery(_) | Source::Scrape(_) | Source::Telemetry => {}
     })
 }
 
@@ -181,6 +182,20 @@ pub fn target_status(target: &Target, status: &TargetStatus) -> Block {
     block(StatusSeries::All, |source, write| {
         if let Source::Target(sample) = source {
             write(&labels, &|out| sample(status, out));
+        }
+    })
+}
+
+/// The family of a list of applications or segments.
+pub fn discovery_status(catalog: &Catalog, up: bool) -> Block {
+    let labels = labels(&[
+        ("aws_account_id", &catalog.account_id),
+        ("aws_region", &catalog.region),
+        ("application_id", catalog.application_id.as_deref().unwrap_or_default()),
+    ]);
+    block(StatusSeries::All, |source, write| {
+        if let Source::Discovery(sample) = source {
+            write(&labels, &|out| sample(up, out));
         }
     })
 }

@@ -57,8 +57,8 @@ pub fn default_chain(http: Http, region: String) -> Arc<MakeProvider> {
     })
 }
 
-/// The credentials in use, shared by every request.
-pub(super) struct Cache {
+/// The credentials of one account, shared by every request in its name.
+pub struct CredentialsCache {
     make_provider: Arc<MakeProvider>,
     clock: Arc<dyn Clock>,
     /// How long a failed look is not repeated.
@@ -71,10 +71,13 @@ pub(super) struct Cache {
 /// The account that the credentials must belong to. Pinpoint's requests name none: with another account's credentials its
 /// data would be shown under a wrong name.
 #[derive(Debug)]
-pub(super) struct Owner {
-    pub(super) account_id: String,
-    pub(super) region: String,
-    pub(super) http: Http,
+pub struct Owner {
+    /// The account.
+    pub account_id: String,
+    /// A region whose STS can tell the account of credentials that do not.
+    pub region: String,
+    /// What it is asked with.
+    pub http: Http,
 }
 
 #[derive(Default)]
@@ -105,20 +108,26 @@ pub(super) struct Issued {
     generation: u64,
 }
 
-impl fmt::Debug for Cache {
+impl fmt::Debug for CredentialsCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").finish_non_exhaustive()
+        f.debug_struct("CredentialsCache").finish_non_exhaustive()
     }
 }
 
-impl Cache {
-    pub(super) fn new(
+impl CredentialsCache {
+    /// An empty cache in front of a source. Without an `owner` any account's credentials will do.
+    pub fn new(
         make_provider: Arc<MakeProvider>,
         clock: Arc<dyn Clock>,
         cache_ttl: Duration,
         owner: Option<Owner>,
     ) -> Self {
         Self { make_provider, clock, pause: cache_ttl.min(LONGEST_PAUSE), owner, state: Mutex::default() }
+    }
+
+    /// Looks for credentials, for the first request to find them at hand.
+    pub async fn look_ahead(&self) -> Result<(), Failure> {
+        self.get().await.map(drop)
     }
 
     /// Credentials that have not expired.

@@ -247,7 +247,7 @@ impl Failure {
 
     /// An answer of success that is no listing.
     pub(super) fn unreadable(status: u16, why: &str, secrets: &Secrets) -> Self {
-        let message = secrets.mask(format!("the body is no listing of export jobs: {why}"));
+        let message = secrets.mask(format!("the body is no page of a listing: {why}"));
         Self { status: Some(status), ..Self::new(Exception::InvalidResponse, message) }
     }
 

@@ -26,8 +26,15 @@ use tokio::{
 };
 use url::Url;
 
+pub use self::{
+    credentials::{CredentialsCache, MakeProvider, Owner, default_chain},
+    endpoint::aws_endpoint,
+    error::{Class, Error, Exception, Failure, RetryAfter},
+    operation::Operation,
+    send::{Http, SetupError},
+    sign::signed_headers,
+};
 use self::{
-    credentials::{Cache, Owner},
     error::one_line,
     limit::Limits,
     operation::Listing,
@@ -36,14 +43,6 @@ use self::{
     secrets::Secrets,
     skew::Skew,
     wire::Page,
-};
-pub use self::{
-    credentials::{MakeProvider, default_chain},
-    endpoint::aws_endpoint,
-    error::{Class, Error, Exception, Failure, RetryAfter},
-    operation::Operation,
-    send::{Http, SetupError},
-    sign::signed_headers,
 };
 use crate::{clock::Clock, job::ExportJob};
 
@@ -70,8 +69,6 @@ pub struct Settings {
     pub region: String,
     /// The address of the API.
     pub endpoint: Url,
-    /// The account that the credentials must be shown to belong to.
-    pub account_id: Option<String>,
     /// The items of a page to ask for.
     pub page_size: u32,
     /// The most pages of a listing.
@@ -84,14 +81,15 @@ pub struct Settings {
     pub refresh_timeout: Duration,
     /// The most attempts of a request, the first included.
     pub max_attempts: u32,
-    /// How long failed credentials are not looked for again, at most.
-    pub cache_ttl: Duration,
     /// The jitter of retries: even numbers in `0.0..1.0`.
     pub random: fn() -> f64,
 }
 
 /// Where the jobs of a listing go, page by page.
 pub type Sink<'a> = dyn FnMut(Vec<ExportJob>) + Send + 'a;
+
+/// Reads the body of a page.
+type Decode<'a, T> = dyn Fn(&[u8]) -> Result<Page<T>, serde_json::Error> + Sync + 'a;
 
 /// What of a listing could not be understood, and was left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -106,7 +104,7 @@ pub struct LeftOut {
 pub struct Client {
     settings: Settings,
     http: Http,
-    credentials: Cache,
+    credentials: Arc<CredentialsCache>,
     limits: Limits,
     policy: Policy,
     quota: Quota,
@@ -120,18 +118,13 @@ impl Client {
     pub fn new(
         settings: Settings,
         http: Http,
-        credentials: Arc<MakeProvider>,
+        credentials: Arc<CredentialsCache>,
         concurrent: Arc<Semaphore>,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let owner = settings.account_id.clone().map(|account_id| Owner {
-            account_id,
-            region: settings.region.clone(),
-            http: http.clone(),
-        });
         Self {
-            credentials: Cache::new(credentials, Arc::clone(&clock), settings.cache_ttl, owner),
+            credentials,
             limits: Limits::new(concurrent, settings.max_requests_per_second),
             policy: Policy { max_attempts: settings.max_attempts, random: settings.random },
             quota: Quota::default(),
@@ -143,11 +136,6 @@ impl Client {
         }
     }
 
-    /// Looks for credentials, for the first request to find them at hand.
-    pub async fn look_for_credentials(&self) -> Result<(), Failure> {
-        self.credentials.get().await.map(drop)
-    }
-
     /// `GetSegmentExportJobs`: every export job of a segment.
     ///
     /// After an error the jobs that reached `sink` are part of a listing that was not read whole.
@@ -157,20 +145,36 @@ impl Client {
         segment_id: &str,
         sink: &mut Sink<'_>,
     ) -> Result<LeftOut, Error> {
-        self.read(Listing::segment_export_jobs(application_id, segment_id), Some(&segment_id.into()), sink)
-            .await
+        let segment = segment_id.into();
+        let decode = |body: &[u8]| wire::export_jobs(body, Some(&segment));
+        self.read(Listing::segment_export_jobs(application_id, segment_id), &decode, sink).await
     }
 
     /// `GetExportJobs`: every export job of an application. An error means the same as above.
     pub async fn export_jobs(&self, application_id: &str, sink: &mut Sink<'_>) -> Result<LeftOut, Error> {
-        self.read(Listing::export_jobs(application_id), None, sink).await
+        let decode = |body: &[u8]| wire::export_jobs(body, None);
+        self.read(Listing::export_jobs(application_id), &decode, sink).await
     }
 
-    async fn read(
+    /// `GetSegments`: the ids of an application's segments, imported ones too.
+    pub async fn segment_ids(&self, application_id: &str) -> Result<Vec<String>, Error> {
+        let mut ids = Vec::new();
+        self.read(Listing::segments(application_id), &wire::ids, &mut |page| ids.extend(page)).await?;
+        Ok(ids)
+    }
+
+    /// `GetApps`: the ids of the region's applications.
+    pub async fn application_ids(&self) -> Result<Vec<String>, Error> {
+        let mut ids = Vec::new();
+        self.read(Listing::applications(), &wire::ids, &mut |page| ids.extend(page)).await?;
+        Ok(ids)
+    }
+
+    async fn read<T: Send>(
         &self,
         listing: Listing,
-        segment_id: Option<&Arc<str>>,
-        sink: &mut Sink<'_>,
+        decode: &Decode<'_, T>,
+        sink: &mut (dyn FnMut(Vec<T>) + Send),
     ) -> Result<LeftOut, Error> {
         let mut left_out = LeftOut::default();
         let mut pages = Pages::up_to(self.settings.max_pages);
@@ -181,7 +185,10 @@ impl Client {
             let mut attempts = self.policy.attempts(&self.quota);
             let page = loop {
                 let number = attempts.number;
-                match self.attempt(&listing, segment_id, url.clone(), &mut pages, number, &mut budget).await {
+                match self
+                    .attempt(listing.operation, decode, url.clone(), &mut pages, number, &mut budget)
+                    .await
+                {
                     Ok(page) => break page,
                     Err(failure) => attempts.failed(failure, &budget).await.map_err(|failure| Error {
                         operation: listing.operation,
@@ -193,7 +200,7 @@ impl Client {
             attempts.succeeded();
             left_out.items += page.skipped;
             left_out.members += page.bad_members;
-            sink(page.jobs);
+            sink(page.items);
             token = page.next_token;
             if token.is_none() {
                 return Ok(left_out);
@@ -202,16 +209,15 @@ impl Client {
     }
 
     /// One attempt at one page: credentials, its turn, the request, the answer.
-    async fn attempt(
+    async fn attempt<T>(
         &self,
-        listing: &Listing,
-        segment_id: Option<&Arc<str>>,
+        operation: Operation,
+        decode: &Decode<'_, T>,
         url: Url,
         pages: &mut Pages,
         number: u32,
         budget: &mut Budget,
-    ) -> Result<Page, Failure> {
-        let operation = listing.operation;
+    ) -> Result<Page<T>, Failure> {
         let within = |end: Option<Instant>| end.unwrap_or_else(|| Instant::now() + FOREVER);
         let out_of_time = || {
             let limit = self.settings.refresh_timeout;
@@ -239,7 +245,7 @@ impl Client {
         let started = Instant::now();
         let limit = self.settings.request_timeout.min(left);
         let result =
-            match timeout(limit, self.exchange(&issued.credentials, segment_id, url, headers, dates)).await {
+            match timeout(limit, self.exchange(&issued.credentials, decode, url, headers, dates)).await {
                 Ok(result) => result,
                 Err(_elapsed) => {
                     Err(Failure::new(Exception::Timeout, format!("no whole answer within {limit:?}")))
@@ -268,20 +274,20 @@ impl Client {
     }
 
     /// Sends a signed request and reads the answer.
-    async fn exchange(
+    async fn exchange<T>(
         &self,
         credentials: &Credentials,
-        segment_id: Option<&Arc<str>>,
+        decode: &Decode<'_, T>,
         url: Url,
         headers: HeaderMap,
         dates: Dates,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page<T>, Failure> {
         let started = Instant::now();
         let secrets = || Secrets::of(credentials);
         let answer = self.http.get(url, headers).await?;
         self.learn_the_date(&answer, dates.ours, started.elapsed());
         let failure = if (200..300).contains(&answer.status) {
-            match wire::decode(&answer.body, segment_id) {
+            match decode(&answer.body) {
                 Ok(page) => return Ok(page),
                 Err(error) => Failure::unreadable(answer.status, &error.to_string(), &secrets()),
             }

@@ -63,6 +63,20 @@ impl Listing {
         }
     }
 
+    /// `GetSegments`: the segments of one application.
+    pub(super) fn segments(application_id: &str) -> Self {
+        Self {
+            operation: Operation::GetSegments,
+            resource: format!("application {application_id:?}"),
+            path: format!("/v1/apps/{}/segments", escape(application_id)),
+        }
+    }
+
+    /// `GetApps`: the applications of the region.
+    pub(super) fn applications() -> Self {
+        Self { operation: Operation::GetApps, resource: "the region".to_owned(), path: "/v1/apps".to_owned() }
+    }
+
     /// The address of one page. `endpoint`'s own path is kept in front, without a slash at its end.
     pub(super) fn url(&self, endpoint: &Url, page_size: u32, token: Option<&str>) -> Url {
         let mut url = endpoint.clone();

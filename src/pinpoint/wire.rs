@@ -4,7 +4,7 @@
 //! (AWS's own SDKs lose the whole page). Only a body that is not the structure at all is refused, which is where the SDKs
 //! see an empty listing.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer,
@@ -16,9 +16,9 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::job::{ExportJob, JobStatus, Timestamp};
 
 /// One page of a listing.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Page {
-    pub(super) jobs: Vec<ExportJob>,
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
     /// Items left out: no object, or without an `Id`.
     pub(super) skipped: u64,
     /// Members of a wrong type, and dates that cannot be read: they count as absent.
@@ -27,39 +27,56 @@ pub(super) struct Page {
     pub(super) next_token: Option<String>,
 }
 
-impl Page {
+impl<T> Page<T> {
     /// Whether every item was understood whole.
     pub(super) fn is_clean(&self) -> bool {
         self.skipped == 0 && self.bad_members == 0
     }
 }
 
-/// Reads a body. With `segment_id` the listing is that segment's, and so is every job in it.
-pub(super) fn decode(body: &[u8], segment_id: Option<&Arc<str>>) -> Result<Page, serde_json::Error> {
+/// Reads a body of export jobs. With `segment_id` the listing is that segment's, and so is every job in it.
+pub(super) fn export_jobs(
+    body: &[u8],
+    segment_id: Option<&Arc<str>>,
+) -> Result<Page<ExportJob>, serde_json::Error> {
+    page(body, |item: Item<'_>, bad_members| item.into_job(segment_id, bad_members))
+}
+
+/// Reads a body of applications or segments, of which only the ids are of use.
+pub(super) fn ids(body: &[u8]) -> Result<Page<String>, serde_json::Error> {
+    page(body, |item: Named<'_>, _bad_members| id(item.id))
+}
+
+/// Reads a body item by item; an item of which nothing can be made is skipped.
+fn page<'a, I: Members<'a>, T>(
+    body: &'a [u8],
+    mut make: impl FnMut(I, &mut u64) -> Option<T>,
+) -> Result<Page<T>, serde_json::Error> {
     let Body { items, next_token } = serde_json::from_slice(body)?;
-    let mut page = Page { next_token: next_token.filter(|token| !token.is_empty()), ..Page::default() };
-    page.jobs.reserve_exact(items.len());
+    let next_token = next_token.filter(|token| !token.is_empty());
+    let mut page = Page { items: Vec::with_capacity(items.len()), skipped: 0, bad_members: 0, next_token };
     for item in items {
-        match item.and_then(|item| item.into_job(segment_id, &mut page.bad_members)) {
-            Some(job) => page.jobs.push(job),
+        match item.and_then(|item| make(item, &mut page.bad_members)) {
+            Some(item) => page.items.push(item),
             None => page.skipped += 1,
         }
     }
     Ok(page)
 }
 
-/// `ExportJobsResponse`. It is the payload itself: the body has no wrapper around it.
-struct Body<'a> {
-    items: Vec<Option<Item<'a>>>,
+/// `ExportJobsResponse`, `SegmentsResponse`, `ApplicationsResponse`. It is the payload itself: the body has no wrapper around
+/// it.
+struct Body<I> {
+    items: Vec<Option<I>>,
     next_token: Option<String>,
 }
 
-impl<'de> Deserialize<'de> for Body<'de> {
+impl<'de, I: Members<'de>> Deserialize<'de> for Body<I> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BodyVisitor;
+        struct BodyVisitor<I>(PhantomData<I>);
 
-        impl<'de> Visitor<'de> for BodyVisitor {
-            type Value = Body<'de>;
+        impl<'de, I: Members<'de>> Visitor<'de> for BodyVisitor<I> {
+            type Value = Body<I>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object with the member `Item`")
@@ -69,7 +86,7 @@ impl<'de> Deserialize<'de> for Body<'de> {
                 let (mut items, mut next_token) = (None, None);
                 while let Some(Key(key)) = map.next_key()? {
                     match &*key {
-                        "Item" => items = Some(map.next_value::<Items<'de>>()?.0),
+                        "Item" => items = Some(map.next_value::<Items<I>>()?.0),
                         "NextToken" => next_token = map.next_value()?,
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
@@ -79,18 +96,18 @@ impl<'de> Deserialize<'de> for Body<'de> {
             }
         }
 
-        deserializer.deserialize_map(BodyVisitor)
+        deserializer.deserialize_map(BodyVisitor(PhantomData))
     }
 }
 
-struct Items<'a>(Vec<Option<Item<'a>>>);
+struct Items<I>(Vec<Option<I>>);
 
-impl<'de> Deserialize<'de> for Items<'de> {
+impl<'de, I: Members<'de>> Deserialize<'de> for Items<I> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ItemsVisitor;
+        struct ItemsVisitor<I>(PhantomData<I>);
 
-        impl<'de> Visitor<'de> for ItemsVisitor {
-            type Value = Items<'de>;
+        impl<'de, I: Members<'de>> Visitor<'de> for ItemsVisitor<I> {
+            type Value = Items<I>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("the list `Item`")
@@ -105,7 +122,7 @@ impl<'de> Deserialize<'de> for Items<'de> {
             }
         }
 
-        deserializer.deserialize_seq(ItemsVisitor)
+        deserializer.deserialize_seq(ItemsVisitor(PhantomData))
     }
 }
 
@@ -157,6 +174,13 @@ object! {
 }
 
 object! {
+    /// `SegmentResponse` or `ApplicationResponse`
+    Named {
+        id: "Id",
+    }
+}
+
+object! {
     /// `ExportJobResource`
     Definition {
         role_arn: "RoleArn",
@@ -169,7 +193,7 @@ object! {
 impl Item<'_> {
     /// The job, or `None` without a usable `Id`. Counts members that cannot be used.
     fn into_job(self, segment_id: Option<&Arc<str>>, bad_members: &mut u64) -> Option<ExportJob> {
-        let id: String = read(self.id).ok().flatten().filter(|id: &String| !id.is_empty())?;
+        let id = id(self.id)?;
         let mut bad = 0;
         let definition: Definition<'_> = note(&mut bad, object(self.definition)).unwrap_or_default();
         // Read for its type alone: the request knows the application.
@@ -201,6 +225,11 @@ impl Item<'_> {
         *bad_members += bad;
         Some(job)
     }
+}
+
+/// The one member that an item cannot do without.
+fn id(member: Option<&RawValue>) -> Option<String> {
+    read(member).ok().flatten().filter(|id: &String| !id.is_empty())
 }
 
 /// A member of a wrong type, or a date that is none.
@@ -257,7 +286,7 @@ struct Lenient<T>(Option<T>);
 
 impl<'de, T: Members<'de>> Deserialize<'de> for Lenient<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct LenientVisitor<T>(std::marker::PhantomData<T>);
+        struct LenientVisitor<T>(PhantomData<T>);
 
         impl<'de, T: Members<'de>> Visitor<'de> for LenientVisitor<T> {
             type Value = Option<T>;
@@ -307,7 +336,7 @@ impl<'de, T: Members<'de>> Deserialize<'de> for Lenient<T> {
             }
         }
 
-        deserializer.deserialize_any(LenientVisitor(std::marker::PhantomData)).map(Lenient)
+        deserializer.deserialize_any(LenientVisitor(PhantomData)).map(Lenient)
     }
 }
 
@@ -315,12 +344,12 @@ impl<'de, T: Members<'de>> Deserialize<'de> for Lenient<T> {
 mod tests {
     use super::*;
 
-    fn page(body: &str) -> Page {
-        decode(body.as_bytes(), None).unwrap()
+    fn page(body: &str) -> Page<ExportJob> {
+        export_jobs(body.as_bytes(), None).unwrap()
     }
 
     /// The page of one item with this member beside its id.
-    fn with(member: &str) -> Page {
+    fn with(member: &str) -> Page<ExportJob> {
         page(&format!(r#"{{"Item":[{{"Id":"j",{member}}}]}}"#))
     }
 
@@ -351,7 +380,7 @@ mod tests {
             role_arn: Some("r".into()),
         };
         let token = Some("t".to_owned());
-        assert_eq!(page, Page { jobs: vec![job], skipped: 0, bad_members: 0, next_token: token });
+        assert_eq!(page, Page { items: vec![job], skipped: 0, bad_members: 0, next_token: token });
     }
 
     #[test]
@@ -370,9 +399,9 @@ mod tests {
             r#"{"Item":[],"NextToken":5}"#,
             r#"{"Item":[{"Id":"j"}"#,
         ] {
-            assert!(decode(body.as_bytes(), None).is_err(), "{body}");
+            assert!(export_jobs(body.as_bytes(), None).is_err(), "{body}");
         }
-        assert!(decode(br#"{"Item":[]}"#, None).is_ok());
+        assert!(export_jobs(br#"{"Item":[]}"#, None).is_ok());
     }
 
     #[test]
@@ -397,7 +426,7 @@ mod tests {
             r#"{"Id":""}"#,
         ] {
             let page = page(&format!(r#"{{"Item":[{{"Id":"a"}},{item},{{"Id":"b"}}]}}"#));
-            let ids: Vec<&str> = page.jobs.iter().map(|job| &*job.id).collect();
+            let ids: Vec<&str> = page.items.iter().map(|job| &*job.id).collect();
             assert_eq!((ids, page.skipped, page.bad_members), (vec!["a", "b"], 1, 0), "{item}");
         }
     }
@@ -431,7 +460,7 @@ mod tests {
         ] {
             let page = with(member);
             assert_eq!((page.bad_members, page.skipped), (1, 0), "{member}");
-            assert_eq!(page.jobs, bare.jobs, "{member}");
+            assert_eq!(page.items, bare.items, "{member}");
         }
     }
 
@@ -469,7 +498,7 @@ mod tests {
             ("1e3", 1000),
         ] {
             let page = with(&format!(r#""TotalPieces":{text}"#));
-            assert_eq!((page.jobs[0].total_pieces, page.is_clean()), (Some(count), true), "{text}");
+            assert_eq!((page.items[0].total_pieces, page.is_clean()), (Some(count), true), "{text}");
         }
     }
 
@@ -483,32 +512,43 @@ mod tests {
             ("1969-12-31T23:59:59.999Z", -1),
         ] {
             let page = with(&format!(r#""CreationDate":"{text}""#));
-            assert_eq!(page.jobs[0].creation_date, Some(Timestamp(date)), "{text}");
+            assert_eq!(page.items[0].creation_date, Some(Timestamp(date)), "{text}");
         }
     }
 
     #[test]
     fn an_unknown_state_is_kept_as_unknown_and_is_no_fault() {
         let page = with(r#""JobStatus":"RESTING""#);
-        assert_eq!((page.jobs[0].status, page.is_clean()), (JobStatus::Unknown, true));
+        assert_eq!((page.items[0].status, page.is_clean()), (JobStatus::Unknown, true));
     }
 
     #[test]
     fn of_a_member_met_twice_the_later_counts() {
         let page = with(r#""TotalPieces":"x","TotalPieces":2"#);
-        assert_eq!((page.jobs[0].total_pieces, page.is_clean()), (Some(2), true));
+        assert_eq!((page.items[0].total_pieces, page.is_clean()), (Some(2), true));
     }
 
     #[test]
     fn a_segments_listing_takes_the_segment_from_the_request() {
         let segment: Arc<str> = "asked".into();
         let body = br#"{"Item":[{"Id":"j","Definition":{"SegmentId":"other"}}]}"#;
-        assert_eq!(&*decode(body, Some(&segment)).unwrap().jobs[0].segment_id, "asked");
-        assert_eq!(&*decode(body, None).unwrap().jobs[0].segment_id, "other");
+        assert_eq!(&*export_jobs(body, Some(&segment)).unwrap().items[0].segment_id, "asked");
+        assert_eq!(&*export_jobs(body, None).unwrap().items[0].segment_id, "other");
     }
 
     #[test]
     fn names_written_with_escapes_are_the_same_names() {
-        assert_eq!(with(r#""T\u006ftalPieces":2"#).jobs[0].total_pieces, Some(2));
+        assert_eq!(with(r#""T\u006ftalPieces":2"#).items[0].total_pieces, Some(2));
+    }
+
+    #[test]
+    fn of_applications_and_segments_the_ids_are_read() {
+        let body = br#"{"Item":[{"Id":"a","Name":"x"},{"Id":5},null,{"Id":"b"}],"NextToken":"t"}"#;
+        let page = ids(body).unwrap();
+        assert_eq!(
+            (page.items, page.skipped, page.next_token),
+            (vec!["a".into(), "b".into()], 2, Some("t".into()))
+        );
+        assert!(ids(br#"{"ApplicationsResponse":{"Item":[]}}"#).is_err());
     }
 }

@@ -79,6 +79,9 @@ fn fill(world: &mut World) {
     }
     world.segment("app-1", "never-ran");
 
+    // Found, and an application that is not there.
+    item(&mut world.segment("app-3", "found").jobs, json!({"Id": "j", "JobStatus": "COMPLETING"}));
+
     let whole = &mut world.segment("app-2", "one").jobs;
     item(
         whole,
@@ -118,6 +121,8 @@ fn a_scrape_is_the_golden_file() {
             "app-1/never-ran",
             "app-1/missing",
             "app-2",
+            "app-3/*",
+            "app-4/*",
             &format!("{escaped}/{escaped}"),
         ];
         let house = Plan::new()

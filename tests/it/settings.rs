@@ -13,7 +13,7 @@ use std::{
 
 use pinpoint_exporter::{
     config::{Config, LogFormat, NotYet, PREFIX, Problems, SETTINGS, StatusSeries, Warning},
-    target::{self, IdPattern, Target, TargetPattern},
+    target::{self, IdPattern, TargetPattern},
 };
 use proptest::prelude::*;
 use tracing::Level;
@@ -169,30 +169,6 @@ const REFUSED: &[Refused<'_>] = &[
         shows: "",
         cure: "required",
         neighbours: &[&[("TARGETS", " a ")]],
-    },
-    // Targets: what comes later.
-    value! { "TARGETS", "*", "later release", ["%2A"] },
-    value! { "TARGETS", "a/*", "later release", ["a/%2A"] },
-    value! { "TARGETS", "*/*", "later release", ["a/s"] },
-    Refused {
-        variables: &[(
-            "TARGETS",
-            "arn:aws:mobiletargeting:us-east-1:123456789012:apps/a arn:aws:mobiletargeting:us-east-2:123456789012:apps/b",
-        )],
-        names: "TARGETS",
-        shows: "arn:aws:mobiletargeting:us-east-2:123456789012:apps/b",
-        cure: "one exporter for each",
-        neighbours: &[&[(
-            "TARGETS",
-            "arn:aws:mobiletargeting:us-east-1:123456789012:apps/a arn:aws:mobiletargeting:us-east-1:123456789012:apps/b",
-        )]],
-    },
-    Refused {
-        variables: &[("TARGETS", "a arn:aws:mobiletargeting:us-east-2:123456789012:apps/b")],
-        names: "TARGETS",
-        shows: "arn:aws:mobiletargeting:us-east-2:123456789012:apps/b",
-        cure: "one exporter for each",
-        neighbours: &[&[("TARGETS", "a b")]],
     },
     // Addresses.
     value! { "LISTEN_ADDRESS", ":9787", "0.0.0.0:9787", ["0.0.0.0:9787", "[::]:9787"] },
@@ -711,11 +687,9 @@ fn what_has_no_effect_yet_is_warned_about() {
         let (_, warnings) = parse(variables).unwrap();
         warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    for (name, text) in [("DISCOVERY_TTL", "1m"), ("SHOW_FAILURES", "true")] {
-        let warnings = warnings(&[(name, text)]);
-        assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].starts_with(&format!("{PREFIX}{name} has no effect yet")), "{warnings:?}");
-    }
+    let asked = warnings(&[("SHOW_FAILURES", "true")]);
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].starts_with(&format!("{PREFIX}SHOW_FAILURES has no effect yet")), "{asked:?}");
     assert_eq!(warnings(&[("SHOW_FAILURES", "false")]), [""; 0]);
 }
 
@@ -723,7 +697,6 @@ fn what_has_no_effect_yet_is_warned_about() {
 fn every_setting_of_a_later_release_is_refused_or_warned_about() {
     for setting in SETTINGS.iter().filter(|setting| setting.not_yet.is_some()) {
         let text = match setting.name {
-            "DISCOVERY_TTL" => "1m",
             "SHOW_FAILURES" => "true",
             "ROLE_ARNS" => "arn:aws:iam::123456789012:role/a",
             "SHARD" => "1/2",
@@ -787,17 +760,17 @@ fn wrong_arguments_are_refused_with_status_64() {
     }
 }
 
-fn application(id: &str) -> Target {
-    Target {
+fn application(id: &str) -> TargetPattern {
+    TargetPattern {
         account_id: String::new(),
         region: "us-east-1".into(),
-        application_id: id.into(),
-        segment_id: None,
+        application: IdPattern::Id(id.into()),
+        segment: None,
     }
 }
 
-fn segment(application_id: &str, segment_id: &str) -> Target {
-    Target { segment_id: Some(segment_id.into()), ..application(application_id) }
+fn segment(application_id: &str, segment_id: &str) -> TargetPattern {
+    TargetPattern { segment: Some(IdPattern::Id(segment_id.into())), ..application(application_id) }
 }
 
 #[test]
@@ -940,7 +913,7 @@ proptest! {
         let parsed = target::parse(&text, Some("us-east-1"));
         prop_assert_eq!(&parsed.errors, &[]);
         let (pattern, _) = parsed.patterns.first_key_value().unwrap();
-        prop_assert_eq!(pattern.target(), Some(expected.clone()));
+        prop_assert_eq!(pattern, &expected);
 
         // As it is shown it is read again.
         let shown = target::parse(&pattern.to_string(), Some("us-east-1"));

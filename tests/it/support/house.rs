@@ -18,7 +18,7 @@ use pinpoint_exporter::{
     Exporter,
     clock::Clock,
     config::Config,
-    pinpoint::Http,
+    pinpoint::{Http, MakeProvider},
     web::{self, Limits, ScrapeTimeout},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -187,15 +187,11 @@ impl Plan {
         }
         let provider = SharedCredentialsProvider::new(source.clone());
         let http = Http::new(config.ca_bundle.as_deref()).unwrap();
-        let exporter = Exporter::new(
-            &config,
-            http,
-            Arc::new(move || {
-                let provider = provider.clone();
-                Box::pin(async move { provider })
-            }),
-            Arc::clone(&clock) as _,
-        );
+        let source_of: Arc<MakeProvider> = Arc::new(move || {
+            let provider = provider.clone();
+            Box::pin(async move { provider })
+        });
+        let exporter = Exporter::new(&config, &http, &source_of, Arc::clone(&clock) as _);
         let exporter = Arc::new(exporter.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -23,7 +23,7 @@ use fake_pinpoint::{
 use pinpoint_exporter::{
     clock::SystemClock,
     job::{ExportJob, JobStatus, Timestamp},
-    pinpoint::{self, Exception, Http, Observer, Operation},
+    pinpoint::{self, CredentialsCache, Exception, Http, MakeProvider, Observer, Operation},
 };
 use proptest::{
     prelude::*,
@@ -134,25 +134,26 @@ impl Clients {
         );
         let counts = Arc::new(Counts::default());
         let provider = SharedCredentialsProvider::new(credentials);
+        let make_provider: Arc<MakeProvider> = Arc::new(move || {
+            let provider = provider.clone();
+            Box::pin(async move { provider })
+        });
+        let source =
+            CredentialsCache::new(make_provider, Arc::new(SystemClock), Duration::from_secs(1), None);
         let ours = pinpoint::Client::new(
             pinpoint::Settings {
                 region: "eu-west-1".to_owned(),
                 endpoint: url.parse().unwrap(),
-                account_id: None,
                 page_size: 3,
                 max_pages: 1000,
                 max_requests_per_second: None,
                 request_timeout: Duration::from_secs(10),
                 refresh_timeout: Duration::from_secs(30),
                 max_attempts: 1,
-                cache_ttl: Duration::from_secs(1),
                 random: || 0.0,
             },
             Http::new(None).unwrap(),
-            Arc::new(move || {
-                let provider = provider.clone();
-                Box::pin(async move { provider })
-            }),
+            Arc::new(source),
             Arc::new(Semaphore::new(8)),
             Arc::new(SystemClock),
             Arc::clone(&counts) as _,

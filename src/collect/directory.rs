@@ -1,0 +1,67 @@
+//! A list of applications or of segments, as last read.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::schedule::{Lookup, Schedule};
+use crate::{
+    discovery::Catalog,
+    metrics::exposition::{self, Block},
+    pinpoint::{Client, Exception},
+};
+
+/// A list and what is known of it.
+pub(super) struct Directory {
+    pub(super) catalog: Catalog,
+    pub(super) client: Arc<Client>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    schedule: Schedule,
+    /// The last good list stays, however old.
+    ids: Option<Arc<[String]>>,
+    /// How the last reading ended; none has yet.
+    last: Option<Result<(), Exception>>,
+}
+
+impl Directory {
+    pub(super) fn new(catalog: Catalog, client: Arc<Client>) -> Self {
+        Self { catalog, client, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks whether the list must be read.
+    pub(super) fn look_up(&self, now: Duration) -> Lookup {
+        self.state().schedule.look_up(now)
+    }
+
+    /// The ids of the last good reading.
+    pub(super) fn ids(&self) -> Option<Arc<[String]>> {
+        self.state().ids.clone()
+    }
+
+    /// Takes note of what a good reading found.
+    pub(super) fn learn(&self, ids: Vec<String>) {
+        self.state().ids = Some(ids.into());
+    }
+
+    /// Takes note of how a reading ended. Gives the failure of the one before it.
+    pub(super) fn finish(&self, result: Result<(), Exception>, fresh_until: Duration) -> Option<Exception> {
+        let mut state = self.state();
+        state.schedule.done(fresh_until);
+        state.last.replace(result).and_then(Result::err)
+    }
+
+    /// Its family; none before a reading has ended.
+    pub(super) fn view(&self) -> Option<Block> {
+        let up = self.state().last?.is_ok();
+        Some(exposition::discovery_status(&self.catalog, up))
+    }
+}

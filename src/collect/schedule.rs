@@ -1,0 +1,52 @@
+//! When something is due, and that it is done once however many wait for it. Times are those of the clock that never goes
+//! back.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// Says by being dropped that a refresh has ended, however it ended.
+pub(super) type Flight = watch::Sender<()>;
+/// Waits for the end of a refresh.
+pub(super) type Landing = watch::Receiver<()>;
+
+/// How old a result is, and whether the next is under way.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    landing: Option<Landing>,
+    fresh_until: Option<Duration>,
+}
+
+/// What a scrape finds.
+#[derive(Debug)]
+pub(super) enum Lookup {
+    /// Young enough, until then.
+    Fresh(Duration),
+    /// A refresh is under way.
+    UnderWay(Landing),
+    /// A refresh is due, and the caller's to start.
+    Due(Flight, Landing),
+}
+
+impl Schedule {
+    /// Looks whether a refresh is due. If it is, it counts as under way from now on.
+    pub(super) fn look_up(&mut self, now: Duration) -> Lookup {
+        if let Some(until) = self.fresh_until.filter(|until| now < *until) {
+            return Lookup::Fresh(until);
+        }
+        match &self.landing {
+            // Still to come: its sender lives.
+            Some(landing) if landing.has_changed().is_ok() => Lookup::UnderWay(landing.clone()),
+            _ => {
+                let (flight, landing) = watch::channel(());
+                self.landing = Some(landing.clone());
+                Lookup::Due(flight, landing)
+            }
+        }
+    }
+
+    /// A refresh has ended: its result is fresh until then.
+    pub(super) fn done(&mut self, fresh_until: Duration) {
+        self.fresh_until = Some(fresh_until);
+    }
+}
