@@ -5,7 +5,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -28,26 +28,65 @@ pub struct Patience {
 
 /// What a connection is doing.
 #[derive(Debug, Default)]
-pub(super) struct Phase(AtomicU8);
+pub(super) struct Phase {
+    doing: AtomicU8,
+    /// The turn in which the server began to wait for a request.
+    waiting_since: AtomicU64,
+    /// Counts up; all connections share it.
+    turns: Arc<AtomicU64>,
+}
 
+/// No byte of a request has come.
 const RESTING: u8 = 0;
+/// Some have.
 const HEAD: u8 = 1;
+/// A request is being answered.
 const ANSWERING: u8 = 2;
+/// hyper has the whole answer, and the client has not taken all of it.
+const WRITING: u8 = 3;
 
 impl Phase {
+    pub(super) fn new(turns: Arc<AtomicU64>) -> Self {
+        let waiting_since = turns.fetch_add(1, Ordering::Relaxed).into();
+        Self { doing: RESTING.into(), waiting_since, turns }
+    }
+
+    fn now(&self) -> u8 {
+        self.doing.load(Ordering::Acquire)
+    }
+
+    /// Goes from one to the other; tells whether it was that one.
+    fn step(&self, from: u8, to: u8) -> bool {
+        self.doing.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// A request's head is complete.
     pub(super) fn requested(&self) {
-        self.0.store(ANSWERING, Ordering::Release);
+        self.doing.store(ANSWERING, Ordering::Release);
     }
 
-    /// Its answer is on the way, whole.
+    /// There is nothing more to be made of its answer.
     pub(super) fn answered(&self) {
-        self.0.store(RESTING, Ordering::Release);
+        self.step(ANSWERING, WRITING);
     }
 
-    /// Whether there is a request that wants an answer.
+    /// The socket has taken all that there was to write.
+    pub(super) fn written(&self) -> bool {
+        let whole = self.step(WRITING, RESTING);
+        if whole {
+            self.waiting_since.store(self.turns.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        }
+        whole
+    }
+
+    /// Whether there is a request that wants an answer, or an answer on its way.
     pub(super) fn is_answering(&self) -> bool {
-        self.0.load(Ordering::Acquire) == ANSWERING
+        matches!(self.now(), ANSWERING | WRITING)
+    }
+
+    /// The turn in which the server began to wait for a request; `None` if it does not wait for one.
+    pub(super) fn waiting_since(&self) -> Option<u64> {
+        (!self.is_answering()).then(|| self.waiting_since.load(Ordering::Relaxed))
     }
 }
 
@@ -69,7 +108,7 @@ impl<T> Patient<T> {
 
     /// Fails when the client has taken too long over what it is doing.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let phase = self.phase.0.load(Ordering::Acquire);
+        let phase = self.phase.now();
         let limit = match phase {
             RESTING => self.patience.idle,
             HEAD => self.patience.head,
@@ -107,9 +146,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
-            if buffer.filled().len() > filled {
-                // The first bytes of a request. Later ones do not gain it more time.
-                let _ = self.phase.0.compare_exchange(RESTING, HEAD, Ordering::AcqRel, Ordering::Acquire);
+            // The first bytes of a request. Later ones do not gain it more time, and it has none of the one before.
+            if buffer.filled().len() > filled && self.phase.step(RESTING, HEAD) {
+                self.read_deadline = None;
             }
             // A client that sends all the time never makes the socket wait.
             return match self.poll_read_deadline(cx) {
@@ -142,6 +181,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.inner).poll_flush(cx);
+        // hyper flushes when it has nothing left to write. It may be waiting for a request already.
+        if matches!(result, Poll::Ready(Ok(()))) && self.phase.written() {
+            _ = self.poll_read_deadline(cx);
+        }
         self.bounded(cx, result)
     }
 
