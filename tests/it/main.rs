@@ -11,3 +11,5 @@ mod settings;
 mod signatures;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod web;

@@ -1,0 +1,542 @@
+//! The HTTP server by itself, with an exporter that does as it is told.
+
+use std::{
+    io::Read as _,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use pinpoint_exporter::web::{self, Limits, Patience, ScrapeTimeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::raw::{Answer, Raw, within};
+
+const EXPOSITION: &str = "# HELP up Whether.\n# TYPE up gauge\nup 1\n";
+const HEAD_LIMIT: Duration = Duration::from_millis(400);
+const WRITE_LIMIT: Duration = Duration::from_millis(500);
+
+/// An exporter with a gate, at which scrapes wait.
+struct Stub {
+    chunks: Vec<Bytes>,
+    gate: CancellationToken,
+    stopping: CancellationToken,
+    ready: AtomicBool,
+    panics: AtomicBool,
+    scrapes: Semaphore,
+}
+
+impl web::Exporter for Stub {
+    async fn scrape(&self, _: Duration, gzip: bool) -> Vec<Bytes> {
+        self.scrapes.add_permits(1);
+        assert!(!self.panics.load(Ordering::SeqCst), "as it was told");
+        tokio::select! {
+            () = self.gate.cancelled() => {}
+            () = self.stopping.cancelled() => {}
+        }
+        if !gzip {
+            return self.chunks.clone();
+        }
+        let plain = self.chunks.concat();
+        let mut packed = Vec::new();
+        flate2::bufread::GzEncoder::new(&plain[..], flate2::Compression::fast())
+            .read_to_end(&mut packed)
+            .unwrap();
+        vec![packed.into()]
+    }
+
+    fn stop_waiting(&self) {
+        self.stopping.cancel();
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+}
+
+impl Stub {
+    /// Waits for so many more scrapes to have come.
+    async fn scraped(&self, times: u32) {
+        within("a scrape", self.scrapes.acquire_many(times)).await.unwrap().forget();
+    }
+}
+
+/// A server of a stub.
+struct Server {
+    address: SocketAddr,
+    stub: Arc<Stub>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+fn limits() -> Limits {
+    Limits {
+        patience: Patience { idle: Duration::from_secs(60), head: HEAD_LIMIT, write: WRITE_LIMIT },
+        connections: 64,
+        grace: Duration::from_secs(10),
+    }
+}
+
+impl Server {
+    async fn start(chunks: Vec<Bytes>, limits: Limits) -> Self {
+        let stub = Arc::new(Stub {
+            chunks,
+            gate: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            ready: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
+            scrapes: Semaphore::new(0),
+        });
+        stub.gate.cancel();
+        Self::of(stub, limits).await
+    }
+
+    /// A server whose scrapes wait until the gate is opened.
+    async fn gated(chunks: Vec<Bytes>, limits: Limits) -> Self {
+        let stub = Arc::new(Stub {
+            chunks,
+            gate: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            ready: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
+            scrapes: Semaphore::new(0),
+        });
+        Self::of(stub, limits).await
+    }
+
+    async fn of(stub: Arc<Stub>, limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let timeout = ScrapeTimeout { default: Duration::from_secs(10), offset: Duration::from_millis(500) };
+        let stopped = shutdown.clone().cancelled_owned();
+        let task = tokio::spawn(web::serve(listener, Arc::clone(&stub), timeout, limits, stopped));
+        Self { address, stub, shutdown, task }
+    }
+
+    async fn connect(&self) -> Raw {
+        Raw::connect(self.address).await
+    }
+
+    /// The answer to a request on a connection of its own.
+    async fn ask(&self, request: &str) -> Answer {
+        let mut client = self.connect().await;
+        client.send(request).await;
+        if request.starts_with("HEAD") { client.answer_to_head().await } else { client.answer().await }
+            .unwrap()
+    }
+
+    /// That it serves others as if nothing had been.
+    async fn serves(&self) {
+        let answer = self.ask("GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"Healthy.\n"[..]));
+    }
+}
+
+fn exposition() -> Vec<Bytes> {
+    EXPOSITION.split_inclusive('\n').map(|line| Bytes::from_static(line.as_bytes())).collect()
+}
+
+/// Many MiB, more than the kernel keeps for a client that does not read. The last chunk is the largest.
+fn large() -> Vec<Bytes> {
+    [4_000, 60_000, 8 << 20].map(|size| Bytes::from(vec![b'#'; size])).into()
+}
+
+fn undated(answer: Answer) -> Vec<(String, String)> {
+    answer.headers.into_iter().filter(|(name, _)| name != "date").collect()
+}
+
+#[tokio::test]
+async fn head_has_the_headers_of_get_and_no_body() {
+    let server = Server::start(exposition(), limits()).await;
+    for path in ["/", "/metrics", "/-/healthy", "/-/ready", "/nothing"] {
+        for coding in ["identity", "gzip"] {
+            let request = format!("{path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {coding}\r\n\r\n");
+            let get = server.ask(&format!("GET {request}")).await;
+            assert!(!get.body.is_empty());
+            // The second answer begins where the first one's headers end.
+            let mut client = server.connect().await;
+            client.send(format!("HEAD {request}GET {request}")).await;
+            let head = client.answer_to_head().await.unwrap();
+            assert_eq!(head.status, get.status, "{path}");
+            let second = client.answer().await.unwrap();
+            assert_eq!((second.status, &second.body), (get.status, &get.body), "{path}");
+            assert_eq!(undated(head), undated(get), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_answer_unpacks_to_the_plain_one() {
+    let server = Server::start(exposition(), limits()).await;
+    let plain = server.ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!((plain.status, plain.header("content-encoding")), (200, None));
+    assert_eq!(plain.body, EXPOSITION.as_bytes());
+    let packed =
+        server.ask("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip;q=0.5, *;q=0\r\n\r\n").await;
+    assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")));
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.body);
+    for answer in [plain, packed] {
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    }
+}
+
+#[tokio::test]
+async fn other_paths_are_not_found_and_other_methods_not_allowed() {
+    let server = Server::start(exposition(), limits()).await;
+    for target in ["/metric", "/metrics/", "//metrics", "/-/", "/-/reload", "/%6detrics", "*", "x:80"] {
+        let method = match target {
+            "*" => "OPTIONS",
+            "x:80" => "CONNECT",
+            _ => "GET",
+        };
+        let answer = server.ask(&format!("{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(answer.status, 404, "{target}");
+    }
+    for path in ["/", "/metrics", "/-/healthy", "/-/ready"] {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW", "get"] {
+            let answer = server.ask(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+            assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method} {path}");
+        }
+    }
+    let absolute = server.ask("GET http://x/-/healthy?a=b HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(absolute.status, 200);
+    let upgrade = "GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    assert_eq!(server.ask(upgrade).await.status, 200);
+}
+
+#[tokio::test]
+async fn it_is_not_ready_and_then_ready() {
+    let server = Server::start(exposition(), limits()).await;
+    let mut client = server.connect().await;
+    for (ready, status) in [(false, 503), (true, 200)] {
+        server.stub.ready.store(ready, Ordering::SeqCst);
+        client.get("/-/ready").await;
+        assert_eq!(client.answer().await.unwrap().status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_head_of_more_than_16_kib_gets_431() {
+    let server = Server::start(exposition(), limits()).await;
+    let head = |size: usize| {
+        let rest = "GET /-/healthy HTTP/1.1\r\nHost: x\r\nA: \r\n\r\n";
+        format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "a".repeat(size - rest.len()))
+    };
+    assert_eq!(server.ask(&head(16_000)).await.status, 200);
+    assert_eq!(server.ask(&head(16 * 1024 + 1)).await.status, 431);
+    let many = "A: a\r\n".repeat(1_000);
+    assert_eq!(server.ask(&format!("GET /-/healthy HTTP/1.1\r\n{many}\r\n")).await.status, 431);
+    server.serves().await;
+}
+
+#[tokio::test]
+async fn the_body_of_a_request_does_not_confuse_the_next_one() {
+    let server = Server::start(exposition(), limits()).await;
+    let hidden = "GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
+    let length = hidden.len();
+    let next = "GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    for (name, framed) in [
+        ("with a length", format!("Content-Length: {length}\r\n\r\n{hidden}")),
+        ("in chunks", format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{hidden}\r\n0\r\n\r\n")),
+    ] {
+        for split in [false, true] {
+            let mut client = server.connect().await;
+            let (head, body) = framed.split_once("\r\n\r\n").unwrap();
+            client.send(format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n")).await;
+            if split {
+                sleep(Duration::from_millis(20)).await;
+            }
+            // It may have closed the connection meanwhile, rather than read the body.
+            _ = client.try_send(format!("{body}{next}")).await;
+            assert_eq!(client.answer().await.unwrap().status, 200, "{name}");
+            let rest = String::from_utf8(client.rest().await).unwrap();
+            assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 404 "), "{name}: {rest}");
+            assert!(rest.matches("HTTP/1.1 ").count() < 2, "{name}: {rest}");
+        }
+    }
+    // Together in one packet it is the next request that is answered.
+    let mut client = server.connect().await;
+    let both = format!("GET /-/healthy HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{hidden}{next}");
+    client.send(both).await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(client.answer().await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn a_huge_body_is_not_read() {
+    let server = Server::start(exposition(), limits()).await;
+    let mut client = server.connect().await;
+    client.send("GET /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n").await;
+    let mut sent = 0;
+    while sent < 1_000_000_000 && client.try_send([0; 65_536]).await.is_ok() {
+        sent += 65_536;
+    }
+    assert!(sent < 100_000_000, "{sent} bytes were taken");
+    server.serves().await;
+}
+
+#[tokio::test]
+async fn a_dripping_head_is_cut_and_a_resting_connection_is_not() {
+    let server = Server::start(exposition(), limits()).await;
+    let mut resting = server.connect().await;
+    resting.get("/metrics").await;
+    resting.answer().await.unwrap();
+    // One drips in its first request, one in its second, one begins its second in the packet of the first.
+    let [mut first, mut second, mut third] =
+        [server.connect().await, server.connect().await, server.connect().await];
+    second.get("/metrics").await;
+    second.answer().await.unwrap();
+    third.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\n").await;
+    third.answer().await.unwrap();
+    let started = Instant::now();
+    for client in [&mut first, &mut second, &mut third] {
+        client.send("G").await;
+    }
+    let mut lasted = [None; 3];
+    while lasted.contains(&None) {
+        for (client, lasted) in [&mut first, &mut second, &mut third].into_iter().zip(&mut lasted) {
+            _ = client.try_send("E").await;
+            if lasted.is_none() && !client.rests_for(Duration::from_millis(10)).await {
+                *lasted = Some(started.elapsed());
+            }
+        }
+        assert!(started.elapsed() < 10 * HEAD_LIMIT, "they lasted {lasted:?}");
+    }
+    for lasted in lasted.into_iter().flatten() {
+        assert!(lasted >= HEAD_LIMIT - Duration::from_millis(20), "cut after {lasted:?}");
+    }
+    assert!(resting.rests_for(HEAD_LIMIT).await);
+    resting.get("/metrics").await;
+    assert_eq!(resting.answer().await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_request_that_waited_for_the_one_before_it_has_its_own_time() {
+    let server = Server::gated(exposition(), limits()).await;
+    let mut client = server.connect().await;
+    client.get("/metrics").await;
+    server.stub.scraped(1).await;
+    client.get("/nothing").await;
+    sleep(HEAD_LIMIT + Duration::from_millis(100)).await;
+    server.stub.gate.cancel();
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(client.answer().await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_too_long_is_closed() {
+    let mut limits = limits();
+    limits.patience.idle = Duration::from_millis(200);
+    let server = Server::start(exposition(), limits).await;
+    let (mut silent, mut served) = (server.connect().await, server.connect().await);
+    served.get("/metrics").await;
+    served.answer().await.unwrap();
+    assert!(served.rests_for(Duration::from_millis(100)).await);
+    assert!(silent.rest().await.is_empty());
+    assert!(served.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_take_its_answer_is_cut() {
+    let server = Server::start(large(), limits()).await;
+    let mut client = Raw::connect_narrow(server.address).await;
+    client.get("/metrics").await;
+    let length: usize =
+        client.answer_to_head().await.unwrap().header("content-length").unwrap().parse().unwrap();
+    assert!(length > 8 << 20);
+    sleep(WRITE_LIMIT + WRITE_LIMIT).await;
+    assert!(client.rest().await.len() < length);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_answer_slowly_is_not_cut() {
+    let mut limits = limits();
+    limits.patience.idle = WRITE_LIMIT;
+    let server = Server::start(large(), limits).await;
+    let mut client = Raw::connect_narrow(server.address).await;
+    client.get("/metrics").await;
+    let mut left: usize =
+        client.answer_to_head().await.unwrap().header("content-length").unwrap().parse().unwrap();
+    let started = Instant::now();
+    // Two MiB a second for a while, and then the rest.
+    while left > 0 {
+        if started.elapsed() < 4 * WRITE_LIMIT {
+            sleep(Duration::from_millis(25)).await;
+        }
+        let read = client.read(48 * 1024).await.unwrap().len();
+        assert!(read > 0, "{left} bytes are missing after {:?}", started.elapsed());
+        left -= read;
+    }
+    assert!(started.elapsed() >= 4 * WRITE_LIMIT, "it was not slow: {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn the_connection_that_rested_longest_makes_room() {
+    let server = Server::gated(exposition(), Limits { connections: 3, ..limits() }).await;
+    let mut waiting = server.connect().await;
+    waiting.get("/metrics").await;
+    server.stub.scraped(1).await;
+    let mut served = server.connect().await;
+    served.get("/-/healthy").await;
+    served.answer().await.unwrap();
+    let mut silent = server.connect().await;
+    sleep(Duration::from_millis(50)).await;
+    // The one that was served last has come before the silent one, and stays.
+    served.get("/-/healthy").await;
+    served.answer().await.unwrap();
+    let mut next = server.connect().await;
+    next.get("/metrics").await;
+    server.stub.scraped(1).await;
+    assert!(silent.rest().await.is_empty());
+    assert!(served.rests_for(Duration::from_millis(50)).await);
+    let mut last = server.connect().await;
+    last.get("/metrics").await;
+    server.stub.scraped(1).await;
+    assert!(served.rest().await.is_empty());
+    // Now all wait for an answer, and nobody makes room.
+    assert!(server.connect().await.rest().await.is_empty());
+    server.stub.gate.cancel();
+    for mut client in [waiting, next, last] {
+        assert_eq!(client.answer().await.unwrap().body, EXPOSITION.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_on_its_way_is_not_cut_to_make_room() {
+    let patience = Patience { write: Duration::from_secs(30), ..limits().patience };
+    let server = Server::start(large(), Limits { connections: 1, patience, ..limits() }).await;
+    let mut client = Raw::connect_narrow(server.address).await;
+    client.get("/metrics").await;
+    let length: usize =
+        client.answer_to_head().await.unwrap().header("content-length").unwrap().parse().unwrap();
+    for _ in 0..3 {
+        assert!(server.connect().await.rest().await.is_empty(), "there was room");
+    }
+    let mut read = 0;
+    while read < length {
+        let part = client.read(1 << 20).await.unwrap().len();
+        assert!(part > 0, "{read} of {length} bytes");
+        read += part;
+    }
+    // It is taken, and there is room.
+    sleep(Duration::from_millis(50)).await;
+    server.serves().await;
+}
+
+#[tokio::test]
+async fn a_half_closed_client_gets_its_answer() {
+    let server = Server::gated(exposition(), limits()).await;
+    let mut client = server.connect().await;
+    client.get("/metrics").await;
+    client.half_close().await;
+    server.stub.scraped(1).await;
+    sleep(Duration::from_millis(50)).await;
+    server.stub.gate.cancel();
+    assert_eq!(client.answer().await.unwrap().body, EXPOSITION.as_bytes());
+    assert!(client.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_http_1_is_refused_and_the_next_client_is_served() {
+    let server = Server::start(exposition(), limits()).await;
+    let hello =
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\r\n\r\n";
+    let noise: Vec<u8> = (0..4_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for bytes in [
+        &b"GET /metrics\r\n"[..],
+        b"GET /metrics\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        b"GET /metrics HTTP/2.0\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nBad Header: x\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\n\r\n",
+        b"\r\n\r\n\r\n",
+        b"\0",
+        hello,
+        &noise,
+    ] {
+        let mut client = server.connect().await;
+        _ = client.try_send(bytes).await;
+        let answer = client.rest().await;
+        let refused = answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 ");
+        assert!(refused, "{:?} got {:?}", bytes.escape_ascii().to_string(), String::from_utf8_lossy(&answer));
+        server.serves().await;
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_that_panics_costs_its_connection_only() {
+    let server = Server::start(exposition(), Limits { connections: 2, ..limits() }).await;
+    let mut other = server.connect().await;
+    other.get("/-/healthy").await;
+    other.answer().await.unwrap();
+    server.stub.panics.store(true, Ordering::SeqCst);
+    // More often than there are places: they are free again.
+    for _ in 0..3 {
+        let mut client = server.connect().await;
+        client.get("/metrics").await;
+        assert!(client.rest().await.is_empty());
+    }
+    server.stub.panics.store(false, Ordering::SeqCst);
+    other.get("/metrics").await;
+    assert_eq!(other.answer().await.unwrap().body, EXPOSITION.as_bytes());
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_waits_and_closes_what_rests_at_once() {
+    let server = Server::gated(exposition(), limits()).await;
+    let [mut waiting, mut rested, mut silent, mut dripping] =
+        [server.connect().await, server.connect().await, server.connect().await, server.connect().await];
+    waiting.get("/metrics").await;
+    server.stub.scraped(1).await;
+    rested.get("/-/healthy").await;
+    rested.answer().await.unwrap();
+    dripping.send("GET /metr").await;
+    sleep(Duration::from_millis(20)).await;
+    let started = Instant::now();
+    server.shutdown.cancel();
+    assert_eq!(waiting.answer().await.unwrap().body, EXPOSITION.as_bytes());
+    for client in [&mut waiting, &mut rested, &mut silent, &mut dripping] {
+        assert!(client.rest().await.is_empty());
+    }
+    within("the stop", server.task).await.unwrap();
+    assert!(started.elapsed() < HEAD_LIMIT - Duration::from_millis(50), "{:?}", started.elapsed());
+    assert!(TcpStream::connect(server.address).await.is_err(), "it still listens");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_answers_on_their_way_but_not_for_ever() {
+    let patience = Patience { write: Duration::from_secs(30), ..limits().patience };
+    let grace = Duration::from_secs(1);
+    let server = Server::start(large(), Limits { grace, patience, ..limits() }).await;
+    let [mut taking, mut stuck] =
+        [Raw::connect_narrow(server.address).await, Raw::connect_narrow(server.address).await];
+    let mut lengths = [0; 2];
+    for (client, length) in [&mut taking, &mut stuck].into_iter().zip(&mut lengths) {
+        client.get("/metrics").await;
+        let answer = client.answer_to_head().await.unwrap();
+        *length = answer.header("content-length").unwrap().parse().unwrap();
+    }
+    let started = Instant::now();
+    server.shutdown.cancel();
+    sleep(grace / 10).await;
+    assert_eq!(taking.rest().await.len(), lengths[0]);
+    within("the stop", server.task).await.unwrap();
+    assert!(started.elapsed() >= grace && started.elapsed() < 3 * grace, "{:?}", started.elapsed());
+    assert!(stuck.rest().await.len() < lengths[1]);
+}
