@@ -36,6 +36,19 @@ pub(super) struct Place {
     pub(super) leave: CancellationToken,
 }
 
+impl Open {
+    /// Whether there was one that could leave.
+    fn make_room(&mut self) -> bool {
+        let waiting = self.by_number.iter();
+        let waiting = waiting.filter_map(|(number, (phase, _))| Some((phase.waiting_since()?, *number)));
+        let longest = waiting.min().and_then(|(_, number)| self.by_number.remove(&number));
+        if let Some((_, leave)) = &longest {
+            leave.cancel();
+        }
+        longest.is_some()
+    }
+}
+
 impl Connections {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
@@ -46,15 +59,16 @@ impl Connections {
         self.leave.cancel();
     }
 
+    /// Tells the one that has kept the server waiting longest to leave.
+    pub(super) fn make_room(&self) {
+        self.open().make_room();
+    }
+
     /// A place for a new connection. `None` if all of them are taken by clients that wait for an answer.
     pub(super) fn place(self: &Arc<Self>, limit: usize) -> Option<Place> {
         let mut open = self.open();
-        if open.by_number.len() >= limit {
-            let waiting = open.by_number.iter();
-            let waiting = waiting.filter_map(|(number, (phase, _))| Some((phase.waiting_since()?, *number)));
-            let (_, longest) = waiting.min()?;
-            let (_, leave) = open.by_number.remove(&longest)?;
-            leave.cancel();
+        if open.by_number.len() >= limit && !open.make_room() {
+            return None;
         }
         let number = open.next;
         open.next += 1;

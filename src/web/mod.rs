@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use rustix::{io::Errno, net::sockopt};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -70,8 +71,8 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// is the progress of a client that reads slowly, in steps of a third of that.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// How long the listener rests when it cannot accept, for want of file descriptors most likely.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long the listener rests when it cannot accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Serves until `shutdown`, and then finishes what is in flight.
 pub async fn serve(
@@ -98,6 +99,9 @@ pub async fn serve(
                 }
                 Err(error) => {
                     tracing::debug!(%error, "cannot accept a connection");
+                    if let Some(Errno::MFILE | Errno::NFILE) = Errno::from_io_error(&error) {
+                        connections.make_room();
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -127,7 +131,7 @@ async fn connection(
 ) {
     // An answer must not wait for the client to acknowledge the one before it.
     _ = socket.set_nodelay(true);
-    _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES);
+    _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES);
     let phase = &place.phase;
     let service = service_fn(|request: Request<Incoming>| {
         phase.requested();

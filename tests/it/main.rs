@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod rude_clients;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod signatures;

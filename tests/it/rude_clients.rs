@@ -1,0 +1,350 @@
+//! The exporter as a process, and clients that mean it no good.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use fake_pinpoint::{FakePinpoint, Options, fault::Fault, world::Life, world::World};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::support::{
+    raw::{Answer, Raw, within},
+    text_format,
+};
+
+const MIB: u64 = 1024 * 1024;
+
+/// How much more memory than at rest rude clients may cost.
+const MEMORY_LIMIT: u64 = 64 * MIB;
+
+/// How long they rage.
+const RAGE: Duration = Duration::from_secs(5);
+
+/// The exporter, as a process that ends with the test.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// An exporter of one segment of the fake. `limits` is for the shell, before it becomes the exporter.
+    async fn start(fake: &FakePinpoint, limits: &str) -> Self {
+        let key = Options::default_key();
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("{limits} exec \"$0\""), env!("CARGO_BIN_EXE_pinpoint-exporter")])
+            .env_clear()
+            .envs([
+                ("AWS_EC2_METADATA_DISABLED", "true"),
+                ("AWS_ACCESS_KEY_ID", &key.access_key_id),
+                ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
+                ("AWS_REGION", "eu-central-1"),
+                ("AWS_ENDPOINT_URL_PINPOINT", &fake.url()),
+                ("PINPOINT_EXPORTER_TARGETS", "app/seg"),
+                ("PINPOINT_EXPORTER_LISTEN_ADDRESS", "127.0.0.1:0"),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (kept, stderr) = (Arc::clone(&log), BufReader::new(child.stderr.take().unwrap()));
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut process = Self { child, address: SocketAddr::from(([0; 4], 0)), log };
+        process.address = within("the start", async {
+            loop {
+                let log = process.log();
+                // The line is whole when the word after the address is there.
+                let address =
+                    log.split_once("address=").and_then(|(_, rest)| rest.split_once(char::is_whitespace));
+                match address {
+                    Some((address, _)) => return address.parse().unwrap(),
+                    None => sleep(Duration::from_millis(10)).await,
+                }
+            }
+        })
+        .await;
+        process
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A line of the process's status that says so many KiB, in bytes.
+    fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// The ticks of the processor that it has used, of which there are a hundred in a second.
+    fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    async fn end(&mut self) -> ExitStatus {
+        within("the end of the process", async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+async fn fake() -> FakePinpoint {
+    let fake = FakePinpoint::start(World::default()).await.unwrap();
+    let now = fake.clock().now();
+    let job = Life::new("job", now - 60_000, 3_600_000);
+    fake.world().segment("app", "seg").jobs.push(job.into());
+    fake
+}
+
+/// That this is a scrape as it should be.
+fn check(answer: &Answer) {
+    assert_eq!(answer.status, 200);
+    let text = String::from_utf8(answer.body.clone()).unwrap();
+    assert!(text.contains("pinpoint_") && text.contains("\"seg\""), "{text}");
+    text_format::parse(&text).unwrap();
+}
+
+/// Scrapes ten times a second, on a connection that it keeps and on new ones in turn; tells how often, and the slowest.
+async fn scrape_until(address: SocketAddr, end: Instant) -> (u32, Duration) {
+    let mut kept = Raw::connect(address).await;
+    let (mut scrapes, mut slowest) = (0, Duration::ZERO);
+    while Instant::now() < end {
+        let started = Instant::now();
+        if scrapes % 2 == 0 {
+            kept.get("/metrics").await;
+            check(&kept.answer().await.unwrap());
+        } else {
+            let mut new = Raw::connect(address).await;
+            new.get("/metrics").await;
+            check(&new.answer().await.unwrap());
+        }
+        slowest = slowest.max(started.elapsed());
+        scrapes += 1;
+        sleep_until(started + Duration::from_millis(100)).await;
+    }
+    (scrapes, slowest)
+}
+
+/// Sends a byte a second, as long as it may.
+async fn drip(address: SocketAddr) -> io::Result<()> {
+    let mut client = Raw::connect(address).await;
+    for byte in b"GET /metrics HTTP/1.1\r\nHost: exporter\r\n".iter().cycle() {
+        client.try_send([*byte]).await?;
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}
+
+/// So many requests at once, whose answers it takes later; the number of the answers.
+async fn pipeline(address: SocketAddr, requests: usize) -> usize {
+    let (read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
+    let writer = tokio::spawn(async move {
+        let all = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(requests);
+        write.write_all(all.as_bytes()).await?;
+        write.shutdown().await
+    });
+    sleep(RAGE / 5).await;
+    let (mut lines, mut answers) = (tokio::io::BufReader::new(read).lines(), 0);
+    while let Some(line) = lines.next_line().await.unwrap() {
+        answers += usize::from(line.starts_with("HTTP/1.1 200 OK"));
+    }
+    writer.await.unwrap().unwrap();
+    answers
+}
+
+/// One after the other of what is wrong.
+async fn annoy(address: SocketAddr, turn: usize) {
+    let mut client = Raw::connect(address).await;
+    match turn % 8 {
+        0 => _ = client.try_send("GET /metrics\r\n").await,
+        1 => _ = client.try_send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await,
+        2 => {
+            client.get("/metrics").await;
+            client.half_close().await;
+            check(&client.answer().await.unwrap());
+        }
+        3 => {
+            client.send("GET /metrics HTTP/1.1\r\nHo").await;
+            return client.reset();
+        }
+        4 => {
+            client.get("/metrics").await;
+            return client.reset();
+        }
+        5 => {
+            let body = "GET /-/ready HTTP/1.1\r\n\r\n".repeat(40);
+            let head = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+            client.send(head + &body).await;
+            check(&client.answer().await.unwrap());
+            return;
+        }
+        6 => {
+            let head = "GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n";
+            client.send(head).await;
+            while client.try_send([0; 8_192]).await.is_ok() {}
+        }
+        _ => {
+            _ = client.try_send([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0x0a, 0x0d]).await;
+            client.half_close().await;
+        }
+    }
+    client.rest().await;
+}
+
+/// A head of a megabyte, as much of it as is taken.
+async fn send_a_large_head(address: SocketAddr) {
+    let mut client = Raw::connect(address).await;
+    _ = client.try_send("GET /metrics HTTP/1.1\r\nA: ").await;
+    _ = client.try_send(vec![b'a'; 1 << 20]).await;
+    let answer = client.rest().await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scrapes_go_on_while_clients_are_rude_and_memory_stays_bounded() {
+    let fake = fake().await;
+    let mut exporter = Process::start(&fake, "").await;
+    let address = exporter.address;
+    let (scrapes, _) = scrape_until(address, Instant::now() + Duration::from_millis(300)).await;
+    assert!(scrapes > 1);
+    let idle = exporter.memory("VmRSS");
+
+    let end = Instant::now() + RAGE;
+    let calm = Arc::new(AtomicBool::new(false));
+    let annoyances = Arc::new(AtomicUsize::new(0));
+    let mut dripping = JoinSet::new();
+    for _ in 0..200 {
+        dripping.spawn(drip(address));
+    }
+    let mut rude = JoinSet::new();
+    for _ in 0..20 {
+        let calm = Arc::clone(&calm);
+        rude.spawn(async move {
+            while !calm.load(Ordering::SeqCst) {
+                send_a_large_head(address).await;
+                sleep(Duration::from_millis(250)).await;
+            }
+        });
+    }
+    for _ in 0..4 {
+        let (calm, annoyances) = (Arc::clone(&calm), Arc::clone(&annoyances));
+        rude.spawn(async move {
+            while !calm.load(Ordering::SeqCst) {
+                annoy(address, annoyances.fetch_add(1, Ordering::SeqCst)).await;
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    let pipelined = tokio::spawn(within("the pipeline", pipeline(address, 10_000)));
+    let (scrapes, slowest) = within("the scrapes", scrape_until(address, end)).await;
+    assert_eq!(within("the pipeline", pipelined).await.unwrap(), 10_000);
+    calm.store(true, Ordering::SeqCst);
+    while let Some(ended) = within("the rude clients", rude.join_next()).await {
+        ended.unwrap();
+    }
+    let (rss, peak) = (exporter.memory("VmRSS"), exporter.memory("VmHWM"));
+    println!(
+        "idle {} KiB, then {} KiB, at most {} KiB; {scrapes} scrapes, the slowest {slowest:?}; {} annoyances",
+        idle / 1024,
+        rss / 1024,
+        peak / 1024,
+        annoyances.load(Ordering::SeqCst)
+    );
+    assert!(peak <= idle + MEMORY_LIMIT, "{peak} bytes, from {idle}");
+    assert!(scrapes >= 20 && annoyances.load(Ordering::SeqCst) >= 40);
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+
+    // Those who drip are still there, and do not hold up the end.
+    assert_eq!(dripping.len(), 200);
+    assert!(dripping.try_join_next().is_none(), "one was cut before its time");
+    let stopped = Instant::now();
+    exporter.terminate();
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
+    assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
+    assert!(!exporter.log().contains("panicked"), "{}", exporter.log());
+}
+
+#[tokio::test]
+async fn a_scrape_that_waits_is_answered_at_once_when_the_process_is_to_end() {
+    let fake = fake().await;
+    fake.fault(Fault::Hang.always());
+    let mut exporter = Process::start(&fake, "").await;
+    let (mut waiting, mut resting) =
+        (Raw::connect(exporter.address).await, Raw::connect(exporter.address).await);
+    resting.get("/-/healthy").await;
+    assert_eq!(resting.answer().await.unwrap().status, 200);
+    waiting.send("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: 60\r\n\r\n").await;
+    within("the request", fake.wait_for_requests(1)).await;
+    assert!(waiting.rests_for(Duration::from_millis(200)).await);
+    let stopped = Instant::now();
+    exporter.terminate();
+    let answer = waiting.answer().await.unwrap();
+    assert_eq!(answer.status, 200);
+    text_format::parse(&String::from_utf8(answer.body).unwrap()).unwrap();
+    assert!(resting.rest().await.is_empty());
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
+    assert!(stopped.elapsed() < Duration::from_secs(2), "{:?}", stopped.elapsed());
+}
+
+#[tokio::test]
+async fn without_file_descriptors_it_does_not_spin_and_who_waits_longest_makes_room() {
+    let fake = fake().await;
+    let mut exporter = Process::start(&fake, "ulimit -n 48;").await;
+    scrape_until(exporter.address, Instant::now() + Duration::from_millis(150)).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(Raw::connect(exporter.address).await);
+    }
+    let ticks = exporter.ticks();
+    let mut client = Raw::connect(exporter.address).await;
+    client.get("/metrics").await;
+    check(&client.answer().await.unwrap());
+    sleep(Duration::from_secs(1)).await;
+    let ticks = exporter.ticks() - ticks;
+    assert!(ticks < 30, "{ticks} hundredths of a second");
+    exporter.terminate();
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
+}
