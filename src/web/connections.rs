@@ -94,13 +94,13 @@ mod tests {
         let connections = Arc::new(Connections::default());
         let [first, second, third] = [(); 3].map(|()| connections.place(3).unwrap());
         // The first has been served meanwhile, as Prometheus is; the third waits for its answer.
-        first.phase.requested();
+        first.phase.requested(false);
         first.phase.answered();
-        third.phase.requested();
+        third.phase.requested(false);
         let fourth = connections.place(3).unwrap();
         assert!(second.leave.is_cancelled() && !first.leave.is_cancelled());
         assert!(first.phase.is_answering(), "its answer is still on the way");
-        fourth.phase.requested();
+        fourth.phase.requested(false);
         assert!(connections.place(3).is_none(), "everyone waits for an answer");
         assert!(first.phase.written());
         let fifth = connections.place(3).unwrap();

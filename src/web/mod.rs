@@ -10,6 +10,7 @@ use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
+use http_body::Body as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustix::{io::Errno, net::sockopt};
@@ -134,7 +135,7 @@ async fn connection(
     _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES);
     let phase = &place.phase;
     let service = service_fn(|request: Request<Incoming>| {
-        phase.requested();
+        phase.requested(!request.body().is_end_stream());
         let exporter = Arc::clone(&exporter);
         async move {
             let mut response = routes::answer(request, exporter, scrape_timeout).await;

@@ -3,9 +3,10 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
-    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -34,6 +35,8 @@ pub(super) struct Phase {
     waiting_since: AtomicU64,
     /// Counts up; all connections share it.
     turns: Arc<AtomicU64>,
+    /// Whether the last request had a body, of which nobody knows how much was read.
+    has_body: AtomicBool,
 }
 
 /// No byte of a request has come.
@@ -48,7 +51,7 @@ const WRITING: u8 = 3;
 impl Phase {
     pub(super) fn new(turns: Arc<AtomicU64>) -> Self {
         let waiting_since = turns.fetch_add(1, Ordering::Relaxed).into();
-        Self { doing: RESTING.into(), waiting_since, turns }
+        Self { doing: RESTING.into(), waiting_since, turns, has_body: false.into() }
     }
 
     fn now(&self) -> u8 {
@@ -61,7 +64,8 @@ impl Phase {
     }
 
     /// A request's head is complete.
-    pub(super) fn requested(&self) {
+    pub(super) fn requested(&self, has_body: bool) {
+        self.has_body.store(has_body, Ordering::Relaxed);
         self.doing.store(ANSWERING, Ordering::Release);
     }
 
@@ -79,6 +83,11 @@ impl Phase {
         whole
     }
 
+    /// Whether the client may be sending what nobody will read: a body, or a head that cannot be understood.
+    fn may_be_sending(&self) -> bool {
+        self.now() == HEAD || self.has_body.load(Ordering::Relaxed)
+    }
+
     /// Whether there is a request that wants an answer, or an answer on its way.
     pub(super) fn is_answering(&self) -> bool {
         matches!(self.now(), ANSWERING | WRITING)
@@ -90,6 +99,18 @@ impl Phase {
     }
 }
 
+/// How much and how long is read for nothing before a connection is closed. To close it with bytes unread would reset it, and
+/// lose what the client has not taken of its answer.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What of that is left.
+#[derive(Debug)]
+struct Linger {
+    bytes: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
 /// A socket whose client must not take too long.
 #[derive(Debug)]
 pub(super) struct Patient<T> {
@@ -99,11 +120,13 @@ pub(super) struct Patient<T> {
     /// Ends the wait for what is to be read, in the phase it was set for.
     read_deadline: Option<(u8, Pin<Box<Sleep>>)>,
     write_deadline: Option<Pin<Box<Sleep>>>,
+    /// Since the last answer was written.
+    linger: Option<Linger>,
 }
 
 impl<T> Patient<T> {
     pub(super) fn new(inner: T, patience: Patience, phase: Arc<Phase>) -> Self {
-        Self { inner, patience, phase, read_deadline: None, write_deadline: None }
+        Self { inner, patience, phase, read_deadline: None, write_deadline: None, linger: None }
     }
 
     /// Fails when the client has taken too long over what it is doing.
@@ -160,7 +183,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.bounded(cx, result)
@@ -189,7 +212,28 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.bounded(cx, result)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            let result = Pin::new(&mut this.inner).poll_shutdown(cx);
+            ready!(this.bounded(cx, result))?;
+            if !this.phase.may_be_sending() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let linger = this
+            .linger
+            .get_or_insert_with(|| Linger { bytes: LINGER_BYTES, deadline: Box::pin(sleep(LINGER)) });
+        let mut scratch = [MaybeUninit::uninit(); 8 * 1024];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut scratch);
+            let Poll::Ready(result) = Pin::new(&mut this.inner).poll_read(cx, &mut buffer) else {
+                return linger.deadline.as_mut().poll(cx).map(Ok);
+            };
+            let read = buffer.filled().len();
+            linger.bytes = linger.bytes.saturating_sub(read);
+            if result.is_err() || read == 0 || linger.bytes == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
