@@ -237,3 +237,43 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    /// Waits for bytes as hyper does, which does not ask again before it is woken.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_began_before_the_answer_was_written_is_bounded_from_then() {
+        let patience = Patience {
+            idle: Duration::from_secs(5),
+            head: Duration::from_secs(1),
+            write: Duration::from_secs(1),
+        };
+        let phase = Arc::new(Phase::default());
+        let (near, _far) = tokio::io::duplex(1);
+        let mut socket = Patient::new(near, patience, Arc::clone(&phase));
+        phase.requested(true);
+        phase.answered();
+        let mut flushed = false;
+        let mut byte = [0];
+        let waited = poll_fn(|cx| {
+            let result = Pin::new(&mut socket).poll_read(cx, &mut ReadBuf::new(&mut byte));
+            if !flushed {
+                flushed = true;
+                assert!(result.is_pending() && phase.is_answering());
+                assert!(Pin::new(&mut socket).poll_flush(cx).is_ready());
+                assert!(!phase.is_answering());
+            }
+            result
+        });
+        let started = Instant::now();
+        let waited = timeout(4 * patience.idle, waited).await.expect("somebody wakes it");
+        assert_eq!(waited.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), patience.idle);
+    }
+}

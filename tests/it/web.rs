@@ -351,23 +351,6 @@ async fn a_connection_that_rests_too_long_is_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_request_had_a_body_does_not_rest_for_ever_either() {
-    let mut limits = limits();
-    limits.patience.idle = Duration::from_millis(300);
-    let server = Server::gated(large(), limits).await;
-    let mut client = Raw::connect_narrow(server.address).await;
-    client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n").await;
-    server.stub.gate.cancel();
-    // It cannot be written yet. The body comes now, and hyper waits for the next request before the answer is taken.
-    sleep(Duration::from_millis(50)).await;
-    client.send("12345").await;
-    sleep(Duration::from_millis(50)).await;
-    assert_eq!(client.answer().await.unwrap().header("connection"), None);
-    assert!(client.rests_for(Duration::from_millis(200)).await);
-    assert!(client.rest().await.is_empty());
-}
-
-#[tokio::test]
 async fn an_answer_is_whole_also_when_nobody_reads_the_body_of_its_request() {
     let server = Server::start(large(), limits()).await;
     let mut client = Raw::connect_narrow(server.address).await;
