@@ -224,7 +224,7 @@ async fn annoy(address: SocketAddr, turn: usize) {
         6 => {
             let head = "GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n";
             client.send(head).await;
-            while client.try_send([0; 8_192]).await.is_ok() {}
+            while client.try_send(vec![0; 8_192]).await.is_ok() {}
         }
         _ => {
             _ = client.try_send([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0x0a, 0x0d]).await;
@@ -244,12 +244,12 @@ async fn send_a_large_head(address: SocketAddr) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "the figures are wanted")]
 async fn scrapes_go_on_while_clients_are_rude_and_memory_stays_bounded() {
     let fake = fake().await;
     let mut exporter = Process::start(&fake, "").await;
     let address = exporter.address;
-    let (scrapes, _) = scrape_until(address, Instant::now() + Duration::from_millis(300)).await;
-    assert!(scrapes > 1);
+    scrape_until(address, Instant::now() + Duration::from_millis(300)).await;
     let idle = exporter.memory("VmRSS");
 
     let end = Instant::now() + RAGE;

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fails where it would hang.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} takes for ever"))
+    timeout(PATIENCE, Box::pin(future)).await.unwrap_or_else(|_| panic!("{what} takes for ever"))
 }
 
 /// An answer.
@@ -28,6 +28,11 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What its headers say of its body.
+    pub(crate) fn length(&self) -> usize {
+        self.header("content-length").map_or(0, |length| length.parse().unwrap())
     }
 }
 
@@ -69,8 +74,7 @@ impl Raw {
     /// The next answer.
     pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
         let mut answer = self.answer_to_head().await?;
-        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
-        answer.body.resize(length, 0);
+        answer.body.resize(answer.length(), 0);
         within("an answer", self.0.read_exact(&mut answer.body)).await?;
         Ok(answer)
     }
