@@ -13,7 +13,7 @@ use http_body::{Frame, SizeHint};
 
 use super::patience::Phase;
 
-/// Chunks, one after the other. When the last one has been taken the connection waits for its next request.
+/// Chunks, one after the other.
 #[derive(Debug)]
 pub(super) struct Chunks {
     rest: VecDeque<Bytes>,

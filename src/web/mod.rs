@@ -10,8 +10,10 @@ use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
+use http_body::Body as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use rustix::{io::Errno, net::sockopt};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -66,8 +68,12 @@ impl Default for Limits {
 /// The largest head of a request, and the memory that reading one may take.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// How long the listener rests when it cannot accept, for want of file descriptors most likely.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What the kernel may hold of an answer. Left alone it takes 4 MiB for each client that does not read, and tells of room, which
+/// is the progress of a client that reads slowly, in steps of a third of that.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+
+/// How long the listener rests when it cannot accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Serves until `shutdown`, and then finishes what is in flight.
 pub async fn serve(
@@ -77,7 +83,8 @@ pub async fn serve(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+    let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
+    let _cut = cut.clone().drop_guard();
     let connections = Arc::new(Connections::default());
     let accept = async {
         loop {
@@ -85,14 +92,17 @@ pub async fn serve(
                 Ok((socket, _)) => {
                     if let Some(place) = connections.place(limits.connections) {
                         let exporter = Arc::clone(&exporter);
-                        let stopping = stopping.clone();
-                        tasks.spawn(connection(socket, place, exporter, scrape_timeout, limits, stopping));
+                        let connection = connection(socket, place, exporter, scrape_timeout, limits.patience);
+                        tasks.spawn(cut.clone().run_until_cancelled_owned(connection));
                     } else {
                         tracing::debug!("refused a connection: all of {} are busy", limits.connections);
                     }
                 }
                 Err(error) => {
                     tracing::debug!(%error, "cannot accept a connection");
+                    if let Some(Errno::MFILE | Errno::NFILE) = Errno::from_io_error(&error) {
+                        connections.make_room();
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -105,7 +115,7 @@ pub async fn serve(
     drop(listener);
     tracing::info!("stopping");
     exporter.stop_waiting();
-    stopping.cancel();
+    connections.leave();
     tasks.close();
     if timeout(limits.grace, tasks.wait()).await.is_err() {
         tracing::warn!(connections = tasks.len(), "some clients did not take their answer in time");
@@ -118,14 +128,14 @@ async fn connection(
     place: Place,
     exporter: Arc<impl Exporter>,
     scrape_timeout: ScrapeTimeout,
-    limits: Limits,
-    stopping: CancellationToken,
+    patience: Patience,
 ) {
     // An answer must not wait for the client to acknowledge the one before it.
     _ = socket.set_nodelay(true);
+    _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES);
     let phase = &place.phase;
     let service = service_fn(|request: Request<Incoming>| {
-        phase.requested();
+        phase.requested(!request.body().is_end_stream());
         let exporter = Arc::clone(&exporter);
         async move {
             let mut response = routes::answer(request, exporter, scrape_timeout).await;
@@ -133,14 +143,17 @@ async fn connection(
             Ok::<_, Infallible>(response)
         }
     });
-    let socket = TokioIo::new(Patient::new(socket, limits.patience, Arc::clone(phase)));
+    let socket = TokioIo::new(Patient::new(socket, patience, Arc::clone(phase)));
     let served =
         http1::Builder::new().max_buf_size(MAX_HEAD_BYTES).half_close(true).serve_connection(socket, service);
     tokio::pin!(served);
     let ended = tokio::select! {
         ended = &mut served => ended,
-        () = place.evicted.cancelled() => return,
-        () = stopping.cancelled() => {
+        () = place.leave.cancelled() => {
+            // Also when it has sent half a head. A request that came in the nick of time is answered.
+            if !phase.is_answering() {
+                return;
+            }
             served.as_mut().graceful_shutdown();
             served.await
         }

@@ -3,9 +3,10 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -26,41 +27,88 @@ pub struct Patience {
     pub write: Duration,
 }
 
-/// What a connection is doing, and for which of its requests: a number, of which the last two bits are the doing. So the
-/// time for one head is never that of another, however closely they follow each other.
+/// What a connection is doing.
 #[derive(Debug, Default)]
-pub(super) struct Phase(AtomicU64);
+pub(super) struct Phase {
+    doing: AtomicU8,
+    /// The turn in which the server began to wait for a request.
+    waiting_since: AtomicU64,
+    /// Counts up; all connections share it.
+    turns: Arc<AtomicU64>,
+    /// Whether the last request had a body, of which nobody knows how much was read.
+    has_body: AtomicBool,
+}
 
-const RESTING: u64 = 0;
-const HEAD: u64 = 1;
-const ANSWERING: u64 = 2;
-const DOING: u64 = 3;
+/// No byte of a request has come.
+const RESTING: u8 = 0;
+/// Some have.
+const HEAD: u8 = 1;
+/// A request is being answered.
+const ANSWERING: u8 = 2;
+/// hyper has the whole answer, and the client has not taken all of it.
+const WRITING: u8 = 3;
 
 impl Phase {
+    pub(super) fn new(turns: Arc<AtomicU64>) -> Self {
+        let waiting_since = turns.fetch_add(1, Ordering::Relaxed).into();
+        Self { doing: RESTING.into(), waiting_since, turns, has_body: false.into() }
+    }
+
+    fn now(&self) -> u8 {
+        self.doing.load(Ordering::Acquire)
+    }
+
+    /// Goes from one to the other; tells whether it was that one.
+    fn step(&self, from: u8, to: u8) -> bool {
+        self.doing.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// A request's head is complete.
-    pub(super) fn requested(&self) {
-        let now = self.0.load(Ordering::Acquire);
-        self.0.store((now & !DOING) | ANSWERING, Ordering::Release);
+    pub(super) fn requested(&self, has_body: bool) {
+        self.has_body.store(has_body, Ordering::Relaxed);
+        self.doing.store(ANSWERING, Ordering::Release);
     }
 
-    /// Its answer is on the way, whole: what comes next is another request.
+    /// There is nothing more to be made of its answer.
     pub(super) fn answered(&self) {
-        let now = self.0.load(Ordering::Acquire);
-        self.0.store((now | DOING).wrapping_add(1), Ordering::Release);
+        self.step(ANSWERING, WRITING);
     }
 
-    /// Bytes came. Those of a new request begin its head; later ones do not gain it more time.
-    fn received(&self) {
-        let now = self.0.load(Ordering::Acquire);
-        if now & DOING == RESTING {
-            self.0.store(now | HEAD, Ordering::Release);
+    /// The socket has taken all that there was to write.
+    pub(super) fn written(&self) -> bool {
+        let whole = self.step(WRITING, RESTING);
+        if whole {
+            self.waiting_since.store(self.turns.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         }
+        whole
     }
 
-    /// Whether there is a request that wants an answer.
-    pub(super) fn is_answering(&self) -> bool {
-        self.0.load(Ordering::Acquire) & DOING == ANSWERING
+    /// Whether the client may be sending what nobody will read: a body, or a head that cannot be understood.
+    fn may_be_sending(&self) -> bool {
+        self.now() == HEAD || self.has_body.load(Ordering::Relaxed)
     }
+
+    /// Whether there is a request that wants an answer, or an answer on its way.
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(self.now(), ANSWERING | WRITING)
+    }
+
+    /// The turn in which the server began to wait for a request; `None` if it does not wait for one.
+    pub(super) fn waiting_since(&self) -> Option<u64> {
+        (!self.is_answering()).then(|| self.waiting_since.load(Ordering::Relaxed))
+    }
+}
+
+/// How much and how long is read for nothing before a connection is closed. To close it with bytes unread would reset it, and
+/// lose what the client has not taken of its answer.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What of that is left.
+#[derive(Debug)]
+struct Linger {
+    bytes: usize,
+    deadline: Pin<Box<Sleep>>,
 }
 
 /// A socket whose client must not take too long.
@@ -70,19 +118,21 @@ pub(super) struct Patient<T> {
     patience: Patience,
     phase: Arc<Phase>,
     /// Ends the wait for what is to be read, in the phase it was set for.
-    read_deadline: Option<(u64, Pin<Box<Sleep>>)>,
+    read_deadline: Option<(u8, Pin<Box<Sleep>>)>,
     write_deadline: Option<Pin<Box<Sleep>>>,
+    /// Since the last answer was written.
+    linger: Option<Linger>,
 }
 
 impl<T> Patient<T> {
     pub(super) fn new(inner: T, patience: Patience, phase: Arc<Phase>) -> Self {
-        Self { inner, patience, phase, read_deadline: None, write_deadline: None }
+        Self { inner, patience, phase, read_deadline: None, write_deadline: None, linger: None }
     }
 
     /// Fails when the client has taken too long over what it is doing.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let phase = self.phase.0.load(Ordering::Acquire);
-        let limit = match phase & DOING {
+        let phase = self.phase.now();
+        let limit = match phase {
             RESTING => self.patience.idle,
             HEAD => self.patience.head,
             _ => {
@@ -119,8 +169,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
-            if buffer.filled().len() > filled {
-                self.phase.received();
+            // The first bytes of a request. Later ones do not gain it more time, and it has none of the one before.
+            if buffer.filled().len() > filled && self.phase.step(RESTING, HEAD) {
+                self.read_deadline = None;
             }
             // A client that sends all the time never makes the socket wait.
             return match self.poll_read_deadline(cx) {
@@ -132,7 +183,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.bounded(cx, result)
@@ -153,11 +204,76 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.inner).poll_flush(cx);
+        // hyper flushes when it has nothing left to write. It may be waiting for a request already.
+        if matches!(result, Poll::Ready(Ok(()))) && self.phase.written() {
+            _ = self.poll_read_deadline(cx);
+        }
         self.bounded(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.bounded(cx, result)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            let result = Pin::new(&mut this.inner).poll_shutdown(cx);
+            ready!(this.bounded(cx, result))?;
+            if !this.phase.may_be_sending() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let linger = this
+            .linger
+            .get_or_insert_with(|| Linger { bytes: LINGER_BYTES, deadline: Box::pin(sleep(LINGER)) });
+        let mut scratch = [MaybeUninit::uninit(); 8 * 1024];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut scratch);
+            let Poll::Ready(result) = Pin::new(&mut this.inner).poll_read(cx, &mut buffer) else {
+                return linger.deadline.as_mut().poll(cx).map(Ok);
+            };
+            let read = buffer.filled().len();
+            linger.bytes = linger.bytes.saturating_sub(read);
+            if result.is_err() || read == 0 || linger.bytes == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    /// Waits for bytes as hyper does, which does not ask again before it is woken.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_began_before_the_answer_was_written_is_bounded_from_then() {
+        let patience = Patience {
+            idle: Duration::from_secs(5),
+            head: Duration::from_secs(1),
+            write: Duration::from_secs(1),
+        };
+        let phase = Arc::new(Phase::default());
+        let (near, _far) = tokio::io::duplex(1);
+        let mut socket = Patient::new(near, patience, Arc::clone(&phase));
+        phase.requested(true);
+        phase.answered();
+        let mut flushed = false;
+        let mut byte = [0];
+        let waited = poll_fn(|cx| {
+            let result = Pin::new(&mut socket).poll_read(cx, &mut ReadBuf::new(&mut byte));
+            if !flushed {
+                flushed = true;
+                assert!(result.is_pending() && phase.is_answering());
+                assert!(Pin::new(&mut socket).poll_flush(cx).is_ready());
+                assert!(!phase.is_answering());
+            }
+            result
+        });
+        let started = Instant::now();
+        let waited = timeout(4 * patience.idle, waited).await.expect("somebody wakes it");
+        assert_eq!(waited.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), patience.idle);
     }
 }

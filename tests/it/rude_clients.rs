@@ -1,178 +1,265 @@
-//! Rude clients by the hundred against the program itself, while legitimate scrapes go on.
+//! The exporter as a process, and clients that mean it no good.
 
-use std::{fs, net::SocketAddr, time::Duration};
-
-use fake_pinpoint::{
-    FakePinpoint, Options,
-    fault::Fault,
-    world::{Life, World},
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
+
+use fake_pinpoint::{FakePinpoint, Options, fault::Fault, world::Life, world::World};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::support::{
-    house::{client, run},
     program::Program,
-    text_format::parse,
+    raw::{Answer, Raw, within},
+    text_format,
 };
 
-const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+const MIB: u64 = 1024 * 1024;
 
-async fn start() -> (FakePinpoint, Program) {
-    let mut world = World::default();
-    for n in 0..50 {
-        world
-            .segment("app", "segment")
-            .jobs
-            .push(Life::new(format!("job-{n}"), i64::MAX / 2_000_000, 1).into());
-        world.segment("app", "segment").jobs.push(Life::new(format!("old-{n}"), 0, 1).into());
+/// How much more memory than at rest rude clients may cost.
+const MEMORY_LIMIT: u64 = 64 * MIB;
+
+/// How long they rage.
+const RAGE: Duration = Duration::from_secs(5);
+
+/// An exporter of one segment of the fake. `limits` is for the shell, before it becomes the exporter.
+fn start(fake: &FakePinpoint, limits: &str) -> Program {
+    let key = Options::default_key();
+    Program::start_under(
+        limits,
+        &[
+            ("AWS_ACCESS_KEY_ID", &key.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
+            ("AWS_ENDPOINT_URL_PINPOINT", &fake.url()),
+            ("PINPOINT_EXPORTER_TARGETS", "app/seg"),
+        ],
+    )
+}
+
+async fn fake() -> FakePinpoint {
+    let fake = FakePinpoint::start(World::default()).await.unwrap();
+    let now = fake.clock().now();
+    let job = Life::new("job", now - 60_000, 3_600_000);
+    fake.world().segment("app", "seg").jobs.push(job.into());
+    fake
+}
+
+/// That this is a scrape as it should be.
+fn check(answer: &Answer) {
+    assert_eq!(answer.status, 200);
+    let text = String::from_utf8(answer.body.clone()).unwrap();
+    assert!(text.contains("pinpoint_") && text.contains("\"seg\""), "{text}");
+    text_format::parse(&text).unwrap();
+}
+
+/// Scrapes ten times a second, on a connection that it keeps and on new ones in turn; tells how often, and the slowest.
+async fn scrape_until(address: SocketAddr, end: Instant) -> (u32, Duration) {
+    let mut kept = Raw::connect(address).await;
+    let (mut scrapes, mut slowest) = (0, Duration::ZERO);
+    while Instant::now() < end {
+        let started = Instant::now();
+        if scrapes % 2 == 0 {
+            kept.get("/metrics").await;
+            check(&kept.answer().await.unwrap());
+        } else {
+            let mut new = Raw::connect(address).await;
+            new.get("/metrics").await;
+            check(&new.answer().await.unwrap());
+        }
+        slowest = slowest.max(started.elapsed());
+        scrapes += 1;
+        sleep_until(started + Duration::from_millis(100)).await;
     }
-    let fake = FakePinpoint::start(world).await.unwrap();
-    let (key, url) = (Options::default_key(), fake.url());
-    let program = Program::start(&[
-        ("AWS_ACCESS_KEY_ID", &key.access_key_id),
-        ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
-        ("AWS_ENDPOINT_URL_PINPOINT", &url),
-        ("PINPOINT_EXPORTER_TARGETS", "app/segment"),
-        ("PINPOINT_EXPORTER_FINISHED_JOB_MAX_AGE", "0s"),
-        ("PINPOINT_EXPORTER_LOG_LEVEL", "debug"),
-    ]);
-    (fake, program)
+    (scrapes, slowest)
 }
 
-/// A figure of `/proc/PID/status`, in KiB.
-fn memory(program: &Program, figure: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+/// Sends a byte a second, as long as it may.
+async fn drip(address: SocketAddr) -> io::Result<()> {
+    let mut client = Raw::connect(address).await;
+    for byte in b"GET /metrics HTTP/1.1\r\nHost: exporter\r\n".iter().cycle() {
+        client.try_send([*byte]).await?;
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
 }
 
-/// Sends, and reads what comes, until either end has had enough.
-async fn throw(address: SocketAddr, bytes: Vec<u8>) {
-    let Ok(mut socket) = TcpStream::connect(address).await else { return };
-    let _ = socket.write_all(&bytes).await;
-    let mut sink = vec![0; 4096];
-    while let Ok(Ok(1..)) = timeout(Duration::from_secs(1), socket.read(&mut sink)).await {}
+/// So many requests at once, whose answers it takes later; the number of the answers.
+async fn pipeline(address: SocketAddr, requests: usize) -> usize {
+    let (read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
+    let writer = tokio::spawn(async move {
+        let all = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(requests);
+        write.write_all(all.as_bytes()).await?;
+        write.shutdown().await
+    });
+    sleep(RAGE / 5).await;
+    let (mut lines, mut answers) = (tokio::io::BufReader::new(read).lines(), 0);
+    while let Some(line) = lines.next_line().await.unwrap() {
+        answers += usize::from(line.starts_with("HTTP/1.1 200 OK"));
+    }
+    writer.await.unwrap().unwrap();
+    answers
 }
 
-async fn drip(address: SocketAddr) {
-    loop {
-        let Ok(mut socket) = TcpStream::connect(address).await else { return };
-        for byte in REQUEST.iter().cycle().take(10_000) {
-            if socket.write_all(&[*byte]).await.is_err() {
-                break;
+/// One after the other of what is wrong.
+async fn annoy(address: SocketAddr, turn: usize) {
+    let mut client = Raw::connect(address).await;
+    match turn % 8 {
+        0 => _ = client.try_send("GET /metrics\r\n").await,
+        1 => _ = client.try_send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await,
+        2 => {
+            client.get("/metrics").await;
+            client.half_close().await;
+            check(&client.answer().await.unwrap());
+        }
+        3 => {
+            client.send("GET /metrics HTTP/1.1\r\nHo").await;
+            return client.reset();
+        }
+        4 => {
+            client.get("/metrics").await;
+            return client.reset();
+        }
+        5 => {
+            let body = "GET /-/ready HTTP/1.1\r\n\r\n".repeat(40);
+            let head = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+            client.send(head + &body).await;
+            check(&client.answer().await.unwrap());
+            return;
+        }
+        6 => {
+            let head = "GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n";
+            client.send(head).await;
+            while client.try_send(vec![0; 8_192]).await.is_ok() {}
+        }
+        _ => {
+            _ = client.try_send([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0x0a, 0x0d]).await;
+            client.half_close().await;
+        }
+    }
+    client.rest().await;
+}
+
+/// A head of a megabyte, as much of it as is taken.
+async fn send_a_large_head(address: SocketAddr) {
+    let mut client = Raw::connect(address).await;
+    _ = client.try_send("GET /metrics HTTP/1.1\r\nA: ").await;
+    _ = client.try_send(vec![b'a'; 1 << 20]).await;
+    let answer = client.rest().await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "the figures are wanted")]
+async fn scrapes_go_on_while_clients_are_rude_and_memory_stays_bounded() {
+    let fake = fake().await;
+    let mut exporter = start(&fake, "");
+    let address = exporter.address;
+    scrape_until(address, Instant::now() + Duration::from_millis(300)).await;
+    let idle = exporter.memory("VmRSS");
+
+    let end = Instant::now() + RAGE;
+    let calm = Arc::new(AtomicBool::new(false));
+    let annoyances = Arc::new(AtomicUsize::new(0));
+    let mut dripping = JoinSet::new();
+    for _ in 0..200 {
+        dripping.spawn(drip(address));
+    }
+    let mut rude = JoinSet::new();
+    for _ in 0..20 {
+        let calm = Arc::clone(&calm);
+        rude.spawn(async move {
+            while !calm.load(Ordering::SeqCst) {
+                send_a_large_head(address).await;
+                sleep(Duration::from_millis(250)).await;
             }
-            sleep(Duration::from_secs(1)).await;
-        }
+        });
     }
+    for _ in 0..4 {
+        let (calm, annoyances) = (Arc::clone(&calm), Arc::clone(&annoyances));
+        rude.spawn(async move {
+            while !calm.load(Ordering::SeqCst) {
+                annoy(address, annoyances.fetch_add(1, Ordering::SeqCst)).await;
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    let pipelined = tokio::spawn(within("the pipeline", pipeline(address, 10_000)));
+    let (scrapes, slowest) = within("the scrapes", scrape_until(address, end)).await;
+    assert_eq!(within("the pipeline", pipelined).await.unwrap(), 10_000);
+    calm.store(true, Ordering::SeqCst);
+    while let Some(ended) = within("the rude clients", rude.join_next()).await {
+        ended.unwrap();
+    }
+    let (rss, peak) = (exporter.memory("VmRSS"), exporter.memory("VmHWM"));
+    println!(
+        "idle {} KiB, then {} KiB, at most {} KiB; {scrapes} scrapes, the slowest {slowest:?}; {} annoyances",
+        idle / 1024,
+        rss / 1024,
+        peak / 1024,
+        annoyances.load(Ordering::SeqCst)
+    );
+    assert!(peak <= idle + MEMORY_LIMIT, "{peak} bytes, from {idle}");
+    assert!(scrapes >= 20 && annoyances.load(Ordering::SeqCst) >= 40);
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+
+    // Those who drip are still there, and do not hold up the end.
+    assert_eq!(dripping.len(), 200);
+    assert!(dripping.try_join_next().is_none(), "one was cut before its time");
+    let stopped = Instant::now();
+    exporter.terminate();
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
+    assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
+    assert!(!exporter.log().contains("panicked"), "{}", exporter.log());
 }
 
-async fn pipeline(address: SocketAddr) {
-    let Ok(socket) = TcpStream::connect(address).await else { return };
-    let (mut read, mut write) = socket.into_split();
-    let requests = REQUEST.repeat(10_000);
-    let send = tokio::spawn(async move {
-        let _ = write.write_all(&requests).await;
-        write
-    });
-    let mut sink = vec![0; 64 * 1024];
-    while let Ok(1..) = read.read(&mut sink).await {}
-    drop(send.await);
+#[tokio::test]
+async fn a_scrape_that_waits_is_answered_at_once_when_the_process_is_to_end() {
+    let fake = fake().await;
+    fake.fault(Fault::Hang.always());
+    let mut exporter = start(&fake, "");
+    let (mut waiting, mut resting) =
+        (Raw::connect(exporter.address).await, Raw::connect(exporter.address).await);
+    resting.get("/-/healthy").await;
+    assert_eq!(resting.answer().await.unwrap().status, 200);
+    waiting.send("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: 60\r\n\r\n").await;
+    within("the request", fake.wait_for_requests(1)).await;
+    assert!(waiting.rests_for(Duration::from_millis(200)).await);
+    let stopped = Instant::now();
+    exporter.terminate();
+    let answer = waiting.answer().await.unwrap();
+    assert_eq!(answer.status, 200);
+    text_format::parse(&String::from_utf8(answer.body).unwrap()).unwrap();
+    assert!(resting.rest().await.is_empty());
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
+    assert!(stopped.elapsed() < Duration::from_secs(2), "{:?}", stopped.elapsed());
 }
 
-async fn half_close(address: SocketAddr) {
-    let Ok(mut socket) = TcpStream::connect(address).await else { return };
-    let _ = socket.write_all(REQUEST).await;
-    let _ = socket.shutdown().await;
-    let mut answer = Vec::new();
-    let _ = socket.read_to_end(&mut answer).await;
-    assert!(answer.starts_with(b"HTTP/1.1 200 "), "a half-closed client gets its answer");
-}
-
-async fn reset(address: SocketAddr) {
-    let Ok(mut socket) = TcpStream::connect(address).await else { return };
-    let _ = socket.write_all(&REQUEST[..20]).await;
-    let _ = socket.set_zero_linger();
-}
-
-#[test]
-fn legitimate_scrapes_go_on_among_rude_clients_and_memory_stays_bounded() {
-    run(async {
-        let (_fake, mut program) = start().await;
-        let address: SocketAddr = program.url.trim_start_matches("http://").parse().unwrap();
-        let client = client();
-        let url = format!("{}/metrics", program.url);
-        let scrape = async || client.get(&url).send().await.unwrap().text().await.unwrap();
-        let first = scrape().await;
-        let idle = memory(&program, "VmRSS");
-
-        let mut rude = JoinSet::new();
-        for _ in 0..200 {
-            rude.spawn(drip(address));
-        }
-        for n in 0..20 {
-            let head =
-                format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX-{n}: {}\r\n\r\n", "x".repeat(1_000_000));
-            rude.spawn(throw(address, head.into_bytes()));
-            let body = format!(
-                "GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{}",
-                "x".repeat(1_000_000)
-            );
-            rude.spawn(throw(address, body.into_bytes()));
-            rude.spawn(throw(address, b"GET /metrics\r\n".to_vec()));
-            rude.spawn(throw(address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()));
-            rude.spawn(half_close(address));
-            rude.spawn(reset(address));
-        }
-        rude.spawn(pipeline(address));
-
-        let start = Instant::now();
-        let mut scrapes = 0;
-        while start.elapsed() < Duration::from_secs(5) {
-            let text = timeout(Duration::from_secs(5), scrape()).await.expect("a scrape among rude clients");
-            let seen = parse(&text).unwrap();
-            assert_eq!(seen.value("pinpoint_target_up", &[]), Some(1.0));
-            scrapes += 1;
-            sleep(Duration::from_millis(100)).await;
-        }
-        let most = memory(&program, "VmHWM");
-        let added = most.saturating_sub(idle);
-        #[expect(clippy::print_stdout, reason = "the figures are what a reader of the test wants to see")]
-        {
-            println!("{scrapes} scrapes of {} bytes; {idle} KiB idle, {most} KiB at most", first.len());
-        }
-        assert!(added < 64 * 1024, "{added} KiB above idle");
-        assert!(scrapes >= 10, "{scrapes} scrapes in 5 s");
-        rude.abort_all();
-        while let Some(ended) = rude.join_next().await {
-            assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()));
-        }
-        let text = scrape().await;
-        assert!(parse(&text).is_ok());
-        assert!(program.terminate().success());
-        assert!(!program.log().contains("panicked"), "{}", program.log());
-    });
-}
-
-#[test]
-fn a_signal_answers_the_scrapes_that_wait_and_ends_the_program_well() {
-    run(async {
-        let (fake, mut program) = start().await;
-        fake.fault(Fault::Hang.always());
-        let client = client();
-        let request = client.get(format!("{}/metrics", program.url));
-        let scrape = tokio::spawn(request.header("X-Prometheus-Scrape-Timeout-Seconds", "20").send());
-        fake.wait_for_requests(1).await;
-        let begin = Instant::now();
-        let ended = tokio::task::spawn_blocking(move || program.terminate()).await.unwrap();
-        assert!(ended.success());
-        let answer = scrape.await.unwrap().unwrap();
-        assert_eq!(answer.status(), 200);
-        assert!(parse(&answer.text().await.unwrap()).is_ok());
-        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
-    });
+#[tokio::test]
+async fn without_file_descriptors_it_does_not_spin_and_who_waits_longest_makes_room() {
+    let fake = fake().await;
+    let mut exporter = start(&fake, "ulimit -n 48;");
+    scrape_until(exporter.address, Instant::now() + Duration::from_millis(150)).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(Raw::connect(exporter.address).await);
+    }
+    let ticks = exporter.ticks();
+    let mut client = Raw::connect(exporter.address).await;
+    client.get("/metrics").await;
+    check(&client.answer().await.unwrap());
+    sleep(Duration::from_secs(1)).await;
+    let ticks = exporter.ticks() - ticks;
+    assert!(ticks < 30, "{ticks} hundredths of a second");
+    exporter.terminate();
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
 }

@@ -1,4 +1,4 @@
-//! The server alone, with an exporter of the test's own behind it, over raw sockets.
+//! The HTTP server by itself, with an exporter that does as it is told.
 
 use std::{
     io::Read as _,
@@ -13,44 +13,46 @@ use std::{
 use bytes::Bytes;
 use pinpoint_exporter::web::{self, Limits, Patience, ScrapeTimeout};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::{Notify, Semaphore},
+    sync::Semaphore,
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::house::run;
+use crate::support::raw::{Answer, Raw, within};
 
-/// An exporter whose scrapes wait at a gate, and then are so large.
-struct Gated {
-    gate: Semaphore,
-    waiting: Notify,
+const EXPOSITION: &str = "# HELP up Whether.\n# TYPE up gauge\nup 1\n";
+const HEAD_LIMIT: Duration = Duration::from_millis(400);
+const WRITE_LIMIT: Duration = Duration::from_millis(500);
+
+/// An exporter with a gate, at which scrapes wait.
+struct Stub {
+    chunks: Vec<Bytes>,
+    gate: CancellationToken,
     stopping: CancellationToken,
     ready: AtomicBool,
-    chunk: Bytes,
-    chunks: usize,
+    panics: AtomicBool,
+    scrapes: Semaphore,
 }
 
-impl web::Exporter for Gated {
-    async fn scrape(&self, wait: Duration, gzip: bool) -> Vec<Bytes> {
-        assert!(wait != Duration::from_secs(66), "a crash that is asked for");
-        self.waiting.notify_one();
+impl web::Exporter for Stub {
+    async fn scrape(&self, _: Duration, gzip: bool) -> Vec<Bytes> {
+        self.scrapes.add_permits(1);
+        assert!(!self.panics.load(Ordering::SeqCst), "as it was told");
         tokio::select! {
-            _ = self.gate.acquire() => {}
-            () = self.stopping.cancelled() => return vec![Bytes::from_static(b"early\n")],
-            () = sleep(wait) => {}
+            () = self.gate.cancelled() => {}
+            () = self.stopping.cancelled() => {}
         }
-        if gzip {
-            let text: Vec<u8> =
-                std::iter::repeat_n(&self.chunk[..], self.chunks).collect::<Vec<_>>().concat();
-            let mut packed = Vec::new();
-            let mut encoder = flate2::read::GzEncoder::new(&text[..], flate2::Compression::fast());
-            encoder.read_to_end(&mut packed).unwrap();
-            return vec![packed.into()];
+        if !gzip {
+            return self.chunks.clone();
         }
-        vec![self.chunk.clone(); self.chunks]
+        let plain = self.chunks.concat();
+        let mut packed = Vec::new();
+        flate2::bufread::GzEncoder::new(&plain[..], flate2::Compression::fast())
+            .read_to_end(&mut packed)
+            .unwrap();
+        vec![packed.into()]
     }
 
     fn stop_waiting(&self) {
@@ -62,381 +64,476 @@ impl web::Exporter for Gated {
     }
 }
 
-const SHORT: Limits = Limits {
-    patience: Patience {
-        idle: Duration::from_secs(20),
-        head: Duration::from_millis(300),
-        write: Duration::from_millis(300),
-    },
-    connections: 100,
-    grace: Duration::from_millis(500),
-};
+impl Stub {
+    /// Waits for so many more scrapes to have come.
+    async fn scraped(&self, times: u32) {
+        within("a scrape", self.scrapes.acquire_many(times)).await.unwrap().forget();
+    }
+}
 
+/// A server of a stub.
 struct Server {
     address: SocketAddr,
-    exporter: Arc<Gated>,
-    stop: CancellationToken,
+    stub: Arc<Stub>,
+    shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
 
+fn limits() -> Limits {
+    Limits {
+        patience: Patience { idle: Duration::from_mins(1), head: HEAD_LIMIT, write: WRITE_LIMIT },
+        connections: 64,
+        grace: Duration::from_secs(10),
+    }
+}
+
 impl Server {
-    /// A server whose answers are `chunks` times 64 KiB, or one line if that is 0.
-    async fn with(limits: Limits, chunks: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let chunk = if chunks == 0 { "a 1\n".into() } else { "0123456789abcde\n".repeat(4096).into() };
-        let exporter = Arc::new(Gated {
-            gate: Semaphore::new(1_000_000),
-            waiting: Notify::new(),
+    async fn start(chunks: Vec<Bytes>, limits: Limits) -> Self {
+        let server = Self::gated(chunks, limits).await;
+        server.stub.gate.cancel();
+        server
+    }
+
+    /// A server whose scrapes wait until the gate is opened.
+    async fn gated(chunks: Vec<Bytes>, limits: Limits) -> Self {
+        let stub = Arc::new(Stub {
+            chunks,
+            gate: CancellationToken::new(),
             stopping: CancellationToken::new(),
             ready: AtomicBool::new(false),
-            chunk,
-            chunks: chunks.max(1),
+            panics: AtomicBool::new(false),
+            scrapes: Semaphore::new(0),
         });
-        let timeout = ScrapeTimeout { default: Duration::from_secs(10), offset: Duration::ZERO };
-        let stop = CancellationToken::new();
-        let stopped = stop.clone().cancelled_owned();
-        let task = tokio::spawn(web::serve(listener, Arc::clone(&exporter), timeout, limits, stopped));
-        Self { address, exporter, stop, task }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let timeout = ScrapeTimeout { default: Duration::from_secs(10), offset: Duration::from_millis(500) };
+        let stopped = shutdown.clone().cancelled_owned();
+        let task = tokio::spawn(web::serve(listener, Arc::clone(&stub), timeout, limits, stopped));
+        Self { address, stub, shutdown, task }
     }
 
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
+    async fn connect(&self) -> Raw {
+        Raw::connect(self.address).await
     }
 
-    /// What comes back until the server closes, for what is sent. The connection is to be closed by the server.
-    async fn exchange(&self, request: impl AsRef<[u8]>) -> String {
-        let mut socket = self.connect().await;
-        // The server may have seen enough before all is sent.
-        let _ = socket.write_all(request.as_ref()).await;
-        let mut answer = Vec::new();
-        let _ = timeout(Duration::from_secs(10), socket.read_to_end(&mut answer))
-            .await
-            .expect("it does not close");
-        String::from_utf8_lossy(&answer).into_owned()
+    /// The answer to a request on a connection of its own.
+    async fn ask(&self, request: &str) -> Answer {
+        let mut client = self.connect().await;
+        client.send(request).await;
+        if request.starts_with("HEAD") { client.answer_to_head().await } else { client.answer().await }
+            .unwrap()
     }
 
-    async fn get(&self, path: &str, headers: &str) -> String {
-        self.exchange(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")).await
-    }
-
-    async fn assert_serves(&self) {
-        assert!(self.get("/metrics", "").await.ends_with("\r\n\r\na 1\n"));
+    /// That it serves others as if nothing had been.
+    async fn serves(&self) {
+        let answer = self.ask("GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"Healthy.\n"[..]));
     }
 }
 
-/// Reads one answer with a length from a connection that stays open.
-async fn read_answer(socket: &mut TcpStream) -> (String, Vec<u8>) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(socket.read_u8().await.unwrap());
-    }
-    let head = String::from_utf8(head).unwrap();
-    let length =
-        head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
-    let mut body = vec![0; length];
-    socket.read_exact(&mut body).await.unwrap();
-    (head, body)
+fn exposition() -> Vec<Bytes> {
+    EXPOSITION.split_inclusive('\n').map(|line| Bytes::from_static(line.as_bytes())).collect()
 }
 
-fn head_of(answer: &str) -> Vec<String> {
-    let head = answer.split("\r\n\r\n").next().unwrap();
-    head.lines().filter(|line| !line.starts_with("date:")).map(str::to_owned).collect()
+/// Many MiB, more than the kernel keeps for a client that does not read. The last chunk is the largest.
+fn large() -> Vec<Bytes> {
+    [4_000, 60_000, 8 << 20].map(|size| Bytes::from(vec![b'#'; size])).into()
 }
 
-#[test]
-fn every_path_has_its_answer() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        for (path, status, content_type, part) in [
-            ("/metrics", "200 OK", "text/plain; version=0.0.4; charset=utf-8", "a 1\n"),
-            ("/metrics?x=y", "200 OK", "text/plain; version=0.0.4; charset=utf-8", "a 1\n"),
-            ("/", "200 OK", "text/html; charset=utf-8", "href=\"metrics\""),
-            ("/-/healthy", "200 OK", "text/plain; charset=utf-8", "Healthy."),
-            ("/-/ready", "503 Service Unavailable", "text/plain; charset=utf-8", "Looking"),
-            ("/nothing", "404 Not Found", "text/plain; charset=utf-8", "/metrics"),
-            ("/metrics/", "404 Not Found", "text/plain; charset=utf-8", "/metrics"),
-            ("//metrics", "404 Not Found", "text/plain; charset=utf-8", "/metrics"),
-        ] {
-            let answer = server.get(path, "").await;
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{path}: {answer}");
-            assert!(answer.contains(&format!("content-type: {content_type}\r\n")), "{path}: {answer}");
-            assert!(answer.split("\r\n\r\n").nth(1).unwrap().contains(part), "{path}: {answer}");
+fn undated(answer: Answer) -> Vec<(String, String)> {
+    answer.headers.into_iter().filter(|(name, _)| name != "date").collect()
+}
+
+#[tokio::test]
+async fn head_has_the_headers_of_get_and_no_body() {
+    let server = Server::start(exposition(), limits()).await;
+    for path in ["/", "/metrics", "/-/healthy", "/-/ready", "/nothing"] {
+        for coding in ["identity", "gzip"] {
+            let request = format!("{path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {coding}\r\n\r\n");
+            let get = server.ask(&format!("GET {request}")).await;
+            assert!(!get.body.is_empty());
+            // The second answer begins where the first one's headers end.
+            let mut client = server.connect().await;
+            client.send(format!("HEAD {request}GET {request}")).await;
+            let head = client.answer_to_head().await.unwrap();
+            assert_eq!(head.status, get.status, "{path}");
+            let second = client.answer().await.unwrap();
+            assert_eq!((second.status, &second.body), (get.status, &get.body), "{path}");
+            assert_eq!(undated(head), undated(get), "{path}");
         }
-        server.exporter.ready.store(true, Ordering::SeqCst);
-        assert!(server.get("/-/ready", "").await.starts_with("HTTP/1.1 200 OK\r\n"));
-    });
+    }
 }
 
-#[test]
-fn head_has_the_headers_of_get_and_no_body() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        for path in ["/metrics", "/", "/-/healthy", "/-/ready", "/nothing"] {
-            let get = server.get(path, "").await;
-            let head = server
-                .exchange(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-                .await;
-            assert_eq!(head_of(&head), head_of(&get), "{path}");
-            assert!(head.ends_with("\r\n\r\n") && !get.ends_with("\r\n\r\n"), "{path}");
+#[tokio::test]
+async fn a_compressed_answer_unpacks_to_the_plain_one() {
+    let server = Server::start(exposition(), limits()).await;
+    let plain = server.ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!((plain.status, plain.header("content-encoding")), (200, None));
+    assert_eq!(plain.body, EXPOSITION.as_bytes());
+    let packed =
+        server.ask("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip;q=0.5, *;q=0\r\n\r\n").await;
+    assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")));
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.body);
+    for answer in [plain, packed] {
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    }
+}
+
+#[tokio::test]
+async fn other_paths_are_not_found_and_other_methods_not_allowed() {
+    let server = Server::start(exposition(), limits()).await;
+    for target in ["/metric", "/metrics/", "//metrics", "/-/", "/-/reload", "/%6detrics", "*", "x:80"] {
+        let method = match target {
+            "*" => "OPTIONS",
+            "x:80" => "CONNECT",
+            _ => "GET",
+        };
+        let answer = server.ask(&format!("{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(answer.status, 404, "{target}");
+    }
+    for path in ["/", "/metrics", "/-/healthy", "/-/ready"] {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW", "get"] {
+            let answer = server.ask(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+            assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method} {path}");
         }
-    });
+    }
+    let absolute = server.ask("GET http://x/-/healthy?a=b HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(absolute.status, 200);
+    let upgrade = "GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    assert_eq!(server.ask(upgrade).await.status, 200);
 }
 
-#[test]
-fn other_methods_are_refused_with_those_that_are_allowed() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"] {
-            let request = format!("{method} /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-            let answer = server.exchange(request).await;
-            assert!(answer.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{method}: {answer}");
-            assert!(answer.contains("allow: GET, HEAD\r\n"), "{method}: {answer}");
+#[tokio::test]
+async fn it_is_not_ready_and_then_ready() {
+    let server = Server::start(exposition(), limits()).await;
+    let mut client = server.connect().await;
+    for (ready, status) in [(false, 503), (true, 200)] {
+        server.stub.ready.store(ready, Ordering::SeqCst);
+        client.get("/-/ready").await;
+        assert_eq!(client.answer().await.unwrap().status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_head_of_more_than_16_kib_gets_431() {
+    let server = Server::start(exposition(), limits()).await;
+    let head = |size: usize| {
+        let rest = "GET /-/healthy HTTP/1.1\r\nHost: x\r\nA: \r\n\r\n";
+        format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "a".repeat(size - rest.len()))
+    };
+    assert_eq!(server.ask(&head(16_000)).await.status, 200);
+    assert_eq!(server.ask(&head(16 * 1024 + 1)).await.status, 431);
+    let many = "A: a\r\n".repeat(1_000);
+    assert_eq!(server.ask(&format!("GET /-/healthy HTTP/1.1\r\n{many}\r\n")).await.status, 431);
+    server.serves().await;
+}
+
+#[tokio::test]
+async fn the_body_of_a_request_does_not_confuse_the_next_one() {
+    let server = Server::start(exposition(), limits()).await;
+    let hidden = "GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
+    let length = hidden.len();
+    let next = "GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    for (name, framed) in [
+        ("with a length", format!("Content-Length: {length}\r\n\r\n{hidden}")),
+        ("in chunks", format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{hidden}\r\n0\r\n\r\n")),
+    ] {
+        for split in [false, true] {
+            let mut client = server.connect().await;
+            let (head, body) = framed.split_once("\r\n\r\n").unwrap();
+            client.send(format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n")).await;
+            if split {
+                sleep(Duration::from_millis(20)).await;
+            }
+            // It may have closed the connection meanwhile, rather than read the body.
+            _ = client.try_send(format!("{body}{next}")).await;
+            assert_eq!(client.answer().await.unwrap().status, 200, "{name}");
+            let rest = String::from_utf8(client.rest().await).unwrap();
+            assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 404 "), "{name}: {rest}");
+            assert!(rest.matches("HTTP/1.1 ").count() < 2, "{name}: {rest}");
         }
-    });
+    }
+    // Together in one packet it is the next request that is answered.
+    let mut client = server.connect().await;
+    let both = format!("GET /-/healthy HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{hidden}{next}");
+    client.send(both).await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(client.answer().await.unwrap().status, 404);
 }
 
-#[test]
-fn gzip_is_sent_to_who_asks_and_unpacks_to_the_same() {
-    run(async {
-        let server = Server::with(SHORT, 3).await;
-        let mut socket = server.connect().await;
-        let mut answers = Vec::new();
-        for accept in ["gzip", "identity"] {
-            let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {accept}\r\n\r\n");
-            socket.write_all(request.as_bytes()).await.unwrap();
-            answers.push(read_answer(&mut socket).await);
-        }
-        let [(packed_head, packed), (plain_head, plain)] = &answers[..] else { unreachable!() };
-        assert!(
-            packed_head.contains("content-encoding: gzip") && packed_head.contains("vary: Accept-Encoding")
-        );
-        assert!(!plain_head.contains("content-encoding") && plain_head.contains("vary: Accept-Encoding"));
-        let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
-        assert_eq!(&unpacked, plain);
-    });
+#[tokio::test]
+async fn a_huge_body_is_not_read() {
+    let server = Server::start(exposition(), limits()).await;
+    let mut client = server.connect().await;
+    client.send("GET /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n").await;
+    let mut sent = 0;
+    while sent < 1_000_000_000 && client.try_send(vec![0; 65_536]).await.is_ok() {
+        sent += 65_536;
+    }
+    assert!(sent < 100_000_000, "{sent} bytes were taken");
+    server.serves().await;
 }
 
-#[test]
-fn a_head_beyond_16_kib_is_refused_and_one_below_is_not() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        let header = |bytes| format!("X-Much: {}\r\n", "x".repeat(bytes));
-        assert!(server.get("/metrics", &header(15_000)).await.starts_with("HTTP/1.1 200 "));
-        for bytes in [17_000, 1_000_000] {
-            let answer = server.get("/metrics", &header(bytes)).await;
-            // To one that still sends, the answer may be lost with the connection.
-            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{bytes}: {answer}");
-        }
-        assert!(server.get("/metrics", &"A: b\r\n".repeat(200)).await.starts_with("HTTP/1.1 431 "));
-        server.assert_serves().await;
-    });
-}
-
-#[test]
-fn a_body_is_not_taken_for_the_next_request() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        for body in
-            ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
-        {
-            let mut socket = server.connect().await;
-            for _ in 0..3 {
-                socket
-                    .write_all(format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{body}").as_bytes())
-                    .await
-                    .unwrap();
-                let (head, answer) = read_answer(&mut socket).await;
-                assert!(head.starts_with("HTTP/1.1 200 ") && answer == b"a 1\n");
+#[tokio::test]
+async fn a_dripping_head_is_cut_and_a_resting_connection_is_not() {
+    let server = Server::start(exposition(), limits()).await;
+    let mut resting = server.connect().await;
+    resting.get("/metrics").await;
+    resting.answer().await.unwrap();
+    // One drips in its first request, one in its second, one begins its second in the packet of the first.
+    let [mut first, mut second, mut third] =
+        [server.connect().await, server.connect().await, server.connect().await];
+    second.get("/metrics").await;
+    second.answer().await.unwrap();
+    third.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\n").await;
+    third.answer().await.unwrap();
+    let started = Instant::now();
+    for client in [&mut first, &mut second, &mut third] {
+        client.send("G").await;
+    }
+    let mut lasted = [None; 3];
+    while lasted.contains(&None) {
+        for (client, lasted) in [&mut first, &mut second, &mut third].into_iter().zip(&mut lasted) {
+            _ = client.try_send("E").await;
+            if lasted.is_none() && !client.rests_for(Duration::from_millis(10)).await {
+                *lasted = Some(started.elapsed());
             }
         }
-        // One that is too long costs its connection: `exchange` ends when the server closes it.
-        let endless = "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n";
-        server.exchange(format!("{endless}{}", "x".repeat(1_000_000))).await;
-        server.assert_serves().await;
-    });
+        assert!(started.elapsed() < 10 * HEAD_LIMIT, "they lasted {lasted:?}");
+    }
+    for lasted in lasted.into_iter().flatten() {
+        assert!(lasted + Duration::from_millis(20) >= HEAD_LIMIT, "cut after {lasted:?}");
+    }
+    assert!(resting.rests_for(HEAD_LIMIT).await);
+    resting.get("/metrics").await;
+    assert_eq!(resting.answer().await.unwrap().status, 200);
 }
 
-#[test]
-fn a_client_that_takes_too_long_over_its_head_is_cut_and_one_that_rests_is_not() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        let mut resting = server.connect().await;
-        resting.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        read_answer(&mut resting).await;
-        let silent = server.connect().await;
-        let start = Instant::now();
-        let mut dripping = server.connect().await;
-        while timeout(Duration::from_millis(20), dripping.read_u8()).await.is_err() {
-            // Each byte is progress, and none gains more time.
-            if dripping.write_all(b"G").await.is_err() {
-                break;
-            }
+#[tokio::test]
+async fn a_request_that_waited_for_the_one_before_it_has_its_own_time() {
+    let server = Server::gated(exposition(), limits()).await;
+    let mut client = server.connect().await;
+    client.get("/metrics").await;
+    server.stub.scraped(1).await;
+    client.get("/nothing").await;
+    sleep(HEAD_LIMIT + Duration::from_millis(100)).await;
+    server.stub.gate.cancel();
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(client.answer().await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_too_long_is_closed() {
+    let mut limits = limits();
+    limits.patience.idle = Duration::from_millis(200);
+    let server = Server::start(exposition(), limits).await;
+    let (mut silent, mut kept) = (server.connect().await, server.connect().await);
+    kept.get("/metrics").await;
+    kept.answer().await.unwrap();
+    assert!(kept.rests_for(Duration::from_millis(100)).await);
+    assert!(silent.rest().await.is_empty());
+    assert!(kept.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_also_when_nobody_reads_the_body_of_its_request() {
+    let server = Server::start(large(), limits()).await;
+    let mut client = Raw::connect_narrow(server.address).await;
+    client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n").await;
+    client.send(vec![0; 50_000]).await;
+    assert_eq!(client.answer().await.unwrap().body.len(), large().concat().len());
+    let started = Instant::now();
+    assert!(client.rest().await.is_empty());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_take_its_answer_is_cut() {
+    let server = Server::start(large(), limits()).await;
+    let mut client = Raw::connect_narrow(server.address).await;
+    client.get("/metrics").await;
+    let length: usize = client.answer_to_head().await.unwrap().length();
+    assert!(length > 8 << 20);
+    sleep(WRITE_LIMIT + WRITE_LIMIT).await;
+    assert!(client.rest().await.len() < length);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_answer_slowly_is_not_cut() {
+    let mut limits = limits();
+    limits.patience.idle = WRITE_LIMIT;
+    let server = Server::start(large(), limits).await;
+    let mut client = Raw::connect_narrow(server.address).await;
+    client.get("/metrics").await;
+    let mut left = client.answer_to_head().await.unwrap().length();
+    let started = Instant::now();
+    // Two MiB a second for a while, and then the rest.
+    while left > 0 {
+        if started.elapsed() < 4 * WRITE_LIMIT {
+            sleep(Duration::from_millis(25)).await;
         }
-        assert!((0.25..3.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
-        // Longer than a head may take.
-        for mut socket in [resting, silent] {
-            socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-            assert!(read_answer(&mut socket).await.0.starts_with("HTTP/1.1 200 "));
-        }
-    });
+        let read = client.read(48 * 1024).await.unwrap().len();
+        assert!(read > 0, "{left} bytes are missing after {:?}", started.elapsed());
+        left -= read;
+    }
+    assert!(started.elapsed() >= 4 * WRITE_LIMIT, "it was not slow: {:?}", started.elapsed());
 }
 
-#[test]
-fn a_client_that_does_not_take_its_answer_is_cut_and_a_slow_one_is_not() {
-    run(async {
-        // 64 MiB: more than the sockets' buffers hold.
-        let server = Server::with(SHORT, 1024).await;
-        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        let mut stuck = server.connect().await;
-        stuck.write_all(request).await.unwrap();
-        let mut slow = server.connect().await;
-        slow.write_all(request).await.unwrap();
-        let (mut taken, mut buffer) = (0, vec![0; 8 * 1024 * 1024]);
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(1) {
-            // Enough for the kernel to tell the server that there is room again.
-            sleep(Duration::from_millis(50)).await;
-            taken += slow.read(&mut buffer[..1024 * 1024]).await.unwrap();
-        }
-        loop {
-            match slow.read(&mut buffer).await.unwrap() {
-                0 => break,
-                more => taken += more,
-            }
-        }
-        assert!(taken > 64 * 1024 * 1024, "the slow client got {taken} bytes");
-        let mut rest = Vec::new();
-        let got = stuck.read_to_end(&mut rest).await.map_or(0, |_| rest.len());
-        assert!(got < 64 * 1024 * 1024, "the stuck client got {got} bytes");
-    });
+#[tokio::test]
+async fn the_connection_that_rested_longest_makes_room() {
+    let server = Server::gated(exposition(), Limits { connections: 3, ..limits() }).await;
+    let mut waiting = server.connect().await;
+    waiting.get("/metrics").await;
+    server.stub.scraped(1).await;
+    let mut kept = server.connect().await;
+    kept.get("/-/healthy").await;
+    kept.answer().await.unwrap();
+    let mut silent = server.connect().await;
+    sleep(Duration::from_millis(50)).await;
+    // The one that was served last has come before the silent one, and stays.
+    kept.get("/-/healthy").await;
+    kept.answer().await.unwrap();
+    let mut next = server.connect().await;
+    next.get("/metrics").await;
+    server.stub.scraped(1).await;
+    assert!(silent.rest().await.is_empty());
+    assert!(kept.rests_for(Duration::from_millis(50)).await);
+    let mut last = server.connect().await;
+    last.get("/metrics").await;
+    server.stub.scraped(1).await;
+    assert!(kept.rest().await.is_empty());
+    // Now all wait for an answer, and nobody makes room.
+    assert!(server.connect().await.rest().await.is_empty());
+    server.stub.gate.cancel();
+    for mut client in [waiting, next, last] {
+        assert_eq!(client.answer().await.unwrap().body, EXPOSITION.as_bytes());
+    }
 }
 
-#[test]
-fn when_all_places_are_taken_the_oldest_that_rests_makes_room() {
-    run(async {
-        let server = Server::with(Limits { connections: 3, ..SHORT }, 0).await;
-        server.exporter.gate.forget_permits(1_000_000);
-        let mut busy = server.connect().await;
-        busy.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        server.exporter.waiting.notified().await;
-        let (mut oldest, mut younger) = (server.connect().await, server.connect().await);
-        let mut newest = server.connect().await;
-        newest.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        assert!(read_answer(&mut newest).await.0.starts_with("HTTP/1.1 200 "));
-        assert_eq!(oldest.read(&mut [0]).await.unwrap(), 0, "the oldest was closed");
-        younger.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        assert!(read_answer(&mut younger).await.0.starts_with("HTTP/1.1 200 "));
-        server.exporter.gate.add_permits(10);
-        assert_eq!(read_answer(&mut busy).await.1, b"a 1\n", "one with a request never makes room");
-    });
+#[tokio::test]
+async fn an_answer_on_its_way_is_not_cut_to_make_room() {
+    let patience = Patience { write: Duration::from_secs(30), ..limits().patience };
+    let server = Server::start(large(), Limits { connections: 1, patience, ..limits() }).await;
+    let mut client = Raw::connect_narrow(server.address).await;
+    client.get("/metrics").await;
+    let length: usize = client.answer_to_head().await.unwrap().length();
+    for _ in 0..3 {
+        assert!(server.connect().await.rest().await.is_empty(), "there was room");
+    }
+    let mut taken = 0;
+    while taken < length {
+        let part = client.read(1 << 20).await.unwrap().len();
+        assert!(part > 0, "{taken} of {length} bytes");
+        taken += part;
+    }
+    // It is taken, and there is room.
+    sleep(Duration::from_millis(50)).await;
+    server.serves().await;
 }
 
-#[test]
-fn a_client_that_closed_its_half_still_gets_its_answer() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        server.exporter.gate.forget_permits(1_000_000);
-        let mut socket = server.connect().await;
-        socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        socket.shutdown().await.unwrap();
-        server.exporter.waiting.notified().await;
-        sleep(Duration::from_millis(50)).await;
-        server.exporter.gate.add_permits(1);
-        assert_eq!(read_answer(&mut socket).await.1, b"a 1\n");
-    });
+#[tokio::test]
+async fn a_half_closed_client_gets_its_answer() {
+    let server = Server::gated(exposition(), limits()).await;
+    let mut client = server.connect().await;
+    client.get("/metrics").await;
+    client.half_close().await;
+    server.stub.scraped(1).await;
+    sleep(Duration::from_millis(50)).await;
+    server.stub.gate.cancel();
+    assert_eq!(client.answer().await.unwrap().body, EXPOSITION.as_bytes());
+    assert!(client.rest().await.is_empty());
 }
 
-#[test]
-fn what_is_no_http_1_request_is_refused_or_closed_and_the_next_client_is_served() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        let mut noise = vec![0_u8; 4096];
-        noise.iter_mut().enumerate().for_each(|(n, byte)| *byte = u8::try_from(n * 37 % 251).unwrap());
-        for bytes in [
-            b"GET /metrics\r\n\r\n".to_vec(),
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
-            b"GET http:// HTTP/1.1\r\n\r\n".to_vec(),
-            b"GET /metrics HTTP/1.1\r\nBad Header: x\r\n\r\n".to_vec(),
-            b"GET /metrics HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n".to_vec(),
-            b"\r\n\r\n\r\n".to_vec(),
-            noise,
-        ] {
-            let answer = server.exchange(&bytes).await;
-            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{bytes:?}: {answer}");
-            server.assert_serves().await;
-        }
-    });
+#[tokio::test]
+async fn what_is_not_http_1_is_refused_and_the_next_client_is_served() {
+    let server = Server::start(exposition(), limits()).await;
+    let hello =
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\r\n\r\n";
+    let noise: Vec<u8> = (0..4_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+    for bytes in [
+        &b"GET /metrics\r\n"[..],
+        b"GET /metrics\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        b"GET /metrics HTTP/2.0\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nBad Header: x\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\n\r\n",
+        b"\r\n\r\n\r\n",
+        b"\0",
+        hello,
+        &noise,
+    ] {
+        let mut client = server.connect().await;
+        _ = client.try_send(bytes).await;
+        let answer = client.rest().await;
+        let refused = answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 ");
+        assert!(refused, "{:?} got {:?}", bytes.escape_ascii().to_string(), String::from_utf8_lossy(&answer));
+        server.serves().await;
+    }
 }
 
-#[test]
-fn a_crash_in_an_answer_costs_its_connection_only() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        let answer = server.get("/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 66\r\n").await;
-        assert_eq!(answer, "");
-        server.assert_serves().await;
-    });
+#[tokio::test]
+async fn a_scrape_that_panics_costs_its_connection_only() {
+    let server = Server::start(exposition(), Limits { connections: 2, ..limits() }).await;
+    let mut other = server.connect().await;
+    other.get("/-/healthy").await;
+    other.answer().await.unwrap();
+    server.stub.panics.store(true, Ordering::SeqCst);
+    // More often than there are places: they are free again.
+    for _ in 0..3 {
+        let mut client = server.connect().await;
+        client.get("/metrics").await;
+        assert!(client.rest().await.is_empty());
+    }
+    server.stub.panics.store(false, Ordering::SeqCst);
+    other.get("/metrics").await;
+    assert_eq!(other.answer().await.unwrap().body, EXPOSITION.as_bytes());
 }
 
-#[test]
-fn ten_thousand_pipelined_requests_are_answered_one_after_the_other() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        let (mut read, mut write) = server.connect().await.into_split();
-        let requests = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10_000);
-        let send = tokio::spawn(async move {
-            write.write_all(requests.as_bytes()).await.unwrap();
-            write
-        });
-        let (mut answers, mut buffer, mut text) = (0, vec![0; 256 * 1024], Vec::new());
-        while answers < 10_000 {
-            let got = read.read(&mut buffer).await.unwrap();
-            assert!(got > 0, "closed after {answers} answers");
-            text.extend_from_slice(&buffer[..got]);
-            let whole = text.windows(4).filter(|window| window == b"a 1\n").count();
-            answers += whole;
-            if whole > 0 {
-                let keep = text.len().min(3);
-                text.drain(..text.len() - keep);
-            }
-        }
-        send.await.unwrap();
-    });
+#[tokio::test]
+async fn a_stop_answers_what_waits_and_closes_what_rests_at_once() {
+    let server = Server::gated(exposition(), limits()).await;
+    let [mut waiting, mut rested, mut silent, mut dripping] =
+        [server.connect().await, server.connect().await, server.connect().await, server.connect().await];
+    waiting.get("/metrics").await;
+    server.stub.scraped(1).await;
+    rested.get("/-/healthy").await;
+    rested.answer().await.unwrap();
+    dripping.send("GET /metr").await;
+    sleep(Duration::from_millis(20)).await;
+    let started = Instant::now();
+    server.shutdown.cancel();
+    assert_eq!(waiting.answer().await.unwrap().body, EXPOSITION.as_bytes());
+    for client in [&mut waiting, &mut rested, &mut silent, &mut dripping] {
+        assert!(client.rest().await.is_empty());
+    }
+    within("the stop", server.task).await.unwrap();
+    assert!(started.elapsed() + Duration::from_millis(50) < HEAD_LIMIT, "{:?}", started.elapsed());
+    assert!(TcpStream::connect(server.address).await.is_err(), "it still listens");
 }
 
-#[test]
-fn a_stopping_server_finishes_what_is_in_flight_and_closes_what_rests() {
-    run(async {
-        let server = Server::with(SHORT, 0).await;
-        server.exporter.gate.forget_permits(1_000_000);
-        let mut resting = server.connect().await;
-        resting.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        read_answer(&mut resting).await;
-        let mut waiting = server.connect().await;
-        waiting.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        server.exporter.waiting.notified().await;
-        server.stop.cancel();
-        assert_eq!(read_answer(&mut waiting).await.1, b"early\n", "it does not wait for its refreshes");
-        assert_eq!(resting.read(&mut [0]).await.unwrap(), 0);
-        server.task.await.unwrap();
-        assert!(TcpStream::connect(server.address).await.is_err(), "it accepts no more");
-    });
-}
-
-#[test]
-fn a_stuck_client_does_not_keep_a_server_from_stopping() {
-    run(async {
-        let patience = Patience { write: Duration::from_mins(1), ..SHORT.patience };
-        let server = Server::with(Limits { patience, ..SHORT }, 1024).await;
-        let mut stuck = server.connect().await;
-        stuck.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        stuck.read_exact(&mut [0; 64]).await.unwrap();
-        server.stop.cancel();
-        let start = Instant::now();
-        server.task.await.unwrap();
-        assert!((0.4..3.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
-    });
+#[tokio::test]
+async fn a_stop_waits_for_answers_on_their_way_but_not_for_ever() {
+    let patience = Patience { write: Duration::from_secs(30), ..limits().patience };
+    let grace = Duration::from_secs(1);
+    let server = Server::start(large(), Limits { grace, patience, ..limits() }).await;
+    let [mut taking, mut stuck] =
+        [Raw::connect_narrow(server.address).await, Raw::connect_narrow(server.address).await];
+    let mut lengths = [0; 2];
+    for (client, length) in [&mut taking, &mut stuck].into_iter().zip(&mut lengths) {
+        client.get("/metrics").await;
+        *length = client.answer_to_head().await.unwrap().length();
+    }
+    let started = Instant::now();
+    server.shutdown.cancel();
+    sleep(grace / 10).await;
+    assert_eq!(taking.rest().await.len(), lengths[0]);
+    within("the stop", server.task).await.unwrap();
+    assert!(started.elapsed() >= grace && started.elapsed() < 3 * grace, "{:?}", started.elapsed());
+    assert!(stuck.rest().await.len() < lengths[1]);
 }

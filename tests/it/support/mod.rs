@@ -2,5 +2,6 @@
 
 pub(crate) mod house;
 pub(crate) mod program;
+pub(crate) mod raw;
 pub(crate) mod text_format;
 pub(crate) mod tls;

@@ -1,17 +1,25 @@
 //! The exporter as a program, with an environment of its own.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
+    net::SocketAddr,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
 
+use tokio::time::sleep;
+
+use super::raw::within;
+
 /// A running exporter. It is killed when this is dropped.
 pub(crate) struct Program {
     child: Child,
     /// Where it serves.
+    pub(crate) address: SocketAddr,
+    /// The same as a URL.
     pub(crate) url: String,
     log: Arc<Mutex<String>>,
 }
@@ -19,7 +27,13 @@ pub(crate) struct Program {
 impl Program {
     /// Starts the exporter on a free port with just these variables, and waits until it says that it serves.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_pinpoint-exporter"))
+        Self::start_under("", variables)
+    }
+
+    /// The same, with limits that a shell sets before it becomes the exporter.
+    pub(crate) fn start_under(limits: &str, variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", &format!("{limits} exec \"$0\""), env!("CARGO_BIN_EXE_pinpoint-exporter")])
             .env_clear()
             .envs([
                 ("AWS_EC2_METADATA_DISABLED", "true"),
@@ -28,6 +42,7 @@ impl Program {
                 ("NO_PROXY", "*"),
             ])
             .envs(variables.iter().copied())
+            .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -39,21 +54,17 @@ impl Program {
             for line in lines.lines().map_while(Result::ok) {
                 let address = line.split_whitespace().find_map(|word| word.strip_prefix("address="));
                 if let (Some(address), true) = (address, line.contains("serving")) {
-                    let _ = found.send(format!("http://{address}"));
+                    let _ = found.send(address.parse().unwrap());
                 }
                 let mut log = kept.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        let url = serving.recv_timeout(Duration::from_secs(20));
-        let url = url.unwrap_or_else(|_| panic!("it does not serve:\n{}", log.lock().unwrap()));
-        Self { child, url, log }
-    }
-
-    /// The id of the process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        let address = serving.recv_timeout(Duration::from_secs(20));
+        let address: SocketAddr =
+            address.unwrap_or_else(|_| panic!("it does not serve:\n{}", log.lock().unwrap()));
+        Self { child, address, url: format!("http://{address}"), log }
     }
 
     /// Everything that it has written to its standard error.
@@ -61,11 +72,37 @@ impl Program {
         self.log.lock().unwrap().clone()
     }
 
-    /// Asks it to end, and waits until it has.
-    pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let kill = Command::new("kill").arg(self.id().to_string()).status().unwrap();
-        assert!(kill.success());
-        self.child.wait().unwrap()
+    /// A line of the process's status that says so many KiB, in bytes.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// The ticks of the processor that it has used, of which there are a hundred in a second.
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn end(&mut self) -> ExitStatus {
+        within("the end of the process", async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
     }
 }
 
