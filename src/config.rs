@@ -19,6 +19,7 @@ mod log_filter;
 mod problem;
 mod role;
 mod settings;
+mod shard;
 mod value;
 
 pub(crate) use settings::nearest;
@@ -31,7 +32,10 @@ use self::{
     settings::{Texts, Written},
     value::Explanation,
 };
-use crate::target::{self, TargetPattern};
+use crate::{
+    shard::Shard,
+    target::{self, TargetPattern},
+};
 
 /// The exporter's settings, validated. Each field names its variable without the prefix `PINPOINT_EXPORTER_`.
 #[derive(Debug, Clone)]
@@ -70,6 +74,8 @@ pub struct Config {
     pub finished_jobs_per_segment: Option<usize>,
     /// `STATUS_SERIES`
     pub status_series: StatusSeries,
+    /// `SHARD`
+    pub shard: Shard,
     /// `SHOW_FAILURES`
     pub show_failures: bool,
     /// `LOG_LEVEL`
@@ -157,6 +163,10 @@ impl Config {
         let status_series = problems.setting(texts.status_series(), |text| {
             value::word(text, &[("all", StatusSeries::All), ("current", StatusSeries::Current)])
         });
+        let shard = problems.setting(texts.shard(), |text| match text {
+            "" => Ok(Shard::WHOLE),
+            text => shard::shard(text, environment.other(HOST_NAME)),
+        });
         let show_failures = problems.setting(texts.show_failures(), value::boolean);
         let log_filter = problems.setting(texts.log_level(), log_filter::log_filter);
         let log_format = problems.setting(texts.log_format(), |text| {
@@ -180,6 +190,7 @@ impl Config {
             finished_job_max_age: Some(durations.finished_job_max_age?).filter(|age| !age.is_zero()),
             finished_jobs_per_segment: finished_jobs_per_segment?.map(|count| count as usize),
             status_series: status_series?,
+            shard: shard?,
             show_failures: show_failures?,
             log_filter: log_filter?,
             log_format: log_format?,
@@ -484,7 +495,7 @@ fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Probl
 /// Checks the settings whose features come with a later release, and refuses them.
 fn refuse_not_yet(environment: &Environment, problems: &mut Problems) {
     let texts = &environment.texts;
-    let (role_arns, external_id, shard) = (texts.role_arns(), texts.role_external_id(), texts.shard());
+    let (role_arns, external_id) = (texts.role_arns(), texts.role_external_id());
     if let Some(text) = role_arns.text {
         let (_, wrong) = role::role_arns(text);
         let variable = role_arns.setting.variable;
@@ -505,11 +516,7 @@ fn refuse_not_yet(environment: &Environment, problems: &mut Problems) {
             problems.problems.push(Problem::without_value(variable, explanation));
         }
     }
-    if let Some(text) = shard.text {
-        let read = role::shard(text, environment.other(HOST_NAME));
-        problems.keep(read.map_err(|explanation| Problem::new(shard.setting.variable, text, explanation)));
-    }
-    for written in [role_arns, external_id, shard, texts.web_config_file()] {
+    for written in [role_arns, external_id, texts.web_config_file()] {
         if let Some(text) = written.text {
             let value = (written.setting != external_id.setting).then(|| problem::quoted(text));
             problems.problems.push(Problem {

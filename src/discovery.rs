@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crate::target::{IdPattern, Target, TargetPattern};
+use crate::{
+    shard::Shard,
+    target::{IdPattern, Target, TargetPattern},
+};
 
 /// A list that must be read to find targets. The order of its fields is its order in the exposition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +27,13 @@ pub struct Wanted {
     pub targets: BTreeSet<Target>,
 }
 
-/// Works out what to poll. `known` gives the ids of a list that was read; what was not is as if it were empty.
-pub fn wanted(patterns: &[TargetPattern], known: impl Fn(&Catalog) -> Option<Arc<[String]>>) -> Wanted {
+/// Works out what to poll: the shard's part of the targets, and every list, since each shard finds all of them. `known` gives
+/// the ids of a list that was read; what was not is as if it were empty.
+pub fn wanted(
+    patterns: &[TargetPattern],
+    shard: Shard,
+    known: impl Fn(&Catalog) -> Option<Arc<[String]>>,
+) -> Wanted {
     let mut wanted = Wanted::default();
     for pattern in patterns {
         let mut list = |application_id: Option<&str>| {
@@ -48,12 +56,13 @@ pub fn wanted(patterns: &[TargetPattern], known: impl Fn(&Catalog) -> Option<Arc
                 Some(IdPattern::Id(id)) => vec![Some(id.clone())],
                 Some(IdPattern::Any) => list(Some(application_id)).iter().cloned().map(Some).collect(),
             };
-            wanted.targets.extend(segments.into_iter().map(|segment_id| Target {
+            let targets = segments.into_iter().map(|segment_id| Target {
                 account_id: pattern.account_id.clone(),
                 region: pattern.region.clone(),
                 application_id: application_id.clone(),
                 segment_id,
-            }));
+            });
+            wanted.targets.extend(targets.filter(|target| shard.holds(target)));
         }
     }
     wanted
@@ -66,7 +75,7 @@ mod tests {
 
     fn resolve(text: &str, known: &[(Option<&str>, &[&str])]) -> (Vec<String>, Vec<String>) {
         let patterns: Vec<_> = target::parse(text, Some("eu-west-1")).patterns.into_keys().collect();
-        let wanted = wanted(&patterns, |catalog| {
+        let wanted = wanted(&patterns, Shard::WHOLE, |catalog| {
             let (_, ids) = known.iter().find(|(id, _)| *id == catalog.application_id.as_deref())?;
             Some(ids.iter().map(ToString::to_string).collect())
         });

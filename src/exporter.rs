@@ -90,6 +90,7 @@ impl Exporter {
         }
         let settings = collect::Settings {
             cache_ttl: config.cache_ttl,
+            shard: config.shard,
             discovery_ttl: config.discovery_ttl,
             max_staleness: config.max_staleness,
             bounds: Bounds {

@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod picture;
 pub mod pinpoint;
 pub mod profile;
+pub mod shard;
 pub mod stop;
 pub mod target;
 pub mod version;

@@ -32,6 +32,7 @@ use crate::{
     metrics::exposition::{self, Block, Body},
     picture::{Bounds, Collage},
     pinpoint::{Client, Error, Exception, LeftOut},
+    shard::Shard,
     target::{Target, TargetPattern},
 };
 
@@ -40,6 +41,8 @@ use crate::{
 pub struct Settings {
     /// A result younger than this is not refreshed.
     pub cache_ttl: Duration,
+    /// The part of the targets that is kept.
+    pub shard: Shard,
     /// A good list of applications or segments younger than this is not read again.
     pub discovery_ttl: Duration,
     /// Data older than this are not shown.
@@ -269,7 +272,8 @@ impl Shared {
             watched.directories.iter().map(|it| (it.catalog.clone(), Arc::clone(it))).collect();
         let mut cells: BTreeMap<_, _> =
             watched.cells.iter().map(|it| (it.target.clone(), Arc::clone(it))).collect();
-        let wanted = discovery::wanted(&self.patterns, |catalog| directories.get(catalog)?.ids());
+        let wanted =
+            discovery::wanted(&self.patterns, self.settings.shard, |catalog| directories.get(catalog)?.ids());
         let client = |account: &str, region: &str| self.clients.get(&(account.to_owned(), region.to_owned()));
         let directories = wanted.catalogs.into_iter().filter_map(|catalog| {
             let client = client(&catalog.account_id, &catalog.region)?;

@@ -98,7 +98,7 @@ settings! {
     status_series STATUS_SERIES = "all" "all: a series for each state; current: only the one at 1";
     role_arns ROLE_ARNS = "" "roles to assume, one per account; a target ARN's account picks its role" Refused;
     role_external_id ROLE_EXTERNAL_ID = "" "external id to assume them with" Refused;
-    shard SHARD = "" "2/5: serve the third of five parts of the targets; auto/5: the part in HOSTNAME's ending" Refused;
+    shard SHARD = "" "2/5: serve the third of five parts of the targets; auto/5: the part in HOSTNAME's ending";
     show_failures SHOW_FAILURES = "false" "true: show the text of Failures on / and in /api/v1/jobs" Ignored;
     web_config_file WEB_CONFIG_FILE = ""
         "TLS, client certificates, basic auth: a file as Prometheus's exporter-toolkit reads it" Refused;

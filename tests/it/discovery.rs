@@ -228,3 +228,24 @@ fn several_regions_and_accounts_are_served_side_by_side() {
         assert_eq!((of_region("eu-west-1"), of_region("us-east-1")), (8, 4));
     });
 }
+
+#[test]
+fn shards_share_targets_that_are_named_and_found_without_gap_or_overlap() {
+    for targets_text in
+        ["*/*", "app-0/segment-00 app-0/segment-01 app-0/segment-02 app-1/segment-00 app-1/segment-01"]
+    {
+        for count in [2, 5] {
+            run(async move {
+                let all = targets(&plan(targets_text, 3, 10).build().await.scrape().await);
+                let mut found = Vec::new();
+                for ordinal in 0..count {
+                    let shard = format!("{ordinal}/{count}");
+                    let house = plan(targets_text, 3, 10).set("SHARD", &shard).build().await;
+                    found.extend(targets(&house.scrape().await));
+                }
+                found.sort();
+                assert_eq!(found, all, "{targets_text} in {count}");
+            });
+        }
+    }
+}

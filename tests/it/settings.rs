@@ -699,7 +699,6 @@ fn every_setting_of_a_later_release_is_refused_or_warned_about() {
         let text = match setting.name {
             "SHOW_FAILURES" => "true",
             "ROLE_ARNS" => "arn:aws:iam::123456789012:role/a",
-            "SHARD" => "1/2",
             _ => "text",
         };
         let message = match parse(&[(setting.name, text)]) {
