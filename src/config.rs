@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    fmt,
     net::SocketAddr,
     path::PathBuf,
     time::Duration,
@@ -74,6 +75,8 @@ pub struct Config {
     pub finished_jobs_per_segment: Option<usize>,
     /// `STATUS_SERIES`
     pub status_series: StatusSeries,
+    /// `ROLE_ARNS` and `ROLE_EXTERNAL_ID`
+    pub roles: Roles,
     /// `SHARD`
     pub shard: Shard,
     /// `SHOW_FAILURES`
@@ -90,6 +93,21 @@ pub struct Config {
     pub use_dualstack_endpoint: bool,
     /// `AWS_CA_BUNDLE`: the only certificates to trust, in PEM.
     pub ca_bundle: Option<PathBuf>,
+}
+
+/// The roles to assume.
+#[derive(Clone, Default)]
+pub struct Roles {
+    /// Their ARNs by account.
+    pub by_account: BTreeMap<String, String>,
+    /// What the roles' trust policies ask for. It is never shown.
+    pub external_id: Option<String>,
+}
+
+impl fmt::Debug for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roles").field("by_account", &self.by_account).finish_non_exhaustive()
+    }
 }
 
 /// Which series of a state set are written.
@@ -130,7 +148,7 @@ impl Config {
         let aws = Aws::read(&environment, profile_region, &mut problems);
         let targets = read_targets(texts.targets(), aws.region.as_deref(), &mut problems);
         let durations = Durations::read(texts, &mut problems);
-        refuse_not_yet(&environment, &mut problems);
+        refuse_not_yet(&environment.texts, &mut problems);
 
         problems.warnings.extend(not_yet_effective(texts));
         match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
@@ -163,6 +181,7 @@ impl Config {
         let status_series = problems.setting(texts.status_series(), |text| {
             value::word(text, &[("all", StatusSeries::All), ("current", StatusSeries::Current)])
         });
+        let roles = read_roles(texts, problems);
         let shard = problems.setting(texts.shard(), |text| match text {
             "" => Ok(Shard::WHOLE),
             text => shard::shard(text, environment.other(HOST_NAME)),
@@ -190,6 +209,7 @@ impl Config {
             finished_job_max_age: Some(durations.finished_job_max_age?).filter(|age| !age.is_zero()),
             finished_jobs_per_segment: finished_jobs_per_segment?.map(|count| count as usize),
             status_series: status_series?,
+            roles,
             shard: shard?,
             show_failures: show_failures?,
             log_filter: log_filter?,
@@ -492,16 +512,17 @@ fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Probl
     parsed.patterns.into_keys().collect()
 }
 
-/// Checks the settings whose features come with a later release, and refuses them.
-fn refuse_not_yet(environment: &Environment, problems: &mut Problems) {
-    let texts = &environment.texts;
+/// The roles by account, and the external id to assume them with.
+fn read_roles(texts: &Texts, problems: &mut Problems) -> Roles {
     let (role_arns, external_id) = (texts.role_arns(), texts.role_external_id());
+    let mut roles = Roles::default();
     if let Some(text) = role_arns.text {
-        let (_, wrong) = role::role_arns(text);
+        let (by_account, wrong) = role::role_arns(text);
         let variable = role_arns.setting.variable;
-        problems
-            .problems
-            .extend(wrong.into_iter().map(|(entry, explanation)| Problem::new(variable, entry, explanation)));
+        let wrong = wrong.into_iter().map(|(entry, explanation)| Problem::new(variable, entry, explanation));
+        problems.problems.extend(wrong);
+        let owned = |(account, role): (&str, &str)| (account.to_owned(), role.to_owned());
+        roles.by_account = by_account.into_iter().map(owned).collect();
     }
     if let Some(text) = external_id.text {
         let variable = external_id.setting.variable;
@@ -515,16 +536,17 @@ fn refuse_not_yet(environment: &Environment, problems: &mut Problems) {
             );
             problems.problems.push(Problem::without_value(variable, explanation));
         }
+        roles.external_id = Some(text.to_owned());
     }
-    for written in [role_arns, external_id, texts.web_config_file()] {
-        if let Some(text) = written.text {
-            let value = (written.setting != external_id.setting).then(|| problem::quoted(text));
-            problems.problems.push(Problem {
-                variable: written.setting.variable.into(),
-                value,
-                explanation: "its feature comes with a later release; leave it unset until then".into(),
-            });
-        }
+    roles
+}
+
+/// Refuses the settings whose features come with a later release.
+fn refuse_not_yet(texts: &Texts, problems: &mut Problems) {
+    let web_config_file = texts.web_config_file();
+    if let Some(text) = web_config_file.text {
+        let explanation = "its feature comes with a later release; leave it unset until then";
+        problems.problems.push(Problem::new(web_config_file.setting.variable, text, explanation));
     }
 }
 

@@ -55,11 +55,12 @@ pub enum SetupError {
 }
 
 impl Exporter {
-    /// An exporter of the configured targets. Nothing is asked of AWS before the first scrape.
+    /// An exporter of the configured targets. `credentials` gives the source for an account. Nothing is asked of AWS before
+    /// the first scrape.
     pub fn new(
         config: &Config,
         http: &Http,
-        credentials: &Arc<MakeProvider>,
+        credentials: &dyn Fn(&str) -> Arc<MakeProvider>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
         let telemetry = Arc::new(Telemetry::new()?);
@@ -76,7 +77,7 @@ impl Exporter {
                     region: region.clone(),
                     http: http.clone(),
                 });
-                let (source, clock) = (Arc::clone(credentials), Arc::clone(&clock));
+                let (source, clock) = (credentials(account_id), Arc::clone(&clock));
                 Arc::new(CredentialsCache::new(source, clock, config.cache_ttl, owner))
             });
             place.insert(Arc::new(Client::new(
@@ -139,7 +140,7 @@ fn client_settings(config: &Config, region: &str) -> Result<pinpoint::Settings, 
     })
 }
 
-/// Serves scrapes at `listener` until `shutdown`, with the standard credentials. The first look for them goes on meanwhile.
+/// Serves scrapes at `listener` until `shutdown`, with the standard credentials and the roles assumed with them. The first look for them goes on meanwhile.
 pub async fn run(
     config: &Config,
     listener: TcpListener,
@@ -147,7 +148,15 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref())?;
-    let credentials = pinpoint::default_chain(http.clone(), config.region().to_owned());
+    let credentials = |account_id: &str| {
+        let (http, region, roles) = (http.clone(), config.region().to_owned(), &config.roles);
+        match roles.by_account.get(account_id) {
+            Some(role_arn) => {
+                pinpoint::assumed_role(http, region, role_arn.clone(), roles.external_id.clone())
+            }
+            None => pinpoint::default_chain(http, region),
+        }
+    };
     let exporter = Arc::new(Exporter::new(config, &http, &credentials, clock)?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });

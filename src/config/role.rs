@@ -1,5 +1,4 @@
-//! `ROLE_ARNS` and `ROLE_EXTERNAL_ID`: checked now, so that a text that is accepted once stays right when their
-//! feature comes.
+//! `ROLE_ARNS` and `ROLE_EXTERNAL_ID`.
 
 use std::collections::BTreeMap;
 

@@ -96,8 +96,8 @@ settings! {
     finished_jobs_per_segment FINISHED_JOBS_PER_SEGMENT = "20"
         "finished jobs with series of their own, per segment; 0: no limit";
     status_series STATUS_SERIES = "all" "all: a series for each state; current: only the one at 1";
-    role_arns ROLE_ARNS = "" "roles to assume, one per account; a target ARN's account picks its role" Refused;
-    role_external_id ROLE_EXTERNAL_ID = "" "external id to assume them with" Refused;
+    role_arns ROLE_ARNS = "" "roles to assume, one per account; a target ARN's account picks its role";
+    role_external_id ROLE_EXTERNAL_ID = "" "external id to assume them with";
     shard SHARD = "" "2/5: serve the third of five parts of the targets; auto/5: the part in HOSTNAME's ending";
     show_failures SHOW_FAILURES = "false" "true: show the text of Failures on / and in /api/v1/jobs" Ignored;
     web_config_file WEB_CONFIG_FILE = ""

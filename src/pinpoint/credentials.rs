@@ -9,8 +9,8 @@ use std::{
 };
 
 use aws_config::{
-    BehaviorVersion, Region, default_provider::credentials::DefaultCredentialsChain,
-    provider_config::ProviderConfig,
+    BehaviorVersion, ConfigLoader, Region, default_provider::credentials::DefaultCredentialsChain,
+    provider_config::ProviderConfig, sts::AssumeRoleProvider,
 };
 use aws_credential_types::{
     Credentials,
@@ -37,6 +37,9 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 /// `CACHE_TTL` where that is shorter.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How the exporter's sessions are named in AWS's audit log.
+const SESSION_NAME: &str = "pinpoint-exporter";
+
 /// Makes a provider of credentials. It is called again after a failure, since some providers do not get over one.
 pub type MakeProvider = dyn Fn() -> BoxFuture<'static, SharedCredentialsProvider> + Send + Sync;
 
@@ -55,6 +58,32 @@ pub fn default_chain(http: Http, region: String) -> Arc<MakeProvider> {
             SharedCredentialsProvider::new(chain)
         })
     })
+}
+
+/// A role in another account, assumed through STS with the credentials of the standard chain.
+pub fn assumed_role(
+    http: Http,
+    region: String,
+    role_arn: String,
+    external_id: Option<String>,
+) -> Arc<MakeProvider> {
+    Arc::new(move || {
+        let (http, region) = (http.clone(), Region::new(region.clone()));
+        let mut role =
+            AssumeRoleProvider::builder(&role_arn).session_name(SESSION_NAME).region(region.clone());
+        if let Some(id) = &external_id {
+            role = role.external_id(id);
+        }
+        Box::pin(async move {
+            let config = sdk_config(http, region).load().await;
+            SharedCredentialsProvider::new(role.configure(&config).build().await)
+        })
+    })
+}
+
+/// What AWS's own clients need: here only STS's is used.
+fn sdk_config(http: Http, region: Region) -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http).region(region)
 }
 
 /// The credentials of one account, shared by every request in its name.
@@ -208,12 +237,8 @@ impl Owner {
     }
 
     async fn caller_account(&self, credentials: &Credentials) -> Result<String, String> {
-        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(self.http.clone())
-            .region(Region::new(self.region.clone()))
-            .credentials_provider(credentials.clone())
-            .load()
-            .await;
+        let config = sdk_config(self.http.clone(), Region::new(self.region.clone()));
+        let config = config.credentials_provider(credentials.clone()).load().await;
         let identity = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await;
         let identity = identity.map_err(|error| DisplayErrorContext(error).to_string())?;
         identity.account.ok_or_else(|| "the answer names no account".to_owned())

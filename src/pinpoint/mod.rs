@@ -27,7 +27,7 @@ use tokio::{
 use url::Url;
 
 pub use self::{
-    credentials::{CredentialsCache, MakeProvider, Owner, default_chain},
+    credentials::{CredentialsCache, MakeProvider, Owner, assumed_role, default_chain},
     endpoint::aws_endpoint,
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,

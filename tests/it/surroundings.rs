@@ -45,8 +45,16 @@ fn error(scrape: &Scrape) -> Option<String> {
     scrape.samples("pinpoint_target_error", &[]).first().map(|sample| sample.labels["exception"].clone())
 }
 
-/// A server whose answer to every request is this body; it keeps the requests' heads.
+/// A server whose answer to every request is this body; it keeps the requests.
 async fn answering(content_type: &'static str, body: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    answering_with("200 OK", content_type, body).await
+}
+
+async fn answering_with(
+    status: &'static str,
+    content_type: &'static str,
+    body: String,
+) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -57,7 +65,7 @@ async fn answering(content_type: &'static str, body: String) -> (SocketAddr, Arc
             let read = socket.read(&mut request).await.unwrap_or(0);
             kept.lock().unwrap().push(String::from_utf8_lossy(&request[..read]).into_owned());
             let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n",
+                "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n",
                 body.len()
             );
             let _ = socket.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).await;
@@ -234,6 +242,79 @@ fn credentials_without_an_account_id_are_asked_for_it_through_sts() {
             let requests = requests.lock().unwrap().clone();
             assert_eq!(requests.len(), 1);
             assert!(requests[0].contains("/sts/aws4_request"), "{requests:?}");
+        });
+    }
+}
+
+/// What STS answers to `AssumeRole`, with the credentials of a role in that account.
+fn assumed(account: &str, key: &fake_pinpoint::Key) -> String {
+    format!(
+        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><AssumedRoleUser>\
+         <AssumedRoleId>AROA:pinpoint-exporter</AssumedRoleId>\
+         <Arn>arn:aws:sts::{account}:assumed-role/reader/pinpoint-exporter</Arn></AssumedRoleUser><Credentials>\
+         <AccessKeyId>{}</AccessKeyId><SecretAccessKey>{}</SecretAccessKey><SessionToken>{}</SessionToken>\
+         <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult>\
+         <ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></AssumeRoleResponse>",
+        key.access_key_id,
+        key.secret_access_key,
+        key.session_token.as_deref().unwrap()
+    )
+}
+
+const ROLE: (&str, &str) = ("PINPOINT_EXPORTER_ROLE_ARNS", "arn:aws:iam::123456789012:role/reader");
+
+#[test]
+fn an_arns_account_picks_the_role_to_assume_and_its_credentials_are_used() {
+    run(async {
+        let key = fake_pinpoint::Key {
+            access_key_id: "ASIAOFTHEROLE0000000".to_owned(),
+            session_token: Some("of/the+role==".to_owned()),
+            ..Options::default_key()
+        };
+        let (sts, requests) = answering("text/xml", assumed("123456789012", &key)).await;
+        let options = Options { keys: vec![key], ..Options::default() };
+        let fake = FakePinpoint::start_with(world(), options).await.unwrap();
+        let (sts, endpoint) = (format!("http://{sts}"), fake.url());
+        let more = [
+            ROLE,
+            ("PINPOINT_EXPORTER_ROLE_EXTERNAL_ID", "between-us"),
+            ("AWS_ENDPOINT_URL_STS", sts.as_str()),
+            ("AWS_ENDPOINT_URL_PINPOINT", &endpoint),
+            ("PINPOINT_EXPORTER_LOG_LEVEL", "debug"),
+        ];
+        let (scrape, log) = with_an_arn(&more).await;
+        assert_eq!(error(&scrape), None, "{log}");
+        let requests = requests.lock().unwrap().clone();
+        assert_eq!(requests.len(), 1, "{requests:?}");
+        for part in [
+            "Action=AssumeRole",
+            "role%2Freader",
+            "RoleSessionName=pinpoint-exporter",
+            "ExternalId=between-us",
+        ] {
+            assert!(requests[0].contains(part), "{part}: {requests:?}");
+        }
+        assert!(!log.contains("between-us") && !log.contains("of/the+role"), "{log}");
+    });
+}
+
+#[test]
+fn a_role_that_is_refused_or_leads_to_another_account_is_a_credentials_error() {
+    let refused = "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
+                   <Code>AccessDenied</Code><Message>User is not authorized to perform: sts:AssumeRole</Message></Error>\
+                   <RequestId>r</RequestId></ErrorResponse>";
+    let key = fake_pinpoint::Key { session_token: Some("t".to_owned()), ..Options::default_key() };
+    for (status, body, why) in [
+        ("403 Forbidden", refused.to_owned(), "not authorized to perform: sts:AssumeRole"),
+        ("200 OK", assumed("999999999999", &key), "belong to account 999999999999"),
+    ] {
+        run(async move {
+            let (sts, _) = answering_with(status, "text/xml", body).await;
+            let sts = format!("http://{sts}");
+            let (scrape, log) = with_an_arn(&[ROLE, ("AWS_ENDPOINT_URL_STS", &sts)]).await;
+            assert_eq!(error(&scrape).as_deref(), Some("CredentialsError"), "{log}");
+            assert_eq!(scrape.sum("pinpoint_api_requests_total", &[]), 0);
+            assert!(log.contains(why), "{log}");
         });
     }
 }

@@ -191,7 +191,7 @@ impl Plan {
             let provider = provider.clone();
             Box::pin(async move { provider })
         });
-        let exporter = Exporter::new(&config, &http, &source_of, Arc::clone(&clock) as _);
+        let exporter = Exporter::new(&config, &http, &|_| Arc::clone(&source_of), Arc::clone(&clock) as _);
         let exporter = Arc::new(exporter.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
