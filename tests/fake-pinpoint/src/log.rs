@@ -49,11 +49,18 @@ impl Request {
 /// The log.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    requests: Mutex<Vec<Request>>,
+    noted: Mutex<Noted>,
     came: Notify,
     in_flight: AtomicUsize,
     most_in_flight: AtomicUsize,
     pub(crate) connections: AtomicUsize,
+}
+
+/// What is remembered. Numbers go on when the log is forgotten, so that no request is taken for another.
+#[derive(Debug, Default)]
+struct Noted {
+    forgotten: usize,
+    requests: Vec<Request>,
 }
 
 /// A request that has not got all of its answer.
@@ -67,33 +74,38 @@ impl Drop for InFlight {
 }
 
 impl Log {
-    fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a request. Gives its number.
     pub(crate) fn note(self: &std::sync::Arc<Self>, request: Request) -> (usize, InFlight) {
         let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_in_flight.fetch_max(now, Ordering::SeqCst);
-        let mut requests = self.requests();
-        requests.push(request);
+        let mut noted = self.noted();
+        noted.requests.push(request);
         self.came.notify_waiters();
-        (requests.len() - 1, InFlight(std::sync::Arc::clone(self)))
+        (noted.forgotten + noted.requests.len() - 1, InFlight(std::sync::Arc::clone(self)))
     }
 
     /// Changes what is noted of a request.
     pub(crate) fn amend(&self, number: usize, change: impl FnOnce(&mut Request)) {
-        if let Some(request) = self.requests().get_mut(number) {
+        let mut noted = self.noted();
+        let index = number.checked_sub(noted.forgotten);
+        if let Some(request) = index.and_then(|index| noted.requests.get_mut(index)) {
             change(request);
         }
     }
 
     pub(crate) fn all(&self) -> Vec<Request> {
-        self.requests().clone()
+        self.noted().requests.clone()
     }
 
     pub(crate) fn clear(&self) {
-        self.requests().clear();
+        let mut noted = self.noted();
+        noted.forgotten += noted.requests.len();
+        noted.requests.clear();
+        drop(noted);
         self.most_in_flight.store(self.in_flight.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
@@ -107,7 +119,7 @@ impl Log {
             let came = self.came.notified();
             tokio::pin!(came);
             came.as_mut().enable();
-            if self.requests().len() >= count {
+            if self.noted().requests.len() >= count {
                 return;
             }
             came.await;

@@ -297,14 +297,17 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
 
 /// Milliseconds, or a duration such as `90s`.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    value.as_i64().or_else(|| span(value.as_str()?)).ok_or_else(|| {
-        serde::de::Error::custom(format!("{value} is no duration: write 90s, 5m, 26h or 7d, or milliseconds"))
-    })
+    read_duration(&Value::deserialize(deserializer)?)
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    duration(deserializer).map(Some)
+    Option::<Value>::deserialize(deserializer)?.as_ref().map(read_duration).transpose()
+}
+
+fn read_duration<E: serde::de::Error>(value: &Value) -> Result<i64, E> {
+    value.as_i64().or_else(|| span(value.as_str()?)).ok_or_else(|| {
+        E::custom(format!("{value} is no duration: write 90s, 5m, 26h or 7d, or milliseconds"))
+    })
 }
 
 fn span(text: &str) -> Option<i64> {
