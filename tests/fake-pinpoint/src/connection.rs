@@ -1,7 +1,7 @@
 //! The HTTP skin: a request → what the world says, as AWS says it → the fault, if one is asked for.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     pin::Pin,
     sync::{
@@ -34,7 +34,7 @@ use crate::{
     control,
     error::{AwsError, status_of},
     fault::{Fault, Place, Seen},
-    log::{InFlight, Request},
+    log::{InFlight, Request, request_id},
     operation::{Operation, Route},
     paging,
     reply::{Reply, Step, Steps},
@@ -148,17 +148,19 @@ async fn answer(
         application: seen.application.map(str::to_owned),
         segment: seen.segment.map(str::to_owned),
         page: seen.page,
+        token: paging::query(parts.uri.query().unwrap_or_default()).remove("token"),
         headers: parts
             .headers
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect(),
+        request_id: String::new(),
         status: None,
         error: None,
         fault: fault.as_ref().map(Fault::name),
     });
     let right = || {
-        let request_id = format!("fa4e0000-0000-4000-8000-{number:012x}");
+        let request_id = request_id(number);
         let reply = reply(&state, &parts, &body, route.as_ref())
             .unwrap_or_else(|error| aws_error(&error, &request_id));
         reply
@@ -341,7 +343,7 @@ fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
     let ok = |content_type, body: &'static str| Reply::new(200, content_type, body);
     let dated = |reply: Reply| {
         reply
-            .with_header("x-amzn-requestid", format!("fa4e0000-0000-4000-8000-{number:012x}"))
+            .with_header("x-amzn-requestid", request_id(number))
             .with_header("date", http_date(state.server_clock.now()))
     };
     let altered = |change: &dyn Fn(&mut Value)| {
@@ -369,13 +371,8 @@ fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
             reply.error = Some(bare.to_owned());
             dated(reply)
         }
-        Fault::Answer { status, headers, body } => {
-            let mut reply = Reply::new(*status, "application/json", body.clone());
-            for (name, value) in headers {
-                reply = reply.with_header(&name.to_lowercase(), value.as_str());
-            }
-            dated(reply)
-        }
+        Fault::Answer { status, headers, body } => dated(any_answer(*status, headers, body.clone())),
+        Fault::AnswerBytes { status, headers, body } => dated(any_answer(*status, headers, body.clone())),
         Fault::Delay { .. } | Fault::Hang | Fault::Reset => right,
         Fault::HangInBody => right.broken(Step::Hang),
         Fault::ResetInBody => right.broken(Step::End { reset: true }),
@@ -421,6 +418,12 @@ fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
             dated(Reply::new(302, "text/plain", "moved")).with_header("location", location.as_str())
         }
     }
+}
+
+fn any_answer(status: u16, headers: &BTreeMap<String, String>, body: impl Into<Bytes>) -> Reply {
+    headers.iter().fold(Reply::new(status, "application/json", body), |reply, (name, value)| {
+        reply.with_header(&name.to_lowercase(), value.as_str())
+    })
 }
 
 fn response(

@@ -29,8 +29,12 @@ pub struct Request {
     pub segment: Option<String>,
     /// The page of its listing, from 1.
     pub page: Option<usize>,
+    /// The token of its page, decoded.
+    pub token: Option<String>,
     /// Its headers.
     pub headers: Vec<(String, String)>,
+    /// The request id that its answer carries, unless a fault takes the answer away.
+    pub request_id: String,
     /// The status of its answer, once there is one.
     pub status: Option<u16>,
     /// The name of the error it got, if it did.
@@ -73,19 +77,26 @@ impl Drop for InFlight {
     }
 }
 
+/// The request id of a request.
+pub(crate) fn request_id(number: usize) -> String {
+    format!("fa4e0000-0000-4000-8000-{number:012x}")
+}
+
 impl Log {
     fn noted(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a request. Gives its number.
-    pub(crate) fn note(self: &std::sync::Arc<Self>, request: Request) -> (usize, InFlight) {
+    /// Notes a request. Gives its number, from which its request id follows.
+    pub(crate) fn note(self: &std::sync::Arc<Self>, mut request: Request) -> (usize, InFlight) {
         let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_in_flight.fetch_max(now, Ordering::SeqCst);
         let mut noted = self.noted();
+        let number = noted.forgotten + noted.requests.len();
+        request.request_id = request_id(number);
         noted.requests.push(request);
         self.came.notify_waiters();
-        (noted.forgotten + noted.requests.len() - 1, InFlight(std::sync::Arc::clone(self)))
+        (number, InFlight(std::sync::Arc::clone(self)))
     }
 
     /// Changes what is noted of a request.
@@ -107,6 +118,10 @@ impl Log {
         noted.requests.clear();
         drop(noted);
         self.most_in_flight.store(self.in_flight.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     pub(crate) fn most_in_flight(&self) -> usize {

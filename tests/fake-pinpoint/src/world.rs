@@ -196,7 +196,10 @@ impl Life {
         let mut item = Map::new();
         item.insert("ApplicationId".to_owned(), json!(application));
         if progress >= 120 {
-            item.insert("CompletedPieces".to_owned(), json!(done(self.pieces.saturating_sub(self.failed_pieces))));
+            item.insert(
+                "CompletedPieces".to_owned(),
+                json!(done(self.pieces.saturating_sub(self.failed_pieces))),
+            );
         }
         if progress == 1000 {
             item.insert("CompletionDate".to_owned(), json!(iso(created.saturating_add(self.lasts))));
