@@ -27,7 +27,7 @@ impl Clock {
     /// The time.
     pub fn now(&self) -> i64 {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Reading::Shifted(shift) => machine() + shift,
+            Reading::Shifted(shift) => machine().saturating_add(shift),
             Reading::Stopped(at) => at,
         }
     }
@@ -36,8 +36,8 @@ impl Clock {
     pub fn advance(&self, milliseconds: i64) {
         let mut reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *reading = match *reading {
-            Reading::Shifted(shift) => Reading::Shifted(shift + milliseconds),
-            Reading::Stopped(at) => Reading::Stopped(at + milliseconds),
+            Reading::Shifted(shift) => Reading::Shifted(shift.saturating_add(milliseconds)),
+            Reading::Stopped(at) => Reading::Stopped(at.saturating_add(milliseconds)),
         };
     }
 

@@ -1,6 +1,7 @@
 //! The HTTP skin: a request → what the world says, as AWS says it → the fault, if one is asked for.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     io,
     pin::Pin,
     sync::{
@@ -33,7 +34,7 @@ use crate::{
     control,
     error::{AwsError, status_of},
     fault::{Fault, Place, Seen},
-    log::{InFlight, Request},
+    log::{InFlight, Request, request_id},
     operation::{Operation, Route},
     paging,
     reply::{Reply, Step, Steps},
@@ -147,17 +148,19 @@ async fn answer(
         application: seen.application.map(str::to_owned),
         segment: seen.segment.map(str::to_owned),
         page: seen.page,
+        token: paging::query(parts.uri.query().unwrap_or_default()).remove("token"),
         headers: parts
             .headers
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect(),
+        request_id: String::new(),
         status: None,
         error: None,
         fault: fault.as_ref().map(Fault::name),
     });
     let right = || {
-        let request_id = format!("fa4e0000-0000-4000-8000-{number:012x}");
+        let request_id = request_id(number);
         let reply = reply(&state, &parts, &body, route.as_ref())
             .unwrap_or_else(|error| aws_error(&error, &request_id));
         reply
@@ -211,10 +214,9 @@ fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Re
     let application = route.application.as_deref().unwrap_or_default();
     let segment = route.segment.as_deref().unwrap_or_default();
     let query = paging::query(parts.uri.query().unwrap_or_default());
-    let listed = |items: Vec<Value>| paged(&query, items);
     let mut world = state.world();
     if operation == Operation::GetApps {
-        return listed(world.applications.iter().map(|(id, it)| application_item(id, &it.name)).collect());
+        return paged(&query, world.applications.iter(), |(id, it)| application_item(id, &it.name));
     }
     let known = world.applications.get(application).ok_or_else(missing)?;
     match operation {
@@ -222,20 +224,25 @@ fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Re
             Ok(Reply::json(200, &application_item(application, &known.name)))
         }
         Operation::GetSegments => {
-            listed(known.segments.iter().map(|(id, it)| segment_item(application, id, it)).collect())
+            paged(&query, known.segments.iter(), |(id, it)| segment_item(application, id, it))
         }
         Operation::GetSegment => {
             let it = known.segments.get(segment).ok_or_else(missing)?;
             Ok(Reply::json(200, &segment_item(application, segment, it)))
         }
         Operation::GetSegmentExportJobs => {
-            listed(world.segment_jobs(application, segment, now).ok_or_else(missing)?)
+            let jobs = world.segment_jobs(application, segment, now).ok_or_else(missing)?;
+            paged(&query, jobs, |job| job.item(now))
         }
-        Operation::GetExportJobs => listed(world.application_jobs(application, now).ok_or_else(missing)?),
-        Operation::GetExportJob => {
+        Operation::GetExportJobs => {
             let jobs = world.application_jobs(application, now).ok_or_else(missing)?;
-            let id = json!(route.job.as_deref().unwrap_or_default());
-            jobs.into_iter().find(|job| job["Id"] == id).map(|job| Reply::json(200, &job)).ok_or_else(missing)
+            paged(&query, jobs, |job| job.item(now))
+        }
+        Operation::GetExportJob => {
+            let mut jobs = world.application_jobs(application, now).ok_or_else(missing)?;
+            let id = route.job.as_deref().unwrap_or_default();
+            let job = jobs.find(|job| job.has_id(id)).ok_or_else(missing)?;
+            Ok(Reply::json(200, &job.item(now)))
         }
         Operation::CreateExportJob => {
             let request: Value = serde_json::from_slice(body).map_err(|error| {
@@ -245,7 +252,7 @@ fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Re
             let required = |name: &'static str| {
                 text(name).ok_or_else(|| AwsError::new("BadRequestException", format!("{name} is missing.")))
             };
-            let number = world.application_jobs(application, now).map_or(0, |jobs| jobs.len());
+            let number = world.application_jobs(application, now).map_or(0, Iterator::count);
             let mut life = Life::new(format!("{number:032x}"), now, 300_000);
             life.role_arn = required("RoleArn")?;
             life.s3_url_prefix = required("S3UrlPrefix")?;
@@ -262,9 +269,11 @@ fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Re
                     }
                 }
             }
-            let jobs = world.application_jobs(application, now).unwrap_or_default();
-            let created = jobs.into_iter().find(|job| job["Id"] == json!(id)).unwrap_or_default();
-            Ok(Reply::json(202, &created))
+            let created = world
+                .application_jobs(application, now)
+                .and_then(|mut jobs| jobs.find(|job| job.has_id(&id)))
+                .ok_or_else(missing)?;
+            Ok(Reply::json(202, &created.item(now)))
         }
     }
 }
@@ -288,13 +297,18 @@ fn segment_item(application: &str, id: &str, segment: &crate::world::Segment) ->
     })
 }
 
-fn paged(query: &std::collections::HashMap<String, String>, items: Vec<Value>) -> Result<Reply, AwsError> {
+/// A page of a listing, of which only its own items are written out.
+fn paged<T>(
+    query: &HashMap<String, String>,
+    listed: impl Iterator<Item = T>,
+    item: impl FnMut(T) -> Value,
+) -> Result<Reply, AwsError> {
     let (from, size) = paging::page(query)?;
-    let more = from.saturating_add(size) < items.len();
-    let page: Vec<Value> = items.into_iter().skip(from).take(size).collect();
+    let mut rest = listed.skip(from);
+    let page: Vec<Value> = rest.by_ref().take(size).map(item).collect();
     let mut body = json!({"Item": page});
-    if more {
-        body["NextToken"] = json!(paging::token(from + size));
+    if rest.next().is_some() {
+        body["NextToken"] = json!(paging::token(from.saturating_add(size)));
     }
     Ok(Reply::json(200, &body))
 }
@@ -329,7 +343,7 @@ fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
     let ok = |content_type, body: &'static str| Reply::new(200, content_type, body);
     let dated = |reply: Reply| {
         reply
-            .with_header("x-amzn-requestid", format!("fa4e0000-0000-4000-8000-{number:012x}"))
+            .with_header("x-amzn-requestid", request_id(number))
             .with_header("date", http_date(state.server_clock.now()))
     };
     let altered = |change: &dyn Fn(&mut Value)| {
@@ -357,13 +371,8 @@ fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
             reply.error = Some(bare.to_owned());
             dated(reply)
         }
-        Fault::Answer { status, headers, body } => {
-            let mut reply = Reply::new(*status, "application/json", body.clone());
-            for (name, value) in headers {
-                reply = reply.with_header(&name.to_lowercase(), value.as_str());
-            }
-            dated(reply)
-        }
+        Fault::Answer { status, headers, body } => dated(any_answer(*status, headers, body.clone())),
+        Fault::AnswerBytes { status, headers, body } => dated(any_answer(*status, headers, body.clone())),
         Fault::Delay { .. } | Fault::Hang | Fault::Reset => right,
         Fault::HangInBody => right.broken(Step::Hang),
         Fault::ResetInBody => right.broken(Step::End { reset: true }),
@@ -409,6 +418,12 @@ fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
             dated(Reply::new(302, "text/plain", "moved")).with_header("location", location.as_str())
         }
     }
+}
+
+fn any_answer(status: u16, headers: &BTreeMap<String, String>, body: impl Into<Bytes>) -> Reply {
+    headers.iter().fold(Reply::new(status, "application/json", body), |reply, (name, value)| {
+        reply.with_header(&name.to_lowercase(), value.as_str())
+    })
 }
 
 fn response(

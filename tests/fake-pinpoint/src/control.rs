@@ -4,13 +4,14 @@
 //! | --- | --- |
 //! | `GET /_fake/requests`, `DELETE …` | the log; forget it |
 //! | `POST /_fake/faults`, `DELETE …` | add a rule; take all away |
-//! | `POST /_fake/clock` | `{"advance": ms}` for the jobs' clock, `{"advance_server": ms}` for the server's |
-//! | `GET /_fake/world`, `PUT …` | the world; another one |
+//! | `GET /_fake/load` | `{"in_flight", "most_in_flight", "connections"}` |
+//! | `POST /_fake/clock` | `{"advance": ms}` or `{"stop_at": ms}` for the jobs' clock, with `_server` for the server's |
+//! | `GET /_fake/world`, `PUT …`, `POST …` | the world; another one |
 //! | `PUT /_fake/keys` | `[{"access_key_id", "secret_access_key", "session_token"?, "expired"?}]` |
 
 use std::{
     io::Write as _,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 use hyper::{Method, http::request::Parts};
@@ -23,6 +24,8 @@ use crate::{reply::Reply, server::State, sigv4::Key};
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
 struct Turn {
+    stop_at: Option<i64>,
+    stop_at_server: Option<i64>,
     advance: i64,
     advance_server: i64,
 }
@@ -47,18 +50,31 @@ pub(crate) fn answer(state: &Arc<State>, parts: &Parts, body: &[u8]) -> Option<R
             state.log.clear();
             Ok(Value::Null)
         }
+        (&Method::GET, "load") => Ok(json!({
+            "in_flight": state.log.in_flight(),
+            "most_in_flight": state.log.most_in_flight(),
+            "connections": state.log.connections.load(Ordering::SeqCst),
+        })),
         (&Method::POST, "faults") => read(body).map(|rule| state.faults.add(rule)).map(|()| Value::Null),
         (&Method::DELETE, "faults") => {
             state.faults.clear();
             Ok(Value::Null)
         }
         (&Method::POST, "clock") => read(body).map(|turn: Turn| {
+            if let Some(at) = turn.stop_at {
+                state.clock.stop_at(at);
+            }
+            if let Some(at) = turn.stop_at_server {
+                state.server_clock.stop_at(at);
+            }
             state.clock.advance(turn.advance);
             state.server_clock.advance(turn.advance_server);
             json!({"now": state.clock.now(), "server_now": state.server_clock.now()})
         }),
         (&Method::GET, "world") => show(&*state.world()),
-        (&Method::PUT, "world") => read(body).map(|world| *state.world() = world).map(|()| Value::Null),
+        (&Method::PUT | &Method::POST, "world") => {
+            read(body).map(|world| *state.world() = world).map(|()| Value::Null)
+        }
         (&Method::PUT, "keys") => read(body).map(|keys: Vec<KeyFile>| {
             let keys = keys.into_iter().map(|key| Key {
                 access_key_id: key.access_key_id,

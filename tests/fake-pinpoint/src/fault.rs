@@ -67,6 +67,16 @@ pub enum Fault {
         #[serde(default)]
         body: String,
     },
+    /// Any answer, of bytes that need not be text.
+    AnswerBytes {
+        /// The status.
+        status: u16,
+        /// More headers.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        /// The body.
+        body: Vec<u8>,
+    },
     /// The right answer, late.
     Delay {
         /// How late.

@@ -29,8 +29,12 @@ pub struct Request {
     pub segment: Option<String>,
     /// The page of its listing, from 1.
     pub page: Option<usize>,
+    /// The token of its page, decoded.
+    pub token: Option<String>,
     /// Its headers.
     pub headers: Vec<(String, String)>,
+    /// The request id that its answer carries, unless a fault takes the answer away.
+    pub request_id: String,
     /// The status of its answer, once there is one.
     pub status: Option<u16>,
     /// The name of the error it got, if it did.
@@ -49,11 +53,18 @@ impl Request {
 /// The log.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    requests: Mutex<Vec<Request>>,
+    noted: Mutex<Noted>,
     came: Notify,
     in_flight: AtomicUsize,
     most_in_flight: AtomicUsize,
     pub(crate) connections: AtomicUsize,
+}
+
+/// What is remembered. Numbers go on when the log is forgotten, so that no request is taken for another.
+#[derive(Debug, Default)]
+struct Noted {
+    forgotten: usize,
+    requests: Vec<Request>,
 }
 
 /// A request that has not got all of its answer.
@@ -66,35 +77,51 @@ impl Drop for InFlight {
     }
 }
 
+/// The request id of a request.
+pub(crate) fn request_id(number: usize) -> String {
+    format!("fa4e0000-0000-4000-8000-{number:012x}")
+}
+
 impl Log {
-    fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a request. Gives its number.
-    pub(crate) fn note(self: &std::sync::Arc<Self>, request: Request) -> (usize, InFlight) {
+    /// Notes a request. Gives its number, from which its request id follows.
+    pub(crate) fn note(self: &std::sync::Arc<Self>, mut request: Request) -> (usize, InFlight) {
         let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_in_flight.fetch_max(now, Ordering::SeqCst);
-        let mut requests = self.requests();
-        requests.push(request);
+        let mut noted = self.noted();
+        let number = noted.forgotten + noted.requests.len();
+        request.request_id = request_id(number);
+        noted.requests.push(request);
         self.came.notify_waiters();
-        (requests.len() - 1, InFlight(std::sync::Arc::clone(self)))
+        (number, InFlight(std::sync::Arc::clone(self)))
     }
 
     /// Changes what is noted of a request.
     pub(crate) fn amend(&self, number: usize, change: impl FnOnce(&mut Request)) {
-        if let Some(request) = self.requests().get_mut(number) {
+        let mut noted = self.noted();
+        let index = number.checked_sub(noted.forgotten);
+        if let Some(request) = index.and_then(|index| noted.requests.get_mut(index)) {
             change(request);
         }
     }
 
     pub(crate) fn all(&self) -> Vec<Request> {
-        self.requests().clone()
+        self.noted().requests.clone()
     }
 
     pub(crate) fn clear(&self) {
-        self.requests().clear();
+        let mut noted = self.noted();
+        noted.forgotten += noted.requests.len();
+        noted.requests.clear();
+        drop(noted);
         self.most_in_flight.store(self.in_flight.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     pub(crate) fn most_in_flight(&self) -> usize {
@@ -107,7 +134,7 @@ impl Log {
             let came = self.came.notified();
             tokio::pin!(came);
             came.as_mut().enable();
-            if self.requests().len() >= count {
+            if self.noted().requests.len() >= count {
                 return;
             }
             came.await;

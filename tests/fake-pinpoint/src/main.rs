@@ -9,7 +9,8 @@ const HELP: &str = "\
 fake-pinpoint: a stand-in for Amazon Pinpoint's export-job API
 
   --listen ADDRESS           where to listen (127.0.0.1:9788)
-  --world FILE               the world, as JSON; without it, the demo's
+  --world FILE               the world, as JSON
+  --demo                     the demo's world, which is that without --world
   --region REGION            the only region that signatures may name; may be repeated (any)
   --access-key-id ID         whose signatures to accept (AKIAIOSFODNN7EXAMPLE)
   --secret-access-key KEY    and with which key (that of AWS's documentation)
@@ -33,7 +34,7 @@ async fn main() -> ExitCode {
 async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
     let mut key = Options::default_key();
     let mut options = Options { address: SocketAddr::from(([127, 0, 0, 1], 9788)), ..Options::default() };
-    let (mut world, mut verify) = (None, true);
+    let (mut world, mut demo, mut verify) = (None, false, true);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value; see --help"));
         match argument.as_str() {
@@ -43,6 +44,7 @@ async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> 
                     address.parse().map_err(|_| format!("--listen {address}: write 127.0.0.1:9788"))?;
             }
             "--world" => world = Some(value()?),
+            "--demo" => demo = true,
             "--region" => options.regions.push(value()?),
             "--access-key-id" => key.access_key_id = value()?,
             "--secret-access-key" => key.secret_access_key = value()?,
@@ -58,6 +60,7 @@ async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> 
     }
     options.keys = if verify { vec![key] } else { Vec::new() };
     let world = match world {
+        Some(file) if demo => return Err(format!("--demo and --world {file}: leave one of them away")),
         Some(file) => read_world(&file)?,
         None => demo_world(),
     };

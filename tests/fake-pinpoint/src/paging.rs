@@ -9,9 +9,15 @@ use crate::error::AwsError;
 /// The items of a page that is not asked for by size.
 const DEFAULT_PAGE_SIZE: usize = 100;
 
-/// The parameters of a query, decoded. A `+` is a plus.
+/// The bytes that a name or a value of a query stands for. A `+` is a space, as everywhere in queries: a client that does
+/// not escape the one in a token asks for another page, and signed another request.
+pub(crate) fn form_decoded(text: &str) -> Vec<u8> {
+    percent_decode_str(&text.replace('+', " ")).collect()
+}
+
+/// The parameters of a query, decoded.
 pub(crate) fn query(text: &str) -> HashMap<String, String> {
-    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let decode = |text: &str| String::from_utf8_lossy(&form_decoded(text)).into_owned();
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))

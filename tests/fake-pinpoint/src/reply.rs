@@ -86,7 +86,13 @@ impl Reply {
 
     pub(crate) fn gzipped(self) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        let body = encoder.write_all(&self.bytes()).and_then(|()| encoder.finish()).unwrap_or_default();
+        for step in &self.steps {
+            if let Step::Send(bytes) = step {
+                // Writing to memory does not fail.
+                let _ = encoder.write_all(bytes);
+            }
+        }
+        let body = encoder.finish().unwrap_or_default();
         self.with_header("content-encoding", "gzip").with_body(body)
     }
 }
@@ -104,8 +110,11 @@ pub(crate) struct Steps {
 
 impl Steps {
     pub(crate) fn new(reply: &Reply, reset: Arc<AtomicBool>, in_flight: Option<InFlight>) -> Self {
-        let length = (reply.sized && reply.steps.iter().all(|step| matches!(step, Step::Send(_))))
-            .then(|| reply.bytes().len() as u64);
+        let sizes = reply.steps.iter().map(|step| match step {
+            Step::Send(bytes) => Some(bytes.len() as u64),
+            _ => None,
+        });
+        let length = if reply.sized { sizes.sum() } else { None };
         Self { rest: reply.steps.clone().into(), pause: None, length, reset, _in_flight: in_flight }
     }
 }

@@ -171,6 +171,11 @@ impl FakePinpoint {
         self.state.log.clear();
     }
 
+    /// How many requests are being answered now.
+    pub fn in_flight(&self) -> usize {
+        self.state.log.in_flight()
+    }
+
     /// The most requests that were being answered at once.
     pub fn most_in_flight(&self) -> usize {
         self.state.log.most_in_flight()

@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit, Mac};
 use hyper::http::request::Parts;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha2::{Digest, Sha256};
 use time::{PrimitiveDateTime, macros::format_description};
 
-use crate::error::AwsError;
+use crate::{error::AwsError, paging::form_decoded};
 
 /// Credentials that the fake knows.
 #[derive(Debug, Clone, Default)]
@@ -63,17 +63,11 @@ pub(crate) fn verify(
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".to_owned(),
         )
     })?;
-    let (region, key) = check_scope(&authorization, date, keys, regions)?;
+    let key = check_scope(&authorization, date, keys, regions)?;
     check_token(key, header("x-amz-security-token"))?;
     check_date(date, now)?;
     let canonical = canonical_request(request, body, &authorization)?;
-    let day = &date[..8];
-    let to_sign = [ALGORITHM, date, authorization.scope, &hex::encode(Sha256::digest(canonical))].join("\n");
-    let secret = format!("AWS4{}", key.secret_access_key);
-    let signing_key = [day, region, SERVICE, "aws4_request"]
-        .iter()
-        .fold(secret.into_bytes(), |key, part| hmac(&key, part.as_bytes()));
-    if hex::encode(hmac(&signing_key, to_sign.as_bytes())) != authorization.signature {
+    if signature(&canonical, date, authorization.scope, &key.secret_access_key) != authorization.signature {
         return Err(AwsError::new(
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
@@ -105,11 +99,11 @@ fn parse(text: &str) -> Result<Authorization<'_>, AwsError> {
 }
 
 fn check_scope<'a>(
-    authorization: &Authorization<'a>,
+    authorization: &Authorization<'_>,
     date: &str,
     keys: &'a [Key],
     regions: &[String],
-) -> Result<(&'a str, &'a Key), AwsError> {
+) -> Result<&'a Key, AwsError> {
     let invalid = |text: String| AwsError::new("InvalidSignatureException", text);
     let parts: Vec<&str> = authorization.scope.split('/').collect();
     let [day, region, service, "aws4_request"] = parts[..] else {
@@ -130,10 +124,9 @@ fn check_scope<'a>(
         ));
     }
     let key = keys.iter().find(|key| key.access_key_id == authorization.access_key_id);
-    let key = key.ok_or_else(|| {
+    key.ok_or_else(|| {
         AwsError::new("UnrecognizedClientException", "The security token included in the request is invalid.")
-    })?;
-    Ok((region, key))
+    })
 }
 
 fn check_token(key: &Key, token: Option<&str>) -> Result<(), AwsError> {
@@ -188,8 +181,7 @@ fn canonical_request(
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let canonical =
-                |text| percent_encode(&percent_decode_str(text).collect::<Vec<u8>>(), ESCAPED).to_string();
+            let canonical = |text| percent_encode(&form_decoded(text), ESCAPED).to_string();
             format!("{}={}", canonical(name), canonical(value))
         })
         .collect();
@@ -231,9 +223,54 @@ fn canonical_request(
     .join("\n"))
 }
 
+/// The signature of a canonical request, with the key that is derived for its scope.
+fn signature(canonical: &str, date: &str, scope: &str, secret: &str) -> String {
+    let to_sign = [ALGORITHM, date, scope, &hex::encode(Sha256::digest(canonical))].join("\n");
+    let key =
+        scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
+    hex::encode(hmac(&key, to_sign.as_bytes()))
+}
+
 fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
     // A key of any length will do.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
     mac.update(data);
     mac.finalize().into_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example in AWS's documentation of the algorithm: `ListUsers` of IAM.
+    #[test]
+    fn the_example_that_aws_published_has_the_signature_that_aws_published() {
+        let published = "5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7";
+        let request = |uri: &str| {
+            hyper::Request::builder()
+                .uri(uri)
+                .header("host", "iam.amazonaws.com")
+                .header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+                .header("x-amz-date", "20150830T123600Z")
+                .body(())
+                .unwrap()
+                .into_parts()
+                .0
+        };
+        let authorization = Authorization {
+            access_key_id: "AKIDEXAMPLE",
+            scope: "20150830/us-east-1/iam/aws4_request",
+            signed_headers: "content-type;host;x-amz-date",
+            signature: published,
+        };
+        let signed = |uri: &str, secret: &str| {
+            let canonical = canonical_request(&request(uri), b"", &authorization).unwrap();
+            signature(&canonical, "20150830T123600Z", authorization.scope, secret)
+        };
+        let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+        assert_eq!(signed("/?Action=ListUsers&Version=2010-05-08", secret), published);
+        assert_eq!(signed("/?Version=2010-05-08&Action=ListUsers", secret), published);
+        assert_ne!(signed("/?Action=ListUser&Version=2010-05-08", secret), published);
+        assert_ne!(signed("/?Action=ListUsers&Version=2010-05-08", &secret.to_lowercase()), published);
+    }
 }

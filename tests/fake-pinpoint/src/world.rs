@@ -146,27 +146,34 @@ impl Life {
         }
     }
 
-    /// The jobs that were created by now, as the API lists them.
-    fn items(&self, now: i64, application: &str, segment: Option<&str>) -> Vec<Value> {
-        let Some(every) = self.every.filter(|every| *every > 0) else {
-            let born = self.created <= now;
-            return born
-                .then(|| self.item(&self.id, self.created, now, application, segment))
-                .into_iter()
-                .collect();
-        };
-        let born = if self.created <= now { (now - self.created) / every + 1 } else { 0 };
-        (0..born.min(self.times.unwrap_or(i64::MAX)))
-            .map(|n| {
-                self.item(&format!("{}{n:04x}", self.id), self.created + n * every, now, application, segment)
-            })
-            .collect()
+    /// How many jobs were created by now.
+    fn born(&self, now: i64) -> i64 {
+        if self.created > now {
+            return 0;
+        }
+        match self.every.filter(|every| *every > 0) {
+            None => 1,
+            Some(every) => {
+                let born = (now.saturating_sub(self.created) / every).saturating_add(1);
+                born.min(self.times.unwrap_or(i64::MAX)).max(0)
+            }
+        }
+    }
+
+    /// The id of a job of the row, and when it is created.
+    fn nth(&self, n: i64) -> (String, i64) {
+        match self.every.filter(|every| *every > 0) {
+            None => (self.id.clone(), self.created),
+            Some(every) => {
+                (format!("{}{n:04x}", self.id), self.created.saturating_add(n.saturating_mul(every)))
+            }
+        }
     }
 
     /// One job: how far it is follows from its age alone.
     fn item(&self, id: &str, created: i64, now: i64, application: &str, segment: Option<&str>) -> Value {
         // Progress in thousandths.
-        let progress = ((now - created).saturating_mul(1000) / self.lasts.max(1)).clamp(0, 1000);
+        let progress = (now.saturating_sub(created).saturating_mul(1000) / self.lasts.max(1)).clamp(0, 1000);
         let progress = if self.end == End::Stuck { progress.min(400) } else { progress };
         let failing = self.end == End::Failed;
         let status = match progress {
@@ -183,15 +190,19 @@ impl Life {
         // The part of the work that is done: all of it at 900, unless it failed half way.
         let done = |whole: i64| {
             let most = if failing { whole / 2 } else { whole };
-            most * (progress - 120).clamp(0, 780) / 780
+            let done = i128::from(most) * i128::from((progress - 120).clamp(0, 780)) / 780;
+            i64::try_from(done).unwrap_or(most)
         };
         let mut item = Map::new();
         item.insert("ApplicationId".to_owned(), json!(application));
         if progress >= 120 {
-            item.insert("CompletedPieces".to_owned(), json!(done(self.pieces - self.failed_pieces)));
+            item.insert(
+                "CompletedPieces".to_owned(),
+                json!(done(self.pieces.saturating_sub(self.failed_pieces))),
+            );
         }
         if progress == 1000 {
-            item.insert("CompletionDate".to_owned(), json!(iso(created + self.lasts)));
+            item.insert("CompletionDate".to_owned(), json!(iso(created.saturating_add(self.lasts))));
         }
         item.insert("CreationDate".to_owned(), json!(iso(created)));
         let mut definition = json!({"RoleArn": self.role_arn, "S3UrlPrefix": self.s3_url_prefix});
@@ -225,10 +236,47 @@ impl Life {
 }
 
 impl Job {
-    fn items(&self, now: i64, application: &str, segment: Option<&str>) -> Vec<Value> {
-        match self {
-            Self::Life(life) => life.items(now, application, segment),
-            Self::Verbatim { item } => vec![item.clone()],
+    fn listed<'a>(
+        &'a self,
+        now: i64,
+        application: &'a str,
+        segment: Option<&'a str>,
+    ) -> impl Iterator<Item = Listed<'a>> {
+        let count = match self {
+            Self::Life(life) => life.born(now),
+            Self::Verbatim { .. } => 1,
+        };
+        (0..count).map(move |number| Listed { job: self, number, application, segment })
+    }
+}
+
+/// A job in a listing, not yet written out: a listing may be long, and a page of it short.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listed<'a> {
+    job: &'a Job,
+    /// Which of its row.
+    number: i64,
+    application: &'a str,
+    segment: Option<&'a str>,
+}
+
+impl Listed<'_> {
+    /// Whether the API knows it by this id.
+    pub(crate) fn has_id(&self, id: &str) -> bool {
+        match self.job {
+            Job::Life(life) => life.nth(self.number).0 == id,
+            Job::Verbatim { item } => item["Id"] == id,
+        }
+    }
+
+    /// As the API writes it.
+    pub(crate) fn item(&self, now: i64) -> Value {
+        match self.job {
+            Job::Life(life) => {
+                let (id, created) = life.nth(self.number);
+                life.item(&id, created, now, self.application, self.segment)
+            }
+            Job::Verbatim { item } => item.clone(),
         }
     }
 }
@@ -236,8 +284,12 @@ impl Job {
 impl<'de> Deserialize<'de> for Job {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut value = Value::deserialize(deserializer)?;
+        let members = value.as_object().map_or(0, Map::len);
         match value.get_mut("item") {
-            Some(item) => Ok(Self::Verbatim { item: item.take() }),
+            Some(item) if members == 1 => Ok(Self::Verbatim { item: item.take() }),
+            Some(_) => Err(serde::de::Error::custom(
+                "a job with `item` is verbatim: put all that it is to have into `item`, and nothing beside it",
+            )),
             None => serde_json::from_value(value).map(Self::Life).map_err(serde::de::Error::custom),
         }
     }
@@ -251,20 +303,28 @@ impl From<Life> for Job {
 
 impl World {
     /// The export jobs of a segment; `None` if there is no such segment.
-    pub(crate) fn segment_jobs(&self, application: &str, segment: &str, now: i64) -> Option<Vec<Value>> {
+    pub(crate) fn segment_jobs<'a>(
+        &'a self,
+        application: &'a str,
+        segment: &'a str,
+        now: i64,
+    ) -> Option<impl Iterator<Item = Listed<'a>>> {
         let jobs = &self.applications.get(application)?.segments.get(segment)?.jobs;
-        Some(jobs.iter().flat_map(|job| job.items(now, application, Some(segment))).collect())
+        Some(jobs.iter().flat_map(move |job| job.listed(now, application, Some(segment))))
     }
 
     /// Every export job of an application.
-    pub(crate) fn application_jobs(&self, id: &str, now: i64) -> Option<Vec<Value>> {
+    pub(crate) fn application_jobs<'a>(
+        &'a self,
+        id: &'a str,
+        now: i64,
+    ) -> Option<impl Iterator<Item = Listed<'a>>> {
         let application = self.applications.get(id)?;
-        let of_segments = application
-            .segments
-            .iter()
-            .flat_map(|(segment, it)| it.jobs.iter().flat_map(move |job| job.items(now, id, Some(segment))));
-        let of_all = application.jobs.iter().flat_map(|job| job.items(now, id, None));
-        Some(of_segments.chain(of_all).collect())
+        let of_segments = application.segments.iter().flat_map(move |(segment, it)| {
+            it.jobs.iter().flat_map(move |job| job.listed(now, id, Some(segment)))
+        });
+        let of_all = application.jobs.iter().flat_map(move |job| job.listed(now, id, None));
+        Some(of_segments.chain(of_all))
     }
 
     /// The segment, made if it is not there, for a test to fill.
@@ -297,14 +357,17 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
 
 /// Milliseconds, or a duration such as `90s`.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    value.as_i64().or_else(|| span(value.as_str()?)).ok_or_else(|| {
-        serde::de::Error::custom(format!("{value} is no duration: write 90s, 5m, 26h or 7d, or milliseconds"))
-    })
+    read_duration(&Value::deserialize(deserializer)?)
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    duration(deserializer).map(Some)
+    Option::<Value>::deserialize(deserializer)?.as_ref().map(read_duration).transpose()
+}
+
+fn read_duration<E: serde::de::Error>(value: &Value) -> Result<i64, E> {
+    value.as_i64().or_else(|| span(value.as_str()?)).ok_or_else(|| {
+        E::custom(format!("{value} is no duration: write 90s, 5m, 26h or 7d, or milliseconds"))
+    })
 }
 
 fn span(text: &str) -> Option<i64> {
