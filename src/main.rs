@@ -1,12 +1,7 @@
 //! Starts the exporter: arguments, settings, logging, signals, exit status. The only file that touches the process.
 
-use std::{
-    env,
-    fmt::Display,
-    io::{self, Write},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::io::{self, Write};
+use std::{env, fmt::Display, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use pinpoint_exporter::{

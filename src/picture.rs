@@ -389,4 +389,14 @@ mod tests {
         assert_eq!(ids(segment), expected);
         assert_eq!(segment.suppressed_by_count, 4_980);
     }
+
+    #[test]
+    fn no_job_that_is_too_old_is_kept_whole() {
+        let bounds = Bounds { max_age: Some(Duration::from_secs(1)), per_segment: None };
+        let mut collage = Collage::begin(bounds, NOW, None);
+        collage.add((0..100).map(|n| completed(&format!("old-{n}"), n)).collect());
+        collage.add(vec![completed("new", NOW.0), job("active", "s", JobStatus::Created, Some(0), None)]);
+        assert_eq!(collage.records.iter().filter(|record| record.job.is_some()).count(), 2);
+        assert_eq!(collage.finish().segments[0].suppressed_by_age, 100);
+    }
 }

@@ -42,7 +42,7 @@ struct State {
 struct Last {
     started: Duration,
     took: Duration,
-    failure: Option<Exception>,
+    health: Health,
 }
 
 #[derive(Debug)]
@@ -72,6 +72,15 @@ pub(super) struct Outcome {
     pub(super) took: Duration,
     /// The bytes of what it read.
     pub(super) result: Result<Block, Exception>,
+    /// Whether parts of it could not be understood.
+    pub(super) flawed: bool,
+}
+
+/// What the log says of a target, and says again only when it changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Health {
+    pub(super) failure: Option<Exception>,
+    pub(super) flawed: bool,
 }
 
 /// What a target shows.
@@ -111,9 +120,9 @@ impl Cell {
         }
     }
 
-    /// Takes note of how a refresh ended. Gives the failure of the refresh before it.
-    pub(super) fn finish(&self, outcome: Outcome) -> Option<Exception> {
-        let Outcome { started, date, took, result } = outcome;
+    /// Takes note of how a refresh ended. Gives the health before it.
+    pub(super) fn finish(&self, outcome: Outcome) -> Health {
+        let Outcome { started, date, took, result, flawed } = outcome;
         let mut state = self.state();
         let failure = match result {
             Ok(block) => {
@@ -123,7 +132,8 @@ impl Cell {
             Err(exception) => Some(exception),
         };
         state.status = None;
-        state.last.replace(Last { started, took, failure }).and_then(|before| before.failure)
+        let last = Last { started, took, health: Health { failure, flawed } };
+        state.last.replace(last).map(|before| before.health).unwrap_or_default()
     }
 
     /// What is shown now: data older than `max_staleness` never are, and are let go.
@@ -140,7 +150,7 @@ impl Cell {
             }
             Some((good.block.clone(), end))
         });
-        let error = match (last.failure, &picture) {
+        let error = match (last.health.failure, &picture) {
             (Some(exception), _) => Some(exception.name()),
             (None, None) => Some(Exception::Timeout.name()),
             (None, Some(_)) => None,

@@ -16,14 +16,14 @@ use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::cell::{Cell, Flight, Landing, Lookup, Outcome};
+use self::cell::{Cell, Flight, Health, Landing, Lookup, Outcome};
 use crate::{
     clock::Clock,
     config::StatusSeries,
     job::Timestamp,
     metrics::exposition::{self, Block, Body},
     picture::{Bounds, Collage},
-    pinpoint::{Client, Error, Exception},
+    pinpoint::{Client, Error, Exception, LeftOut},
     target::Target,
 };
 
@@ -179,51 +179,62 @@ impl Refresher {
     /// Refreshes a target. `_flight` is dropped at the end, which those that wait for it see.
     async fn refresh(self: Arc<Self>, cell: Arc<Cell>, _flight: Flight) {
         let (started, date) = (self.clock.elapsed(), timestamp(self.clock.now()));
-        let stopwatch = Instant::now();
         let read = AssertUnwindSafe(self.read(&cell.target, date)).catch_unwind().await;
-        let took = stopwatch.elapsed();
-        let result = match &read {
-            Ok(Ok(block)) => Ok(block.clone()),
-            Ok(Err(error)) => Err(error.failure.exception),
-            Err(_panic) => Err(Exception::Other),
+        let took = self.clock.elapsed().saturating_sub(started);
+        let (result, flawed) = match &read {
+            Ok(Ok((block, left_out))) => (Ok(block.clone()), *left_out != LeftOut::default()),
+            Ok(Err(error)) => (Err(error.failure.exception), false),
+            Err(_panic) => (Err(Exception::Other), false),
         };
-        let before = cell.finish(Outcome { started, date, took, result });
+        let before = cell.finish(Outcome { started, date, took, result, flawed });
         self.generation.fetch_add(1, Ordering::Release);
         report(&cell.target, &read, before, took);
     }
 
-    async fn read(&self, target: &Target, date: Timestamp) -> Result<Block, Error> {
+    async fn read(&self, target: &Target, date: Timestamp) -> Result<(Block, LeftOut), Error> {
         let mut collage = Collage::begin(self.settings.bounds, date, target.segment_id.as_deref());
         let mut sink = |jobs| collage.add(jobs);
-        match &target.segment_id {
+        let left_out = match &target.segment_id {
             Some(segment) => {
                 self.client.segment_export_jobs(&target.application_id, segment, &mut sink).await
             }
             None => self.client.export_jobs(&target.application_id, &mut sink).await,
         }?;
-        Ok(exposition::picture(target, &collage.finish(), self.settings.status_series))
+        Ok((exposition::picture(target, &collage.finish(), self.settings.status_series), left_out))
     }
 }
 
 /// Logs a change for the worse or the better once, and every refresh at debug level.
 fn report(
     target: &Target,
-    read: &std::thread::Result<Result<Block, Error>>,
-    before: Option<Exception>,
+    read: &std::thread::Result<Result<(Block, LeftOut), Error>>,
+    before: Health,
     took: Duration,
 ) {
     let seconds = took.as_secs_f64();
     match read {
-        Ok(Ok(_)) if before.is_some() => tracing::info!(pinpoint_target = %target, "the target is up again"),
-        Ok(Ok(_)) => tracing::debug!(pinpoint_target = %target, seconds, "refreshed"),
-        Ok(Err(error)) if before == Some(error.failure.exception) => {
+        Ok(Ok((_, LeftOut { items, members }))) => {
+            tracing::debug!(pinpoint_target = %target, seconds, items_left_out = items, members_left_out = members, "refreshed");
+            if before.failure.is_some() {
+                tracing::info!(pinpoint_target = %target, "the target is up again");
+            }
+            if (*items > 0 || *members > 0) && !before.flawed {
+                tracing::warn!(
+                    pinpoint_target = %target,
+                    items_left_out = items,
+                    members_left_out = members,
+                    "parts of the listing could not be understood and are left out"
+                );
+            }
+        }
+        Ok(Err(error)) if before.failure == Some(error.failure.exception) => {
             tracing::debug!(pinpoint_target = %target, seconds, "still not refreshed: {error}: {}", error.failure);
         }
         Ok(Err(error)) => {
             tracing::warn!(pinpoint_target = %target, seconds, "not refreshed: {error}: {}", error.failure);
         }
         Err(_panic) => {
-            tracing::error!(pinpoint_target = %target, seconds, "the refresh crashed, which is a bug: please report it");
+            tracing::error!(pinpoint_target = %target, "the refresh crashed, which is a bug: please report it");
         }
     }
 }

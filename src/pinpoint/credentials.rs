@@ -18,7 +18,7 @@ use aws_credential_types::{
 };
 use aws_smithy_types::error::display::DisplayErrorContext;
 use futures_util::future::BoxFuture;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::sync::Mutex;
 
 use super::{
     error::{Exception, Failure},
@@ -88,7 +88,8 @@ struct State {
 
 /// How the last look for credentials ended.
 struct Look {
-    at: Instant,
+    /// By the clock that never goes back.
+    at: Duration,
     failure: Option<String>,
 }
 
@@ -125,7 +126,8 @@ impl Cache {
         let mut state = self.state.lock().await;
         let now = self.clock.now();
         let fresh = state.current.as_ref().is_some_and(|current| now < current.renew_at());
-        let pausing = state.last_look.as_ref().is_some_and(|look| look.at.elapsed() < self.pause);
+        let pausing =
+            state.last_look.as_ref().is_some_and(|look| self.clock.elapsed() < look.at + self.pause);
         if !fresh && !pausing {
             self.look(&mut state, now).await;
         }
@@ -175,7 +177,7 @@ impl Cache {
                 Some(failure)
             }
         };
-        state.last_look = Some(Look { at: Instant::now(), failure });
+        state.last_look = Some(Look { at: self.clock.elapsed(), failure });
     }
 }
 
@@ -222,16 +224,17 @@ impl Current {
     }
 }
 
-/// What went wrong, from the outermost cause to the innermost, and where to look. The sources' own words hold no secrets,
-/// but for what a `credential_process` wrote, which `aws-config` leaves out.
+/// What went wrong, from the outermost cause to the innermost, and where to look. What a `credential_process` wrote is left
+/// out: it may be what it should have kept to itself.
 fn describe(error: &CredentialsError) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
     let mut text = String::new();
     for cause in causes.map(ToString::to_string) {
-        if !text.contains(&cause) {
+        let cause = cause.split("Stderr:").next().unwrap_or_default().trim_end();
+        if !text.contains(cause) {
             let separator = if text.is_empty() { "" } else { ": " };
             text.push_str(separator);
-            text.push_str(&cause);
+            text.push_str(cause);
         }
     }
     if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {

@@ -319,7 +319,7 @@ fn sanitized(name: &str) -> &str {
 }
 
 /// The first line, at most 300 characters of it, without control characters.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     const LIMIT: usize = 300;
     let line = text.trim().lines().next().unwrap_or_default();
     let mut short: String = line.chars().filter(|c| !c.is_control()).take(LIMIT).collect();

@@ -28,6 +28,7 @@ use url::Url;
 
 use self::{
     credentials::{Cache, Owner},
+    error::one_line,
     limit::Limits,
     operation::Listing,
     page::Pages,
@@ -92,6 +93,15 @@ pub struct Settings {
 /// Where the jobs of a listing go, page by page.
 pub type Sink<'a> = dyn FnMut(Vec<ExportJob>) + Send + 'a;
 
+/// What of a listing could not be understood, and was left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Items that are no object or have no `Id`.
+    pub items: u64,
+    /// Members of a wrong type, and dates that cannot be read.
+    pub members: u64,
+}
+
 /// A client of the API in one region, with one set of credentials.
 pub struct Client {
     settings: Settings,
@@ -146,13 +156,13 @@ impl Client {
         application_id: &str,
         segment_id: &str,
         sink: &mut Sink<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<LeftOut, Error> {
         self.read(Listing::segment_export_jobs(application_id, segment_id), Some(&segment_id.into()), sink)
             .await
     }
 
     /// `GetExportJobs`: every export job of an application. An error means the same as above.
-    pub async fn export_jobs(&self, application_id: &str, sink: &mut Sink<'_>) -> Result<(), Error> {
+    pub async fn export_jobs(&self, application_id: &str, sink: &mut Sink<'_>) -> Result<LeftOut, Error> {
         self.read(Listing::export_jobs(application_id), None, sink).await
     }
 
@@ -161,7 +171,8 @@ impl Client {
         listing: Listing,
         segment_id: Option<&Arc<str>>,
         sink: &mut Sink<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<LeftOut, Error> {
+        let mut left_out = LeftOut::default();
         let mut pages = Pages::up_to(self.settings.max_pages);
         let mut budget = Budget::new(self.settings.refresh_timeout);
         let mut token = None;
@@ -180,10 +191,12 @@ impl Client {
                 }
             };
             attempts.succeeded();
+            left_out.items += page.skipped;
+            left_out.members += page.bad_members;
             sink(page.jobs);
             token = page.next_token;
             if token.is_none() {
-                return Ok(());
+                return Ok(left_out);
             }
         }
     }
@@ -242,13 +255,6 @@ impl Client {
             Ok(page) if !page.is_clean() => {
                 self.observer.error(operation, Exception::InvalidResponse);
                 self.observer.skipped_items(operation, page.skipped);
-                tracing::warn!(
-                    operation = operation.name(),
-                    resource = listing.resource,
-                    skipped_items = page.skipped,
-                    unreadable_members = page.bad_members,
-                    "parts of an answer could not be understood"
-                );
             }
             Ok(_) => {}
             Err(failure) => {
@@ -285,7 +291,7 @@ impl Client {
         let late = failure.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());
         Err(Failure {
             class: if late { Class::ClockSkew } else { failure.class },
-            request_id: answer.header("x-amzn-requestid").map(|id| secrets().mask(id.to_owned())),
+            request_id: answer.header("x-amzn-requestid").map(|id| one_line(&secrets().mask(id.to_owned()))),
             retry_after: retry_after(&answer, self.clock.now()),
             ..failure
         })
@@ -311,6 +317,9 @@ struct Dates {
 /// Further off than any refresh.
 const FOREVER: Duration = Duration::from_hours(8760);
 
+/// No answer asks for a longer wait, as far as this client can tell: it is beyond any budget.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
 /// The waits that an answer asks for; what cannot be read asks for none.
 fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {
     let amz =
@@ -320,5 +329,6 @@ fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {
         let date = || httpdate::parse_http_date(value).ok()?.duration_since(now).ok();
         seconds.or_else(date)
     });
-    RetryAfter { amz, http }
+    let bounded = |wait: Option<Duration>| wait.map(|wait| wait.min(LONGEST_WAIT));
+    RetryAfter { amz: bounded(amz), http: bounded(http) }
 }

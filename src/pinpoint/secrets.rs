@@ -6,6 +6,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 /// What stands where a secret was.
 const MASK: &str = "***";
 
+/// Shorter forms are no secret, and would mask innocent text.
+const SHORTEST: usize = 6;
+
 /// The forms in which the credentials of a request could come back.
 #[derive(Default)]
 pub(super) struct Secrets(Vec<String>);
@@ -17,23 +20,9 @@ impl Secrets {
             Some(credentials.secret_access_key()),
             credentials.session_token(),
         ];
-        let mut forms: Vec<String> = secrets
-            .into_iter()
-            .flatten()
-            .filter(|secret| !secret.is_empty())
-            .flat_map(|secret| {
-                let encoded = aws_smithy_types::base64::encode(secret);
-                // Without the last characters, which depend on what follows in a longer text.
-                let stem = encoded.trim_end_matches('=');
-                let stem = stem.get(..stem.len().saturating_sub(1)).unwrap_or(stem);
-                [
-                    secret.to_owned(),
-                    stem.to_owned(),
-                    utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
-                    utf8_percent_encode(secret, super::operation::ESCAPED).to_string(),
-                ]
-            })
-            .collect();
+        let mut forms: Vec<String> =
+            secrets.into_iter().flatten().flat_map(forms).filter(|form| form.len() >= SHORTEST).collect();
+        // A form that holds another goes first.
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         forms.dedup();
         Self(forms)
@@ -41,10 +30,41 @@ impl Secrets {
 
     /// The text with every form of every secret masked.
     pub(super) fn mask(&self, text: String) -> String {
-        self.0.iter().filter(|form| !form.is_empty()).fold(text, |text, form| {
+        self.0.iter().fold(text, |text, form| {
             if text.contains(form.as_str()) { text.replace(form.as_str(), MASK) } else { text }
         })
     }
+}
+
+/// A secret as it is, percent-encoded, in hexadecimal, and in base64.
+fn forms(secret: &str) -> Vec<String> {
+    let hex = |upper: bool| -> String {
+        let digits =
+            secret.bytes().map(|byte| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") });
+        digits.collect()
+    };
+    let mut forms = vec![secret.to_owned(), hex(false), hex(true)];
+    for escaped in [NON_ALPHANUMERIC, super::operation::ESCAPED] {
+        let upper = utf8_percent_encode(secret, escaped).to_string();
+        forms.push(lower_escapes(&upper));
+        forms.push(upper);
+    }
+    // Within a longer text a secret begins at one of three places of a group, and only whole groups look the same.
+    for skip in 0..3 {
+        let groups = secret.as_bytes().get(skip..).unwrap_or_default().chunks_exact(3);
+        forms.push(groups.map(aws_smithy_types::base64::encode).collect());
+    }
+    forms
+}
+
+/// `%2F` as `%2f`.
+fn lower_escapes(text: &str) -> String {
+    let mut parts = text.split('%');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let (digits, rest) = part.split_at(part.len().min(2));
+        format!("{text}%{}{rest}", digits.to_ascii_lowercase())
+    })
 }
 
 #[cfg(test)]
@@ -56,12 +76,23 @@ mod tests {
         let credentials =
             Credentials::new("AKIDEXAMPLE", "se/cr+et=", Some("to/ken==".to_owned()), None, "test");
         let secrets = Secrets::of(&credentials);
-        for form in
-            ["AKIDEXAMPLE", "se/cr+et=", "to/ken==", "se%2Fcr%2Bet%3D", "c2UvY3IrZXQ9", "QUtJREVYQU1QTEU="]
-        {
+        for form in [
+            "AKIDEXAMPLE",
+            "se/cr+et=",
+            "to/ken==",
+            "se%2Fcr%2Bet%3D",
+            "se%2fcr%2bet%3d",
+            "QUtJREVYQU1Q",
+            "c2UvY3IrZXQ9",
+            "73652f63722b65743d",
+        ] {
             let masked = secrets.mask(format!("before {form} after"));
-            assert!(!masked.contains(form.trim_end_matches('=')), "{masked}");
             assert!(masked.starts_with("before ***") && masked.ends_with("after"), "{masked}");
+            assert!(!masked.contains(&form[4..]), "{masked}");
+        }
+        // "user:se/cr+et=", and the same one byte on.
+        for text in ["dXNlcjpzZS9jcitldD0=", "dXNlcjE6c2UvY3IrZXQ9"] {
+            assert!(secrets.mask(text.to_owned()).contains("***"), "{text}");
         }
         assert_eq!(secrets.mask("nothing to hide".to_owned()), "nothing to hide");
     }

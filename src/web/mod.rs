@@ -88,7 +88,7 @@ pub async fn serve(
                         let stopping = stopping.clone();
                         tasks.spawn(connection(socket, place, exporter, scrape_timeout, limits, stopping));
                     } else {
-                        tracing::debug!("refused a connection: all of {} are busy", limits.connections)
+                        tracing::debug!("refused a connection: all of {} are busy", limits.connections);
                     }
                 }
                 Err(error) => {

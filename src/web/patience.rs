@@ -5,7 +5,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -26,28 +26,40 @@ pub struct Patience {
     pub write: Duration,
 }
 
-/// What a connection is doing.
+/// What a connection is doing, and for which of its requests: a number, of which the last two bits are the doing. So the
+/// time for one head is never that of another, however closely they follow each other.
 #[derive(Debug, Default)]
-pub(super) struct Phase(AtomicU8);
+pub(super) struct Phase(AtomicU64);
 
-const RESTING: u8 = 0;
-const HEAD: u8 = 1;
-const ANSWERING: u8 = 2;
+const RESTING: u64 = 0;
+const HEAD: u64 = 1;
+const ANSWERING: u64 = 2;
+const DOING: u64 = 3;
 
 impl Phase {
     /// A request's head is complete.
     pub(super) fn requested(&self) {
-        self.0.store(ANSWERING, Ordering::Release);
+        let now = self.0.load(Ordering::Acquire);
+        self.0.store((now & !DOING) | ANSWERING, Ordering::Release);
     }
 
-    /// Its answer is on the way, whole.
+    /// Its answer is on the way, whole: what comes next is another request.
     pub(super) fn answered(&self) {
-        self.0.store(RESTING, Ordering::Release);
+        let now = self.0.load(Ordering::Acquire);
+        self.0.store((now | DOING).wrapping_add(1), Ordering::Release);
+    }
+
+    /// Bytes came. Those of a new request begin its head; later ones do not gain it more time.
+    fn received(&self) {
+        let now = self.0.load(Ordering::Acquire);
+        if now & DOING == RESTING {
+            self.0.store(now | HEAD, Ordering::Release);
+        }
     }
 
     /// Whether there is a request that wants an answer.
     pub(super) fn is_answering(&self) -> bool {
-        self.0.load(Ordering::Acquire) == ANSWERING
+        self.0.load(Ordering::Acquire) & DOING == ANSWERING
     }
 }
 
@@ -58,7 +70,7 @@ pub(super) struct Patient<T> {
     patience: Patience,
     phase: Arc<Phase>,
     /// Ends the wait for what is to be read, in the phase it was set for.
-    read_deadline: Option<(u8, Pin<Box<Sleep>>)>,
+    read_deadline: Option<(u64, Pin<Box<Sleep>>)>,
     write_deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -70,7 +82,7 @@ impl<T> Patient<T> {
     /// Fails when the client has taken too long over what it is doing.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let phase = self.phase.0.load(Ordering::Acquire);
-        let limit = match phase {
+        let limit = match phase & DOING {
             RESTING => self.patience.idle,
             HEAD => self.patience.head,
             _ => {
@@ -108,8 +120,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
         let filled = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
             if buffer.filled().len() > filled {
-                // The first bytes of a request. Later ones do not gain it more time.
-                let _ = self.phase.0.compare_exchange(RESTING, HEAD, Ordering::AcqRel, Ordering::Acquire);
+                self.phase.received();
             }
             // A client that sends all the time never makes the socket wait.
             return match self.poll_read_deadline(cx) {

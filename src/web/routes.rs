@@ -21,6 +21,9 @@ const HTML: &str = "text/html; charset=utf-8";
 /// Prometheus says here how long it will wait.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
+/// No scraper waits longer, whatever it says; in seconds.
+const LONGEST_WAIT: f64 = 86_400.0;
+
 /// How long a scrape waits for refreshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrapeTimeout {
@@ -36,9 +39,9 @@ impl ScrapeTimeout {
         let seconds: Option<f64> =
             headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         match seconds {
-            // A number beyond all durations is as good as for ever, which no scraper means.
-            Some(seconds) if seconds > 0.0 && seconds.is_finite() => Duration::try_from_secs_f64(seconds)
-                .map_or(self.default, |timeout| timeout.saturating_sub(self.offset)),
+            Some(seconds) if seconds > 0.0 && seconds.is_finite() => {
+                Duration::from_secs_f64(seconds.min(LONGEST_WAIT)).saturating_sub(self.offset)
+            }
             _ => self.default,
         }
     }
@@ -130,7 +133,8 @@ mod tests {
             ("-3", 10_000),
             ("NaN", 10_000),
             ("inf", 10_000),
-            ("1e300", 10_000),
+            ("1e19", 86_399_500),
+            ("1e300", 86_399_500),
             ("soon", 10_000),
             ("", 10_000),
         ] {

@@ -1,13 +1,17 @@
-//! The exporter over real sockets, against the fake Pinpoint: one binary. Modules are marked as tests for clippy to let their
-//! helper functions unwrap.
+//! The exporter over real sockets, against the fake Pinpoint: one binary.
 
-#[cfg(test)]
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
 mod architecture;
-#[cfg(test)]
+mod exceptions;
+mod golden;
+mod prometheus;
 mod readme;
-#[cfg(test)]
+mod rude_clients;
+mod scrapes;
+mod secrets;
 mod settings;
-#[cfg(test)]
 mod signatures;
-#[cfg(test)]
 mod support;
+mod surroundings;
+mod web;

@@ -1,7 +1,8 @@
 //! Each fault does what it says, the log tells what came, and jobs live through their states: seen over bare sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
 use std::{
-    future::Future,
     io::{self, Read as _},
     time::Duration,
 };

@@ -51,9 +51,10 @@ impl Scrape {
         samples.first().map(|sample| sample.value)
     }
 
-    /// The sum of the values of all samples of that name with these labels.
-    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.samples(name, labels).iter().map(|sample| sample.value).sum()
+    /// The sum of the counters of that name with these labels.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters of a test")]
+    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.samples(name, labels).iter().map(|sample| sample.value as u64).sum()
     }
 }
 

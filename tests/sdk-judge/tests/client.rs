@@ -1,6 +1,8 @@
 //! Our client and AWS's, side by side on the same bytes: they return the same jobs, but for the differences that have a test
 //! of their own here.
 
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
 use std::{
     cell::Cell,
     sync::{Arc, Mutex},
@@ -14,6 +16,10 @@ use aws_sdk_pinpoint::{
     types::ExportJobResponse,
 };
 use aws_smithy_types::{DateTime, date_time::Format};
+use fake_pinpoint::{
+    FakePinpoint, Options,
+    world::{End, Life, World},
+};
 use pinpoint_exporter::{
     clock::SystemClock,
     job::{ExportJob, JobStatus, Timestamp},
@@ -22,7 +28,7 @@ use pinpoint_exporter::{
 use proptest::{
     prelude::*,
     sample::select,
-    test_runner::{TestCaseError, TestRunner},
+    test_runner::{FileFailurePersistence, TestCaseError, TestRunner},
 };
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -35,10 +41,9 @@ use tokio::{
 const APPLICATION: &str = "an app/lication";
 const SEGMENT: &str = "a segment";
 
-/// A server that answers page N to token N, both clients, and what drives them.
-struct Bench {
+/// Both clients of one server, and what drives them.
+struct Clients {
     runtime: Runtime,
-    pages: Arc<Mutex<Vec<Vec<u8>>>>,
     ours: pinpoint::Client,
     theirs: Sdk,
     counts: Arc<Counts>,
@@ -76,9 +81,15 @@ async fn serve(mut socket: TcpStream, pages: Arc<Mutex<Vec<Vec<u8>>>>) -> std::i
     }
 }
 
+/// Both clients of a server that answers page N to token N.
+struct Bench {
+    clients: Clients,
+    pages: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
 impl Bench {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = runtime();
         let pages = Arc::new(Mutex::new(Vec::new()));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -89,12 +100,34 @@ impl Bench {
             }
         });
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+        Self { clients: Clients::of(runtime, &url, credentials), pages }
+    }
+
+    fn offer(&self, pages: Vec<Vec<u8>>) {
+        *self.pages.lock().unwrap() = pages;
+    }
+
+    fn ours(&self, of_segment: bool) -> (Result<Vec<ExportJob>, Exception>, Vec<Exception>) {
+        self.clients.ours(of_segment)
+    }
+
+    fn theirs(&self, of_segment: bool) -> Result<Vec<ExportJobResponse>, String> {
+        self.clients.theirs(of_segment)
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+impl Clients {
+    fn of(runtime: Runtime, url: &str, credentials: Credentials) -> Self {
         let theirs = Sdk::from_conf(
             aws_sdk_pinpoint::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
                 .http_client(aws_smithy_http_client::Builder::new().build_http())
                 .region(Region::new("eu-west-1"))
-                .endpoint_url(&url)
+                .endpoint_url(url)
                 .retry_config(RetryConfig::disabled())
                 .credentials_provider(credentials.clone())
                 .build(),
@@ -106,7 +139,7 @@ impl Bench {
                 region: "eu-west-1".to_owned(),
                 endpoint: url.parse().unwrap(),
                 account_id: None,
-                page_size: 100,
+                page_size: 3,
                 max_pages: 1000,
                 max_requests_per_second: None,
                 request_timeout: Duration::from_secs(10),
@@ -124,16 +157,12 @@ impl Bench {
             Arc::new(SystemClock),
             Arc::clone(&counts) as _,
         );
-        Self { runtime, pages, ours, theirs, counts }
-    }
-
-    fn offer(&self, pages: Vec<Vec<u8>>) {
-        *self.pages.lock().unwrap() = pages;
-        self.counts.0.lock().unwrap().clear();
+        Self { runtime, ours, theirs, counts }
     }
 
     /// What our client reads, and what it counted.
     fn ours(&self, of_segment: bool) -> (Result<Vec<ExportJob>, Exception>, Vec<Exception>) {
+        self.counts.0.lock().unwrap().clear();
         let mut jobs = Vec::new();
         let mut sink = |page| jobs.extend(page);
         let result = self.runtime.block_on(async {
@@ -144,7 +173,7 @@ impl Bench {
             }
         });
         let counted = std::mem::take(&mut *self.counts.0.lock().unwrap());
-        (result.map(|()| jobs).map_err(|error| error.failure.exception), counted)
+        (result.map(|_left_out| jobs).map_err(|error| error.failure.exception), counted)
     }
 
     /// What AWS's client reads, page by page as far as it gets. (The API models no paginator.)
@@ -344,7 +373,9 @@ fn bodies(pages: &[Vec<Value>]) -> Vec<Vec<u8>> {
 }
 
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, ..ProptestConfig::with_source_file(file!()) }
+    let seeds = FileFailurePersistence::WithSource("proptest-regressions");
+    let failure_persistence = Some(Box::new(seeds) as _);
+    ProptestConfig { cases, failure_persistence, ..ProptestConfig::with_source_file(file!()) }
 }
 
 #[test]
@@ -360,6 +391,50 @@ fn both_clients_read_the_same_jobs_from_1000_generated_listings() {
             let ours: Vec<_> = ours.unwrap().into_iter().map(emptied).collect();
             prop_assert_eq!(ours.len(), pages.iter().map(Vec::len).sum::<usize>());
             prop_assert_eq!(ours, theirs);
+            prop_assert_eq!(counted, []);
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// A job that lives, somewhere in its life.
+fn life() -> impl Strategy<Value = Life> {
+    let times =
+        ("[a-z0-9]{1,12}", 0..2_000_000_i64, 1..2_000_000_i64, proptest::option::of(1_000..100_000_i64));
+    let end = select(vec![End::Completed, End::Failed, End::Stuck]);
+    let counts = (0..100_000_i64, 0..50_i64, 0..500_i64, 0..50_i64);
+    (times, end, counts, "\\PC{0,12}").prop_map(|((id, created, lasts, every), end, counts, prefix)| {
+        let mut life = Life::new(id, created, lasts);
+        (life.every, life.times, life.end, life.s3_url_prefix) = (every, Some(5), end, prefix);
+        (life.endpoints, life.pieces, life.failed_endpoints, life.failed_pieces) = counts;
+        life
+    })
+}
+
+#[test]
+fn both_clients_read_the_same_jobs_from_200_generated_worlds() {
+    let runtime = runtime();
+    let fake = runtime.block_on(FakePinpoint::start(World::default())).unwrap();
+    let key = Options::default_key();
+    let credentials = Credentials::new(key.access_key_id, key.secret_access_key, None, None, "test");
+    let clients = Clients::of(runtime, &fake.url(), credentials);
+    let lives = || proptest::collection::vec(life(), 0..4);
+    let world = (lives(), lives(), lives(), 0..3_000_000_i64, any::<bool>());
+    TestRunner::new(config(200))
+        .run(&world, |(of_segment, of_another, of_all, now, one_segment)| {
+            {
+                let jobs = |lives: Vec<Life>| lives.into_iter().map(Into::into).collect();
+                let mut world = fake.world();
+                *world = World::default();
+                world.segment(APPLICATION, SEGMENT).jobs = jobs(of_segment);
+                world.segment(APPLICATION, "another").jobs = jobs(of_another);
+                world.applications.get_mut(APPLICATION).unwrap().jobs = jobs(of_all);
+            }
+            fake.clock().stop_at(now);
+            let theirs = clients.theirs(one_segment).map_err(TestCaseError::fail)?;
+            let theirs: Vec<_> = theirs.iter().map(|job| translated(job, one_segment)).collect();
+            let (ours, counted) = clients.ours(one_segment);
+            prop_assert_eq!(ours.unwrap().into_iter().map(emptied).collect::<Vec<_>>(), theirs);
             prop_assert_eq!(counted, []);
             Ok(())
         })

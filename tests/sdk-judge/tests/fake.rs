@@ -1,14 +1,19 @@
 //! AWS's own client against our fake, which verifies every signature: it reads what the world says, knows the errors as its
 //! own, and is refused as AWS would refuse it.
 
-use std::{collections::BTreeSet, future::Future, time::Duration};
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
+use std::{collections::BTreeSet, time::Duration};
 
 use aws_credential_types::Credentials;
 use aws_sdk_pinpoint::{
     Client as Sdk,
     config::{BehaviorVersion, Region, retry::RetryConfig},
     error::ProvideErrorMetadata as _,
-    types::{ExportJobRequest, ExportJobResource, ExportJobResponse, JobStatus, SegmentType},
+    types::{
+        ApplicationResponse, ExportJobRequest, ExportJobResource, ExportJobResponse, JobStatus,
+        SegmentResponse, SegmentType,
+    },
 };
 use fake_pinpoint::{
     FakePinpoint, Key, Operation, Options,
@@ -31,7 +36,7 @@ const IDS: [&str; 8] = ["a/b", "a%2Fb", "a+b", "a b", "a%20b", "Zürich-東京",
 
 /// A test may not hang.
 async fn within<T>(test: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test ends in time")
+    tokio::time::timeout(Duration::from_secs(30), test).await.expect("the test ends in time")
 }
 
 /// AWS's client as it is, but for its retries.
@@ -112,11 +117,11 @@ async fn it_reads_every_page_of_the_applications_and_segments() {
         }
         let (fake, sdk) = started(world).await;
         let (apps, pages) = all_pages!(sdk.get_apps(), applications_response);
-        assert_eq!((ids(&apps, |it| it.id()), pages), (names("app", 5), 3));
+        assert_eq!((ids(&apps, ApplicationResponse::id), pages), (names("app", 5), 3));
         assert_eq!(apps[1].name(), Some("app1"), "the id stands in for a name");
         assert!(apps[1].arn().unwrap().ends_with(":apps/app1"));
         let (segments, pages) = all_pages!(sdk.get_segments().application_id("app0"), segments_response);
-        assert_eq!((ids(&segments, |it| it.id()), pages), (names("seg", 7), 4));
+        assert_eq!((ids(&segments, SegmentResponse::id), pages), (names("seg", 7), 4));
         assert_eq!(segments[3].name(), Some("The seg3"));
         assert_eq!(segments[2].segment_type(), Some(&SegmentType::Dimensional));
         assert_eq!(segments[3].segment_type(), Some(&SegmentType::Import));
@@ -142,9 +147,9 @@ async fn it_reads_every_page_of_the_export_jobs() {
             sdk.get_segment_export_jobs().application_id("app").segment_id("seg"),
             export_jobs_response
         );
-        assert_eq!((ids(&jobs, |it| it.id()), pages), (names("job", 6), 3), "and no page too many");
+        assert_eq!((ids(&jobs, ExportJobResponse::id), pages), (names("job", 6), 3), "and no page too many");
         let (jobs, pages) = all_pages!(sdk.get_export_jobs().application_id("app"), export_jobs_response);
-        let of_all: BTreeSet<String> = ids(&jobs, |it| it.id()).into_iter().collect();
+        let of_all: BTreeSet<String> = ids(&jobs, ExportJobResponse::id).into_iter().collect();
         let mut expected: BTreeSet<String> = names("job", 6).into_iter().collect();
         expected.extend(["of the other".to_owned(), "of none".to_owned()]);
         assert_eq!((jobs.len(), of_all, pages), (8, expected, 4));
@@ -382,9 +387,9 @@ async fn ids_of_any_characters_lead_to_their_own_resources() {
                 let call = || sdk.get_segment_export_jobs().application_id(application).segment_id(segment);
                 let page = call().page_size("1").send().await.unwrap().export_jobs_response.unwrap();
                 let id = format!("{application}|{segment}");
-                assert_eq!(ids(page.item(), |it| it.id()), [&*id]);
+                assert_eq!(ids(page.item(), ExportJobResponse::id), [&*id]);
                 let page = call().page_size("1").set_token(page.next_token).send().await.unwrap();
-                assert_eq!(ids(page.export_jobs_response.unwrap().item(), |it| it.id()), ["2nd"]);
+                assert_eq!(ids(page.export_jobs_response.unwrap().item(), ExportJobResponse::id), ["2nd"]);
                 let it = sdk.get_segment().application_id(application).segment_id(segment).send().await;
                 assert_eq!(it.unwrap().segment_response.unwrap().id(), Some(segment));
                 let job = sdk.get_export_job().application_id(application).job_id(&id).send().await.unwrap();
@@ -505,8 +510,8 @@ async fn refusal(fake: &FakePinpoint, credentials: Credentials) -> Option<(Strin
     Some((text(error.code()), text(error.message())))
 }
 
-fn refused(name: &str, message: &str) -> Option<(String, String)> {
-    Some((name.to_owned(), message.to_owned()))
+fn named(name: &str, message: &str) -> (String, String) {
+    (name.to_owned(), message.to_owned())
 }
 
 fn keys(keys: &[(&str, Option<&str>, bool)]) -> Vec<Key> {
@@ -533,7 +538,7 @@ async fn a_wrong_key_is_refused_as_aws_refuses_it() {
         assert!(message.starts_with("The request signature we calculated does not match"), "{message}");
         assert_eq!(
             refusal(&fake, credentials("AKIAUNKNOWN", SECRET, None)).await,
-            refused("UnrecognizedClientException", INVALID_TOKEN)
+            Some(named("UnrecognizedClientException", INVALID_TOKEN))
         );
         assert_eq!(refusal(&fake, credentials(ID, SECRET, None)).await, None, "the right one still works");
     })
@@ -545,7 +550,7 @@ async fn a_wrong_or_expired_session_token_is_refused_as_aws_refuses_it() {
     within(async {
         let (fake, _) = started(small_world()).await;
         fake.set_keys(keys(&[(ID, Some(TOKEN), false), ("AKIANOTOKEN", None, false)]));
-        let unrecognized = || refused("UnrecognizedClientException", INVALID_TOKEN);
+        let unrecognized = || Some(named("UnrecognizedClientException", INVALID_TOKEN));
         let altered = TOKEN.replace('+', "-");
         assert_eq!(refusal(&fake, credentials(ID, SECRET, Some(TOKEN))).await, None);
         assert_eq!(refusal(&fake, credentials(ID, SECRET, None)).await, unrecognized());
@@ -555,7 +560,7 @@ async fn a_wrong_or_expired_session_token_is_refused_as_aws_refuses_it() {
         fake.set_keys(keys(&[(ID, Some(TOKEN), true)]));
         assert_eq!(
             refusal(&fake, credentials(ID, SECRET, Some(TOKEN))).await,
-            refused("ExpiredTokenException", "The security token included in the request is expired")
+            Some(named("ExpiredTokenException", "The security token included in the request is expired"))
         );
         // Nobody learns by a wrong token that the right one has expired.
         assert_eq!(refusal(&fake, credentials(ID, SECRET, Some(&altered))).await, unrecognized());

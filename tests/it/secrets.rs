@@ -1,0 +1,172 @@
+//! Credentials and tokens of a run in which everything fails stand in no log line, no page and no metric.
+
+use std::collections::BTreeMap;
+
+use aws_smithy_types::base64;
+use fake_pinpoint::{
+    FakePinpoint, Key, Options,
+    fault::{Fault, Place},
+    world::World,
+};
+
+use crate::support::{
+    house::{client, run},
+    program::Program,
+};
+
+const APP: &str = "app";
+
+fn key() -> Key {
+    Key {
+        access_key_id: "AKIASECRETSECRET0001".to_owned(),
+        secret_access_key: "se/cr+et=SECRETKEYSECRETKEYSECRETKEY/+==".to_owned(),
+        session_token: Some("FwoGZXIvYXdzE/SESSION+TOKEN/with==every&odd%character".to_owned()),
+        expired: false,
+    }
+}
+
+fn percent(text: &str, lower: bool) -> String {
+    let escape = |byte: u8| match byte {
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte if lower => format!("%{byte:02x}"),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escape).collect()
+}
+
+/// The forms in which a secret could come back. Of base64 the part that does not depend on what is beside it.
+fn forms(secret: &str) -> Vec<String> {
+    let encoded = base64::encode(secret);
+    vec![
+        secret.to_owned(),
+        percent(secret, false),
+        percent(secret, true),
+        encoded[..encoded.len() - 4].to_owned(),
+        secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
+    ]
+}
+
+fn secrets() -> Vec<String> {
+    let key = key();
+    [Some(key.access_key_id), Some(key.secret_access_key), key.session_token]
+        .iter()
+        .flatten()
+        .flat_map(|secret| forms(secret))
+        .collect()
+}
+
+fn assert_clean(what: &str, text: &str) {
+    for secret in secrets() {
+        assert!(!text.contains(&secret), "{what} holds {secret}:\n{text}");
+    }
+}
+
+/// An error whose message gives back what it was sent.
+fn telling(name: &str, said: &str, place: Place) -> Fault {
+    Fault::Error {
+        name: name.to_owned(),
+        status: Some(403),
+        place,
+        message: Some(format!("The request by {said} was refused. Canonical string: GET\n{said}")),
+        headers: BTreeMap::from([(
+            "x-amzn-requestid".to_owned(),
+            said.chars().filter(char::is_ascii).collect(),
+        )]),
+    }
+}
+
+#[test]
+fn nothing_secret_is_shown_at_any_level_when_everything_fails() {
+    for level in ["debug", "trace"] {
+        run(async move {
+            let mut faults: Vec<Fault> = secrets()
+                .iter()
+                .flat_map(|said| {
+                    [
+                        telling("AccessDeniedException", said, Place::Header),
+                        telling(&format!("Told{said}"), said, Place::Type),
+                    ]
+                })
+                .collect();
+            faults.extend([
+                Fault::Reset,
+                Fault::Hang,
+                Fault::Truncated,
+                Fault::Html,
+                Fault::RepeatedToken,
+                Fault::error("InternalServerErrorException"),
+                Fault::error("ThrottlingException"),
+                Fault::Answer { status: 200, headers: BTreeMap::new(), body: secrets().join(" ") },
+            ]);
+            let segments: Vec<String> = (0..faults.len()).map(|n| format!("segment-{n}")).collect();
+            let mut world = World::default();
+            for segment in &segments {
+                world.segment(APP, segment);
+            }
+            let fake = FakePinpoint::start_with(world, Options { keys: vec![key()], ..Options::default() });
+            let fake = fake.await.unwrap();
+            for (fault, segment) in faults.into_iter().zip(&segments) {
+                fake.fault(fault.always().of_segment(segment));
+            }
+            let targets: Vec<String> = segments.iter().map(|id| format!("{APP}/{id}")).collect();
+            let key = key();
+            let program = Program::start(&[
+                ("AWS_ACCESS_KEY_ID", &key.access_key_id),
+                ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
+                ("AWS_SESSION_TOKEN", key.session_token.as_deref().unwrap()),
+                ("AWS_ENDPOINT_URL_PINPOINT", &fake.url()),
+                ("PINPOINT_EXPORTER_TARGETS", &targets.join(" ")),
+                ("PINPOINT_EXPORTER_REQUEST_TIMEOUT", "200ms"),
+                ("PINPOINT_EXPORTER_MAX_ATTEMPTS", "2"),
+                ("PINPOINT_EXPORTER_LOG_LEVEL", level),
+            ]);
+            let client = client();
+            let mut pages = String::new();
+            for path in ["/metrics", "/", "/-/ready", "/nothing", "/metrics"] {
+                let answer = client.get(format!("{}{path}", program.url)).send().await.unwrap();
+                pages.push_str(&format!("{:?}\n", answer.headers()));
+                pages.push_str(&answer.text().await.unwrap());
+            }
+            assert!(
+                pages.contains("pinpoint_target_error{")
+                    && pages.contains("exception=\"AccessDeniedException\"")
+            );
+            assert_clean("a page", &pages);
+            let log = program.log();
+            let told = log.lines().filter(|line| line.contains("AccessDeniedException")).count();
+            assert!(told >= 10, "the failures are in the log:\n{log}");
+            assert!(log.contains("***"), "what AWS told is masked");
+            assert_clean("the log", &log);
+            let paging = fake
+                .requests()
+                .iter()
+                .find_map(|request| request.query.split_once("token=").map(|q| q.1.to_owned()));
+            assert!(!log.contains(&paging.unwrap()), "a token of a listing is in the log");
+        });
+    }
+}
+
+#[test]
+fn a_source_of_credentials_that_fails_tells_no_secret() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config");
+        let secret = secrets()[0].clone();
+        let process = format!("sh -c 'echo {secret}; echo {secret} >&2; exit 1'");
+        std::fs::write(&config, format!("[default]\ncredential_process = {process}\n")).unwrap();
+        let program = Program::start(&[
+            ("PATH", "/usr/bin:/bin"),
+            ("AWS_CONFIG_FILE", config.to_str().unwrap()),
+            ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:9"),
+            ("PINPOINT_EXPORTER_TARGETS", "app/segment"),
+            ("PINPOINT_EXPORTER_LOG_LEVEL", "trace"),
+        ]);
+        let client = client();
+        let answer =
+            client.get(format!("{}/metrics", program.url)).send().await.unwrap().text().await.unwrap();
+        assert!(answer.contains("exception=\"CredentialsError\"} 1"));
+        assert_clean("a page", &answer);
+        assert!(program.log().contains("CredentialsError"), "{}", program.log());
+        assert_clean("the log", &program.log());
+    });
+}

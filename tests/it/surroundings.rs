@@ -1,0 +1,271 @@
+//! The program in its surroundings: proxies, sources of credentials, accounts. Everything is on loopback.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use fake_pinpoint::{FakePinpoint, Options, world::World};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::support::{
+    house::{client, run},
+    program::Program,
+    text_format::{Scrape, parse},
+    tls,
+};
+
+const TARGET: (&str, &str) = ("PINPOINT_EXPORTER_TARGETS", "app/segment");
+const ARN: (&str, &str) =
+    ("PINPOINT_EXPORTER_TARGETS", "arn:aws:mobiletargeting:eu-west-1:123456789012:apps/app/segments/segment");
+
+fn world() -> World {
+    let mut world = World::default();
+    world.segment("app", "segment");
+    world
+}
+
+fn key() -> [(&'static str, &'static str); 2] {
+    [
+        ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+    ]
+}
+
+async fn scrape(program: &Program) -> Scrape {
+    let answer = client().get(format!("{}/metrics", program.url)).send().await.unwrap();
+    parse(&answer.text().await.unwrap()).unwrap()
+}
+
+fn error(scrape: &Scrape) -> Option<String> {
+    scrape.samples("pinpoint_target_error", &[]).first().map(|sample| sample.labels["exception"].clone())
+}
+
+/// A server whose answer to every request is this body; it keeps the requests' heads.
+async fn answering(content_type: &'static str, body: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&requests);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = vec![0; 16 * 1024];
+            let read = socket.read(&mut request).await.unwrap_or(0);
+            kept.lock().unwrap().push(String::from_utf8_lossy(&request[..read]).into_owned());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n",
+                body.len()
+            );
+            let _ = socket.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).await;
+        }
+    });
+    (address, requests)
+}
+
+/// A proxy that lets every CONNECT through to one address, and keeps what was asked for.
+async fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match socket.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => break,
+                }
+            }
+            let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+            kept.lock().unwrap().push(line);
+            tokio::spawn(async move {
+                let mut upstream = TcpStream::connect(to).await.unwrap();
+                socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let _ = copy_bidirectional(&mut socket, &mut upstream).await;
+            });
+        }
+    });
+    (address, asked)
+}
+
+/// A port of loopback where nobody listens.
+async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[test]
+fn a_proxy_is_used_unless_no_proxy_names_the_host() {
+    run(async {
+        let (server, pem) = tls::self_signed();
+        let options = Options { tls: Some(server), ..Options::default() };
+        let fake = FakePinpoint::start_with(world(), options).await.unwrap();
+        let (proxy, asked) = proxy(fake.address()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = folder.path().join("bundle.pem");
+        std::fs::write(&bundle, pem).unwrap();
+        for (no_proxy, through) in [("", 1), ("localhost", 0)] {
+            asked.lock().unwrap().clear();
+            let (proxy, url) = (format!("http://{proxy}"), fake.url());
+            let mut variables = vec![
+                TARGET,
+                ("HTTPS_PROXY", proxy.as_str()),
+                ("NO_PROXY", no_proxy),
+                ("AWS_CA_BUNDLE", bundle.to_str().unwrap()),
+                ("AWS_ENDPOINT_URL_PINPOINT", &url),
+            ];
+            variables.extend(key());
+            let program = Program::start(&variables);
+            assert_eq!(error(&scrape(&program).await), None, "{}", program.log());
+            let asked = asked.lock().unwrap().clone();
+            assert_eq!(asked.len(), through, "{asked:?}");
+            assert!(asked.iter().all(|line| line.starts_with("CONNECT localhost:")), "{asked:?}");
+        }
+    });
+}
+
+#[test]
+fn a_container_gives_credentials_once_and_past_any_proxy() {
+    run(async {
+        let key = fake_pinpoint::Key {
+            session_token: Some("container/token+==".to_owned()),
+            ..Options::default_key()
+        };
+        let body = json!({
+            "AccessKeyId": key.access_key_id, "SecretAccessKey": key.secret_access_key, "Token": key.session_token,
+            "Expiration": "2099-01-01T00:00:00Z",
+        });
+        let options = Options { keys: vec![key], ..Options::default() };
+        let fake = FakePinpoint::start_with(world(), options).await.unwrap();
+        let (container, requests) = answering("application/json", body.to_string()).await;
+        let (url, proxy, endpoint) = (format!("http://{container}/"), nobody().await, fake.url());
+        let program = Program::start(&[
+            TARGET,
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "let me in"),
+            ("HTTP_PROXY", &proxy),
+            ("NO_PROXY", fake.address().ip().to_string().as_str()),
+            ("AWS_ENDPOINT_URL_PINPOINT", &endpoint),
+            ("PINPOINT_EXPORTER_CACHE_TTL", "0s"),
+        ]);
+        for _ in 0..3 {
+            assert_eq!(error(&scrape(&program).await), None, "{}", program.log());
+        }
+        let requests = requests.lock().unwrap().clone();
+        assert_eq!((requests.len(), fake.requests().len()), (1, 3));
+        assert!(requests[0].to_lowercase().contains("authorization: let me in"));
+    });
+}
+
+#[test]
+fn a_profile_gives_the_region_and_the_credentials() {
+    run(async {
+        let fake = FakePinpoint::start_with(
+            world(),
+            Options { regions: vec!["us-west-2".to_owned()], ..Options::default() },
+        );
+        let fake = fake.await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config");
+        let [(_, id), (_, secret)] = key();
+        let text = format!(
+            "[profile mine]\nregion = us-west-2\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let endpoint = fake.url();
+        let program = Program::start(&[
+            TARGET,
+            ("AWS_REGION", ""),
+            ("AWS_PROFILE", "mine"),
+            ("AWS_CONFIG_FILE", config.to_str().unwrap()),
+            ("AWS_ENDPOINT_URL_PINPOINT", &endpoint),
+        ]);
+        let scrape = scrape(&program).await;
+        assert_eq!(error(&scrape), None, "{}", program.log());
+        assert_eq!(scrape.value("pinpoint_target_up", &[("aws_region", "us-west-2")]), Some(1.0));
+    });
+}
+
+/// Requests for Pinpoint itself end at a proxy where nobody listens.
+async fn with_an_arn(more: &[(&str, &str)]) -> (Scrape, String) {
+    let nobody = nobody().await;
+    let mut variables = vec![ARN, ("HTTPS_PROXY", nobody.as_str()), ("NO_PROXY", "")];
+    variables.extend(key());
+    variables.extend(more);
+    let program = Program::start(&variables);
+    (scrape(&program).await, program.log())
+}
+
+#[test]
+fn credentials_of_another_account_than_the_arns_never_reach_pinpoint() {
+    run(async {
+        let (scrape, log) = with_an_arn(&[("AWS_ACCOUNT_ID", "999999999999")]).await;
+        assert_eq!(error(&scrape).as_deref(), Some("CredentialsError"));
+        assert_eq!(scrape.sum("pinpoint_api_requests_total", &[]), 0);
+        assert!(
+            log.contains("belong to account 999999999999") && log.contains("to account 123456789012"),
+            "{log}"
+        );
+    });
+}
+
+#[test]
+fn credentials_without_an_account_id_are_asked_for_it_through_sts() {
+    let identity = |account: &str| {
+        format!(
+            "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+             <Arn>arn:aws:iam::{account}:user/u</Arn><UserId>AIDA</UserId><Account>{account}</Account>\
+             </GetCallerIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>\
+             </GetCallerIdentityResponse>"
+        )
+    };
+    for (account, expected) in [("123456789012", "ConnectionError"), ("210987654321", "CredentialsError")] {
+        run(async move {
+            let (sts, requests) = answering("text/xml", identity(account)).await;
+            let sts = format!("http://{sts}");
+            let more = [("AWS_ENDPOINT_URL_STS", sts.as_str()), ("PINPOINT_EXPORTER_MAX_ATTEMPTS", "1")];
+            let (scrape, log) = with_an_arn(&more).await;
+            assert_eq!(error(&scrape).as_deref(), Some(expected), "{log}");
+            let requests = requests.lock().unwrap().clone();
+            assert_eq!(requests.len(), 1);
+            assert!(requests[0].contains("/sts/aws4_request"), "{requests:?}");
+        });
+    }
+}
+
+#[test]
+fn with_an_endpoint_of_ones_own_an_arn_is_taken_at_its_word() {
+    run(async {
+        let fake = FakePinpoint::start(world()).await.unwrap();
+        let url = fake.url();
+        let (scrape, log) =
+            with_an_arn(&[("AWS_ENDPOINT_URL", &url), ("AWS_ACCOUNT_ID", "999999999999")]).await;
+        assert_eq!(error(&scrape), None, "{log}");
+        assert_eq!(scrape.value("pinpoint_target_up", &[("aws_account_id", "123456789012")]), Some(1.0));
+    });
+}
+
+#[test]
+fn a_ca_bundle_that_is_missing_or_holds_no_certificate_ends_the_start_with_a_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "no certificate").unwrap();
+    for (path, why) in
+        [("/no/such/bundle.pem", "cannot be read"), (empty.to_str().unwrap(), "no certificate in PEM")]
+    {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_pinpoint-exporter"))
+            .env_clear()
+            .envs([TARGET, ("AWS_REGION", "eu-west-1"), ("AWS_CA_BUNDLE", path)])
+            .env("PINPOINT_EXPORTER_LISTEN_ADDRESS", "127.0.0.1:0")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(text.contains("AWS_CA_BUNDLE") && text.contains(path) && text.contains(why), "{text}");
+    }
+}

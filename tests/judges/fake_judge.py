@@ -1,0 +1,298 @@
+"""boto3 and botocore as judges of the fake Pinpoint, with its verification of signatures on.
+
+    .venv/bin/python tests/judges/fake_judge.py target/debug/fake-pinpoint
+"""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+import urllib.parse
+
+os.environ.update(
+    AWS_EC2_METADATA_DISABLED="true",
+    AWS_CONFIG_FILE=os.devnull,
+    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    NO_PROXY="*",
+)
+
+import boto3  # noqa: E402
+from botocore.auth import SigV4Auth  # noqa: E402
+from botocore.awsrequest import AWSRequest  # noqa: E402
+from botocore.config import Config  # noqa: E402
+from botocore.credentials import Credentials  # noqa: E402
+from botocore.exceptions import ClientError  # noqa: E402
+
+FAKE = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint"
+REGION = "eu-west-1"
+KEY, SECRET, TOKEN = "AKIAJUDGEJUDGEJUDGE0", "judge/secret+key", "judge/session+token=="
+APP = "6e0b7591a90841d2b5d93fa11143e5a7"
+ODD = "odd/app +%2F é日"
+
+JOB = {
+    "id": "whole", "created": "2026-01-01T00:00:00.250Z", "lasts": "10m", "endpoints": 1000, "pieces": 4,
+    "failed_endpoints": 3, "failed_pieces": 1, "s3_url_prefix": "s3://b/p/",
+    "role_arn": "arn:aws:iam::123456789012:role/r", "segment_version": 7,
+}
+WORLD = {
+    "applications": {
+        APP: {
+            "name": "judged",
+            "segments": {
+                **{f"segment-{n}": {"imported": n % 2 == 1} for n in range(7)},
+                "jobs": {"jobs": [JOB] + [{"id": f"job-{n}", "created": "-30m", "lasts": "1h"} for n in range(9)]},
+            },
+            "jobs": [{"id": "of-all", "created": "-2h", "lasts": "1h", "end": "FAILED"}],
+        },
+        ODD: {"segments": {ODD: {"jobs": [{"id": ODD, "created": "-1d", "lasts": "1m"}]}}},
+    }
+}
+MODELLED = [
+    "BadRequestException", "InternalServerErrorException", "PayloadTooLargeException", "ForbiddenException",
+    "NotFoundException", "MethodNotAllowedException", "TooManyRequestsException",
+]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Judge(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        world = os.path.join(cls.folder.name, "world.json")
+        with open(world, "w", encoding="utf-8") as file:
+            json.dump(WORLD, file)
+        cls.port = free_port()
+        cls.process = subprocess.Popen(
+            [FAKE, "--listen", f"127.0.0.1:{cls.port}", "--world", world, "--region", REGION,
+             "--access-key-id", KEY, "--secret-access-key", SECRET, "--session-token", TOKEN],
+            stdout=subprocess.PIPE, text=True,
+        )
+        assert "listening at" in cls.process.stdout.readline()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.process.terminate()
+        assert cls.process.wait(10) == 0, "it ends well when it is asked to"
+        cls.process.stdout.close()
+        cls.folder.cleanup()
+
+    def setUp(self):
+        self.control("DELETE", "faults")
+        self.control("DELETE", "requests")
+
+    def control(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request(method, f"/_fake/{path}", None if body is None else json.dumps(body))
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        self.assertEqual(answer.status, 200, text)
+        return json.loads(text)
+
+    def client(self, key=KEY, secret=SECRET, token=TOKEN, region=REGION):
+        return boto3.client(
+            "pinpoint", region_name=region, endpoint_url=f"http://127.0.0.1:{self.port}",
+            aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token,
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=5),
+        )
+
+    def pages(self, call, member, **parameters):
+        """All items, and the number of pages."""
+        items, pages, token = [], 0, {}
+        while True:
+            page = call(**parameters, PageSize="2", **token)[member]
+            items += page["Item"]
+            pages += 1
+            if not page.get("NextToken"):
+                return items, pages
+            token = {"Token": page["NextToken"]}
+
+    def error_of(self, call):
+        with self.assertRaises(ClientError) as raised:
+            call()
+        return raised.exception
+
+    def test_all_pages_of_all_listings_are_read(self):
+        client = self.client()
+        apps, pages = self.pages(client.get_apps, "ApplicationsResponse")
+        self.assertEqual(({app["Id"] for app in apps}, pages), ({APP, ODD}, 1))
+        segments, pages = self.pages(client.get_segments, "SegmentsResponse", ApplicationId=APP)
+        self.assertEqual((len({segment["Id"] for segment in segments}), pages), (8, 4))
+        self.assertEqual({segment["SegmentType"] for segment in segments}, {"IMPORT", "DIMENSIONAL"})
+        jobs, pages = self.pages(
+            client.get_segment_export_jobs, "ExportJobsResponse", ApplicationId=APP, SegmentId="jobs")
+        self.assertEqual((len({job["Id"] for job in jobs}), pages), (10, 5))
+        jobs, pages = self.pages(client.get_export_jobs, "ExportJobsResponse", ApplicationId=APP)
+        self.assertEqual((len({job["Id"] for job in jobs}), pages), (11, 6))
+        self.assertIn("of-all", {job["Id"] for job in jobs})
+
+    def test_a_job_has_the_fields_it_should(self):
+        jobs = self.client().get_segment_export_jobs(ApplicationId=APP, SegmentId="jobs")["ExportJobsResponse"]["Item"]
+        failure = "endpoint-{:06}: the endpoint could not be exported"
+        self.assertEqual(
+            jobs[0],
+            {
+                "ApplicationId": APP, "CompletedPieces": 3, "CompletionDate": "2026-01-01T00:10:00.250Z",
+                "CreationDate": "2026-01-01T00:00:00.250Z",
+                "Definition": {"RoleArn": "arn:aws:iam::123456789012:role/r", "S3UrlPrefix": "s3://b/p/",
+                               "SegmentId": "jobs", "SegmentVersion": 7},
+                "FailedPieces": 1, "Failures": [failure.format(n) for n in range(3)], "Id": "whole",
+                "JobStatus": "COMPLETED", "TotalFailures": 3, "TotalPieces": 4, "TotalProcessed": 1000, "Type": "EXPORT",
+            },
+        )
+        running = jobs[1]
+        self.assertEqual(running["JobStatus"], "PROCESSING")
+        self.assertNotIn("CompletionDate", running)
+        self.assertTrue(0 < running["TotalProcessed"] < 10_000)
+
+    def test_the_other_reads_and_the_creation_of_a_job(self):
+        client = self.client()
+        self.assertEqual(client.get_app(ApplicationId=APP)["ApplicationResponse"]["Name"], "judged")
+        segment = client.get_segment(ApplicationId=APP, SegmentId="segment-1")["SegmentResponse"]
+        self.assertEqual((segment["Id"], segment["SegmentType"]), ("segment-1", "IMPORT"))
+        request = {"RoleArn": "arn:aws:iam::1:role/x", "S3UrlPrefix": "s3://x/", "SegmentId": "segment-2"}
+        created = client.create_export_job(ApplicationId=APP, ExportJobRequest=request)["ExportJobResponse"]
+        self.assertEqual((created["JobStatus"], created["Definition"]["SegmentId"]), ("CREATED", "segment-2"))
+        read = client.get_export_job(ApplicationId=APP, JobId=created["Id"])["ExportJobResponse"]
+        self.assertEqual(read["Id"], created["Id"])
+        self.control("POST", "clock", {"advance": 150_000})
+        listed = client.get_segment_export_jobs(ApplicationId=APP, SegmentId="segment-2")["ExportJobsResponse"]["Item"]
+        self.assertEqual([(job["Id"], job["JobStatus"]) for job in listed], [(created["Id"], "PROCESSING")])
+        self.control("POST", "clock", {"advance": -150_000})
+
+    def test_ids_of_every_kind_are_understood(self):
+        jobs = self.client().get_segment_export_jobs(ApplicationId=ODD, SegmentId=ODD)["ExportJobsResponse"]["Item"]
+        self.assertEqual([(job["Id"], job["ApplicationId"]) for job in jobs], [(ODD, ODD)])
+
+    def test_each_modelled_exception_is_recognised_as_its_own(self):
+        client = self.client()
+        for name in MODELLED:
+            for place in ["header", "type", "code"]:
+                for written in [name, f"com.amazonaws.pinpoint#{name}:http://internal.amazon.com/"]:
+                    fault = {"kind": "error", "name": written, "place": place, "message": "as asked"}
+                    self.control("POST", "faults", {"fault": fault, "times": 1})
+                    with self.assertRaises(getattr(client.exceptions, name)) as raised:
+                        client.get_segment_export_jobs(ApplicationId=APP, SegmentId="jobs")
+                    self.assertEqual(raised.exception.response["Error"]["Message"], "as asked")
+
+    def test_what_does_not_exist_is_not_found(self):
+        client = self.client()
+        for call in [
+            lambda: client.get_segment_export_jobs(ApplicationId=APP, SegmentId="none"),
+            lambda: client.get_export_jobs(ApplicationId="none"),
+            lambda: client.get_export_job(ApplicationId=APP, JobId="none"),
+        ]:
+            with self.assertRaises(client.exceptions.NotFoundException):
+                call()
+        for parameters in [{"PageSize": "none"}, {"PageSize": "0"}, {"Token": "none"}]:
+            with self.assertRaises(client.exceptions.BadRequestException):
+                client.get_export_jobs(ApplicationId=APP, **parameters)
+
+    def test_wrong_credentials_are_refused_as_aws_does(self):
+        for client, name in [
+            (self.client(secret="wrong"), "InvalidSignatureException"),
+            (self.client(key="AKIANOBODYNOBODY0000"), "UnrecognizedClientException"),
+            (self.client(token="another"), "UnrecognizedClientException"),
+            (self.client(token=None), "UnrecognizedClientException"),
+            (self.client(region="us-east-1"), "InvalidSignatureException"),
+        ]:
+            error = self.error_of(lambda: client.get_apps())
+            self.assertEqual((error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]),
+                             (name, 403))
+
+    def signed(self):
+        """A request signed by botocore: its path, its query, its headers."""
+        path = "/v1/apps/" + urllib.parse.quote(ODD, safe="") + "/jobs/export"
+        query = "page-size=10"
+        request = AWSRequest(method="GET", url=f"http://127.0.0.1:{self.port}{path}?{query}")
+        SigV4Auth(Credentials(KEY, SECRET, TOKEN), "mobiletargeting", REGION).add_auth(request)
+        return path, query, dict(request.headers.items())
+
+    def send(self, path, query, headers):
+        """The status and the name of the error."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.putrequest("GET", f"{path}?{query}", skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status, answer.getheader("x-amzn-errortype")
+
+    def test_a_request_that_botocore_signed_passes_and_one_changed_byte_fails(self):
+        path, query, headers = self.signed()
+        self.assertEqual(self.send(path, query, headers), (200, None))
+
+        def header(name, change):
+            return path, query, {**headers, name: change(headers[name])}
+
+        date = headers["X-Amz-Date"]
+        second = date[:-2] + ("1" if date[-2] != "1" else "2") + "Z"
+        signature = headers["Authorization"]
+        flipped = signature[:-1] + ("0" if signature[-1] != "0" else "1")
+        for what, request, name in [
+            ("path", (path.replace("odd", "ode"), query, headers), "InvalidSignatureException"),
+            ("path, in its escapes", (path.replace("%2F", "%2f", 1), query, headers), "InvalidSignatureException"),
+            ("query", (path, "page-size=11", headers), "InvalidSignatureException"),
+            ("query, added", (path, "page-size=10&x=", headers), "InvalidSignatureException"),
+            ("date", header("X-Amz-Date", lambda _: second), "InvalidSignatureException"),
+            ("token", header("X-Amz-Security-Token", lambda token: token[:-1] + "x"), "UnrecognizedClientException"),
+            ("signature", header("Authorization", lambda _: flipped), "InvalidSignatureException"),
+        ]:
+            with self.subTest(what):
+                self.assertEqual(self.send(*request), (403, name))
+        for missing, status, name in [
+            ("Authorization", 403, "MissingAuthenticationTokenException"),
+            ("X-Amz-Date", 400, "IncompleteSignatureException"),
+            ("X-Amz-Security-Token", 403, "UnrecognizedClientException"),
+        ]:
+            with self.subTest(missing):
+                rest = {key: value for key, value in headers.items() if key != missing}
+                self.assertEqual(self.send(path, query, rest), (status, name))
+        self.assertEqual(self.send(path, query, headers), (200, None))
+
+    def test_a_request_of_another_time_is_refused(self):
+        for minutes, message in [(6, "Signature expired"), (-6, "Signature not yet current")]:
+            self.control("POST", "clock", {"advance_server": minutes * 60_000})
+            error = self.error_of(lambda: self.client().get_apps())
+            self.assertEqual(error.response["Error"]["Code"], "InvalidSignatureException")
+            self.assertIn(message, error.response["Error"]["Message"])
+            self.control("POST", "clock", {"advance_server": -minutes * 60_000})
+        self.client().get_apps()
+
+    def test_an_expired_token_is_refused(self):
+        key = {"access_key_id": KEY, "secret_access_key": SECRET, "session_token": TOKEN}
+        self.control("PUT", "keys", [{**key, "expired": True}])
+        self.assertEqual(self.error_of(lambda: self.client().get_apps()).response["Error"]["Code"],
+                         "ExpiredTokenException")
+        self.control("PUT", "keys", [key])
+        self.client().get_apps()
+
+    def test_a_wrong_world_file_is_refused_with_its_place(self):
+        for world, problem in [
+            ('{"applications": {"a": {"segmnets": {}}}}', "segmnets"),
+            ('{"applications": {"a": {"jobs": [{"id": "x", "created": "-26x", "lasts": "1h"}]}}}', "-26x"),
+            ('{"applications": {"a": {"jobs": [{"id": "x", "created": "-26h", "lasts": "soon"}]}}}', "soon"),
+            ("{", "line 1 column 1"),
+        ]:
+            file = os.path.join(self.folder.name, "wrong.json")
+            with open(file, "w", encoding="utf-8") as out:
+                out.write(world)
+            ended = subprocess.run([FAKE, "--world", file], capture_output=True, text=True, timeout=10)
+            self.assertEqual(ended.returncode, 64)
+            self.assertIn(file, ended.stderr)
+            self.assertIn(problem, ended.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
