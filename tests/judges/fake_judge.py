@@ -342,7 +342,7 @@ class Judge(unittest.TestCase):
             ('{"applications":\n{"a": {"segmnets": {}}}}', "segmnets", 2),
             ('{"applications": {}, "more": 1}', "more", 1),
             (job % '{"id": "x", "created": "-1h", "lasts": "1h", "colour": 1}', "colour", 3),
-            (job % '{"item": {}, "id": "x"}', "id", 3),
+            (job % '{"item": {}, "id": "x"}', "`id`", 3),
             (job % '{"id": "x", "created": "-26x", "lasts": "1h"}', "-26x", 3),
             (job % '{"id": "x", "created": "2026-01-31", "lasts": "1h"}', "2026-01-31", 3),
             (job % '{"id": "x", "created": "-26h", "lasts": "soon"}', "soon", 3),

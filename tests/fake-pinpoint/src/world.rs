@@ -263,9 +263,10 @@ impl<'de> Visitor<'de> for JobVisitor {
         let item = map.next_value()?;
         match map.next_key::<String>()? {
             None => Ok(Job::Verbatim { item }),
-            Some(other) => {
-                Err(A::Error::custom(format!("unknown field `{other}`: nothing stands beside `item`")))
-            }
+            Some(other) => Err(A::Error::custom(format!(
+                "unknown field `{other}`: a job with `item` is verbatim: put all that it is to have into `item`, and \
+                 nothing beside it"
+            ))),
         }
     }
 }
