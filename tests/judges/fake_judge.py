@@ -3,6 +3,7 @@
     .venv/bin/python tests/judges/fake_judge.py target/debug/fake-pinpoint
 """
 
+import datetime
 import http.client
 import json
 import os
@@ -38,6 +39,13 @@ JOB = {
     "failed_endpoints": 3, "failed_pieces": 1, "s3_url_prefix": "s3://b/p/",
     "role_arn": "arn:aws:iam::123456789012:role/r", "segment_version": 7,
 }
+VERBATIM = {
+    "ApplicationId": "another", "CompletedPieces": 1, "CompletionDate": "some day", "CreationDate": "a day",
+    "Definition": {"RoleArn": "r", "S3UrlPrefix": "p", "SegmentId": "s", "SegmentVersion": 2}, "FailedPieces": 3,
+    "Failures": ["x", "é\0\""], "Id": "i/d", "JobStatus": "RESTING", "TotalFailures": 4, "TotalPieces": 5,
+    "TotalProcessed": 2147483647, "Type": "t",
+}
+ROW = {"id": "row-", "created": "-150m", "lasts": "90s", "every": "1h", "times": 2, "end": "STUCK"}
 WORLD = {
     "applications": {
         APP: {
@@ -48,6 +56,7 @@ WORLD = {
             },
             "jobs": [{"id": "of-all", "created": "-2h", "lasts": "1h", "end": "FAILED"}],
         },
+        "third": {"segments": {"verbatim": {"jobs": [{"item": VERBATIM}]}, "row": {"jobs": [ROW]}}},
         ODD: {"segments": {ODD: {"jobs": [{"id": ODD, "created": "-1d", "lasts": "1m"}]}}},
     }
 }
@@ -124,7 +133,7 @@ class Judge(unittest.TestCase):
     def test_all_pages_of_all_listings_are_read(self):
         client = self.client()
         apps, pages = self.pages(client.get_apps, "ApplicationsResponse")
-        self.assertEqual(({app["Id"] for app in apps}, pages), ({APP, ODD}, 1))
+        self.assertEqual(({app["Id"] for app in apps}, pages), ({APP, ODD, "third"}, 2))
         segments, pages = self.pages(client.get_segments, "SegmentsResponse", ApplicationId=APP)
         self.assertEqual((len({segment["Id"] for segment in segments}), pages), (8, 4))
         self.assertEqual({segment["SegmentType"] for segment in segments}, {"IMPORT", "DIMENSIONAL"})
@@ -153,6 +162,31 @@ class Judge(unittest.TestCase):
         self.assertEqual(running["JobStatus"], "PROCESSING")
         self.assertNotIn("CompletionDate", running)
         self.assertTrue(0 < running["TotalProcessed"] < 10_000)
+
+    def test_an_item_of_the_world_file_arrives_as_it_is(self):
+        answer = self.client().get_segment_export_jobs(ApplicationId="third", SegmentId="verbatim")
+        self.assertEqual(answer["ExportJobsResponse"]["Item"], [VERBATIM])
+
+    def test_a_row_of_jobs_of_the_world_file_has_as_many_as_it_says(self):
+        answer = self.client().get_segment_export_jobs(ApplicationId="third", SegmentId="row")
+        jobs = answer["ExportJobsResponse"]["Item"]
+        self.assertEqual([(job["Id"], job["JobStatus"]) for job in jobs],
+                         [("row-0000", "PROCESSING"), ("row-0001", "PROCESSING")])
+        begins = [datetime.datetime.fromisoformat(job["CreationDate"].replace("Z", "+00:00")) for job in jobs]
+        self.assertEqual(begins[1] - begins[0], datetime.timedelta(hours=1))
+
+    def test_a_world_that_was_read_can_be_put_back(self):
+        world = self.control("GET", "world")
+        self.assertEqual(world["applications"]["third"]["segments"]["verbatim"]["jobs"], [{"item": VERBATIM}])
+        self.control("PUT", "world", world)
+        self.assertEqual(self.control("GET", "world"), world)
+
+    def test_the_log_tells_what_botocore_sent(self):
+        self.client().get_segment_export_jobs(ApplicationId=ODD, SegmentId=ODD, PageSize="5")
+        [request] = self.control("GET", "requests")
+        self.assertEqual((request["operation"], request["status"], request["segment"], request["query"]),
+                         ("GetSegmentExportJobs", 200, ODD, "page-size=5"))
+        self.assertIn(["x-amz-security-token", TOKEN], request["headers"])
 
     def test_the_other_reads_and_the_creation_of_a_job(self):
         client = self.client()
@@ -209,48 +243,62 @@ class Judge(unittest.TestCase):
             self.assertEqual((error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]),
                              (name, 403))
 
-    def signed(self):
-        """A request signed by botocore: its path, its query, its headers."""
+    def signed(self, method="GET", query="page-size=10", body=None):
+        """A request signed by botocore."""
         path = "/v1/apps/" + urllib.parse.quote(ODD, safe="") + "/jobs/export"
-        query = "page-size=10"
-        request = AWSRequest(method="GET", url=f"http://127.0.0.1:{self.port}{path}?{query}")
+        url = f"http://127.0.0.1:{self.port}{path}?{query}".rstrip("?")
+        request = AWSRequest(method=method, url=url, data=body)
         SigV4Auth(Credentials(KEY, SECRET, TOKEN), "mobiletargeting", REGION).add_auth(request)
-        return path, query, dict(request.headers.items())
+        return {"method": method, "path": path, "query": query, "headers": dict(request.headers.items()), "body": body}
 
-    def send(self, path, query, headers):
+    def send(self, method, path, query, headers, body):
         """The status and the name of the error."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.putrequest("GET", f"{path}?{query}", skip_accept_encoding=True)
+        connection.putrequest(method, f"{path}?{query}".rstrip("?"), skip_accept_encoding=True)
         for name, value in headers.items():
             connection.putheader(name, value)
-        connection.endheaders()
+        connection.putheader("Content-Length", str(len(body or b"")))
+        connection.endheaders(body)
         answer = connection.getresponse()
         answer.read()
         connection.close()
         return answer.status, answer.getheader("x-amzn-errortype")
 
+    @staticmethod
+    def with_byte(text, at, byte):
+        """The text with another byte at one place."""
+        changed = text[:at] + byte + text[at:][1:]
+        assert len(changed) == len(text) and changed != text
+        return changed
+
     def test_a_request_that_botocore_signed_passes_and_one_changed_byte_fails(self):
-        path, query, headers = self.signed()
-        self.assertEqual(self.send(path, query, headers), (200, None))
+        right = self.signed()
+        path, query, headers = right["path"], right["query"], right["headers"]
+        self.assertEqual(self.send(**right), (200, None))
 
-        def header(name, change):
-            return path, query, {**headers, name: change(headers[name])}
+        def header(name, at, *bytes_):
+            value = headers[name]
+            place = range(len(value))[at]
+            byte = next(byte for byte in bytes_ if byte != value[place])
+            return {**right, "headers": {**headers, name: self.with_byte(value, place, byte)}}
 
-        date = headers["X-Amz-Date"]
-        second = date[:-2] + ("1" if date[-2] != "1" else "2") + "Z"
-        signature = headers["Authorization"]
-        flipped = signature[:-1] + ("0" if signature[-1] != "0" else "1")
+        invalid, unknown = "InvalidSignatureException", "UnrecognizedClientException"
+        credential = headers["Authorization"].index("Credential=") + len("Credential=")
         for what, request, name in [
-            ("path", (path.replace("odd", "ode"), query, headers), "InvalidSignatureException"),
-            ("path, in its escapes", (path.replace("%2F", "%2f", 1), query, headers), "InvalidSignatureException"),
-            ("query", (path, "page-size=11", headers), "InvalidSignatureException"),
-            ("query, added", (path, "page-size=10&x=", headers), "InvalidSignatureException"),
-            ("date", header("X-Amz-Date", lambda _: second), "InvalidSignatureException"),
-            ("token", header("X-Amz-Security-Token", lambda token: token[:-1] + "x"), "UnrecognizedClientException"),
-            ("signature", header("Authorization", lambda _: flipped), "InvalidSignatureException"),
+            ("path", {**right, "path": self.with_byte(path, path.index("odd"), "0")}, invalid),
+            ("path, in its escapes", {**right, "path": self.with_byte(path, path.index("%2F") + 2, "f")}, invalid),
+            ("query", {**right, "query": self.with_byte(query, -1 % len(query), "1")}, invalid),
+            ("query, in a name", {**right, "query": self.with_byte(query, 0, "P")}, invalid),
+            ("query, added", {**right, "query": query + "&x="}, invalid),
+            ("second", header("X-Amz-Date", -2, "1", "2"), invalid),
+            ("day", header("X-Amz-Date", 7, "1", "2"), invalid),
+            ("token", header("X-Amz-Security-Token", -3, "x"), unknown),
+            ("first of the token", header("X-Amz-Security-Token", 0, "x"), unknown),
+            ("signature", header("Authorization", -1, "0", "1"), invalid),
+            ("access key id", header("Authorization", credential + len(KEY) - 1, "1"), unknown),
         ]:
             with self.subTest(what):
-                self.assertEqual(self.send(*request), (403, name))
+                self.assertEqual(self.send(**request), (403, name))
         for missing, status, name in [
             ("Authorization", 403, "MissingAuthenticationTokenException"),
             ("X-Amz-Date", 400, "IncompleteSignatureException"),
@@ -258,8 +306,18 @@ class Judge(unittest.TestCase):
         ]:
             with self.subTest(missing):
                 rest = {key: value for key, value in headers.items() if key != missing}
-                self.assertEqual(self.send(path, query, rest), (status, name))
-        self.assertEqual(self.send(path, query, headers), (200, None))
+                self.assertEqual(self.send(**{**right, "headers": rest}), (status, name))
+        self.assertEqual(self.send(**right), (200, None))
+
+    def test_a_body_that_botocore_signed_passes_and_one_changed_byte_fails(self):
+        body = b'{"RoleArn": "arn:aws:iam::1:role/x", "S3UrlPrefix": "s3://x/", "SegmentId": "none"}'
+        right = self.signed("POST", "", body)
+        # Understood, and refused for its segment only: nothing is created.
+        self.assertEqual(self.send(**right), (404, "NotFoundException"))
+        changed = self.with_byte(body, body.index(b"none"), b"N")
+        self.assertEqual(self.send(**{**right, "body": changed}), (403, "InvalidSignatureException"))
+        self.assertEqual(self.send(**{**right, "method": "GET"}), (403, "InvalidSignatureException"))
+        self.assertEqual(self.send(**right), (404, "NotFoundException"))
 
     def test_a_request_of_another_time_is_refused(self):
         for minutes, message in [(6, "Signature expired"), (-6, "Signature not yet current")]:
@@ -279,19 +337,47 @@ class Judge(unittest.TestCase):
         self.client().get_apps()
 
     def test_a_wrong_world_file_is_refused_with_its_place(self):
-        for world, problem in [
-            ('{"applications": {"a": {"segmnets": {}}}}', "segmnets"),
-            ('{"applications": {"a": {"jobs": [{"id": "x", "created": "-26x", "lasts": "1h"}]}}}', "-26x"),
-            ('{"applications": {"a": {"jobs": [{"id": "x", "created": "-26h", "lasts": "soon"}]}}}', "soon"),
-            ("{", "line 1 column 1"),
+        job = '{"applications": {"a": {"jobs": [\n{"id": "ok", "created": "-1h", "lasts": "1h"},\n%s\n]}}}'
+        for world, problem, line in [
+            ('{"applications":\n{"a": {"segmnets": {}}}}', "segmnets", 2),
+            ('{"applications": {}, "more": 1}', "more", 1),
+            (job % '{"id": "x", "created": "-1h", "lasts": "1h", "colour": 1}', "colour", 3),
+            (job % '{"item": {}, "id": "x"}', "`id`", 3),
+            (job % '{"id": "x", "created": "-26x", "lasts": "1h"}', "-26x", 3),
+            (job % '{"id": "x", "created": "2026-01-31", "lasts": "1h"}', "2026-01-31", 3),
+            (job % '{"id": "x", "created": "-26h", "lasts": "soon"}', "soon", 3),
+            (job % '{"id": "x", "created": "-26h", "lasts": "90"}', "90", 3),
+            (job % '{"id": "x", "created": "-26h", "lasts": -90}', "-90", 3),
+            (job % '{"id": "x", "created": "-26h", "lasts": "1h", "every": "1 h"}', "1 h", 3),
+            (job % '{"id": "x", "created": "-26h", "lasts": "1h", "end": "DONE"}', "DONE", 3),
+            (job % '{"id": "x", "created": "-26h"}', "lasts", 3),
+            (job % "7", "7", 3),
+            ("{", "EOF", 1),
+            ("", "EOF", 1),
         ]:
-            file = os.path.join(self.folder.name, "wrong.json")
-            with open(file, "w", encoding="utf-8") as out:
-                out.write(world)
-            ended = subprocess.run([FAKE, "--world", file], capture_output=True, text=True, timeout=10)
-            self.assertEqual(ended.returncode, 64)
-            self.assertIn(file, ended.stderr)
-            self.assertIn(problem, ended.stderr)
+            with self.subTest(world):
+                file = os.path.join(self.folder.name, "wrong.json")
+                with open(file, "w", encoding="utf-8") as out:
+                    out.write(world)
+                listen = ["--listen", f"127.0.0.1:{free_port()}"]
+                ended = subprocess.run([FAKE, *listen, "--world", file], capture_output=True, text=True, timeout=10)
+                self.assertEqual((ended.returncode, ended.stdout), (64, ""))
+                self.assertIn(f"--world {file}: ", ended.stderr)
+                self.assertIn(problem, ended.stderr.split(": ", 2)[2])
+                self.assertRegex(ended.stderr, rf"at line {line} column \d+\n$")
+
+    def test_a_wrong_command_line_is_refused(self):
+        for arguments, problem in [
+            (["--wrold", "x"], "--wrold"),
+            (["--world"], "--world"),
+            (["--world", os.path.join(self.folder.name, "none.json")], "none.json"),
+            (["--listen", "here"], "--listen here"),
+            (["--listen", f"127.0.0.1:{self.port}"], f"cannot listen at 127.0.0.1:{self.port}"),
+        ]:
+            with self.subTest(arguments):
+                ended = subprocess.run([FAKE, *arguments], capture_output=True, text=True, timeout=10)
+                self.assertEqual(ended.returncode, 64)
+                self.assertIn(problem, ended.stderr)
 
 
 if __name__ == "__main__":

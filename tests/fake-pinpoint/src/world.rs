@@ -1,8 +1,13 @@
 //! What there is: applications, their segments, and the export jobs of either. The same types are the format of a world file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{
+        DeserializeSeed, Error as _, IntoDeserializer as _, MapAccess, Visitor, value::MapAccessDeserializer,
+    },
+};
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -281,17 +286,57 @@ impl Listed<'_> {
     }
 }
 
+// By hand, so that an error names the place within the job and not the end of all jobs.
 impl<'de> Deserialize<'de> for Job {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut value = Value::deserialize(deserializer)?;
-        let members = value.as_object().map_or(0, Map::len);
-        match value.get_mut("item") {
-            Some(item) if members == 1 => Ok(Self::Verbatim { item: item.take() }),
-            Some(_) => Err(serde::de::Error::custom(
-                "a job with `item` is verbatim: put all that it is to have into `item`, and nothing beside it",
-            )),
-            None => serde_json::from_value(value).map(Self::Life).map_err(serde::de::Error::custom),
+        deserializer.deserialize_map(JobVisitor)
+    }
+}
+
+struct JobVisitor;
+
+impl<'de> Visitor<'de> for JobVisitor {
+    type Value = Job;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an export job")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Job, A::Error> {
+        let first: Option<String> = map.next_key()?;
+        if first.as_deref() != Some("item") {
+            return Life::deserialize(MapAccessDeserializer::new(Replayed { first, rest: map }))
+                .map(Job::Life);
         }
+        let item = map.next_value()?;
+        match map.next_key::<String>()? {
+            None => Ok(Job::Verbatim { item }),
+            Some(other) => Err(A::Error::custom(format!(
+                "unknown field `{other}`: a job with `item` is verbatim: put all that it is to have into `item`, and \
+                 nothing beside it"
+            ))),
+        }
+    }
+}
+
+/// An object of which the first key has been read already.
+struct Replayed<A> {
+    first: Option<String>,
+    rest: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replayed<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        match self.first.take() {
+            Some(key) => seed.deserialize(key.into_deserializer()).map(Some),
+            None => self.rest.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.rest.next_value_seed(seed)
     }
 }
 
@@ -351,7 +396,7 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     value.as_i64().or_else(|| read(value.as_str()?)).ok_or_else(|| {
         let expected =
             "write a date such as 2026-01-31T00:00:00Z, a time from now such as -26h, or milliseconds";
-        serde::de::Error::custom(format!("{value} is no time: {expected}"))
+        D::Error::custom(format!("{value} is no time: {expected}"))
     })
 }
 
@@ -365,7 +410,8 @@ fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 }
 
 fn read_duration<E: serde::de::Error>(value: &Value) -> Result<i64, E> {
-    value.as_i64().or_else(|| span(value.as_str()?)).ok_or_else(|| {
+    let milliseconds = value.as_i64().or_else(|| span(value.as_str()?));
+    milliseconds.filter(|milliseconds| *milliseconds >= 0).ok_or_else(|| {
         E::custom(format!("{value} is no duration: write 90s, 5m, 26h or 7d, or milliseconds"))
     })
 }

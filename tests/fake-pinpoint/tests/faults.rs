@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 use std::{
-    future::Future,
     io::{self, Read as _},
     time::Duration,
 };
