@@ -27,7 +27,7 @@ use crate::{
 pub struct Exporter {
     collector: Collector,
     /// Of each account.
-    credentials: Vec<Arc<CredentialsCache>>,
+    credentials: BTreeMap<String, Arc<CredentialsCache>>,
     telemetry: Arc<Telemetry>,
     /// Of the scrape that ended last, in seconds, as the bits of an `f64`.
     last_duration: AtomicU64,
@@ -102,7 +102,7 @@ impl Exporter {
         };
         Ok(Self {
             collector: Collector::new(config.targets.clone(), clients, settings, clock),
-            credentials: accounts.into_values().collect(),
+            credentials: accounts,
             telemetry,
             last_duration: AtomicU64::new(0),
             ready: AtomicBool::new(false),
@@ -111,7 +111,7 @@ impl Exporter {
 
     /// Looks for credentials for the first time. The exporter is ready after it, found or not.
     pub async fn get_ready(&self) {
-        for credentials in &self.credentials {
+        for credentials in self.credentials.values() {
             if let Err(failure) = credentials.look_ahead().await {
                 tracing::warn!("no credentials yet: {failure}");
             }
@@ -171,7 +171,11 @@ impl web::Exporter for Exporter {
         self.collector.refresh(wait).await;
         let body = self.collector.body();
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
+        let expiry = |(account_id, credentials): (&String, &Arc<CredentialsCache>)| {
+            Some((account_id.clone(), credentials.expiry()?))
+        };
         let facts = ScrapeFacts {
+            credentials_expiry: self.credentials.iter().filter_map(expiry).collect(),
             cache_lookups,
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),

@@ -1,7 +1,7 @@
 //! The one table of metric families. A new metric of jobs, segments or targets is one entry here, and nothing else.
 
 use crate::{
-    job::{ExportJob, JobStatus},
+    job::{ExportJob, JobStatus, Timestamp},
     picture::{Segment, TargetStatus},
 };
 
@@ -59,8 +59,10 @@ pub(super) enum Source {
 }
 
 /// What a scrape tells of itself.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ScrapeFacts {
+    /// When the credentials in use expire, by account; those that do not expire are not there.
+    pub credentials_expiry: Vec<(String, Timestamp)>,
     /// Lookups of cached targets so far.
     pub cache_lookups: u64,
     /// Those of them that neither started nor joined a refresh.
@@ -269,6 +271,17 @@ pub static FAMILIES: &[Family] = &[
     API_RATE_LIMIT_WAIT,
     BUILD_INFO,
     CLOCK_SKEW,
+    Family {
+        name: "pinpoint_exporter_credentials_expiry_timestamp_seconds",
+        help: "When the credentials in use expire; without an account the exporter's own. Absent if they do not expire.",
+        kind: Kind::Gauge,
+        labels: &["aws_account_id"],
+        source: Source::Scrape(|scrape, out| {
+            for (account_id, expiry) in &scrape.credentials_expiry {
+                out.labelled_timestamp(&[("aws_account_id", account_id)], *expiry);
+            }
+        }),
+    },
     Family {
         name: "pinpoint_exporter_cache_lookups_total",
         help: "Lookups of cached targets: one per target and scrape, this one included.",

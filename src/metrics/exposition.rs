@@ -43,17 +43,22 @@ impl Samples<'_> {
         }
     }
 
-    /// A date in seconds, milliseconds kept.
+    /// A date in seconds, milliseconds kept; an absent one is an absent series.
     pub(super) fn timestamp(&mut self, date: Option<Timestamp>) {
-        if let Some(Timestamp(milliseconds)) = date {
-            self.start(&[]);
-            let sign = if milliseconds < 0 { "-" } else { "" };
-            let (seconds, rest) = (milliseconds.unsigned_abs() / 1000, milliseconds.unsigned_abs() % 1000);
-            let _ = match rest {
-                0 => writeln!(self.text, "{sign}{seconds}"),
-                rest => writeln!(self.text, "{sign}{seconds}.{rest:03}"),
-            };
+        if let Some(date) = date {
+            self.labelled_timestamp(&[], date);
         }
+    }
+
+    /// A date with labels of its own.
+    pub(super) fn labelled_timestamp(&mut self, labels: &[(&str, &str)], Timestamp(milliseconds): Timestamp) {
+        self.start(labels);
+        let sign = if milliseconds < 0 { "-" } else { "" };
+        let (seconds, rest) = (milliseconds.unsigned_abs() / 1000, milliseconds.unsigned_abs() % 1000);
+        let _ = match rest {
+            0 => writeln!(self.text, "{sign}{seconds}"),
+            rest => writeln!(self.text, "{sign}{seconds}.{rest:03}"),
+        };
     }
 
     /// A duration.
@@ -205,8 +210,13 @@ pub(super) fn scrape_facts(facts: &ScrapeFacts) -> String {
     let mut text = String::with_capacity(1024);
     for family in FAMILIES {
         if let Source::Scrape(sample) = family.source {
+            let start = text.len();
             push_header(&mut text, family);
-            sample(facts, &mut samples(&mut text, family, "", StatusSeries::All));
+            let mut out = samples(&mut text, family, "", StatusSeries::All);
+            sample(facts, &mut out);
+            if out.series == 0 {
+                text.truncate(start);
+            }
         }
     }
     text

@@ -4,7 +4,10 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -18,6 +21,7 @@ use aws_credential_types::{
 };
 use aws_smithy_types::error::display::DisplayErrorContext;
 use futures_util::future::BoxFuture;
+use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use super::{
@@ -25,7 +29,7 @@ use super::{
     secrets::Secrets,
     send::Http,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, job::Timestamp};
 
 /// Credentials are fetched anew this long before they expire.
 const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
@@ -93,6 +97,8 @@ pub struct CredentialsCache {
     /// How long a failed look is not repeated.
     pause: Duration,
     owner: Option<Owner>,
+    /// When the current ones expire, in milliseconds since the Unix epoch; `i64::MIN` for never, and without any.
+    expiry: AtomicI64,
     /// Held during a look, so that there is one at a time, which all requests wait for.
     state: Mutex<State>,
 }
@@ -151,7 +157,19 @@ impl CredentialsCache {
         cache_ttl: Duration,
         owner: Option<Owner>,
     ) -> Self {
-        Self { make_provider, clock, pause: cache_ttl.min(LONGEST_PAUSE), owner, state: Mutex::default() }
+        Self {
+            make_provider,
+            clock,
+            pause: cache_ttl.min(LONGEST_PAUSE),
+            owner,
+            expiry: AtomicI64::new(i64::MIN),
+            state: Mutex::default(),
+        }
+    }
+
+    /// When the credentials in use expire; `None` if they do not, or there are none.
+    pub fn expiry(&self) -> Option<Timestamp> {
+        Some(self.expiry.load(Ordering::Relaxed)).filter(|at| *at != i64::MIN).map(Timestamp)
     }
 
     /// Looks for credentials, for the first request to find them at hand.
@@ -207,6 +225,9 @@ impl CredentialsCache {
         let failure = match found {
             Ok(credentials) => {
                 state.generation += 1;
+                let expiry =
+                    credentials.expiry().map_or(i64::MIN, |at| Timestamp::from(OffsetDateTime::from(at)).0);
+                self.expiry.store(expiry, Ordering::Relaxed);
                 state.current = Some(Current { credentials, read_at: now });
                 None
             }

@@ -2,13 +2,21 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test it golden` writes the file anew: read the difference.
 
-use std::{fs, io::Read as _, path::PathBuf};
+use std::{
+    fs,
+    io::Read as _,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
-use fake_pinpoint::world::{Job, World};
+use fake_pinpoint::{
+    Options,
+    world::{Job, World},
+};
 use serde_json::{Value, json};
 
 use crate::support::{
-    house::{Plan, run},
+    house::{Plan, credentials, run},
     text_format,
 };
 
@@ -133,6 +141,8 @@ fn a_scrape_is_the_golden_file() {
             .set("FINISHED_JOB_MAX_AGE", "10d")
             .build()
             .await;
+        let expiry = SystemTime::UNIX_EPOCH + Duration::from_millis(NOW + 3_600_000);
+        house.source.give(Some(credentials(&Options::default_key(), Some(expiry))));
         let text = house.text(None).await;
         text_format::parse(&text).unwrap();
 

@@ -538,7 +538,11 @@ fn credentials_are_fetched_anew_before_they_expire_and_none_that_expired_is_used
             |house: &House| Some(pinpoint_exporter::clock::Clock::now(&*house.clock) + seconds(3_600));
         house.fake.set_keys(vec![key(1)]);
         house.source.give(Some(credentials(&key(1), expiry(&house))));
-        house.scrape().await;
+        let shown = |scrape: &Scrape| {
+            let labels = [("aws_account_id", "")];
+            scrape.value("pinpoint_exporter_credentials_expiry_timestamp_seconds", &labels).unwrap()
+        };
+        let first = shown(&house.scrape().await);
         // Less than an hour later, both ends have the next ones.
         house.turn(seconds(3_400));
         house.fake.set_keys(vec![key(2)]);
@@ -546,6 +550,16 @@ fn credentials_are_fetched_anew_before_they_expire_and_none_that_expired_is_used
         let scrape = house.scrape().await;
         assert_eq!((error(&scrape), house.source.asked()), (None, 2));
         assert_eq!(scrape.sum(ERRORS, &[]), 0);
+        assert!((shown(&scrape) - first - 3_400.0).abs() < 0.5, "{} after {first}", shown(&scrape));
+    });
+}
+
+#[test]
+fn credentials_that_do_not_expire_have_no_date_of_it() {
+    run(async {
+        let house = with_jobs(1).build().await;
+        let scrape = house.scrape().await;
+        assert!(scrape.family("pinpoint_exporter_credentials_expiry_timestamp_seconds").is_none());
     });
 }
 
