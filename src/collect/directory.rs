@@ -24,8 +24,8 @@ struct State {
     schedule: Schedule,
     /// The last good list stays, however old.
     ids: Option<Arc<[String]>>,
-    /// How the last reading ended; none has yet.
-    last: Option<Result<(), Exception>>,
+    /// How the last reading ended, and the bytes that tell it; none has yet.
+    last: Option<(Result<(), Exception>, Block)>,
 }
 
 impl Directory {
@@ -54,14 +54,14 @@ impl Directory {
 
     /// Takes note of how a reading ended. Gives the failure of the one before it.
     pub(super) fn finish(&self, result: Result<(), Exception>, fresh_until: Duration) -> Option<Exception> {
+        let block = exposition::discovery_status(&self.catalog, result.is_ok());
         let mut state = self.state();
         state.schedule.done(fresh_until);
-        state.last.replace(result).and_then(Result::err)
+        state.last.replace((result, block)).and_then(|(before, _)| before.err())
     }
 
     /// Its family; none before a reading has ended.
     pub(super) fn view(&self) -> Option<Block> {
-        let up = self.state().last?.is_ok();
-        Some(exposition::discovery_status(&self.catalog, up))
+        self.state().last.as_ref().map(|(_, block)| block.clone())
     }
 }
