@@ -140,7 +140,8 @@ fn client_settings(config: &Config, region: &str) -> Result<pinpoint::Settings, 
     })
 }
 
-/// Serves scrapes at `listener` until `shutdown`, with the standard credentials and the roles assumed with them. The first look for them goes on meanwhile.
+/// Serves scrapes at `listener` until `shutdown`, with the standard credentials and the roles assumed with them. The first
+/// look for them goes on meanwhile.
 pub async fn run(
     config: &Config,
     listener: TcpListener,

@@ -110,11 +110,6 @@ struct Record {
 }
 
 impl Record {
-    /// Whether the bounds do not concern it.
-    fn is_active(&self) -> bool {
-        self.status.is_active()
-    }
-
     /// The date that a finished job's age is measured from, and which orders them.
     fn date(&self) -> Option<Timestamp> {
         self.completed.or(self.created)
@@ -165,10 +160,10 @@ impl Collage {
             completed: job.completion_date,
             job: None,
         };
-        if record.is_active() || !self.is_too_old(&record) {
+        if record.status.is_active() || !self.is_too_old(&record) {
             record.job = Some(Box::new(job));
         }
-        let candidate = record.job.is_some() && !record.is_active();
+        let candidate = record.job.is_some() && !record.status.is_active();
         let index = *self.by_id.entry(Arc::clone(&record.id)).or_insert(self.records.len());
         match self.records.get_mut(index) {
             Some(earlier) => {
@@ -225,7 +220,7 @@ impl Collage {
         let mut jobs = Vec::new();
         for record in records {
             let too_old = self.is_too_old(&record);
-            if !record.is_active() {
+            if !record.status.is_active() {
                 finished += 1;
                 if too_old {
                     suppressed_by_age += 1;

@@ -35,6 +35,10 @@ pub struct TargetPattern {
     pub segment: Option<IdPattern>,
 }
 
+/// What is escaped in an id, by users and on the wire: everything but the unreserved characters of
+/// [RFC 3986, section 2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3), as AWS's own clients do.
+pub(crate) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// An id, or `*`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IdPattern {
@@ -54,8 +58,6 @@ impl fmt::Display for TargetPattern {
 
 impl fmt::Display for IdPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// All but RFC 3986's unreserved characters.
-        const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
         match self {
             Self::Any => f.write_str("*"),
             Self::Id(id) => utf8_percent_encode(id, ESCAPED).fmt(f),

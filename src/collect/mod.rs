@@ -15,7 +15,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::{FutureExt as _, future::select_all};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, select_all},
+};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -293,52 +296,45 @@ impl Shared {
     /// Reads a list. `_flight` is dropped at the end, which those that wait for it see.
     async fn list(self: Arc<Self>, directory: Arc<Directory>, _flight: Flight) {
         let started = self.clock.elapsed();
-        let read = async {
-            match &directory.catalog.application_id {
-                Some(application) => directory.client.segment_ids(application).await,
-                None => directory.client.application_ids().await,
-            }
-        };
-        let read = AssertUnwindSafe(read).catch_unwind().await;
-        let (result, ttl) = match &read {
-            Ok(Ok(ids)) => (Ok(ids.clone()), self.settings.discovery_ttl),
-            Ok(Err(error)) => (Err(error.failure.exception), self.settings.cache_ttl),
-            Err(_panic) => (Err(Exception::Other), self.settings.cache_ttl),
-        };
+        let read = caught(match &directory.catalog.application_id {
+            Some(application) => directory.client.segment_ids(application).boxed(),
+            None => directory.client.application_ids().boxed(),
+        });
         // In this order: who finds the list fresh finds what it names watched.
-        let result = result.map(|ids| {
+        let read = read.await.map(|ids| {
+            let found = ids.len();
             directory.learn(ids);
             self.watch();
+            found
         });
+        let ttl = if read.is_ok() { self.settings.discovery_ttl } else { self.settings.cache_ttl };
+        let result = read.as_ref().map(drop).map_err(Trouble::exception);
         let before = directory.finish(result, started + ttl);
         self.generation.fetch_add(1, Ordering::Release);
         match read {
-            Ok(Ok(ids)) if before.is_some() => tracing::info!(found = ids.len(), "targets are found again"),
-            Ok(Ok(ids)) => tracing::debug!(found = ids.len(), "targets are found"),
-            Ok(Err(error)) if before == Some(error.failure.exception) => {
+            Ok(found) if before.is_some() => tracing::info!(found, "targets are found again"),
+            Ok(found) => tracing::debug!(found, "targets are found"),
+            Err(Trouble::Api(error)) if before == Some(error.failure.exception) => {
                 tracing::debug!("still no targets found: {error}: {}", error.failure);
             }
-            Ok(Err(error)) => {
+            Err(Trouble::Api(error)) => {
                 tracing::warn!("no targets found, the last good list stays: {error}: {}", error.failure);
             }
-            Err(_panic) => tracing::error!("the listing crashed, which is a bug: please report it"),
+            Err(Trouble::Crash) => tracing::error!("the listing crashed, which is a bug: please report it"),
         }
     }
 
     /// Refreshes a target. `_flight` is dropped at the end, which those that wait for it see.
     async fn refresh(self: Arc<Self>, cell: Arc<Cell>, _flight: Flight) {
         let (started, date) = (self.clock.elapsed(), timestamp(self.clock.now()));
-        let read = AssertUnwindSafe(self.read(&cell, date)).catch_unwind().await;
+        let read = caught(self.read(&cell, date).boxed()).await;
         let took = self.clock.elapsed().saturating_sub(started);
-        let (result, flawed) = match &read {
-            Ok(Ok((block, left_out))) => (Ok(block.clone()), *left_out != LeftOut::default()),
-            Ok(Err(error)) => (Err(error.failure.exception), false),
-            Err(_panic) => (Err(Exception::Other), false),
-        };
+        let flawed = read.as_ref().is_ok_and(|(_, left_out)| *left_out != LeftOut::default());
+        let result = read.as_ref().map(|(block, _)| block.clone()).map_err(Trouble::exception);
         let outcome = Outcome { started, date, took, result, flawed };
         let before = cell.finish(outcome, self.settings.cache_ttl);
         self.generation.fetch_add(1, Ordering::Release);
-        report(&cell.target, &read, before, took);
+        report(&cell.target, read.map(|(_, left_out)| left_out), before, took);
     }
 
     async fn read(&self, cell: &Cell, date: Timestamp) -> Result<(Block, LeftOut), Error> {
@@ -353,21 +349,47 @@ impl Shared {
     }
 }
 
+/// Why something was not read.
+enum Trouble {
+    /// The API, or the way to it.
+    Api(Error),
+    /// A bug of ours.
+    Crash,
+}
+
+impl Trouble {
+    fn exception(&self) -> Exception {
+        match self {
+            Self::Api(error) => error.failure.exception,
+            Self::Crash => Exception::Other,
+        }
+    }
+}
+
+/// Reads, and does not let a crash get further.
+async fn caught<T>(read: BoxFuture<'_, Result<T, Error>>) -> Result<T, Trouble> {
+    match AssertUnwindSafe(read).catch_unwind().await {
+        Ok(result) => result.map_err(Trouble::Api),
+        Err(_panic) => Err(Trouble::Crash),
+    }
+}
+
 /// Logs a change for the worse or the better once, and every refresh at debug level.
-fn report(
-    target: &Target,
-    read: &std::thread::Result<Result<(Block, LeftOut), Error>>,
-    before: Health,
-    took: Duration,
-) {
+fn report(target: &Target, read: Result<LeftOut, Trouble>, before: Health, took: Duration) {
     let seconds = took.as_secs_f64();
     match read {
-        Ok(Ok((_, LeftOut { items, members }))) => {
-            tracing::debug!(pinpoint_target = %target, seconds, items_left_out = items, members_left_out = members, "refreshed");
+        Ok(LeftOut { items, members }) => {
+            tracing::debug!(
+                pinpoint_target = %target,
+                seconds,
+                items_left_out = items,
+                members_left_out = members,
+                "refreshed"
+            );
             if before.failure.is_some() {
                 tracing::info!(pinpoint_target = %target, "the target is up again");
             }
-            if (*items > 0 || *members > 0) && !before.flawed {
+            if (items > 0 || members > 0) && !before.flawed {
                 tracing::warn!(
                     pinpoint_target = %target,
                     items_left_out = items,
@@ -376,13 +398,13 @@ fn report(
                 );
             }
         }
-        Ok(Err(error)) if before.failure == Some(error.failure.exception) => {
+        Err(Trouble::Api(error)) if before.failure == Some(error.failure.exception) => {
             tracing::debug!(pinpoint_target = %target, seconds, "still not refreshed: {error}: {}", error.failure);
         }
-        Ok(Err(error)) => {
+        Err(Trouble::Api(error)) => {
             tracing::warn!(pinpoint_target = %target, seconds, "not refreshed: {error}: {}", error.failure);
         }
-        Err(_panic) => {
+        Err(Trouble::Crash) => {
             tracing::error!(pinpoint_target = %target, "the refresh crashed, which is a bug: please report it");
         }
     }

@@ -261,18 +261,25 @@ fn block(status_series: StatusSeries, fill: impl Fn(Source, &mut Write<'_>)) -> 
         });
         ends.push(text.len());
     }
-    let mut deflater = Deflater::default();
-    let mut start = 0;
-    let families = ends
-        .into_iter()
-        .map(|end| {
-            let range = std::mem::replace(&mut start, end)..end;
-            Piece { deflated: deflater.piece(&text.as_bytes()[range.clone()]), text: range }
-        })
-        .collect();
-    text.shrink_to_fit();
-    deflater.out.shrink_to_fit();
-    Block { text: text.into(), deflated: deflater.out.into(), families, series }
+    Block::new(text, ends, series)
+}
+
+impl Block {
+    /// Compresses a text family by family; each ends where `ends` says.
+    fn new(mut text: String, ends: Vec<usize>, series: usize) -> Self {
+        let mut deflater = Deflater::default();
+        let mut start = 0;
+        let families = ends
+            .into_iter()
+            .map(|end| {
+                let range = std::mem::replace(&mut start, end)..end;
+                Piece { deflated: deflater.piece(&text.as_bytes()[range.clone()]), text: range }
+            })
+            .collect();
+        text.shrink_to_fit();
+        deflater.out.shrink_to_fit();
+        Self { text: text.into(), deflated: deflater.out.into(), families, series }
+    }
 }
 
 fn push_header(text: &mut String, family: &Family) {
@@ -313,17 +320,13 @@ impl Deflater {
 
 /// The HELP and TYPE lines of every family that comes from targets, plain and compressed.
 static HEADERS: LazyLock<Block> = LazyLock::new(|| {
-    let (mut text, mut deflater) = (String::new(), Deflater::default());
-    let families = FAMILIES
-        .iter()
-        .map(|family| {
-            let start = text.len();
-            push_header(&mut text, family);
-            let range = start..text.len();
-            Piece { deflated: deflater.piece(&text.as_bytes()[range.clone()]), text: range }
-        })
-        .collect();
-    Block { text: text.into(), deflated: deflater.out.into(), families, series: 0 }
+    let mut text = String::new();
+    let ends = FAMILIES.iter().map(|family| {
+        push_header(&mut text, family);
+        text.len()
+    });
+    let ends = ends.collect();
+    Block::new(text, ends, 0)
 });
 
 /// Smaller pieces are copied together; larger ones are sent from where they are.

@@ -110,7 +110,7 @@ impl Exception {
     }
 
     /// Whether the clock may be what was wrong with the request.
-    const fn may_be_clock_skew(self) -> bool {
+    pub(super) const fn may_be_clock_skew(self) -> bool {
         matches!(
             self,
             Self::InvalidSignatureException
@@ -282,11 +282,6 @@ impl Failure {
             status: Some(status),
             ..Self::new(exception, secrets.mask(message))
         }
-    }
-
-    /// Whether the clock may be what was wrong with the request.
-    pub(super) const fn may_be_clock_skew(&self) -> bool {
-        self.exception.may_be_clock_skew()
     }
 
     fn where_from(&self) -> String {

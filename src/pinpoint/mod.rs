@@ -218,17 +218,16 @@ impl Client {
         number: u32,
         budget: &mut Budget,
     ) -> Result<Page<T>, Failure> {
-        let within = |end: Option<Instant>| end.unwrap_or_else(|| Instant::now() + FOREVER);
         let out_of_time = || {
             let limit = self.settings.refresh_timeout;
             Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit:?}"))
         };
-        let issued = timeout_at(within(budget.end()), self.credentials.get())
+        let issued = timeout_at(budget.deadline(), self.credentials.get())
             .await
             .map_err(|_elapsed| out_of_time())?
             .inspect_err(|failure| self.observer.error(operation, failure.exception))?;
         let turn =
-            timeout_at(within(budget.end()), self.limits.turn()).await.map_err(|_elapsed| out_of_time())?;
+            timeout_at(budget.deadline(), self.limits.turn()).await.map_err(|_elapsed| out_of_time())?;
         if !turn.rate_limit_wait.is_zero() {
             self.observer.rate_limit_wait(turn.rate_limit_wait);
         }
@@ -236,7 +235,8 @@ impl Client {
         if left.is_zero() {
             return Err(out_of_time());
         }
-        let dates = Dates { ours: self.clock.now(), signed: self.skew.corrected(self.clock.now()) };
+        let now = self.clock.now();
+        let dates = Dates { ours: now, signed: self.skew.corrected(now) };
         let headers = signed_headers(&url, &issued.credentials, &self.settings.region, dates.signed)
             .map_err(|error| Secrets::of(&issued.credentials).mask(error.to_string()))
             .map_err(|error| Failure::new(Exception::CredentialsError, error))
@@ -294,7 +294,8 @@ impl Client {
         } else {
             Failure::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets())
         };
-        let late = failure.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());
+        let late =
+            failure.exception.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());
         Err(Failure {
             class: if late { Class::ClockSkew } else { failure.class },
             request_id: answer.header("x-amzn-requestid").map(|id| one_line(&secrets().mask(id.to_owned()))),
@@ -319,9 +320,6 @@ struct Dates {
     ours: SystemTime,
     signed: SystemTime,
 }
-
-/// Further off than any refresh.
-const FOREVER: Duration = Duration::from_hours(8760);
 
 /// No answer asks for a longer wait, as far as this client can tell: it is beyond any budget.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);

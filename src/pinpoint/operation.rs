@@ -1,7 +1,9 @@
 //! An operation of the API as a value: its name, its path, its query. Pure.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use url::Url;
+
+use crate::target::ESCAPED;
 
 /// The operations of the API that the exporter knows, as [the API reference] and IAM name them.
 ///
@@ -30,10 +32,6 @@ impl Operation {
         }
     }
 }
-
-/// What is escaped in a path segment and in a query value: everything but the unreserved characters of
-/// [RFC 3986, section 2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3), as AWS's own clients do.
-pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A paged listing of the API: an operation on a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,6 +18,9 @@ const CAP: Duration = Duration::from_secs(20);
 /// `x-amz-retry-after` lengthens a wait by this at most.
 const AMZ_EXTENSION: Duration = Duration::from_secs(5);
 
+/// Further off than any refresh.
+const FOREVER: Duration = Duration::from_hours(8760);
+
 /// The tokens of a full quota.
 const QUOTA: u32 = 500;
 /// What a retry costs.
@@ -74,9 +77,9 @@ impl Budget {
         self.end.get_or_insert_with(|| now + limit).saturating_duration_since(now)
     }
 
-    /// The end, once there was an attempt.
-    pub(super) fn end(&self) -> Option<Instant> {
-        self.end
+    /// When waiting is of no more use: the end, once there was an attempt.
+    pub(super) fn deadline(&self) -> Instant {
+        self.end.unwrap_or_else(|| Instant::now() + FOREVER)
     }
 
     fn allows(&self, until: Instant) -> bool {

@@ -3,6 +3,8 @@
 use aws_credential_types::Credentials;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::target::ESCAPED;
+
 /// What stands where a secret was.
 const MASK: &str = "***";
 
@@ -44,7 +46,7 @@ fn forms(secret: &str) -> Vec<String> {
         digits.collect()
     };
     let mut forms = vec![secret.to_owned(), hex(false), hex(true)];
-    for escaped in [NON_ALPHANUMERIC, super::operation::ESCAPED] {
+    for escaped in [NON_ALPHANUMERIC, ESCAPED] {
         let upper = utf8_percent_encode(secret, escaped).to_string();
         forms.push(lower_escapes(&upper));
         forms.push(upper);

@@ -449,15 +449,19 @@ fn the_quota_of_retries_dries_up_under_a_storm_and_fills_again() {
     });
 }
 
+fn with_header(mut error: Fault, name: &str, value: &str) -> Fault {
+    if let Fault::Error { headers, .. } = &mut error {
+        headers.insert(name.to_owned(), value.to_owned());
+    }
+    error
+}
+
 #[test]
 fn the_headers_of_an_answer_lengthen_the_wait() {
     for (name, value, least) in [("Retry-After", "1", 1_000), ("x-amz-retry-after", "700", 700)] {
         run(async move {
             let house = with_jobs(1).set("MAX_ATTEMPTS", "2").build().await;
-            let mut fault = Fault::error("InternalServerErrorException");
-            if let Fault::Error { headers, .. } = &mut fault {
-                headers.insert(name.to_owned(), value.to_owned());
-            }
+            let fault = with_header(Fault::error("InternalServerErrorException"), name, value);
             house.fake.fault(fault.times(1));
             assert_eq!(jobs(&house.scrape().await), 1);
             let requests = house.fake.requests();
@@ -472,10 +476,7 @@ fn a_wait_beyond_the_budget_is_not_waited() {
     for wait in ["3600", "18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"] {
         run(async move {
             let house = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
-            let mut fault = Fault::error("TooManyRequestsException");
-            if let Fault::Error { headers, .. } = &mut fault {
-                headers.insert("Retry-After".to_owned(), wait.to_owned());
-            }
+            let fault = with_header(Fault::error("TooManyRequestsException"), "Retry-After", wait);
             house.fake.fault(fault.always());
             assert_eq!(error(&house.scrape().await).as_deref(), Some("TooManyRequestsException"));
             assert_eq!(house.listings(), 1);
