@@ -38,12 +38,9 @@ impl Limits {
     /// then spent at once.
     pub(super) async fn turn(&self) -> Turn {
         let permit = self.permit().await;
-        let Some(rate) = &self.rate else {
+        let Some(rate) = self.rate.as_ref().filter(|rate| !rate.take()) else {
             return Turn { _permit: permit, rate_limit_wait: Duration::ZERO };
         };
-        if rate.take().is_ok() {
-            return Turn { _permit: permit, rate_limit_wait: Duration::ZERO };
-        }
         drop(permit);
         let start = Instant::now();
         let _first_in_line = rate.line.lock().await;
@@ -51,7 +48,7 @@ impl Limits {
             sleep_until(rate.next()).await;
             let rate_limit_wait = start.elapsed();
             let permit = self.permit().await;
-            if rate.take().is_ok() {
+            if rate.take() {
                 return Turn { _permit: permit, rate_limit_wait };
             }
         }
@@ -74,10 +71,6 @@ struct Bucket {
     line: tokio::sync::Mutex<()>,
 }
 
-/// The bucket is empty.
-#[derive(Debug)]
-struct Empty;
-
 impl Bucket {
     fn new(per_second: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
@@ -90,15 +83,15 @@ impl Bucket {
     }
 
     /// Takes a token, if there is one.
-    fn take(&self) -> Result<(), Empty> {
+    fn take(&self) -> bool {
         let now = Instant::now();
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         let after = (*full_at).max(now) + self.interval;
-        if after > now + self.depth {
-            return Err(Empty);
+        let is_there = after <= now + self.depth;
+        if is_there {
+            *full_at = after;
         }
-        *full_at = after;
-        Ok(())
+        is_there
     }
 
     /// When the next token will be there.

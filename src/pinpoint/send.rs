@@ -70,7 +70,8 @@ pub enum SetupError {
 pub struct Http {
     /// Proxies as the environment says.
     client: reqwest::Client,
-    /// No proxy: metadata services are on this machine, and proxies know nothing of them.
+    /// For `http://` alone, without a proxy: metadata services are on this machine, and proxies know nothing of them. It
+    /// trusts no certificate, so none is loaded for it.
     direct: reqwest::Client,
 }
 
@@ -80,10 +81,18 @@ impl Http {
     pub fn new(ca_bundle: Option<&Path>) -> Result<Self, SetupError> {
         // An error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let bundle = ca_bundle.map(certificates).transpose()?;
+        let client = match ca_bundle {
+            Some(path) => builder().tls_certs_only(certificates(path)?).build(),
+            None => builder().build().or_else(|_no_system_certificates| {
+                let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+                    .iter()
+                    .filter_map(|der| Certificate::from_der(der).ok());
+                builder().tls_certs_only(built_in).build()
+            }),
+        };
         Ok(Self {
-            client: build(bundle.as_deref(), |b| b)?,
-            direct: build(bundle.as_deref(), reqwest::ClientBuilder::no_proxy)?,
+            client: client.map_err(SetupError::Client)?,
+            direct: builder().no_proxy().tls_certs_only([]).build().map_err(SetupError::Client)?,
         })
     }
 
@@ -120,27 +129,12 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
         .ok_or_else(|| SetupError::NoCertificate { path: path.to_owned() })
 }
 
-fn build(
-    bundle: Option<&[Certificate]>,
-    proxies: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
-) -> Result<reqwest::Client, SetupError> {
-    let builder = || {
-        proxies(reqwest::Client::builder())
-            .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .user_agent(USER_AGENT)
-    };
-    match bundle {
-        Some(certificates) => builder().tls_certs_only(certificates.iter().cloned()).build(),
-        None => builder().build().or_else(|_no_system_certificates| {
-            let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-                .iter()
-                .filter_map(|der| Certificate::from_der(der).ok());
-            builder().tls_certs_only(built_in).build()
-        }),
-    }
-    .map_err(SetupError::Client)
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .user_agent(USER_AGENT)
 }
 
 /// A body while it arrives.
@@ -188,12 +182,9 @@ impl std::io::Write for Limited {
 struct TooLarge;
 
 fn refused_body(error: &std::io::Error) -> Failure {
-    let message = if error.get_ref().is_some_and(
-        <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<TooLarge>,
-    ) {
-        TooLarge.to_string()
-    } else {
-        format!("the body is no gzip stream: {error}")
+    let message = match error.get_ref().and_then(|inner| inner.downcast_ref::<TooLarge>()) {
+        Some(too_large) => too_large.to_string(),
+        None => format!("the body is no gzip stream: {error}"),
     };
     Failure::new(Exception::InvalidResponse, message)
 }
@@ -201,7 +192,7 @@ fn refused_body(error: &std::io::Error) -> Failure {
 fn transport_failure(error: &reqwest::Error) -> Failure {
     let exception = if error.is_timeout() {
         Exception::Timeout
-    } else if causes(error).any(<dyn std::error::Error + 'static>::is::<rustls::Error>) {
+    } else if causes(error).any(|cause| cause.downcast_ref::<rustls::Error>().is_some()) {
         Exception::TlsError
     } else if causes(error).filter_map(|cause| cause.downcast_ref()).any(hyper::Error::is_parse) {
         Exception::InvalidResponse
