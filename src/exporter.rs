@@ -10,13 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
+use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
     clock::Clock,
     collect::{self, Collector},
     config::Config,
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
+    pace::Pace,
     picture::Bounds,
     pinpoint::{self, Client, CredentialsCache, Http, MakeProvider, Owner},
     target::TargetPattern,
@@ -66,7 +67,6 @@ impl Exporter {
         let telemetry = Arc::new(Telemetry::new()?);
         let mut clients = collect::Clients::new();
         let mut accounts: BTreeMap<String, Arc<CredentialsCache>> = BTreeMap::new();
-        let concurrent = Arc::new(Semaphore::new(config.max_concurrent_requests.min(Semaphore::MAX_PERMITS)));
         for TargetPattern { account_id, region, .. } in &config.targets {
             let Entry::Vacant(place) = clients.entry((account_id.clone(), region.clone())) else { continue };
             let credentials = accounts.entry(account_id.clone()).or_insert_with(|| {
@@ -84,16 +84,19 @@ impl Exporter {
                 client_settings(config, region)?,
                 http.clone(),
                 Arc::clone(credentials),
-                Arc::clone(&concurrent),
                 Arc::clone(&clock),
                 Arc::clone(&telemetry) as _,
             )));
         }
         let settings = collect::Settings {
-            cache_ttl: config.cache_ttl,
+            pace: Pace {
+                max_requests_per_second: config.max_requests_per_second,
+                cache_ttl: config.cache_ttl,
+                max_staleness: config.max_staleness,
+            },
+            listings_under_way: config.max_concurrent_requests,
             shard: config.shard,
             discovery_ttl: config.discovery_ttl,
-            max_staleness: config.max_staleness,
             bounds: Bounds {
                 max_age: config.finished_job_max_age,
                 per_segment: config.finished_jobs_per_segment,

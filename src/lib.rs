@@ -29,6 +29,7 @@ mod exporter;
 pub mod job;
 pub mod logging;
 pub mod metrics;
+pub mod pace;
 pub mod picture;
 pub mod pinpoint;
 pub mod profile;

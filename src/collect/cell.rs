@@ -1,27 +1,35 @@
 //! What is known of one target: the last good picture, how the last refresh ended, and whether one is under way.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
-use super::schedule::{Lookup, Schedule};
+use super::{
+    lane::Lane,
+    schedule::{Lookup, Schedule},
+};
 use crate::{
     job::Timestamp,
     metrics::exposition::{self, Block},
     picture::TargetStatus,
-    pinpoint::{Client, Exception},
+    pinpoint::Exception,
     target::Target,
 };
 
 /// A target and what is known of it. Times are those of the clock that never goes back.
 pub(super) struct Cell {
     pub(super) target: Target,
-    pub(super) client: Arc<Client>,
+    pub(super) lane: Arc<Lane>,
+    /// What a refresh costs, as of the last good one.
+    requests: AtomicU32,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     schedule: Schedule,
     /// The last refresh that ended.
@@ -75,8 +83,19 @@ pub(super) struct View {
 }
 
 impl Cell {
-    pub(super) fn new(target: Target, client: Arc<Client>) -> Self {
-        Self { target, client, state: Mutex::default() }
+    pub(super) fn new(target: Target, lane: Arc<Lane>, now: Duration) -> Self {
+        let state = State { schedule: Schedule::new(now), last: None, good: None, status: None };
+        Self { target, lane, requests: AtomicU32::new(1), state: Mutex::new(state) }
+    }
+
+    /// How many requests a refresh takes, without retries; 1 before the first good one.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of how many pages a good refresh read. Gives whether they are others than before.
+    pub(super) fn learn_requests(&self, requests: u32) -> bool {
+        self.requests.swap(requests, Ordering::Relaxed) != requests
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -5,21 +5,23 @@ use std::{
     time::Duration,
 };
 
-use super::schedule::{Lookup, Schedule};
+use super::{
+    lane::Lane,
+    schedule::{Lookup, Schedule},
+};
 use crate::{
     discovery::Catalog,
     metrics::exposition::{self, Block},
-    pinpoint::{Client, Exception},
+    pinpoint::Exception,
 };
 
 /// A list and what is known of it.
 pub(super) struct Directory {
     pub(super) catalog: Catalog,
-    pub(super) client: Arc<Client>,
+    pub(super) lane: Arc<Lane>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     schedule: Schedule,
     /// The last good list stays, however old.
@@ -29,8 +31,9 @@ struct State {
 }
 
 impl Directory {
-    pub(super) fn new(catalog: Catalog, client: Arc<Client>) -> Self {
-        Self { catalog, client, state: Mutex::default() }
+    pub(super) fn new(catalog: Catalog, lane: Arc<Lane>, now: Duration) -> Self {
+        let state = State { schedule: Schedule::new(now), ids: None, last: None };
+        Self { catalog, lane, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -3,6 +3,7 @@
 
 mod cell;
 mod directory;
+mod lane;
 mod schedule;
 
 use std::{
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     cell::{Cell, Health, Outcome},
     directory::Directory,
+    lane::{Lane, Place, Work},
     schedule::{Flight, Landing, Lookup},
 };
 use crate::{
@@ -33,6 +35,7 @@ use crate::{
     discovery,
     job::Timestamp,
     metrics::exposition::{self, Block, Body},
+    pace::Pace,
     picture::{Bounds, Collage},
     pinpoint::{Client, Error, Exception, LeftOut},
     shard::Shard,
@@ -42,14 +45,15 @@ use crate::{
 /// How targets are kept.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// A result younger than this is not refreshed.
-    pub cache_ttl: Duration,
+    /// How often, at most, and how fast: a result younger than `CACHE_TTL` is not refreshed, and data older than
+    /// `MAX_STALENESS` are not shown.
+    pub pace: Pace,
+    /// The most listings under way at once, in each account and region.
+    pub listings_under_way: usize,
     /// The part of the targets that is kept.
     pub shard: Shard,
     /// A good list of applications or segments younger than this is not read again.
     pub discovery_ttl: Duration,
-    /// Data older than this are not shown.
-    pub max_staleness: Duration,
     /// Which finished jobs are shown.
     pub bounds: Bounds,
     /// How state sets are shown.
@@ -79,7 +83,7 @@ pub type Clients = BTreeMap<(String, String), Arc<Client>>;
 /// What refreshes share.
 struct Shared {
     patterns: Vec<TargetPattern>,
-    clients: Clients,
+    lanes: BTreeMap<(String, String), Arc<Lane>>,
     settings: Settings,
     clock: Arc<dyn Clock>,
     /// Grows with every refresh that ended.
@@ -104,9 +108,10 @@ impl Collector {
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let lane = |client| Arc::new(Lane::new(client, settings.listings_under_way));
         let shared = Shared {
             patterns,
-            clients,
+            lanes: clients.into_iter().map(|(place, client)| (place, lane(client))).collect(),
             settings,
             clock,
             generation: AtomicU64::new(0),
@@ -166,15 +171,25 @@ impl Collector {
 
     fn start_listings(&self, directories: &[Arc<Directory>]) -> Vec<Landing> {
         let now = self.shared.clock.elapsed();
+        let mut places = Vec::new();
         let start = |directory: &Arc<Directory>| match directory.look_up(now) {
             Lookup::Fresh(_) => None,
             Lookup::UnderWay(landing) => Some(landing),
-            Lookup::Due(flight, landing) => {
-                tokio::spawn(Arc::clone(&self.shared).list(Arc::clone(directory), flight));
+            Lookup::Due(since, flight, landing) => {
+                places.extend(directory.lane.enter(since, Work::List(Arc::clone(directory), flight)));
                 Some(landing)
             }
         };
-        directories.iter().filter_map(start).collect()
+        let landings = directories.iter().filter_map(start).collect();
+        self.fill(places);
+        landings
+    }
+
+    /// Begins work at these places, after everything that is due has entered: for the order in which it waits to count.
+    fn fill(&self, places: Vec<Place>) {
+        for place in places {
+            tokio::spawn(Arc::clone(&self.shared).work(place));
+        }
     }
 
     /// Whether a look at each target can be spared; they count as looked up then.
@@ -193,7 +208,8 @@ impl Collector {
     fn start_refreshes(&self, watched: &Watched, looked_up: &mut BTreeMap<usize, Arc<Cell>>) -> Vec<Landing> {
         let Watched { cells, none_due_before, .. } = watched;
         let now = self.shared.clock.elapsed();
-        let (mut landings, mut next_due, mut hits, mut lookups) = (Vec::new(), Duration::MAX, 0, 0);
+        let (mut landings, mut places) = (Vec::new(), Vec::new());
+        let (mut next_due, mut hits, mut lookups) = (Duration::MAX, 0, 0);
         for cell in cells {
             if looked_up.insert(Arc::as_ptr(cell).addr(), Arc::clone(cell)).is_some() {
                 continue;
@@ -205,12 +221,13 @@ impl Collector {
                     next_due = next_due.min(until);
                 }
                 Lookup::UnderWay(landing) => landings.push(landing),
-                Lookup::Due(flight, landing) => {
-                    tokio::spawn(Arc::clone(&self.shared).refresh(Arc::clone(cell), flight));
+                Lookup::Due(since, flight, landing) => {
+                    places.extend(cell.lane.enter(since, Work::Refresh(Arc::clone(cell), flight)));
                     landings.push(landing);
                 }
             }
         }
+        self.fill(places);
         if hits == cells.len() as u64 {
             // Refreshes only ever start later than those that are known.
             none_due_before.store(nanoseconds(next_due), Ordering::Relaxed);
@@ -248,7 +265,7 @@ impl Collector {
         let watched = self.shared.watched();
         let (mut blocks, mut until) = (Vec::new(), Duration::MAX);
         for cell in &watched.cells {
-            let view = cell.view(now, settings.max_staleness);
+            let view = cell.view(now, settings.pace.max_staleness);
             if let Some((block, end)) = view.picture {
                 blocks.push(block);
                 until = until.min(end);
@@ -277,28 +294,54 @@ impl Shared {
             watched.cells.iter().map(|it| (it.target.clone(), Arc::clone(it))).collect();
         let wanted =
             discovery::wanted(&self.patterns, self.settings.shard, |catalog| directories.get(catalog)?.ids());
-        let client = |account: &str, region: &str| self.clients.get(&(account.to_owned(), region.to_owned()));
+        let now = self.clock.elapsed();
+        let lane = |account: &str, region: &str| self.lanes.get(&(account.to_owned(), region.to_owned()));
         let directories = wanted.catalogs.into_iter().filter_map(|catalog| {
-            let client = client(&catalog.account_id, &catalog.region)?;
-            let new = || Arc::new(Directory::new(catalog.clone(), Arc::clone(client)));
+            let lane = lane(&catalog.account_id, &catalog.region)?;
+            let new = || Arc::new(Directory::new(catalog.clone(), Arc::clone(lane), now));
             Some(directories.remove(&catalog).unwrap_or_else(new))
         });
         let directories = directories.collect();
         let cells = wanted.targets.into_iter().filter_map(|target| {
-            let client = client(&target.account_id, &target.region)?;
-            let new = || Arc::new(Cell::new(target.clone(), Arc::clone(client)));
+            let lane = lane(&target.account_id, &target.region)?;
+            let new = || Arc::new(Cell::new(target.clone(), Arc::clone(lane), now));
             Some(cells.remove(&target).unwrap_or_else(new))
         });
         let cells = cells.collect();
         *watched = Arc::new(Watched { directories, cells, none_due_before: AtomicU64::new(0) });
+        for ((account_id, region), lane) in &self.lanes {
+            self.judge_pace(&watched, account_id, region, lane);
+        }
+    }
+
+    /// Logs that `CACHE_TTL` cannot be held for the targets of a lane, or that it can again: once for each change.
+    fn judge_pace(&self, watched: &Watched, account_id: &str, region: &str, lane: &Arc<Lane>) {
+        let cells = watched.cells.iter().filter(|cell| Arc::ptr_eq(&cell.lane, lane));
+        let overload = self.settings.pace.overload(cells.map(|cell| u64::from(cell.requests())).sum());
+        let before = lane.swap_overload(overload.is_some());
+        match overload {
+            Some(overload) if !before => tracing::warn!(account_id, region, "{overload}"),
+            None if before => tracing::info!(account_id, region, "CACHE_TTL can be held again"),
+            _ => {}
+        }
+    }
+
+    /// Takes up what waits, until nothing does.
+    async fn work(self: Arc<Self>, mut place: Place) {
+        while let Some(work) = place.next() {
+            match work {
+                Work::List(directory, flight) => self.list(&directory, flight).await,
+                Work::Refresh(cell, flight) => self.refresh(&cell, flight).await,
+            }
+        }
     }
 
     /// Reads a list. `_flight` is dropped at the end, which those that wait for it see.
-    async fn list(self: Arc<Self>, directory: Arc<Directory>, _flight: Flight) {
+    async fn list(&self, directory: &Directory, _flight: Flight) {
         let started = self.clock.elapsed();
         let read = caught(match &directory.catalog.application_id {
-            Some(application) => directory.client.segment_ids(application).boxed(),
-            None => directory.client.application_ids().boxed(),
+            Some(application) => directory.lane.client.segment_ids(application).boxed(),
+            None => directory.lane.client.application_ids().boxed(),
         });
         // In this order: who finds the list fresh finds what it names watched.
         let read = read.await.map(|ids| {
@@ -307,7 +350,7 @@ impl Shared {
             self.watch();
             found
         });
-        let ttl = if read.is_ok() { self.settings.discovery_ttl } else { self.settings.cache_ttl };
+        let ttl = if read.is_ok() { self.settings.discovery_ttl } else { self.settings.pace.cache_ttl };
         let result = read.as_ref().map(drop).map_err(Trouble::exception);
         let before = directory.finish(result, started + ttl);
         self.generation.fetch_add(1, Ordering::Release);
@@ -325,26 +368,35 @@ impl Shared {
     }
 
     /// Refreshes a target. `_flight` is dropped at the end, which those that wait for it see.
-    async fn refresh(self: Arc<Self>, cell: Arc<Cell>, _flight: Flight) {
+    async fn refresh(&self, cell: &Cell, _flight: Flight) {
         let (started, date) = (self.clock.elapsed(), timestamp(self.clock.now()));
-        let read = caught(self.read(&cell, date).boxed()).await;
+        let read = caught(self.read(cell, date).boxed()).await;
         let took = self.clock.elapsed().saturating_sub(started);
         let flawed = read.as_ref().is_ok_and(|(_, left_out)| *left_out != LeftOut::default());
         let result = read.as_ref().map(|(block, _)| block.clone()).map_err(Trouble::exception);
         let outcome = Outcome { started, date, took, result, flawed };
-        let before = cell.finish(outcome, self.settings.cache_ttl);
+        let before = cell.finish(outcome, self.settings.pace.cache_ttl);
         self.generation.fetch_add(1, Ordering::Release);
         report(&cell.target, read.map(|(_, left_out)| left_out), before, took);
     }
 
     async fn read(&self, cell: &Cell, date: Timestamp) -> Result<(Block, LeftOut), Error> {
-        let Cell { target, client, .. } = cell;
+        let Cell { target, lane, .. } = cell;
         let mut collage = Collage::begin(self.settings.bounds, date, target.segment_id.as_deref());
-        let mut sink = |jobs| collage.add(jobs);
+        let mut pages = 0;
+        let mut sink = |jobs| {
+            pages += 1;
+            collage.add(jobs);
+        };
         let left_out = match &target.segment_id {
-            Some(segment) => client.segment_export_jobs(&target.application_id, segment, &mut sink).await,
-            None => client.export_jobs(&target.application_id, &mut sink).await,
+            Some(segment) => {
+                lane.client.segment_export_jobs(&target.application_id, segment, &mut sink).await
+            }
+            None => lane.client.export_jobs(&target.application_id, &mut sink).await,
         }?;
+        if cell.learn_requests(pages) {
+            self.judge_pace(&self.watched(), &target.account_id, &target.region, lane);
+        }
         Ok((exposition::picture(target, &collage.finish(), self.settings.status_series), left_out))
     }
 }

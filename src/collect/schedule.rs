@@ -11,10 +11,10 @@ pub(super) type Flight = watch::Sender<()>;
 pub(super) type Landing = watch::Receiver<()>;
 
 /// How old a result is, and whether the next is under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Schedule {
     landing: Option<Landing>,
-    fresh_until: Option<Duration>,
+    due: Duration,
 }
 
 /// What a scrape finds.
@@ -24,15 +24,20 @@ pub(super) enum Lookup {
     Fresh(Duration),
     /// A refresh is under way.
     UnderWay(Landing),
-    /// A refresh is due, and the caller's to start.
-    Due(Flight, Landing),
+    /// A refresh has been due since then, and is the caller's to start.
+    Due(Duration, Flight, Landing),
 }
 
 impl Schedule {
+    /// Due from now on.
+    pub(super) fn new(now: Duration) -> Self {
+        Self { landing: None, due: now }
+    }
+
     /// Looks whether a refresh is due. If it is, it counts as under way from now on.
     pub(super) fn look_up(&mut self, now: Duration) -> Lookup {
-        if let Some(until) = self.fresh_until.filter(|until| now < *until) {
-            return Lookup::Fresh(until);
+        if now < self.due {
+            return Lookup::Fresh(self.due);
         }
         match &self.landing {
             // Still to come: its sender lives.
@@ -40,13 +45,13 @@ impl Schedule {
             _ => {
                 let (flight, landing) = watch::channel(());
                 self.landing = Some(landing.clone());
-                Lookup::Due(flight, landing)
+                Lookup::Due(self.due, flight, landing)
             }
         }
     }
 
     /// A refresh has ended: its result is fresh until then.
     pub(super) fn done(&mut self, fresh_until: Duration) {
-        self.fresh_until = Some(fresh_until);
+        self.due = fresh_until;
     }
 }

@@ -85,7 +85,7 @@ settings! {
     scrape_timeout_offset SCRAPE_TIMEOUT_OFFSET = "500ms" "how much earlier than its own timeout a scrape is answered";
     page_size PAGE_SIZE = "100" "jobs to ask for per request";
     max_pages MAX_PAGES = "1000" "pages per listing, beyond which it fails";
-    max_concurrent_requests MAX_CONCURRENT_REQUESTS = "8" "requests under way at once";
+    max_concurrent_requests MAX_CONCURRENT_REQUESTS = "8" "requests under way at once, per account and region";
     max_requests_per_second MAX_REQUESTS_PER_SECOND = "50"
         "requests per second, per account and region (AWS's quota is 300); 0: no limit";
     request_timeout REQUEST_TIMEOUT = "5s" "timeout of one attempt";

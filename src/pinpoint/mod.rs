@@ -20,10 +20,7 @@ use std::{
 
 use aws_credential_types::Credentials;
 use http::HeaderMap;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub use self::{
@@ -36,7 +33,7 @@ pub use self::{
 };
 use self::{
     error::one_line,
-    limit::Limits,
+    limit::Bucket,
     operation::Listing,
     page::Pages,
     retry::{Budget, Policy, Quota},
@@ -105,7 +102,7 @@ pub struct Client {
     settings: Settings,
     http: Http,
     credentials: Arc<CredentialsCache>,
-    limits: Limits,
+    rate_limit: Option<Bucket>,
     policy: Policy,
     quota: Quota,
     skew: Skew,
@@ -114,18 +111,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client. `concurrent` is shared by all clients and bounds their requests at once.
+    /// A client. How many of its listings are read at once, each with one request at a time, is the caller's business.
     pub fn new(
         settings: Settings,
         http: Http,
         credentials: Arc<CredentialsCache>,
-        concurrent: Arc<Semaphore>,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn Observer>,
     ) -> Self {
         Self {
             credentials,
-            limits: Limits::new(concurrent, settings.max_requests_per_second),
+            rate_limit: settings.max_requests_per_second.map(Bucket::new),
             policy: Policy { max_attempts: settings.max_attempts, random: settings.random },
             quota: Quota::default(),
             skew: Skew::default(),
@@ -226,10 +222,12 @@ impl Client {
             .await
             .map_err(|_elapsed| out_of_time())?
             .inspect_err(|failure| self.observer.error(operation, failure.exception))?;
-        let turn =
-            timeout_at(budget.deadline(), self.limits.turn()).await.map_err(|_elapsed| out_of_time())?;
-        if !turn.rate_limit_wait.is_zero() {
-            self.observer.rate_limit_wait(turn.rate_limit_wait);
+        if let Some(bucket) = &self.rate_limit {
+            let wait =
+                timeout_at(budget.deadline(), bucket.turn()).await.map_err(|_elapsed| out_of_time())?;
+            if !wait.is_zero() {
+                self.observer.rate_limit_wait(wait);
+            }
         }
         let left = budget.start_attempt();
         if left.is_zero() {
@@ -251,7 +249,6 @@ impl Client {
                     Err(Failure::new(Exception::Timeout, format!("no whole answer within {limit:?}")))
                 }
             };
-        drop(turn);
         self.observer.attempt_ended(operation, started.elapsed());
         let result = result.and_then(|page| match pages.fetched(page.next_token.as_deref()) {
             Ok(()) => Ok(page),

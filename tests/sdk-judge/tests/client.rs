@@ -35,7 +35,6 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     runtime::Runtime,
-    sync::Semaphore,
 };
 
 const APPLICATION: &str = "an app/lication";
@@ -154,7 +153,6 @@ impl Clients {
             },
             Http::new(None).unwrap(),
             Arc::new(source),
-            Arc::new(Semaphore::new(8)),
             Arc::new(SystemClock),
             Arc::clone(&counts) as _,
         );
