@@ -6,6 +6,7 @@ mod architecture;
 mod discovery;
 mod exceptions;
 mod golden;
+mod pace;
 mod prometheus;
 mod readme;
 mod rude_clients;
