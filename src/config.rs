@@ -34,12 +34,14 @@ use self::{
     value::Explanation,
 };
 use crate::{
+    pace::Pace,
     shard::Shard,
     target::{self, TargetPattern},
 };
 
 /// The exporter's settings, validated. Each field names its variable without the prefix `PINPOINT_EXPORTER_`.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each stands for a variable")]
 pub struct Config {
     /// `TARGETS`, without duplicates, in the order of their identity.
     pub targets: Vec<TargetPattern>,
@@ -87,6 +89,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `AWS_ENDPOINT_URL_PINPOINT`, else `AWS_ENDPOINT_URL`: replaces AWS's own address of the API.
     pub endpoint_url: Option<Url>,
+    /// Whether STS may be asked who the caller is: not with an API of one's own, unless STS has an address of its own too.
+    pub may_ask_sts: bool,
     /// `AWS_USE_FIPS_ENDPOINT`
     pub use_fips_endpoint: bool,
     /// `AWS_USE_DUALSTACK_ENDPOINT`
@@ -134,6 +138,15 @@ impl Config {
     /// The region of the first target; there is one, or the settings would have been refused.
     pub fn region(&self) -> &str {
         self.targets.first().map_or("", |target| &target.region)
+    }
+
+    /// The settings that set the pace of requests.
+    pub fn pace(&self) -> Pace {
+        Pace {
+            max_requests_per_second: self.max_requests_per_second,
+            cache_ttl: self.cache_ttl,
+            max_staleness: self.max_staleness,
+        }
     }
 
     /// Reads the settings from the environment's variables. `profile_region` is the region of the AWS profile, which
@@ -214,6 +227,7 @@ impl Config {
             show_failures: show_failures?,
             log_filter: log_filter?,
             log_format: log_format?,
+            may_ask_sts: aws.endpoint_url.is_none() || environment.other(STS_ENDPOINT_URL).is_some(),
             endpoint_url: aws.endpoint_url,
             use_fips_endpoint: aws.use_fips_endpoint,
             use_dualstack_endpoint: aws.use_dualstack_endpoint,
@@ -233,6 +247,7 @@ pub fn names_region<'a>(variables: impl IntoIterator<Item = &'a (OsString, OsStr
 const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
 const ENDPOINT_URL_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_PINPOINT", "AWS_ENDPOINT_URL"];
+const STS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_STS";
 const IGNORE_ENDPOINT_URLS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
 const USE_FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
 const USE_DUALSTACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
@@ -301,11 +316,12 @@ impl Environment {
     }
 }
 
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     REGION_VARIABLES[0],
     REGION_VARIABLES[1],
     ENDPOINT_URL_VARIABLES[0],
     ENDPOINT_URL_VARIABLES[1],
+    STS_ENDPOINT_URL,
     IGNORE_ENDPOINT_URLS,
     USE_FIPS,
     USE_DUALSTACK,

@@ -1,7 +1,7 @@
 //! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,14 +13,13 @@ use bytes::Bytes;
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
+    accounts::{Accounts, standard_sources},
     clock::Clock,
     collect::{self, Collector},
     config::Config,
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
-    pace::Pace,
     picture::Bounds,
-    pinpoint::{self, Client, CredentialsCache, Http, MakeProvider, Owner},
-    target::TargetPattern,
+    pinpoint::{self, CredentialsCache, Http, MakeProvider, Observer},
     web::{self, Limits, ScrapeTimeout},
 };
 
@@ -56,44 +55,19 @@ pub enum SetupError {
 }
 
 impl Exporter {
-    /// An exporter of the configured targets. `credentials` gives the source for an account. Nothing is asked of AWS before
+    /// An exporter of the configured targets. `sources` gives the source of credentials for an account. Nothing is asked of AWS before
     /// the first scrape.
     pub fn new(
         config: &Config,
         http: &Http,
-        credentials: &dyn Fn(&str) -> Arc<MakeProvider>,
+        sources: &dyn Fn(&str) -> Arc<MakeProvider>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
         let telemetry = Arc::new(Telemetry::new()?);
-        let mut clients = collect::Clients::new();
-        let mut accounts: BTreeMap<String, Arc<CredentialsCache>> = BTreeMap::new();
-        for TargetPattern { account_id, region, .. } in &config.targets {
-            let Entry::Vacant(place) = clients.entry((account_id.clone(), region.clone())) else { continue };
-            let credentials = accounts.entry(account_id.clone()).or_insert_with(|| {
-                // An API of one's own is taken at its word.
-                let checked = !account_id.is_empty() && config.endpoint_url.is_none();
-                let owner = checked.then(|| Owner {
-                    account_id: account_id.clone(),
-                    region: region.clone(),
-                    http: http.clone(),
-                });
-                let (source, clock) = (credentials(account_id), Arc::clone(&clock));
-                Arc::new(CredentialsCache::new(source, clock, config.cache_ttl, owner))
-            });
-            place.insert(Arc::new(Client::new(
-                client_settings(config, region)?,
-                http.clone(),
-                Arc::clone(credentials),
-                Arc::clone(&clock),
-                Arc::clone(&telemetry) as _,
-            )));
-        }
+        let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
+        let Accounts { clients, credentials } = Accounts::new(config, http, sources, &clock, &observer)?;
         let settings = collect::Settings {
-            pace: Pace {
-                max_requests_per_second: config.max_requests_per_second,
-                cache_ttl: config.cache_ttl,
-                max_staleness: config.max_staleness,
-            },
+            pace: config.pace(),
             listings_under_way: config.max_concurrent_requests,
             shard: config.shard,
             discovery_ttl: config.discovery_ttl,
@@ -105,7 +79,7 @@ impl Exporter {
         };
         Ok(Self {
             collector: Collector::new(config.targets.clone(), clients, settings, clock),
-            credentials: accounts,
+            credentials,
             telemetry,
             last_duration: AtomicU64::new(0),
             ready: AtomicBool::new(false),
@@ -123,26 +97,6 @@ impl Exporter {
     }
 }
 
-/// The settings of the client for a region.
-fn client_settings(config: &Config, region: &str) -> Result<pinpoint::Settings, SetupError> {
-    let endpoint = match &config.endpoint_url {
-        Some(url) => url.clone(),
-        None => pinpoint::aws_endpoint(region, config.use_fips_endpoint, config.use_dualstack_endpoint)
-            .map_err(|source| SetupError::Region { region: region.to_owned(), source })?,
-    };
-    Ok(pinpoint::Settings {
-        region: region.to_owned(),
-        endpoint,
-        page_size: config.page_size,
-        max_pages: config.max_pages,
-        max_requests_per_second: config.max_requests_per_second,
-        request_timeout: config.request_timeout,
-        refresh_timeout: config.refresh_timeout,
-        max_attempts: config.max_attempts,
-        random: fastrand::f64,
-    })
-}
-
 /// Serves scrapes at `listener` until `shutdown`, with the standard credentials and the roles assumed with them. The first
 /// look for them goes on meanwhile.
 pub async fn run(
@@ -152,16 +106,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref())?;
-    let credentials = |account_id: &str| {
-        let (http, region, roles) = (http.clone(), config.region().to_owned(), &config.roles);
-        match roles.by_account.get(account_id) {
-            Some(role_arn) => {
-                pinpoint::assumed_role(http, region, role_arn.clone(), roles.external_id.clone())
-            }
-            None => pinpoint::default_chain(http, region),
-        }
-    };
-    let exporter = Arc::new(Exporter::new(config, &http, &credentials, clock)?);
+    let sources = standard_sources(config, &http);
+    let exporter = Arc::new(Exporter::new(config, &http, &sources, clock)?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
     let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };

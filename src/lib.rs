@@ -20,6 +20,7 @@
 //! * An absent value is an absent series.
 //! * Credentials and tokens stand in no log, error, metric or page.
 
+pub mod accounts;
 pub mod clock;
 pub mod collect;
 pub mod command;

@@ -1,7 +1,8 @@
-//! Starts the exporter: arguments, settings, logging, signals, exit status. The only file that touches the process.
+//! Runs the exporter: arguments, settings, logging, signals, exit status. The only file that touches the process.
 
-use std::io::{self, Write};
-use std::{env, fmt::Display, process::ExitCode, sync::Arc};
+mod console;
+
+use std::{env, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use pinpoint_exporter::{
@@ -10,7 +11,9 @@ use pinpoint_exporter::{
     config::Config,
     logging, profile, stop,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use crate::console::{complain, print, progress};
 
 /// `EX_USAGE` of BSD's `sysexits.h`.
 const USAGE: u8 = 64;
@@ -19,7 +22,7 @@ fn main() -> ExitCode {
     match command::parse(env::args_os().skip(1)) {
         Ok(Command::Help) => print(&command::help()),
         Ok(Command::Version) => print(&command::version()),
-        Ok(Command::Serve) => serve().unwrap_or_else(|error| {
+        Ok(command) => configure(command).unwrap_or_else(|error| {
             complain(format_args!("{error:#}"));
             ExitCode::FAILURE
         }),
@@ -30,12 +33,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve() -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the threads of the server")?;
-    let variables: Vec<_> = env::vars_os().collect();
+fn configure(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = Runtime::new().context("cannot start the threads")?;
+    let mut variables: Vec<_> = env::vars_os().collect();
+    if let Command::Plan { offline: Some(_), .. } = command {
+        command::suppose_targets(&mut variables);
+    }
     let profile_region = runtime.block_on(profile::region(&variables));
     let (config, warnings) = match Config::parse(variables, profile_region) {
         Ok(parsed) => parsed,
@@ -48,31 +51,30 @@ fn serve() -> anyhow::Result<ExitCode> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-
-    let served = runtime.block_on(serve_until_stopped(&config));
+    let done = runtime.block_on(run(command, &config));
     // Not for what may still be waiting for a name to be resolved.
     runtime.shutdown_background();
-    served.map(|()| ExitCode::SUCCESS)
+    done
 }
 
-async fn serve_until_stopped(config: &Config) -> anyhow::Result<()> {
+async fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Healthcheck => command::healthcheck(config.listen_address).await?,
+        Command::Check { .. } | Command::Plan { .. } => {
+            let report = command::report(command, config, &progress).await?;
+            let printed = print(&report.text);
+            return Ok(if report.ok { printed } else { ExitCode::FAILURE });
+        }
+        _ => serve(config).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
     let address = config.listen_address;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))?;
     let stopped = stop::signalled().context("cannot wait for signals")?;
     tracing::info!(address = %listener.local_addr()?, targets = config.targets.len(), "serving");
     pinpoint_exporter::run(config, listener, Arc::new(SystemClock), stopped).await?;
     Ok(())
-}
-
-/// To standard output, whose reader may have seen enough.
-fn print(text: &str) -> ExitCode {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
-    }
-}
-
-/// To standard error, also before there is a log; there is nobody to tell if that fails.
-fn complain(message: impl Display) {
-    _ = writeln!(io::stderr().lock(), "pinpoint-exporter: {message}");
 }

@@ -65,6 +65,21 @@ impl fmt::Display for IdPattern {
     }
 }
 
+impl IdPattern {
+    /// Whether it is `*`.
+    pub fn covers_all(&self) -> bool {
+        *self == Self::Any
+    }
+
+    /// Whether it stands for that id.
+    pub fn covers(&self, id: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Id(own) => own == id,
+        }
+    }
+}
+
 /// Why an entry of `TARGETS` is refused. `entry` is what was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -30,6 +30,7 @@ use self::{
     schedule::{Flight, Landing, Lookup},
 };
 use crate::{
+    accounts::Clients,
     clock::Clock,
     config::StatusSeries,
     discovery,
@@ -37,7 +38,7 @@ use crate::{
     metrics::exposition::{self, Block, Body},
     pace::Pace,
     picture::{Bounds, Collage},
-    pinpoint::{Client, Error, Exception, LeftOut},
+    pinpoint::{Error, Exception, LeftOut},
     shard::Shard,
     target::{Target, TargetPattern},
 };
@@ -76,9 +77,6 @@ struct Kept {
     until: Duration,
     body: Arc<Body>,
 }
-
-/// A client for each account and region.
-pub type Clients = BTreeMap<(String, String), Arc<Client>>;
 
 /// What refreshes share.
 struct Shared {

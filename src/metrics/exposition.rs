@@ -265,6 +265,17 @@ fn block(status_series: StatusSeries, fill: impl Fn(Source, &mut Write<'_>)) -> 
 }
 
 impl Block {
+    /// How many series each family has.
+    pub fn series_by_family(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let lines = |piece: &Piece| self.text[piece.text.clone()].split(|byte| *byte == b'\n').count() - 1;
+        FAMILIES.iter().zip(&self.families).map(move |(family, piece)| (family.name, lines(piece)))
+    }
+
+    /// What it takes in memory, in bytes.
+    pub fn size(&self) -> usize {
+        self.text.len() + self.deflated.len()
+    }
+
     /// Compresses a text family by family; each ends where `ends` says.
     fn new(mut text: String, ends: Vec<usize>, series: usize) -> Self {
         let mut deflater = Deflater::default();

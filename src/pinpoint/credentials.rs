@@ -115,6 +115,15 @@ pub struct Owner {
     pub http: Http,
 }
 
+/// Whose credentials are, as `sts:GetCallerIdentity` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The account.
+    pub account_id: String,
+    /// The user, or the session of a role.
+    pub arn: String,
+}
+
 #[derive(Default)]
 struct State {
     provider: Option<SharedCredentialsProvider>,
@@ -175,6 +184,15 @@ impl CredentialsCache {
     /// Looks for credentials, for the first request to find them at hand.
     pub async fn look_ahead(&self) -> Result<(), Failure> {
         self.get().await.map(drop)
+    }
+
+    /// Whose the credentials are, asked of STS in that region. The error has no secrets in it.
+    pub async fn identity(&self, http: &Http, region: &str) -> Result<Identity, String> {
+        let issued = self.get().await.map_err(|failure| failure.message)?;
+        let asked = caller_identity(http.clone(), region.to_owned(), &issued.credentials);
+        tokio::time::timeout(LOOK_TIMEOUT, asked)
+            .await
+            .unwrap_or_else(|_| Err(format!("STS did not answer within {LOOK_TIMEOUT:?}")))
     }
 
     /// Credentials that have not expired.
@@ -245,25 +263,28 @@ impl Owner {
     async fn check(&self, credentials: &Credentials) -> Result<(), String> {
         let found = match credentials.account_id() {
             Some(account) => account.as_str().to_owned(),
-            None => self.caller_account(credentials).await.map_err(|error| {
-                let text =
-                    format!("sts:GetCallerIdentity, which tells whose the credentials are, failed: {error}");
-                Secrets::of(credentials).mask(text)
-            })?,
+            None => caller_identity(self.http.clone(), self.region.clone(), credentials).await?.account_id,
         };
         if found == self.account_id {
             return Ok(());
         }
         Err(format!("the credentials belong to account {found}, the target to account {}", self.account_id))
     }
+}
 
-    async fn caller_account(&self, credentials: &Credentials) -> Result<String, String> {
-        let config = sdk_config(self.http.clone(), Region::new(self.region.clone()));
-        let config = config.credentials_provider(credentials.clone()).load().await;
-        let identity = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await;
-        let identity = identity.map_err(|error| DisplayErrorContext(error).to_string())?;
-        identity.account.ok_or_else(|| "the answer names no account".to_owned())
-    }
+/// Asks STS whose the credentials are, which needs no permission.
+async fn caller_identity(http: Http, region: String, credentials: &Credentials) -> Result<Identity, String> {
+    let config = sdk_config(http, Region::new(region)).credentials_provider(credentials.clone()).load().await;
+    let answer = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await;
+    let failed = |error: String| {
+        let text = format!("sts:GetCallerIdentity, which tells whose the credentials are, failed: {error}");
+        Secrets::of(credentials).mask(text)
+    };
+    let answer = answer.map_err(|error| failed(DisplayErrorContext(error).to_string()))?;
+    let (Some(account_id), Some(arn)) = (answer.account, answer.arn) else {
+        return Err(failed("the answer names no account".to_owned()));
+    };
+    Ok(Identity { account_id, arn })
 }
 
 impl Current {
@@ -279,23 +300,25 @@ impl Current {
     }
 }
 
-/// What went wrong, from the outermost cause to the innermost, and where to look. What a `credential_process` wrote is left
-/// out: it may be what it should have kept to itself.
+/// What went wrong, from the outermost cause to the innermost, in one line, and where to look. What a `credential_process`
+/// wrote is left out: it may be what it should have kept to itself.
 fn describe(error: &CredentialsError) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
     let mut text = String::new();
     for cause in causes.map(ToString::to_string) {
-        let cause = cause.split("Stderr:").next().unwrap_or_default().trim_end();
-        if !text.contains(cause) {
+        let cause = cause.split("Stderr:").next().unwrap_or_default();
+        let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
+        if !text.contains(&cause) {
             let separator = if text.is_empty() { "" } else { ": " };
             text.push_str(separator);
-            text.push_str(cause);
+            text.push_str(&cause);
         }
     }
     if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
-        text.push_str(
-            "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the workload a role",
-        );
+        // First, for the rest may be long.
+        const ADVICE: &str =
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the workload a role";
+        return format!("no credentials were found; {ADVICE} ({text})");
     }
     text
 }

@@ -2,8 +2,9 @@
 
 use url::Url;
 
-/// How a partition of AWS names its hosts.
+/// How a partition of AWS is named in ARNs, and how it names its hosts.
 struct Partition {
+    name: &'static str,
     /// The start of its regions' names.
     region_prefix: &'static str,
     dns_suffix: &'static str,
@@ -11,33 +12,42 @@ struct Partition {
 }
 
 /// The commercial partition, whose regions have no prefix in common. Any region of no other partition is one of it.
-const COMMERCIAL: Partition = partition("", "amazonaws.com", "api.aws");
+const COMMERCIAL: Partition = partition("aws", "", "amazonaws.com", "api.aws");
 
 /// The other partitions, as AWS's SDKs know them.
 const OTHERS: [Partition; 7] = [
-    partition("us-gov-", "amazonaws.com", "api.aws"),
-    partition("cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
-    partition("eusc-", "amazonaws.eu", "api.amazonwebservices.eu"),
-    partition("us-iso-", "c2s.ic.gov", "api.aws.ic.gov"),
-    partition("us-isob-", "sc2s.sgov.gov", "api.aws.scloud"),
-    partition("eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
-    partition("us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
+    partition("aws-us-gov", "us-gov-", "amazonaws.com", "api.aws"),
+    partition("aws-cn", "cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+    partition("aws-eusc", "eusc-", "amazonaws.eu", "api.amazonwebservices.eu"),
+    partition("aws-iso", "us-iso-", "c2s.ic.gov", "api.aws.ic.gov"),
+    partition("aws-iso-b", "us-isob-", "sc2s.sgov.gov", "api.aws.scloud"),
+    partition("aws-iso-e", "eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
+    partition("aws-iso-f", "us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
 ];
 
 const fn partition(
+    name: &'static str,
     region_prefix: &'static str,
     dns_suffix: &'static str,
     dualstack_dns_suffix: &'static str,
 ) -> Partition {
-    Partition { region_prefix, dns_suffix, dualstack_dns_suffix }
+    Partition { name, region_prefix, dns_suffix, dualstack_dns_suffix }
+}
+
+fn partition_of(region: &str) -> &'static Partition {
+    OTHERS.iter().find(|partition| region.starts_with(partition.region_prefix)).unwrap_or(&COMMERCIAL)
+}
+
+/// The partition that ARNs of a region name.
+pub fn partition_name(region: &str) -> &'static str {
+    partition_of(region).name
 }
 
 /// The address of the API in a region, as the [endpoint rules] of AWS's SDKs give it.
 ///
 /// [endpoint rules]: https://docs.aws.amazon.com/general/latest/gr/pinpoint.html
 pub fn aws_endpoint(region: &str, fips: bool, dualstack: bool) -> Result<Url, url::ParseError> {
-    let partition =
-        OTHERS.iter().find(|partition| region.starts_with(partition.region_prefix)).unwrap_or(&COMMERCIAL);
+    let partition = partition_of(region);
     let host = if fips { "pinpoint-fips" } else { "pinpoint" };
     let suffix = if dualstack { partition.dualstack_dns_suffix } else { partition.dns_suffix };
     Url::parse(&format!("https://{host}.{region}.{suffix}/"))

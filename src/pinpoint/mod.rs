@@ -24,8 +24,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub use self::{
-    credentials::{CredentialsCache, MakeProvider, Owner, assumed_role, default_chain},
-    endpoint::aws_endpoint,
+    credentials::{CredentialsCache, Identity, MakeProvider, Owner, assumed_role, default_chain},
+    endpoint::{aws_endpoint, partition_name},
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,
     send::{Http, SetupError},
@@ -97,6 +97,28 @@ pub struct LeftOut {
     pub members: u64,
 }
 
+/// The beginning of a listing of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstPage {
+    /// The jobs in it that could be understood.
+    pub jobs: usize,
+    /// Whether it is the whole listing.
+    pub is_last: bool,
+}
+
+/// How far a listing is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Whole,
+    FirstPage,
+}
+
+/// What was read of a listing, apart from its items.
+struct Read {
+    left_out: LeftOut,
+    is_whole: bool,
+}
+
 /// A client of the API in one region, with one set of credentials.
 pub struct Client {
     settings: Settings,
@@ -141,37 +163,66 @@ impl Client {
         segment_id: &str,
         sink: &mut Sink<'_>,
     ) -> Result<LeftOut, Error> {
-        let segment = segment_id.into();
-        let decode = |body: &[u8]| wire::export_jobs(body, Some(&segment));
-        self.read(Listing::segment_export_jobs(application_id, segment_id), &decode, sink).await
+        let listing = Listing::segment_export_jobs(application_id, segment_id);
+        Ok(self.read_jobs(listing, Some(segment_id), Reach::Whole, sink).await?.left_out)
     }
 
     /// `GetExportJobs`: every export job of an application. An error means the same as above.
     pub async fn export_jobs(&self, application_id: &str, sink: &mut Sink<'_>) -> Result<LeftOut, Error> {
-        let decode = |body: &[u8]| wire::export_jobs(body, None);
-        self.read(Listing::export_jobs(application_id), &decode, sink).await
+        let listing = Listing::export_jobs(application_id);
+        Ok(self.read_jobs(listing, None, Reach::Whole, sink).await?.left_out)
+    }
+
+    /// The first page alone of one of the two: that of a segment, or without one that of the application.
+    pub async fn first_page_of_jobs(
+        &self,
+        application_id: &str,
+        segment_id: Option<&str>,
+    ) -> Result<FirstPage, Error> {
+        let listing = match segment_id {
+            Some(segment_id) => Listing::segment_export_jobs(application_id, segment_id),
+            None => Listing::export_jobs(application_id),
+        };
+        let mut jobs = 0;
+        let mut sink = |page: Vec<ExportJob>| jobs += page.len();
+        let is_last = self.read_jobs(listing, segment_id, Reach::FirstPage, &mut sink).await?.is_whole;
+        Ok(FirstPage { jobs, is_last })
     }
 
     /// `GetSegments`: the ids of an application's segments, imported ones too.
     pub async fn segment_ids(&self, application_id: &str) -> Result<Vec<String>, Error> {
-        let mut ids = Vec::new();
-        self.read(Listing::segments(application_id), &wire::ids, &mut |page| ids.extend(page)).await?;
-        Ok(ids)
+        self.read_ids(Listing::segments(application_id)).await
     }
 
     /// `GetApps`: the ids of the region's applications.
     pub async fn application_ids(&self) -> Result<Vec<String>, Error> {
+        self.read_ids(Listing::applications()).await
+    }
+
+    async fn read_ids(&self, listing: Listing) -> Result<Vec<String>, Error> {
         let mut ids = Vec::new();
-        self.read(Listing::applications(), &wire::ids, &mut |page| ids.extend(page)).await?;
+        self.read(listing, Reach::Whole, &wire::ids, &mut |page| ids.extend(page)).await?;
         Ok(ids)
+    }
+
+    async fn read_jobs(
+        &self,
+        listing: Listing,
+        segment_id: Option<&str>,
+        reach: Reach,
+        sink: &mut Sink<'_>,
+    ) -> Result<Read, Error> {
+        let segment = segment_id.map(Arc::from);
+        self.read(listing, reach, &|body: &[u8]| wire::export_jobs(body, segment.as_ref()), sink).await
     }
 
     async fn read<T: Send>(
         &self,
         listing: Listing,
+        reach: Reach,
         decode: &Decode<'_, T>,
         sink: &mut (dyn FnMut(Vec<T>) + Send),
-    ) -> Result<LeftOut, Error> {
+    ) -> Result<Read, Error> {
         let mut left_out = LeftOut::default();
         let mut pages = Pages::up_to(self.settings.max_pages);
         let mut budget = Budget::new(self.settings.refresh_timeout);
@@ -198,8 +249,8 @@ impl Client {
             left_out.members += page.bad_members;
             sink(page.items);
             token = page.next_token;
-            if token.is_none() {
-                return Ok(left_out);
+            if token.is_none() || reach == Reach::FirstPage {
+                return Ok(Read { left_out, is_whole: token.is_none() });
             }
         }
     }

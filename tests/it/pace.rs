@@ -179,11 +179,9 @@ fn the_log_says_once_that_the_ttl_cannot_be_held_and_when_it_can_again() {
         })
         .await;
         // Longer listings count too.
-        let mut world = fake.world();
-        for segment in world.applications.get_mut(APP).unwrap().segments.values_mut() {
+        for segment in fake.world().applications.get_mut(APP).unwrap().segments.values_mut() {
             segment.jobs.extend((0..900).map(|job| Life::new(format!("job-{job}"), 0, 1).into()));
         }
-        drop(world);
         within("the pages to be counted", async {
             while !program.log().contains("takes 27 requests") {
                 scrape().await;

@@ -1,0 +1,95 @@
+//! Settings → a client for each account and region of the targets, and the credentials of each account.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    exporter::SetupError,
+    pinpoint::{self, Client, CredentialsCache, Http, MakeProvider, Observer, Owner},
+    target::TargetPattern,
+};
+
+/// A client for each account and region.
+pub type Clients = BTreeMap<(String, String), Arc<Client>>;
+
+/// Whom the exporter asks, and in whose name.
+pub struct Accounts {
+    /// By account and region.
+    pub clients: Clients,
+    /// By account; `""` is the process's own.
+    pub credentials: BTreeMap<String, Arc<CredentialsCache>>,
+}
+
+impl Accounts {
+    /// Those of the configured targets. `sources` gives the source of credentials for an account. Nothing is asked of AWS yet.
+    pub fn new(
+        config: &Config,
+        http: &Http,
+        sources: &dyn Fn(&str) -> Arc<MakeProvider>,
+        clock: &Arc<dyn Clock>,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, SetupError> {
+        let mut accounts = Self { clients: BTreeMap::new(), credentials: BTreeMap::new() };
+        for TargetPattern { account_id, region, .. } in &config.targets {
+            let Entry::Vacant(place) = accounts.clients.entry((account_id.clone(), region.clone())) else {
+                continue;
+            };
+            let credentials = accounts.credentials.entry(account_id.clone()).or_insert_with(|| {
+                // An API of one's own is taken at its word.
+                let checked = !account_id.is_empty() && config.endpoint_url.is_none();
+                let owner = checked.then(|| Owner {
+                    account_id: account_id.clone(),
+                    region: region.clone(),
+                    http: http.clone(),
+                });
+                let (source, clock) = (sources(account_id), Arc::clone(clock));
+                Arc::new(CredentialsCache::new(source, clock, config.cache_ttl, owner))
+            });
+            place.insert(Arc::new(Client::new(
+                client_settings(config, region)?,
+                http.clone(),
+                Arc::clone(credentials),
+                Arc::clone(clock),
+                Arc::clone(observer),
+            )));
+        }
+        Ok(accounts)
+    }
+}
+
+/// The standard credentials, and the roles assumed with them.
+pub fn standard_sources(config: &Config, http: &Http) -> impl Fn(&str) -> Arc<MakeProvider> {
+    move |account_id| {
+        let (http, region, roles) = (http.clone(), config.region().to_owned(), &config.roles);
+        match roles.by_account.get(account_id) {
+            Some(role_arn) => {
+                pinpoint::assumed_role(http, region, role_arn.clone(), roles.external_id.clone())
+            }
+            None => pinpoint::default_chain(http, region),
+        }
+    }
+}
+
+/// The settings of the client for a region.
+fn client_settings(config: &Config, region: &str) -> Result<pinpoint::Settings, SetupError> {
+    let endpoint = match &config.endpoint_url {
+        Some(url) => url.clone(),
+        None => pinpoint::aws_endpoint(region, config.use_fips_endpoint, config.use_dualstack_endpoint)
+            .map_err(|source| SetupError::Region { region: region.to_owned(), source })?,
+    };
+    Ok(pinpoint::Settings {
+        region: region.to_owned(),
+        endpoint,
+        page_size: config.page_size,
+        max_pages: config.max_pages,
+        max_requests_per_second: config.max_requests_per_second,
+        request_timeout: config.request_timeout,
+        refresh_timeout: config.refresh_timeout,
+        max_attempts: config.max_attempts,
+        random: fastrand::f64,
+    })
+}

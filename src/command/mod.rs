@@ -1,0 +1,362 @@
+//! The command line: which command is asked for, what `--help` and `--version` print, and the commands beside serving. It
+//! prints nothing itself.
+
+mod check;
+mod healthcheck;
+mod permission;
+mod plan;
+mod survey;
+mod table;
+
+use std::{
+    ffi::OsString,
+    fmt::{Display, Write as _},
+    sync::Arc,
+};
+
+use lexopt::Arg::{Long, Short, Value};
+use serde::Serialize;
+
+use self::{
+    check::Check,
+    plan::{Load, Plan},
+    survey::Survey,
+};
+pub use self::{
+    healthcheck::{Unhealthy, healthcheck},
+    plan::{Assumptions, Offline, suppose_targets},
+};
+use crate::{
+    accounts::{Accounts, standard_sources},
+    clock::SystemClock,
+    config::{AWS_VARIABLES, Config, NotYet, SETTINGS, nearest},
+    exporter::SetupError,
+    metrics::telemetry::Telemetry,
+    pinpoint::{Http, Observer},
+    version::{REVISION, RUSTC_VERSION, VERSION},
+};
+
+/// What the command line asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Serve: the command without a name.
+    Serve,
+    /// Print [`help`].
+    Help,
+    /// Print [`version`].
+    Version,
+    /// Print whether everything works.
+    Check {
+        /// As JSON.
+        json: bool,
+    },
+    /// Print what is to be expected.
+    Plan {
+        /// What the settings do not tell.
+        assumptions: Assumptions,
+        /// Suppose these targets in place of the configured ones, and ask nobody.
+        offline: Option<Offline>,
+        /// As JSON.
+        json: bool,
+    },
+    /// Ask the running server: [`healthcheck`].
+    Healthcheck,
+}
+
+/// Why a command line is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An argument that does not exist, there or at all.
+    #[error("there is no argument {argument:?} here; the closest is {nearest} (--help lists all)")]
+    Unknown {
+        /// What was written.
+        argument: String,
+        /// The argument that is written most like it.
+        nearest: &'static str,
+    },
+    /// An option with a wrong value, or without one that it needs.
+    #[error("{0}")]
+    Value(String),
+    /// Options that need each other.
+    #[error("--offline needs --segments, and --segments and --applications need --offline")]
+    Offline,
+}
+
+const COMMANDS: [&str; 3] = ["check", "plan", "healthcheck"];
+const HELP: [&str; 2] = ["--help", "-h"];
+const VERSIONS: [&str; 2] = ["--version", "-V"];
+const PLAN_OPTIONS: [&str; 6] =
+    ["--json", "--scrape-interval", "--jobs-per-segment", "--offline", "--segments", "--applications"];
+
+/// Reads the arguments, the program's name not among them.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let is_any_of =
+        |names: &[&str]| arguments.iter().any(|argument| names.iter().any(|name| argument == name));
+    if is_any_of(&HELP) {
+        return Ok(Command::Help);
+    }
+    if is_any_of(&VERSIONS) {
+        return Ok(Command::Version);
+    }
+    let Some((command, options)) = arguments.split_first() else {
+        return Ok(Command::Serve);
+    };
+    let options = lexopt::Parser::from_args(options);
+    match command.to_str() {
+        Some("check") => parse_check(options),
+        Some("plan") => parse_plan(options),
+        Some("healthcheck") => parse_healthcheck(options),
+        _ => Err(unknown(&command.to_string_lossy(), &COMMANDS)),
+    }
+}
+
+fn parse_check(mut options: lexopt::Parser) -> Result<Command, Error> {
+    let mut json = false;
+    while let Some(option) = options.next()? {
+        match option {
+            Long("json") => json = true,
+            other => return Err(unexpected(other, &["--json"])),
+        }
+    }
+    Ok(Command::Check { json })
+}
+
+fn parse_plan(mut options: lexopt::Parser) -> Result<Command, Error> {
+    let (mut assumptions, mut json, mut is_offline) = (Assumptions::default(), false, false);
+    let (mut segments, mut applications) = (None, None);
+    while let Some(option) = options.next()? {
+        match option {
+            Long("json") => json = true,
+            Long("offline") => is_offline = true,
+            Long("scrape-interval") => {
+                let interval = |text: &str| humantime::parse_duration(text).ok().filter(|it| !it.is_zero());
+                assumptions.scrape_interval = value(&mut options, "a duration such as 1m", interval)?;
+            }
+            Long("jobs-per-segment") => assumptions.jobs_per_segment = number(&mut options)?,
+            Long("segments") => segments = Some(number(&mut options)?),
+            Long("applications") => applications = Some(number(&mut options)?),
+            other => return Err(unexpected(other, &PLAN_OPTIONS)),
+        }
+    }
+    let offline = match (is_offline, segments, applications) {
+        (true, Some(segments), applications) => {
+            Some(Offline { segments, applications: applications.unwrap_or(1) })
+        }
+        (false, None, None) => None,
+        _ => return Err(Error::Offline),
+    };
+    Ok(Command::Plan { assumptions, offline, json })
+}
+
+fn parse_healthcheck(mut options: lexopt::Parser) -> Result<Command, Error> {
+    match options.next()? {
+        None => Ok(Command::Healthcheck),
+        Some(other) => Err(unexpected(other, &[])),
+    }
+}
+
+fn number(options: &mut lexopt::Parser) -> Result<u32, Error> {
+    value(options, "a whole number such as 100", |text| text.parse().ok())
+}
+
+/// The value of the option that was met last.
+fn value<T>(
+    options: &mut lexopt::Parser,
+    right: &str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Error> {
+    let text = options.value()?.to_string_lossy().into_owned();
+    let value = read(&text);
+    value.ok_or_else(|| Error::Value(format!("{text:?} is not {right}, which the option before it needs")))
+}
+
+fn unexpected(argument: lexopt::Arg<'_>, known: &[&'static str]) -> Error {
+    match argument {
+        Long(name) => unknown(&format!("--{name}"), known),
+        Short(letter) => unknown(&format!("-{letter}"), known),
+        Value(text) => unknown(&text.to_string_lossy(), known),
+    }
+}
+
+fn unknown(argument: &str, known: &[&'static str]) -> Error {
+    let known = known.iter().copied().chain(HELP).chain(VERSIONS);
+    Error::Unknown { argument: argument.to_owned(), nearest: nearest(argument, known).unwrap_or(HELP[0]) }
+}
+
+impl From<lexopt::Error> for Error {
+    fn from(error: lexopt::Error) -> Self {
+        Self::Value(error.to_string())
+    }
+}
+
+/// Told as a command goes on: of what, how much is done, of how much.
+pub type Progress<'a> = dyn Fn(&str, usize, usize) + Sync + 'a;
+
+/// What a command found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// To be printed.
+    pub text: String,
+    /// Whether all is well.
+    pub ok: bool,
+}
+
+/// Runs `check` or `plan`; for any other command there is nothing to report. `check` tries settings, credentials and targets.
+/// `plan` works out what the settings cost, with no more calls than finding the targets takes, or with none.
+pub async fn report(
+    command: Command,
+    config: &Config,
+    progress: &Progress<'_>,
+) -> Result<Report, SetupError> {
+    match command {
+        Command::Check { json } => {
+            let (http, accounts) = api(config)?;
+            let check = Check::make(config, &http, &accounts, progress).await;
+            Ok(Report { text: rendered(&check, json), ok: check.ok })
+        }
+        Command::Plan { assumptions, offline, json } => {
+            let loads = if let Some(offline) = offline {
+                vec![Load::supposed(offline, config)]
+            } else {
+                let (_, accounts) = api(config)?;
+                Load::found(&Survey::make(config, &accounts.clients, progress).await, config)
+            };
+            Ok(Report { text: rendered(&Plan::new(config, &loads, assumptions), json), ok: true })
+        }
+        _ => Ok(Report { text: String::new(), ok: true }),
+    }
+}
+
+/// For people, or as JSON.
+fn rendered(report: &(impl Display + Serialize), json: bool) -> String {
+    // Texts and numbers alone have no way to fail.
+    if json { serde_json::to_string_pretty(report).unwrap_or_default() + "\n" } else { report.to_string() }
+}
+
+/// The clients that the exporter would have.
+fn api(config: &Config) -> Result<(Http, Accounts), SetupError> {
+    let http = Http::new(config.ca_bundle.as_deref())?;
+    let observer: Arc<dyn Observer> = Arc::new(Telemetry::new()?);
+    let accounts = Accounts::new(
+        config,
+        &http,
+        &standard_sources(config, &http),
+        &(Arc::new(SystemClock) as _),
+        &observer,
+    )?;
+    Ok((http, accounts))
+}
+
+/// The line that `--version` prints.
+pub fn version() -> String {
+    format!("pinpoint-exporter {VERSION} (revision {REVISION}, rustc {RUSTC_VERSION})\n")
+}
+
+/// The page that `--help` prints.
+pub fn help() -> String {
+    let mut page = String::from(USAGE);
+    for setting in SETTINGS {
+        let default = match setting.default {
+            "" => String::new(),
+            default => format!(" (default: {default})"),
+        };
+        let not_yet = match setting.not_yet {
+            None => "",
+            Some(NotYet::Refused) => "\n      [comes with a later release; refused until then]",
+            Some(NotYet::Ignored) => "\n      [comes with a later release; no effect until then]",
+        };
+        _ = writeln!(page, "  {}{default}\n      {}{not_yet}", setting.variable, setting.meaning);
+    }
+    page.push_str("\nAWS's own variables mean what they mean everywhere:\n");
+    for variable in AWS_VARIABLES {
+        _ = writeln!(page, "  {}\n      {}", variable.name, variable.meaning);
+    }
+    page.push_str(EXIT_STATUS);
+    page
+}
+
+const USAGE: &str = "\
+Prometheus exporter for the export jobs of Amazon Pinpoint's segments
+
+Usage: pinpoint-exporter [COMMAND]
+
+Commands:
+  (none)         serve /metrics, /-/healthy and /-/ready, until SIGTERM or SIGINT
+  check          try settings, credentials and each target, and print what is not allowed
+      --json                    as JSON
+  plan           print requests, share of AWS's quota, series, memory to expect
+      --json                    as JSON
+      --scrape-interval 1m      Prometheus's
+      --jobs-per-segment 10     finished jobs in each segment
+      --offline --segments N [--applications N]
+                                of so many segments under */*, without AWS
+  healthcheck    ask the running server at LISTEN_ADDRESS, for a container without a shell
+
+Options:
+  -h, --help     print this page
+  -V, --version  print the version
+
+Targets, separated by commas or white space:
+  APP/SEGMENT    the export jobs of a segment
+  APP/*, */*     those of every segment of an application, or of the region
+  APP            those of a whole application, with one listing
+  *              those of every application of the region, with one listing each
+  arn:aws:mobiletargeting:REGION:ACCOUNT:apps/APP/segments/SEGMENT, and so on
+                 the same in that region and account
+  Special characters in ids are percent-encoded, such as / as %2F.
+
+Settings, from the environment; an empty one is unset; durations as 500ms, 30s, 5m, 1h30m, 7d:
+";
+
+const EXIT_STATUS: &str = "
+Exit status: 0 when stopped by a signal, or when all that a command asks for is well; 64 for wrong
+settings or arguments; 1 otherwise.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(words: &[&str]) -> Result<Command, Error> {
+        parse(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn no_argument_serves() {
+        assert_eq!(parse_words(&[]), Ok(Command::Serve));
+    }
+
+    #[test]
+    fn help_and_version_are_heard_wherever_they_stand() {
+        for words in [&["--help"][..], &["-h"], &["check", "--help"], &["--version", "-h"]] {
+            assert_eq!(parse_words(words), Ok(Command::Help), "{words:?}");
+        }
+        for words in [&["--version"][..], &["-V"], &["nonsense", "-V"]] {
+            assert_eq!(parse_words(words), Ok(Command::Version), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_argument_is_answered_with_the_nearest() {
+        for (word, expected) in [
+            ("chek", "check"),
+            ("plans", "plan"),
+            ("health", "healthcheck"),
+            ("--hlep", "--help"),
+            ("--verison", "--version"),
+            ("-v", "-V"),
+        ] {
+            let error = parse_words(&[word]).unwrap_err();
+            assert_eq!(error, Error::Unknown { argument: word.into(), nearest: expected });
+        }
+        assert!(parse_words(&[""]).is_err());
+    }
+
+    #[test]
+    fn help_fits_a_terminal() {
+        for line in help().lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+    }
+}

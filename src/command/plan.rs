@@ -1,0 +1,350 @@
+//! `plan`: what the settings cost, before they do: requests and their share of AWS's quota, series, memory, and how old data
+//! can get.
+
+use std::{collections::BTreeMap, ffi::OsString, fmt, time::Duration};
+
+use humantime::format_duration;
+use serde::Serialize;
+
+use super::{survey::Survey, table::Table};
+use crate::{
+    config::Config,
+    discovery::Catalog,
+    job::{ExportJob, JobStatus, Timestamp},
+    metrics::exposition::{self, Block},
+    pace::Pace,
+    picture::{Bounds, Collage, TargetStatus},
+    target::Target,
+};
+
+/// Requests per second that [AWS's quota] allows in an account and region.
+///
+/// [AWS's quota]: https://docs.aws.amazon.com/pinpoint/latest/developerguide/quotas.html
+const QUOTA: u64 = 300;
+
+/// How long AWS is taken to need for an answer.
+const ANSWER: Duration = Duration::from_millis(100);
+
+/// What the exporter needs without any target, in bytes, and what each target needs beside its text.
+const BASE_MEMORY: usize = 12 << 20;
+const MEMORY_OF_A_TARGET: usize = 2 << 10;
+
+/// What the settings do not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assumptions {
+    /// Prometheus's.
+    pub scrape_interval: Duration,
+    /// Of each segment, and of each application that is read whole: COMPLETED, without failures, younger than the age limit.
+    pub jobs_per_segment: u32,
+}
+
+impl Default for Assumptions {
+    fn default() -> Self {
+        Self { scrape_interval: Duration::from_mins(1), jobs_per_segment: 10 }
+    }
+}
+
+/// So many segments, found as `*/*` finds them in one account and region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offline {
+    /// Segments, over all applications.
+    pub segments: u32,
+    /// Applications.
+    pub applications: u32,
+}
+
+/// What is to be polled in an account and region.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    account_id: String,
+    region: String,
+    /// Segments with a listing of their own.
+    segments: u64,
+    /// Applications that are read whole.
+    applications: u64,
+    lists: u64,
+    /// Of the lists: a list may have several pages.
+    list_requests: u64,
+}
+
+/// What is to be expected.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Plan {
+    scrape_interval_seconds: f64,
+    jobs_per_segment: u32,
+    places: Vec<Place>,
+    /// Over all places.
+    requests_per_hour: u64,
+    /// By family, without the exporter's own.
+    series: Vec<Series>,
+    series_total: u64,
+    memory_bytes: usize,
+    #[serde(skip)]
+    pace: Pace,
+}
+
+/// An account and region.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Place {
+    account_id: String,
+    region: String,
+    lists: u64,
+    targets: u64,
+    /// To refresh every target once.
+    requests_per_round: u64,
+    round_seconds: f64,
+    requests_per_hour: u64,
+    quota_percent: f64,
+    /// No data that a scrape shows are older, while AWS answers within a tenth of a second and nothing fails.
+    oldest_data_seconds: f64,
+    /// That `CACHE_TTL` cannot be held, and what would do.
+    overload: Option<String>,
+}
+
+/// A family and its series.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Series {
+    family: &'static str,
+    series: u64,
+}
+
+/// Sets the variables that make a configuration of supposed targets: `*/*` in some region.
+pub fn suppose_targets(variables: &mut Vec<(OsString, OsString)>) {
+    variables.retain(|(name, _)| name != "PINPOINT_EXPORTER_TARGETS" && name != "AWS_REGION");
+    variables.push(("PINPOINT_EXPORTER_TARGETS".into(), "*/*".into()));
+    variables.push(("AWS_REGION".into(), "us-east-1".into()));
+}
+
+impl Load {
+    /// What was found, by account and region.
+    pub(super) fn found(survey: &Survey, config: &Config) -> Vec<Self> {
+        let mut loads: BTreeMap<(&str, &str), Self> = BTreeMap::new();
+        for (Catalog { account_id, region, .. }, ids) in &survey.lists {
+            let load = loads.entry((account_id, region)).or_default();
+            load.lists += 1;
+            load.list_requests += pages(ids.as_ref().map_or(0, |ids| ids.len() as u64), config.page_size);
+        }
+        for Target { account_id, region, segment_id, .. } in &survey.targets {
+            let load = loads.entry((account_id, region)).or_default();
+            match segment_id {
+                Some(_) => load.segments += 1,
+                None => load.applications += 1,
+            }
+        }
+        let named = |((account_id, region), load): ((&str, &str), Self)| Self {
+            account_id: account_id.to_owned(),
+            region: region.to_owned(),
+            ..load
+        };
+        loads.into_iter().map(named).collect()
+    }
+
+    /// What there would be; the shard's part of the segments, and every list.
+    pub(super) fn supposed(Offline { segments, applications }: Offline, config: &Config) -> Self {
+        let of_each = u64::from(segments).div_ceil(u64::from(applications.max(1)));
+        Self {
+            segments: u64::from(segments).div_ceil(u64::from(config.shard.count)),
+            lists: 1 + u64::from(applications),
+            list_requests: pages(applications.into(), config.page_size)
+                + u64::from(applications) * pages(of_each, config.page_size),
+            ..Self::default()
+        }
+    }
+}
+
+/// The requests that so many items take.
+fn pages(items: u64, page_size: u32) -> u64 {
+    items.div_ceil(u64::from(page_size)).max(1)
+}
+
+impl Plan {
+    pub(super) fn new(config: &Config, loads: &[Load], assumptions: Assumptions) -> Self {
+        let Assumptions { scrape_interval, jobs_per_segment } = assumptions;
+        let places: Vec<_> = loads.iter().map(|load| Place::new(config, load, assumptions)).collect();
+        let mut series: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut memory = BASE_MEMORY;
+        for load in loads {
+            for (of_segment, count) in [(true, load.segments), (false, load.applications)] {
+                for block in target_blocks(config, jobs_per_segment, of_segment) {
+                    block
+                        .series_by_family()
+                        .for_each(|(name, n)| *series.entry(name).or_default() += n as u64 * count);
+                    // Kept by target and, put together, for the next scrape.
+                    memory += (2 * block.size()).saturating_mul(usize::try_from(count).unwrap_or(usize::MAX));
+                }
+                memory += MEMORY_OF_A_TARGET.saturating_mul(usize::try_from(count).unwrap_or(usize::MAX));
+            }
+            let catalog = Catalog { account_id: String::new(), region: String::new(), application_id: None };
+            let list = exposition::discovery_status(&catalog, true);
+            list.series_by_family()
+                .for_each(|(name, n)| *series.entry(name).or_default() += n as u64 * load.lists);
+        }
+        // In the order of the exposition.
+        let families = crate::metrics::catalogue::FAMILIES.iter().map(|family| family.name);
+        let series: Vec<_> = families
+            .filter_map(|family| Some(Series { family, series: *series.get(family)? }))
+            .filter(|family| family.series > 0)
+            .collect();
+        Self {
+            scrape_interval_seconds: scrape_interval.as_secs_f64(),
+            jobs_per_segment,
+            requests_per_hour: places.iter().map(|place| place.requests_per_hour).sum(),
+            places,
+            series_total: series.iter().map(|family| family.series).sum(),
+            series,
+            memory_bytes: memory,
+            pace: config.pace(),
+        }
+    }
+}
+
+impl Place {
+    fn new(
+        config: &Config,
+        load: &Load,
+        Assumptions { scrape_interval, jobs_per_segment }: Assumptions,
+    ) -> Self {
+        let pages_of_a_listing = pages(jobs_per_segment.into(), config.page_size);
+        let targets = load.segments + load.applications;
+        let requests = targets * pages_of_a_listing;
+        let pace = config.pace();
+        // The rate limit's share of a second, or that of so many requests at once.
+        let concurrent = u32::try_from(config.max_concurrent_requests).unwrap_or(u32::MAX);
+        let by_rate =
+            pace.max_requests_per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
+        let each = by_rate.max(ANSWER / concurrent);
+        let time_of = |requests: u64| each.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX));
+        let round = time_of(requests);
+        let refresh_period = period(scrape_interval, pace.cache_ttl).max(round);
+        let list_period = period(scrape_interval, config.discovery_ttl);
+        let per_hour = per_hour(requests, refresh_period) + per_hour(load.list_requests, list_period);
+        // Due, seen to be due by the next scrape, after all others and the lists, and then read.
+        let wait = pace.cache_ttl + scrape_interval + time_of(requests + load.list_requests);
+        let reading = (ANSWER + time_of(concurrent.into()))
+            .saturating_mul(u32::try_from(pages_of_a_listing).unwrap_or(u32::MAX));
+        let permille = per_hour.saturating_mul(1000) / (QUOTA * 3600);
+        Self {
+            account_id: load.account_id.clone(),
+            region: load.region.clone(),
+            lists: load.lists,
+            targets,
+            requests_per_round: requests,
+            round_seconds: round.as_secs_f64(),
+            requests_per_hour: per_hour,
+            quota_percent: f64::from(u32::try_from(permille).unwrap_or(u32::MAX)) / 10.0,
+            oldest_data_seconds: (wait + reading).as_secs_f64(),
+            overload: pace.overload(requests).map(|overload| overload.to_string()),
+        }
+    }
+}
+
+/// The time from one refresh to the next: that of the first scrape which finds the last one older than its TTL. A refresh
+/// begins a little after its scrape, so an interval that is just the TTL is too short.
+fn period(scrape_interval: Duration, ttl: Duration) -> Duration {
+    let whole = ttl.as_nanos() / scrape_interval.as_nanos().max(1);
+    scrape_interval.saturating_mul(u32::try_from(whole).unwrap_or(u32::MAX).saturating_add(1))
+}
+
+fn per_hour(requests: u64, period: Duration) -> u64 {
+    let hour = Duration::from_hours(1).as_nanos();
+    let exact = u128::from(requests) * hour / period.as_nanos().max(1);
+    u64::try_from(exact).unwrap_or(u64::MAX)
+}
+
+/// What a target shows that has so many jobs.
+fn target_blocks(config: &Config, jobs: u32, of_segment: bool) -> [Block; 2] {
+    let id = |n: u32| format!("{n:032x}");
+    let target = Target {
+        account_id: "0".repeat(12),
+        region: "eu-central-1".to_owned(),
+        application_id: id(0),
+        segment_id: of_segment.then(|| id(0)),
+    };
+    let now = Timestamp(1_800_000_000_000);
+    let bounds =
+        Bounds { max_age: config.finished_job_max_age, per_segment: config.finished_jobs_per_segment };
+    let mut collage = Collage::begin(bounds, now, target.segment_id.as_deref());
+    collage.add((0..jobs).map(|job| completed_job(&id(job), &id(0), now)).collect());
+    let status =
+        TargetStatus { error: None, last_success: Some(now), refresh_duration: Duration::from_millis(100) };
+    [
+        exposition::picture(&target, &collage.finish(), config.status_series),
+        exposition::target_status(&target, &status),
+    ]
+}
+
+fn completed_job(id: &str, segment_id: &str, date: Timestamp) -> ExportJob {
+    ExportJob {
+        id: id.into(),
+        segment_id: segment_id.into(),
+        status: JobStatus::Completed,
+        total_pieces: Some(24),
+        completed_pieces: Some(24),
+        failed_pieces: Some(0),
+        total_processed: Some(1_000_000),
+        total_failures: Some(0),
+        failure_samples: None,
+        failures: Vec::new(),
+        creation_date: Some(date),
+        completion_date: Some(date),
+        job_type: Some("EXPORT".into()),
+        segment_version: Some(1),
+        s3_url_prefix: Some("s3://a-bucket/and/a/prefix".into()),
+        role_arn: Some("arn:aws:iam::000000000000:role/writes-to-the-bucket".into()),
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |seconds: f64| {
+            format_duration(Duration::try_from_secs_f64(seconds.ceil()).unwrap_or(Duration::MAX)).to_string()
+        };
+        writeln!(
+            f,
+            "Scraped every {}, CACHE_TTL {}, {} finished jobs in each segment.\n",
+            seconds(self.scrape_interval_seconds),
+            format_duration(self.pace.cache_ttl),
+            self.jobs_per_segment
+        )?;
+        let mut table = Table::new([
+            "account",
+            "region",
+            "lists",
+            "targets",
+            "requests/h",
+            "of quota",
+            "a round",
+            "takes",
+            "oldest data",
+        ]);
+        for place in &self.places {
+            let or_dash = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
+            table.row([
+                or_dash(&place.account_id),
+                or_dash(&place.region),
+                place.lists.to_string(),
+                place.targets.to_string(),
+                place.requests_per_hour.to_string(),
+                format!("{:.1} %", place.quota_percent),
+                place.requests_per_round.to_string(),
+                seconds(place.round_seconds),
+                seconds(place.oldest_data_seconds),
+            ]);
+        }
+        writeln!(f, "{table}")?;
+        let mut table = Table::new(["series", "family"]);
+        for Series { family, series } in &self.series {
+            table.row([series.to_string(), (*family).to_owned()]);
+        }
+        table.row([self.series_total.to_string(), "together, beside the exporter's own".to_owned()]);
+        writeln!(f, "{table}\nMemory: about {} MB.", self.memory_bytes.div_ceil(1_000_000))?;
+        for place in &self.places {
+            if let Some(overload) = &place.overload {
+                let name = [&place.account_id, &place.region].map(String::as_str).join(" ");
+                let separator = if name == " " { "" } else { ": " };
+                writeln!(f, "\n{}{separator}{overload}.", name.trim())?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! One look at what there is: every list of applications and segments is read once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures_util::{StreamExt as _, stream};
+
+use super::Progress;
+use crate::{
+    accounts::Clients,
+    config::Config,
+    discovery::{self, Catalog},
+    pinpoint::{Client, Error},
+    target::Target,
+};
+
+/// What was found.
+pub(super) struct Survey {
+    /// Every list that the targets name, with the ids in it.
+    pub(super) lists: BTreeMap<Catalog, Result<Arc<[String]>, Error>>,
+    /// The targets, as far as lists could be read.
+    pub(super) targets: BTreeSet<Target>,
+}
+
+impl Survey {
+    /// Reads the lists, and those that are found in them.
+    pub(super) async fn make(config: &Config, clients: &Clients, progress: &Progress<'_>) -> Self {
+        let mut lists: BTreeMap<Catalog, Result<Arc<[String]>, Error>> = BTreeMap::new();
+        loop {
+            let known = |catalog: &Catalog| lists.get(catalog)?.as_ref().ok().cloned();
+            let wanted = discovery::wanted(&config.targets, config.shard, known);
+            let unread = wanted.catalogs.iter().filter(|catalog| !lists.contains_key(catalog));
+            let unread: Vec<_> = unread
+                .filter_map(|catalog| Some((catalog, client(clients, &catalog.account_id, &catalog.region)?)))
+                .collect();
+            if unread.is_empty() {
+                return Self { lists, targets: wanted.targets };
+            }
+            let total = unread.len();
+            let read = unread.into_iter().map(|(catalog, client)| async move {
+                let ids = match &catalog.application_id {
+                    Some(application) => client.segment_ids(application).await,
+                    None => client.application_ids().await,
+                };
+                (catalog.clone(), ids.map(Arc::from))
+            });
+            let mut read = stream::iter(read).buffer_unordered(config.max_concurrent_requests);
+            let mut done = 0;
+            while let Some((catalog, ids)) = read.next().await {
+                lists.insert(catalog, ids);
+                done += 1;
+                progress("lists", done, total);
+            }
+        }
+    }
+}
+
+/// The client of an account and region.
+pub(super) fn client<'a>(clients: &'a Clients, account_id: &str, region: &str) -> Option<&'a Arc<Client>> {
+    clients.get(&(account_id.to_owned(), region.to_owned()))
+}

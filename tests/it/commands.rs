@@ -1,0 +1,473 @@
+//! `check`, `plan` and `healthcheck`: the program as people and other programs run it.
+
+use std::{
+    collections::BTreeMap,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use fake_pinpoint::{
+    FakePinpoint, Operation, Options,
+    fault::{Fault, Rule},
+    world::{Life, World},
+};
+use proptest::{prelude::*, sample::select, test_runner::TestRunner};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use crate::support::{
+    house::{Plan, run},
+    program::Program,
+};
+
+/// Runs a command with just these variables to its end.
+fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pinpoint-exporter"))
+        .args(arguments)
+        .env_clear()
+        .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("NO_PROXY", "*")])
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+/// The variables that make it read the fake.
+fn of(fake: &FakePinpoint, targets: &str) -> Vec<(&'static str, String)> {
+    let key = Options::default_key();
+    vec![
+        ("AWS_REGION", "eu-west-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", key.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
+        ("AWS_ENDPOINT_URL_PINPOINT", fake.url()),
+        ("PINPOINT_EXPORTER_TARGETS", targets.to_owned()),
+    ]
+}
+
+async fn command_on(fake: &FakePinpoint, targets: &str, arguments: &'static [&'static str]) -> Output {
+    let variables = of(fake, targets);
+    let ran = tokio::task::spawn_blocking(move || {
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        command(arguments, &variables)
+    });
+    ran.await.unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// Two applications with two segments each, of which each has three jobs.
+async fn fake() -> FakePinpoint {
+    let mut world = World::default();
+    for (application, segment) in [("one", "a"), ("one", "b"), ("two", "c"), ("two", "d")] {
+        let jobs = &mut world.segment(application, segment).jobs;
+        jobs.extend((0..3).map(|job| Life::new(format!("job-{job}"), 0, 1).into()));
+    }
+    FakePinpoint::start(world).await.unwrap()
+}
+
+fn denied(operation: Operation) -> Rule {
+    Rule { operation: Some(operation), ..Fault::error("AccessDeniedException").always() }
+}
+
+#[test]
+fn check_tells_of_every_call_and_that_all_is_well() {
+    run(async {
+        let fake = fake().await;
+        let output = command_on(&fake, "*/*", &["check"]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(
+            text(&output),
+            "\
+account  role  caller
+-        -     not asked, since AWS_ENDPOINT_URL_PINPOINT names an API of your own
+
+account  region     target  operation             result
+-        eu-west-1  *       GetApps               ok, 2 applications
+-        eu-west-1  one/*   GetSegments           ok, 2 segments
+-        eu-west-1  two/*   GetSegments           ok, 2 segments
+-        eu-west-1  one/a   GetSegmentExportJobs  ok, 3 jobs
+-        eu-west-1  one/b   GetSegmentExportJobs  ok, 3 jobs
+-        eu-west-1  two/c   GetSegmentExportJobs  ok, 3 jobs
+-        eu-west-1  two/d   GetSegmentExportJobs  ok, 3 jobs
+
+Everything works: 7 calls, 4 targets.
+"
+        );
+        assert!(output.stderr.is_empty(), "{output:?}");
+        assert_eq!(fake.requests().len(), 7);
+    });
+}
+
+#[test]
+fn check_reads_one_page_of_a_target_and_says_that_there_is_more() {
+    run(async {
+        let fake = fake().await;
+        let jobs = (0..250).map(|job| Life::new(format!("job-{job}"), 0, 1).into()).collect();
+        fake.world().segment("one", "a").jobs = jobs;
+        let output = command_on(&fake, "one/a two", &["check"]).await;
+        assert!(text(&output).contains("ok, 100 jobs and more\n"), "{}", text(&output));
+        assert!(text(&output).contains("two     GetExportJobs         ok, 6 jobs\n"), "{}", text(&output));
+        assert_eq!(fake.requests().len(), 2);
+    });
+}
+
+#[test]
+fn check_prints_what_is_not_allowed_as_a_policy_to_paste() {
+    run(async {
+        let fake = fake().await;
+        fake.fault(Rule { application: Some("two".to_owned()), ..denied(Operation::GetSegments) });
+        fake.fault(Rule { segment: Some("b".to_owned()), ..denied(Operation::GetSegmentExportJobs) });
+        let targets = "arn:aws:mobiletargeting:eu-west-1:123456789012:apps/one/segments/* \
+                       arn:aws:mobiletargeting:eu-west-1:123456789012:apps/two/segments/*";
+        let output = command_on(&fake, targets, &["check", "--json"]).await;
+        assert_eq!(output.status.code(), Some(1));
+        let check = json_of(&output);
+        assert_eq!(check["ok"], json!(false));
+        let arn = |resource: &str| format!("arn:aws:mobiletargeting:eu-west-1:123456789012:apps/{resource}");
+        let expected = json!({
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "ListSegments",
+                    "Effect": "Allow",
+                    "Action": "mobiletargeting:GetSegments",
+                    "Resource": [arn("two")],
+                },
+                {
+                    "Sid": "ReadSegmentExportJobs",
+                    "Effect": "Allow",
+                    "Action": "mobiletargeting:GetSegmentExportJobs",
+                    "Resource": [arn("one"), arn("one/segments/*")],
+                },
+            ],
+        });
+        assert_eq!(check["missing"], expected);
+        let results: BTreeMap<_, _> = check["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|call| (call["target"].as_str().unwrap(), (&call["ok"], &call["jobs"])))
+            .collect();
+        let expected = [("one/a", (&json!(true), &json!(3))), ("one/b", (&json!(false), &Value::Null))];
+        assert_eq!(results, BTreeMap::from(expected));
+        let error = &check["targets"][1]["error"];
+        assert_eq!(error["exception"], json!("AccessDeniedException"));
+        assert!(error["request_id"].is_string());
+
+        let output = command_on(&fake, targets, &["check"]).await;
+        let text = text(&output);
+        assert!(
+            text.contains("\"Sid\": \"ListSegments\"") && text.ends_with("2 of 4 calls failed.\n"),
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn check_without_credentials_says_so_and_sends_nothing() {
+    run(async {
+        let fake = fake().await;
+        let mut variables = of(&fake, "one/a");
+        variables.retain(|(name, _)| !name.contains("KEY"));
+        let output = tokio::task::spawn_blocking(move || {
+            let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            command(&["check"], &variables)
+        });
+        let output = output.await.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = text(&output);
+        assert!(text.contains("one/a   GetSegmentExportJobs  CredentialsError: "), "{text}");
+        assert!(text.contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"), "{text}");
+        assert!(fake.requests().is_empty());
+    });
+}
+
+#[test]
+fn wrong_settings_stop_a_command_with_64() {
+    for arguments in [&["check"][..], &["plan"], &["healthcheck"]] {
+        let output = command(arguments, &[("PINPOINT_EXPORTER_CACHE_TTL", "soon")]);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            error.contains("PINPOINT_EXPORTER_CACHE_TTL") && error.contains("PINPOINT_EXPORTER_TARGETS"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn wrong_arguments_are_named_with_what_would_be_right() {
+    for (arguments, expected) in [
+        (&["chek"][..], "no argument \"chek\" here; the closest is check"),
+        (&["check", "--jsn"], "no argument \"--jsn\" here; the closest is --json"),
+        (&["plan", "--segmnets", "5"], "the closest is --segments"),
+        (&["plan", "--offline"], "--offline needs --segments"),
+        (&["plan", "--segments", "5"], "--segments and --applications need --offline"),
+        (&["plan", "--jobs-per-segment", "many"], "\"many\" is not a whole number such as 100"),
+        (&["plan", "--scrape-interval", "0s"], "\"0s\" is not a duration such as 1m"),
+        (&["plan", "--scrape-interval"], "missing argument for option '--scrape-interval'"),
+        (&["healthcheck", "now"], "no argument \"now\" here"),
+    ] {
+        let output = command(arguments, &[]);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn plan_makes_no_calls_but_those_that_find_targets_and_offline_none() {
+    run(async {
+        let fake = fake().await;
+        let plan = json_of(&command_on(&fake, "*/*", &["plan", "--json"]).await);
+        let place = &plan["places"][0];
+        assert_eq!((&place["targets"], &place["lists"]), (&json!(4), &json!(3)));
+        let operations: Vec<_> = fake.requests().iter().filter_map(|request| request.operation).collect();
+        assert_eq!(operations, [Operation::GetApps, Operation::GetSegments, Operation::GetSegments]);
+        let text = text(&command_on(&fake, "*/*", &["plan"]).await);
+        assert!(
+            text.starts_with("Scraped every 1m, CACHE_TTL 50s, 10 finished jobs in each segment.\n"),
+            "{text}"
+        );
+    });
+    let nothing_listens = [("HTTPS_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "")];
+    let output =
+        command(&["plan", "--offline", "--segments", "5000", "--applications", "50"], &nothing_listens);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = text(&output);
+    assert!(
+        text.contains("-        -          51     5000      180510    16.7 %     5000  1m 40s"),
+        "{text}"
+    );
+    assert!(
+        text.contains("CACHE_TTL=50s cannot be held: refreshing every target once takes 5000 requests"),
+        "{text}"
+    );
+    assert!(text.contains("raise that to 100, or CACHE_TTL to 1m 40s"), "{text}");
+}
+
+/// A configuration, and the world that it is for.
+#[derive(Debug, Clone)]
+struct Case {
+    targets: &'static str,
+    applications: usize,
+    segments: usize,
+    jobs: usize,
+    page_size: usize,
+    cache_ttl: usize,
+    discovery_ttl: usize,
+    interval: usize,
+    status_series: &'static str,
+    shown_jobs: usize,
+    shard: &'static str,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let world = (1..4_usize, 0..4_usize, 0..9_usize, 1..6_usize);
+    let times = (select(&[0, 7, 25, 55, 115][..]), select(&[5, 25, 65][..]), select(&[10, 15, 30, 60][..]));
+    let shown =
+        (select(&["all", "current"][..]), select(&[0, 2, 20][..]), select(&["0/1", "1/2", "2/3"][..]));
+    let targets = select(&["*/*", "app-0/*", "*", "app-0", "app-0/segment-0 app-1/*"][..]);
+    (targets, world, times, shown).prop_map(|(targets, world, times, shown)| Case {
+        targets,
+        applications: world.0,
+        segments: world.1,
+        jobs: world.2,
+        page_size: world.3,
+        cache_ttl: times.0,
+        discovery_ttl: times.1,
+        interval: times.2,
+        status_series: shown.0,
+        shown_jobs: shown.1,
+        shard: shown.2,
+    })
+}
+
+impl Case {
+    /// An application that is read whole has the jobs of one segment.
+    fn is_whole(&self) -> bool {
+        !self.targets.contains('/')
+    }
+
+    fn fill(&self, world: &mut World) {
+        *world = World::default();
+        for application in 0..self.applications.max(2) {
+            let segments = if self.is_whole() { 1 } else { self.segments.max(usize::from(application == 0)) };
+            world.applications.entry(format!("app-{application}")).or_default();
+            for segment in 0..segments {
+                let jobs =
+                    &mut world.segment(&format!("app-{application}"), &format!("segment-{segment}")).jobs;
+                jobs.extend((0..self.jobs).map(|job| Life::new(format!("job-{job}"), 0, 1).into()));
+            }
+        }
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("TARGETS", self.targets.to_owned()),
+            ("PAGE_SIZE", self.page_size.to_string()),
+            ("CACHE_TTL", format!("{}s", self.cache_ttl)),
+            ("DISCOVERY_TTL", format!("{}s", self.discovery_ttl)),
+            ("STATUS_SERIES", self.status_series.to_owned()),
+            ("FINISHED_JOBS_PER_SEGMENT", self.shown_jobs.to_string()),
+            ("FINISHED_JOB_MAX_AGE", "0s".to_owned()),
+            ("MAX_REQUESTS_PER_SECOND", "0".to_owned()),
+            ("SHARD", self.shard.to_owned()),
+        ]
+    }
+
+    /// Scrapes so often that every target and every list is read a whole number of times.
+    fn scrapes(&self) -> usize {
+        let period = |ttl: usize| ttl / self.interval + 1;
+        let (a, b) = (period(self.cache_ttl), period(self.discovery_ttl));
+        (1..=a * b).find(|n| n % a == 0 && n % b == 0).unwrap()
+    }
+}
+
+#[test]
+fn what_is_planned_is_what_is_done_and_shown() {
+    let mut runner = TestRunner::new(ProptestConfig { cases: 24, ..ProptestConfig::default() });
+    let check = |case: Case| {
+        run(async {
+            let plan =
+                case.settings().into_iter().fold(Plan::new(), |plan, (name, value)| plan.set(name, &value));
+            let house = plan.world(|world| case.fill(world)).build().await;
+            for _ in 1..case.scrapes() {
+                house.scrape().await;
+                house.turn(Duration::from_secs(case.interval as u64));
+            }
+            let scrape = house.scrape().await;
+            let done = house.fake.requests().len();
+
+            let jobs = case.jobs.to_string();
+            let interval = format!("{}s", case.interval);
+            let mut variables = of(&house.fake, case.targets);
+            let names: Vec<_> = case.settings();
+            variables.extend(names.into_iter().map(|(name, value)| -> (&'static str, String) {
+                (format!("PINPOINT_EXPORTER_{name}").leak(), value)
+            }));
+            let plan = tokio::task::spawn_blocking(move || {
+                let variables: Vec<_> =
+                    variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let arguments =
+                    ["plan", "--json", "--scrape-interval", &interval, "--jobs-per-segment", &jobs];
+                json_of(&command(&arguments, &variables))
+            });
+            let plan = plan.await.unwrap();
+
+            let planned: BTreeMap<_, _> = plan["series"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|family| (family["family"].as_str().unwrap(), family["series"].as_u64().unwrap()))
+                .collect();
+            let of_targets = |name: &str| {
+                ["job_", "segment_", "target_", "discovery_"].iter().any(|room| {
+                    name.starts_with(&format!("pinpoint_{room}")) || name.starts_with("pinpoint_export_job_")
+                })
+            };
+            let shown: BTreeMap<_, _> = scrape
+                .families
+                .iter()
+                .filter(|family| of_targets(&family.name))
+                .map(|family| (family.name.as_str(), family.samples.len() as u64))
+                .collect();
+            assert_eq!(planned, shown);
+            assert_eq!(
+                Some(plan["series_total"].as_f64().unwrap()),
+                scrape.value("pinpoint_exporter_series", &[])
+            );
+            let seconds = (case.scrapes() * case.interval) as u64;
+            let per_hour = done as u64 * 3600 / seconds;
+            let planned = plan["requests_per_hour"].as_u64().unwrap();
+            assert!(planned.abs_diff(per_hour) <= 2, "{planned} planned, {per_hour} done an hour");
+        });
+        Ok(())
+    };
+    runner.run(&case(), check).unwrap();
+}
+
+#[test]
+fn healthcheck_asks_the_server_that_runs() {
+    run(async {
+        let fake = fake().await;
+        let variables = of(&fake, "one/a");
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let program = Program::start(&variables);
+        let address = program.address.to_string();
+        let check = |address: String| {
+            let variables: Vec<_> =
+                variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+            tokio::task::spawn_blocking(move || {
+                let mut variables: Vec<_> =
+                    variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                variables.push(("PINPOINT_EXPORTER_LISTEN_ADDRESS", &address));
+                command(&["healthcheck"], &variables)
+            })
+        };
+        let healthy = check(address.clone()).await.unwrap();
+        assert_eq!((healthy.status.code(), healthy.stdout.len(), healthy.stderr.len()), (Some(0), 0, 0));
+        // At all addresses: it is asked at loopback.
+        let healthy = check(format!("0.0.0.0:{}", program.address.port())).await.unwrap();
+        assert_eq!(healthy.status.code(), Some(0), "{healthy:?}");
+        assert!(fake.requests().is_empty(), "it asks Pinpoint nothing");
+        drop(program);
+        let gone = check(address.clone()).await.unwrap();
+        assert_eq!(gone.status.code(), Some(1));
+        let error = String::from_utf8(gone.stderr).unwrap();
+        assert!(error.contains(&format!("no server listens at {address}")), "{error}");
+
+        for (answer, expected) in [
+            (
+                "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+                "answers 503 Service Unavailable",
+            ),
+            ("SSH-2.0-something\r\n", "does not speak HTTP/1.1"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            tokio::spawn(async move {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                _ = socket.read(&mut [0; 1024]).await.unwrap();
+                socket.write_all(answer.as_bytes()).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            });
+            let sick = check(address).await.unwrap();
+            assert_eq!(sick.status.code(), Some(1));
+            let error = String::from_utf8(sick.stderr).unwrap();
+            assert!(error.contains(expected), "{error}");
+        }
+    });
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_alone() {
+    run(async {
+        let fake = fake().await;
+        let variables = of(&fake, "*/*");
+        let output = tokio::task::spawn_blocking(move || {
+            // `script` gives the program a terminal.
+            Command::new("script")
+                .args([
+                    "-qec",
+                    concat!(env!("CARGO_BIN_EXE_pinpoint-exporter"), " check >/dev/null"),
+                    "/dev/null",
+                ])
+                .env("AWS_EC2_METADATA_DISABLED", "true")
+                .env("NO_PROXY", "*")
+                .envs(variables)
+                .output()
+                .unwrap()
+        });
+        let shown = text(&output.await.unwrap());
+        assert!(shown.contains("targets: 3 of 4") && shown.ends_with("\r\u{1b}[K"), "{shown:?}");
+    });
+}
