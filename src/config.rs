@@ -497,7 +497,7 @@ impl Aws {
     }
 }
 
-/// Reads `TARGETS`, of which this version serves those without wildcards in one region and account.
+/// Reads `TARGETS`.
 fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Problems) -> Vec<TargetPattern> {
     let variable = written.setting.variable;
     let Some(text) = written.text else {

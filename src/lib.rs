@@ -5,12 +5,14 @@
 //! Data flow one way, and each step can be read and tested alone:
 //!
 //! 1. [`config`]: environment strings → validated settings, among them the targets ([`target`]). `main` finds the strings,
-//!    with [`command`] and [`profile`], and starts the [`logging`].
-//! 2. [`pinpoint`]: the client of the API. Its listings are [`job`]s.
+//!    with [`profile`], and starts the [`logging`].
+//! 2. [`pinpoint`]: the client of the API, one for each account and region ([`accounts`]). Its listings are [`job`]s.
 //! 3. [`discovery`]: patterns among the targets, and what was found → the listings to poll.
-//! 4. [`collect`]: the cache. A listing becomes a [`picture`] of the target, whole or not at all.
+//! 4. [`collect`]: the cache, and the queue of what is due ([`pace`]). A listing becomes a [`picture`] of the target, whole or not at all.
 //! 5. [`metrics`]: a picture becomes the bytes of its families, once; the exporter's own counters are beside it.
 //! 6. [`web`]: the server. A scrape ([`Exporter`]) refreshes what is due and sends the bytes that are there.
+//!
+//! [`command`] is the other way through the same rooms: the command line, and what `check` and `plan` find.
 //!
 //! # What always holds
 //!

@@ -42,7 +42,8 @@ fn each_outside_crate_has_its_one_user() {
         ("envy::", &["config.rs", "config/settings.rs"]),
         ("flate2::", &["metrics/exposition.rs", "pinpoint/send.rs"]),
         ("prometheus::", &["exporter.rs", "metrics/telemetry.rs"]),
-        ("hyper_util::", &["web/mod.rs"]),
+        ("hyper_util::", &["command/healthcheck.rs", "web/mod.rs"]),
+        ("lexopt::", &["command/mod.rs"]),
         ("SystemTime::now", &["clock.rs"]),
         ("std::env", &[]),
     ] {

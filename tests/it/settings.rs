@@ -743,21 +743,6 @@ fn version_names_version_revision_and_compiler() {
     assert!(!revision.is_empty() && rustc.starts_with("1.") && rustc.ends_with(")\n"), "{}", run.stdout);
 }
 
-#[test]
-fn wrong_arguments_are_refused_with_status_64() {
-    for (arguments, told) in [
-        (&["chek"][..], "\"chek\"; the closest is check"),
-        (&["--hlep"], "\"--hlep\"; the closest is --help"),
-        (&["check"], "check comes with a later release"),
-        (&["plan"], "plan comes with a later release"),
-        (&["healthcheck"], "healthcheck comes with a later release"),
-    ] {
-        let run = run(arguments, environment(&[]));
-        assert_eq!((run.status, run.stdout.as_str()), (Some(64), ""), "{arguments:?}");
-        assert!(run.stderr.contains(told), "{}", run.stderr);
-    }
-}
-
 fn application(id: &str) -> TargetPattern {
     TargetPattern {
         account_id: String::new(),
