@@ -20,19 +20,8 @@ use tokio::{
 
 use crate::support::{
     house::{Plan, run},
-    program::Program,
+    program::{Program, command},
 };
-
-/// Runs a command with just these variables to its end.
-fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pinpoint-exporter"))
-        .args(arguments)
-        .env_clear()
-        .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("NO_PROXY", "*")])
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap()
-}
 
 /// The variables that make it read the fake.
 fn of(fake: &FakePinpoint, targets: &str) -> Vec<(&'static str, String)> {

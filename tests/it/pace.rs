@@ -1,6 +1,9 @@
 //! Many targets and few requests: who goes first, and what is said when not everything can be done in time.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use fake_pinpoint::{
     FakePinpoint, Operation, Options,
@@ -9,12 +12,15 @@ use fake_pinpoint::{
 };
 
 use crate::support::{
-    house::{APP, House, Plan, client, run},
-    program::Program,
+    house::{APP, House, Plan, client, run, run_within},
+    program::{Program, command},
     raw::within,
 };
 
 const UP: &str = "pinpoint_target_up";
+
+/// How much longer than it says a scraper waits, while the machine does other things.
+const GRACE: Duration = Duration::from_secs(10);
 
 fn segments(names: &'static [&'static str]) -> impl FnOnce(&mut World) {
     move |world| {
@@ -23,6 +29,36 @@ fn segments(names: &'static [&'static str]) -> impl FnOnce(&mut World) {
             world.segment(APP, name);
         }
     }
+}
+
+/// So many applications with so many segments each, of which each has three jobs.
+fn many(applications: usize, segments: usize) -> World {
+    let mut world = World::default();
+    for application in 0..applications {
+        for segment in 0..segments {
+            let jobs = &mut world.segment(&format!("app-{application}"), &format!("segment-{segment}")).jobs;
+            jobs.extend((0..3).map(|job| Life::new(format!("job-{job}"), 0, 1).into()));
+        }
+    }
+    world
+}
+
+/// The variables of an exporter of all of a fake.
+fn variables<'a>(fake: &FakePinpoint, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, String)> {
+    let key = Options::default_key();
+    let mut variables = vec![
+        ("AWS_REGION", "eu-west-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", key.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
+        ("AWS_ENDPOINT_URL_PINPOINT", fake.url()),
+        ("PINPOINT_EXPORTER_TARGETS", "*/*".to_owned()),
+    ];
+    variables.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    variables
+}
+
+fn borrowed<'a>(variables: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
+    variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 /// The segments whose jobs were asked for, in turn.
@@ -139,6 +175,121 @@ fn no_more_is_under_way_at_once_than_allowed_and_a_slow_region_holds_up_no_other
         assert_eq!(slow, 1 + 3, "the list and three at once");
         assert!(house.fake.most_in_flight() <= 6, "{}", house.fake.most_in_flight());
     });
+}
+
+/// Scrapes an exporter of many segments, more than `CACHE_TTL` has requests for, again and again.
+/// Only the `proof` looks at times, for which it needs the machine for itself.
+#[expect(clippy::print_stdout, reason = "the figures are for who asks for them with --nocapture")]
+async fn hold_the_bound(
+    (applications, segments): (usize, usize),
+    cache_ttl: &str,
+    (scrapes, interval): (u32, u32),
+    proof: bool,
+) {
+    const PER_SECOND: usize = 50;
+    /// Requests that are under way may come together at the fake though they were sent apart.
+    const UNDER_WAY: usize = 8;
+    let total = applications * segments;
+    let fake = FakePinpoint::start(many(applications, segments)).await.unwrap();
+    let variables = variables(&fake, &[("PINPOINT_EXPORTER_CACHE_TTL", cache_ttl)]);
+    let (n, a, i) = (total.to_string(), applications.to_string(), format!("{interval}s"));
+    let arguments =
+        ["plan", "--json", "--offline", "--segments", &n, "--applications", &a, "--scrape-interval", &i];
+    let plan: serde_json::Value =
+        serde_json::from_slice(&command(&arguments, &borrowed(&variables)).stdout).unwrap();
+    assert!(plan["places"][0]["overload"].is_string(), "{plan}");
+    let bound = plan["places"][0]["oldest_data_seconds"].as_f64().unwrap();
+
+    let program = Program::start(&borrowed(&variables));
+    let mut ticks = tokio::time::interval(Duration::from_secs(interval.into()));
+    let mut oldest = 0_f64;
+    for _ in 0..scrapes {
+        ticks.tick().await;
+        // Which fails if no answer comes in time.
+        let scrape =
+            program.scrape(f64::from(interval) * 0.75, if proof { Duration::ZERO } else { GRACE }).await;
+        #[expect(clippy::disallowed_methods, reason = "the program lives by the machine's date")]
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+        let ages = scrape.samples("pinpoint_target_last_success_timestamp_seconds", &[]);
+        oldest = ages.iter().map(|sample| now - sample.value).fold(oldest, f64::max);
+    }
+    let times: Vec<_> = fake.requests().iter().map(|request| request.at).collect();
+    let fullest =
+        times.iter().map(|from| times.iter().filter(|at| (0..1000).contains(&(**at - from))).count());
+    let fullest = fullest.max().unwrap();
+    // The request that completed the first picture, and how often each target was read.
+    let (mut complete, mut reads) = (None, BTreeMap::<_, usize>::new());
+    for (number, request) in (1..).zip(fake.requests()) {
+        if let (Some(application), Some(segment)) = (request.application, request.segment) {
+            *reads.entry((application, segment)).or_default() += 1;
+            complete = complete.or((reads.len() == total).then_some(number));
+        }
+    }
+    let complete = complete.expect("a full picture");
+    let figures = format!(
+        "{total} segments: complete with request {complete} of {}; {fullest} in the fullest second; data {oldest:.1} s \
+         old at most, {bound} s planned; each target read {:?} to {:?} times",
+        times.len(),
+        reads.values().min(),
+        reads.values().max(),
+    );
+    println!("{figures}");
+    let round = 1 + applications + total;
+    assert!((round..=round + round / 20).contains(&complete), "{figures}");
+    if proof {
+        assert!(fullest <= PER_SECOND + PER_SECOND / 10 + UNDER_WAY, "{figures}");
+        assert!(oldest <= bound, "{figures}");
+    }
+    assert!(reads.values().max().unwrap() - reads.values().min().unwrap() <= 1, "{figures}");
+}
+
+#[test]
+fn with_too_many_targets_no_data_are_older_than_planned() {
+    run(hold_the_bound((4, 75), "3s", (9, 2), false));
+}
+
+#[test]
+#[ignore = "takes five minutes: make proof"]
+fn with_five_thousand_segments_no_data_are_older_than_planned() {
+    run_within(Duration::from_mins(6), hold_the_bound((50, 100), "50s", (20, 15), true));
+}
+
+/// Two servers scrape while everything is found and read; the exporter is killed in the middle, and another one started.
+async fn two_servers_and_a_restart(applications: usize, segments: usize) {
+    let total = applications * segments;
+    let fake = FakePinpoint::start(many(applications, segments)).await.unwrap();
+    let settings =
+        [("PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND", "0"), ("PINPOINT_EXPORTER_CACHE_TTL", "9m")];
+    let variables = variables(&fake, &settings);
+    let scrape_to = |program: Program, enough: usize| async move {
+        loop {
+            let (one, other) = tokio::join!(program.scrape(1.0, GRACE), program.scrape(1.2, GRACE));
+            for scrape in [&one, &other] {
+                assert_eq!(scrape.sum("pinpoint_segment_export_jobs", &[]), 3 * scrape.sum(UP, &[]));
+            }
+            if one.sum(UP, &[]).min(other.sum(UP, &[])) >= enough as u64 {
+                return;
+            }
+        }
+    };
+    scrape_to(Program::start(&borrowed(&variables)), 1).await;
+    let before = fake.requests().len();
+    scrape_to(Program::start(&borrowed(&variables)), total).await;
+    let requests = fake.requests().len() - before;
+    let round = 1 + applications + total;
+    // The first one may have had requests under way when it was killed.
+    assert!((round..=round + 8).contains(&requests), "{requests} requests, {round} expected");
+}
+
+#[test]
+fn two_servers_and_a_restart_during_discovery_see_whole_listings_and_cost_no_call_more() {
+    run(two_servers_and_a_restart(10, 60));
+}
+
+#[test]
+#[ignore = "reads five thousand segments: make proof"]
+fn two_servers_and_a_restart_during_the_discovery_of_five_thousand_segments() {
+    run_within(Duration::from_mins(3), two_servers_and_a_restart(50, 100));
 }
 
 #[test]

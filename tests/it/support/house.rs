@@ -280,9 +280,14 @@ pub(crate) fn client() -> reqwest::Client {
 
 /// Runs a test that must end within half a minute.
 pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_within(Duration::from_secs(30), test);
+}
+
+/// Runs a test that must end in time.
+pub(crate) fn run_within(time: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let ended = tokio::time::timeout(Duration::from_secs(30), test).await;
+        let ended = tokio::time::timeout(time, test).await;
         assert!(ended.is_ok(), "the test did not end");
     });
     runtime.shutdown_background();

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
@@ -12,7 +12,22 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::raw::within;
+use super::{
+    house::client,
+    raw::within,
+    text_format::{self, Scrape},
+};
+
+/// Runs a command of the exporter with just these variables to its end.
+pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pinpoint-exporter"))
+        .args(arguments)
+        .env_clear()
+        .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("NO_PROXY", "*")])
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
 
 /// A running exporter. It is killed when this is dropped.
 pub(crate) struct Program {
@@ -65,6 +80,16 @@ impl Program {
         let address: SocketAddr =
             address.unwrap_or_else(|_| panic!("it does not serve:\n{}", log.lock().unwrap()));
         Self { child, address, url: format!("http://{address}"), log }
+    }
+
+    /// Scrapes as Prometheus does, which says that it waits so many seconds, and really waits so much longer. Whatever comes
+    /// must be flawless.
+    pub(crate) async fn scrape(&self, seconds: f64, grace: Duration) -> Scrape {
+        let patience = Duration::from_secs_f64(seconds) + grace;
+        let request = client().get(format!("{}/metrics", self.url)).timeout(patience);
+        let answer = request.header("X-Prometheus-Scrape-Timeout-Seconds", seconds.to_string()).send().await;
+        let text = answer.unwrap().text().await.unwrap();
+        text_format::parse(&text).unwrap_or_else(|problem| panic!("{problem}"))
     }
 
     /// Everything that it has written to its standard error.
