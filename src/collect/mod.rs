@@ -27,7 +27,7 @@ use self::{
     cell::{Cell, Health, Outcome},
     directory::Directory,
     lane::{Lane, Place, Work},
-    schedule::{Flight, Landing, Lookup},
+    schedule::{Flight, Landing, Lookup, is_under_way},
 };
 use crate::{
     accounts::Clients,
@@ -98,6 +98,17 @@ struct Watched {
     none_due_before: AtomicU64,
 }
 
+/// What a scrape has looked up, each thing once: by address, and held, for no other to get the same address meanwhile.
+#[derive(Default)]
+struct LookedUp {
+    directories: BTreeMap<usize, Arc<Directory>>,
+    cells: BTreeMap<usize, Arc<Cell>>,
+}
+
+fn first_time<T>(looked_up: &mut BTreeMap<usize, Arc<T>>, thing: &Arc<T>) -> bool {
+    looked_up.insert(Arc::as_ptr(thing).addr(), Arc::clone(thing)).is_none()
+}
+
 impl Collector {
     /// A collector of what these patterns name. `clients` holds one for each account and region in them.
     pub fn new(
@@ -129,13 +140,13 @@ impl Collector {
     /// of it if the caller stops waiting.
     pub async fn refresh(&self, wait: Duration) {
         let deadline = Instant::now() + wait;
-        let mut landings = Vec::new();
-        // By address; held, for no other to get the same address meanwhile.
-        let mut looked_up = BTreeMap::new();
+        let (mut lists, mut landings) = (Vec::new(), Vec::new());
+        let mut looked_up = LookedUp::default();
         loop {
             let watched = self.shared.watched();
-            let lists = self.start_listings(&watched.directories);
-            if lists.is_empty() && looked_up.is_empty() && self.none_is_due(&watched) {
+            lists.extend(self.start_listings(&watched.directories, &mut looked_up));
+            lists.retain(is_under_way);
+            if lists.is_empty() && looked_up.cells.is_empty() && self.none_is_due(&watched) {
                 return;
             }
             landings.extend(self.start_refreshes(&watched, &mut looked_up));
@@ -147,7 +158,7 @@ impl Collector {
                 continue;
             }
             // Each list that arrives may name further targets and lists.
-            let arrivals = lists.into_iter().map(|mut list| async move { list.changed().await }.boxed());
+            let arrivals = lists.iter_mut().map(|list| list.changed().boxed());
             if self.out_of_time(deadline, select_all(arrivals)).await {
                 return;
             }
@@ -167,7 +178,8 @@ impl Collector {
             .is_none_or(|event| event.is_err())
     }
 
-    fn start_listings(&self, directories: &[Arc<Directory>]) -> Vec<Landing> {
+    /// Starts the listings that are due, of those that this scrape has not looked up yet.
+    fn start_listings(&self, directories: &[Arc<Directory>], looked_up: &mut LookedUp) -> Vec<Landing> {
         let now = self.shared.clock.elapsed();
         let mut places = Vec::new();
         let start = |directory: &Arc<Directory>| match directory.look_up(now) {
@@ -178,7 +190,8 @@ impl Collector {
                 Some(landing)
             }
         };
-        let landings = directories.iter().filter_map(start).collect();
+        let new = directories.iter().filter(|directory| first_time(&mut looked_up.directories, directory));
+        let landings = new.filter_map(start).collect();
         self.fill(places);
         landings
     }
@@ -203,13 +216,13 @@ impl Collector {
     }
 
     /// Starts the refreshes that are due, of those targets that this scrape has not looked up yet.
-    fn start_refreshes(&self, watched: &Watched, looked_up: &mut BTreeMap<usize, Arc<Cell>>) -> Vec<Landing> {
+    fn start_refreshes(&self, watched: &Watched, looked_up: &mut LookedUp) -> Vec<Landing> {
         let Watched { cells, none_due_before, .. } = watched;
         let now = self.shared.clock.elapsed();
         let (mut landings, mut places) = (Vec::new(), Vec::new());
         let (mut next_due, mut hits, mut lookups) = (Duration::MAX, 0, 0);
         for cell in cells {
-            if looked_up.insert(Arc::as_ptr(cell).addr(), Arc::clone(cell)).is_some() {
+            if !first_time(&mut looked_up.cells, cell) {
                 continue;
             }
             lookups += 1;

@@ -28,6 +28,11 @@ pub(super) enum Lookup {
     Due(Duration, Flight, Landing),
 }
 
+/// Whether the refresh has not ended: its sender lives.
+pub(super) fn is_under_way(landing: &Landing) -> bool {
+    landing.has_changed().is_ok()
+}
+
 impl Schedule {
     /// Due from now on.
     pub(super) fn new(now: Duration) -> Self {
@@ -40,8 +45,7 @@ impl Schedule {
             return Lookup::Fresh(self.due);
         }
         match &self.landing {
-            // Still to come: its sender lives.
-            Some(landing) if landing.has_changed().is_ok() => Lookup::UnderWay(landing.clone()),
+            Some(landing) if is_under_way(landing) => Lookup::UnderWay(landing.clone()),
             _ => {
                 let (flight, landing) = watch::channel(());
                 self.landing = Some(landing.clone());

@@ -154,6 +154,25 @@ fn a_list_that_fails_is_denied_or_garbled_keeps_the_picture_and_is_tried_again_a
 }
 
 #[test]
+fn a_scrape_asks_for_a_list_once_however_short_its_life() {
+    run(async {
+        for fault in [Fault::error("InternalServerErrorException"), Fault::Delay { milliseconds: 300 }] {
+            let house = plan("*/*", 2, 2)
+                .set("CACHE_TTL", "0s")
+                .set("DISCOVERY_TTL", "0s")
+                .set("SCRAPE_TIMEOUT", "2s")
+                .build()
+                .await;
+            house.fake.fault(failing(Operation::GetSegments, fault));
+            house.scrape().await;
+            assert_eq!(count(&house)[..2], [1, 2]);
+            house.scrape().await;
+            assert_eq!(count(&house)[..2], [2, 4]);
+        }
+    });
+}
+
+#[test]
 fn a_list_of_many_pages_is_read_to_its_end() {
     run(async {
         let house = plan("app-0/*", 1, 25).set("PAGE_SIZE", "10").build().await;
