@@ -1,0 +1,299 @@
+"""moto as a judge of the exporter: its Pinpoint of the discovery, its STS and IAM of credentials and roles.
+
+    .venv/bin/python tests/judges/moto_judge.py target/debug/pinpoint-exporter target/debug/fake-pinpoint
+
+moto checks signatures and permissions only where a test turns that on, and then those of STS alone: it refuses every
+signature of a GET request, botocore's own too.
+"""
+
+import contextlib
+import http.server
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import urllib.error
+import urllib.request
+from unittest import mock
+
+os.environ.update(
+    AWS_EC2_METADATA_DISABLED="true",
+    AWS_CONFIG_FILE=os.devnull,
+    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    NO_PROXY="*",
+)
+
+import boto3  # noqa: E402
+from moto.server import ThreadedMotoServer  # noqa: E402
+from moto.sts.models import STSBackend, sts_backends  # noqa: E402
+
+EXPORTER = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter"
+FAKE = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint"
+REGION = "eu-west-1"
+ACCOUNT, OTHER_ACCOUNT = "123456789012", "210987654321"
+EXTERNAL_ID = "between:us/judge-77"
+APP, SEGMENT = "6e0b7591a90841d2b5d93fa11143e5a7", "b66c9e42f71444b2aa2e0ffc1df28f60"
+WORLD = {"applications": {APP: {"segments": {SEGMENT: {"jobs": [{"id": "j", "created": "-2h", "lasts": "1h"}]}}}}}
+PINPOINT = f"pinpoint.{REGION}.amazonaws.com:443"
+PATIENCE = 30
+
+
+def setUpModule():
+    global MOTO
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    unittest.addModuleCleanup(server.stop)
+    MOTO = "http://{}:{}".format(*server.get_host_and_port())
+
+
+def ask(method, url, body=None):
+    request = urllib.request.Request(url, method=method, data=body, headers={"Content-Type": "text/plain"})
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return answer.read().decode()
+
+
+def checks(on):
+    """Whether moto verifies signatures and permissions from now on."""
+    ask("POST", f"{MOTO}/moto-api/reset-auth", b"0" if on else b"inf")
+
+
+def client(service, key=("AKIATHEFOUNDER000000", "founder", None)):
+    identifier, secret, token = key
+    return boto3.client(
+        service, region_name=REGION, endpoint_url=MOTO,
+        aws_access_key_id=identifier, aws_secret_access_key=secret, aws_session_token=token,
+    )
+
+
+def role_arn(name, account=ACCOUNT):
+    return f"arn:aws:iam::{account}:role/{name}"
+
+
+def target_arn(account=ACCOUNT):
+    return f"arn:aws:mobiletargeting:{REGION}:{account}:apps/{APP}/segments/{SEGMENT}"
+
+
+def iam(account):
+    """IAM of an account. moto takes a caller's account from the access key."""
+    role = client("sts").assume_role(RoleArn=role_arn("founder", account), RoleSessionName="founder")["Credentials"]
+    return client("iam", (role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"]))
+
+
+def create_user(name, may_assume=(), account=ACCOUNT):
+    """The variables of a user who may assume these roles and nothing else."""
+    users = iam(account)
+    users.create_user(UserName=name)
+    if may_assume:
+        statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": list(may_assume)}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        users.put_user_policy(UserName=name, PolicyName="assume", PolicyDocument=policy)
+    key = users.create_access_key(UserName=name)["AccessKey"]
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+
+def create_role(name, user, account=ACCOUNT):
+    """A role that trusts a user who knows the external id."""
+    statement = {
+        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/{user}"},
+        "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}},
+    }
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    return iam(account).create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+
+
+class Process:
+    """A program under test, with just these variables."""
+
+    def __init__(self, arguments, variables, serving):
+        self.log_file = tempfile.NamedTemporaryFile(suffix=".log")
+        variables = {
+            "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull, **variables,
+        }
+        self.process = subprocess.Popen(
+            arguments, env=variables, stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file)
+        self.url = "http://" + self.until(lambda: re.search(serving, self.log()), self.log)[1]
+
+    def until(self, condition, explain):
+        """What the condition gives as soon as it gives something."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := condition()):
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                self.stop()
+                raise AssertionError(f"not within {PATIENCE} s:\n{explain()}")
+            time.sleep(0.05)
+        return found
+
+    def log(self):
+        with open(self.log_file.name, encoding="utf-8") as file:
+            return file.read()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.log_file.close()
+
+
+class Exporter(Process):
+    """A running exporter that has looked for its credentials once."""
+
+    def __init__(self, targets, variables):
+        variables = {
+            "AWS_REGION": REGION, "PINPOINT_EXPORTER_TARGETS": targets, "PINPOINT_EXPORTER_CACHE_TTL": "0s",
+            "PINPOINT_EXPORTER_DISCOVERY_TTL": "1s", "PINPOINT_EXPORTER_MAX_ATTEMPTS": "1",
+            "PINPOINT_EXPORTER_LISTEN_ADDRESS": "127.0.0.1:0", **variables,
+        }
+        super().__init__([EXPORTER], variables, r"serving.*\baddress=(\S+)")
+        self.until(self.is_ready, self.log)
+
+    def is_ready(self):
+        with contextlib.suppress(urllib.error.HTTPError):
+            return ask("GET", f"{self.url}/-/ready")
+
+    def scrape(self):
+        return Scrape(ask("GET", f"{self.url}/metrics"))
+
+
+class Scrape:
+    """What one scrape shows."""
+
+    def __init__(self, text):
+        self.text = text
+        self.samples = []
+        for name, labels, value in re.findall(r"^(\w+)(?:\{(.*)\})? (\S+)$", text, re.MULTILINE):
+            self.samples.append((name, dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)))
+
+    def by(self, label, name, **labels):
+        """The values of a family by one label, of the series with these others."""
+        return {
+            has[label]: value for found, has, value in self.samples
+            if found == name and labels.items() <= has.items()
+        }
+
+    def sum(self, name, **labels):
+        return sum(value for found, has, value in self.samples if found == name and labels.items() <= has.items())
+
+
+class Fake(Process):
+    """A fake Pinpoint that accepts the signatures of nobody, until it is told of a key."""
+
+    def __init__(self):
+        self.world = tempfile.NamedTemporaryFile("w", suffix=".json")
+        json.dump(WORLD, self.world)
+        self.world.flush()
+        arguments = [FAKE, "--listen", "127.0.0.1:0", "--world", self.world.name, "--region", REGION]
+        super().__init__(arguments, {}, r"listening at \S*?([\d.]+:\d+)")
+        self.accept()
+
+    def accept(self, *keys):
+        ask("PUT", f"{self.url}/_fake/keys", json.dumps(keys).encode())
+
+    def requests(self):
+        return json.loads(ask("GET", f"{self.url}/_fake/requests"))
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """A proxy that notes where it should connect to, and refuses. So nothing leaves this machine."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def run(cls):
+        """The variables to use it, and the list of what was asked for."""
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), cls) as server:
+            server.asked = []
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield {"HTTPS_PROXY": "http://{}:{}".format(*server.server_address), "NO_PROXY": ""}, server.asked
+            server.shutdown()
+
+    def do_CONNECT(self):
+        self.server.asked.append(self.path)
+        self.send_error(502)
+
+    def log_message(self, *_):
+        pass
+
+
+class MotoJudge(unittest.TestCase):
+    def setUp(self):
+        checks(False)
+        ask("POST", f"{MOTO}/moto-api/reset")
+
+    def assert_down(self, scrape, exception, exporter):
+        self.assertEqual(scrape.by("exception", "pinpoint_target_error"), {exception: 1}, exporter.log())
+        self.assertEqual(scrape.by("application_id", "pinpoint_target_up"), {APP: 0})
+
+    def warning(self, exporter, *secrets):
+        """The line about the failed target. No line of the log has a secret."""
+        log = exporter.log()
+        for secret in secrets:
+            self.assertNotIn(secret, log)
+        lines = [line for line in log.splitlines() if "level=warn" in line and SEGMENT in line]
+        self.assertEqual(len(lines), 1, log)
+        return lines[0]
+
+
+class Discovery(MotoJudge):
+    def setUp(self):
+        super().setUp()
+        self.pinpoint = client("pinpoint")
+        self.variables = {
+            "AWS_ACCESS_KEY_ID": "AKIAANYONEANYONE0000", "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_ENDPOINT_URL_PINPOINT": MOTO,
+        }
+
+    def create(self, name):
+        return self.pinpoint.create_app(CreateApplicationRequest={"Name": name})["ApplicationResponse"]["Id"]
+
+    def test_every_application_becomes_a_target_and_a_missing_operation_is_no_empty_list(self):
+        apps = {self.create("one"), self.create("two")}
+        with Exporter("*", self.variables) as exporter:
+            scrape = exporter.scrape()
+        self.assertEqual(scrape.by("application_id", "pinpoint_discovery_up"), {"": 1}, scrape.text)
+        self.assertEqual(scrape.by("application_id", "pinpoint_target_up"), dict.fromkeys(apps, 0))
+        # moto has no export jobs: its answer is a page of HTML with status 404.
+        self.assertEqual(
+            scrape.by("application_id", "pinpoint_target_error", exception="NotFoundException"), dict.fromkeys(apps, 1))
+        self.assertNotIn("pinpoint_segment_export_jobs{", scrape.text)
+        errors = scrape.by("exception", "pinpoint_api_errors_total", operation="GetApps")
+        self.assertEqual((sum(errors.values()), scrape.sum("pinpoint_api_requests_total", operation="GetApps")), (0, 1))
+
+    def test_the_segments_of_every_application_are_asked_for(self):
+        apps = {self.create("one"), self.create("two"), self.create("three")}
+        with Exporter("*/*", {**self.variables, "PINPOINT_EXPORTER_CACHE_TTL": "5m"}) as exporter:
+            scrape = exporter.scrape()
+        up = {"": 1, **dict.fromkeys(apps, 0)}
+        self.assertEqual(scrape.by("application_id", "pinpoint_discovery_up"), up, scrape.text)
+        failed = scrape.sum("pinpoint_api_errors_total", operation="GetSegments", exception="NotFoundException")
+        self.assertEqual((failed, scrape.sum("pinpoint_api_requests_total", operation="GetSegments")), (3, 3))
+        self.assertEqual(scrape.by("application_id", "pinpoint_target_up"), {})
+
+    def test_applications_come_and_go_without_a_restart(self):
+        with Exporter("*", self.variables) as exporter:
+            def shown():
+                return set(exporter.scrape().by("application_id", "pinpoint_target_up"))
+
+            self.assertEqual(exporter.scrape().by("application_id", "pinpoint_discovery_up"), {"": 1})
+            self.assertEqual(shown(), set())
+            apps = {self.create("one"), self.create("two")}
+            exporter.until(lambda: shown() == apps, exporter.log)
+            gone = apps.pop()
+            self.pinpoint.delete_app(ApplicationId=gone)
+            exporter.until(lambda: shown() == apps, exporter.log)
+            self.assertNotIn(gone, exporter.scrape().text)
+
+
+if __name__ == "__main__":
+    unittest.main()
