@@ -32,6 +32,7 @@ os.environ.update(
 import boto3  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
 from moto.sts.models import STSBackend, sts_backends  # noqa: E402
+from moto.sts.responses import TokenResponse  # noqa: E402
 
 EXPORTER = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter"
 FAKE = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint"
@@ -51,6 +52,16 @@ def setUpModule():
     server.start()
     unittest.addModuleCleanup(server.stop)
     MOTO = "http://{}:{}".format(*server.get_host_and_port())
+    envelope = mock.patch.object(TokenResponse, "_transform_response", as_sts_writes_it)
+    envelope.start()
+    unittest.addModuleCleanup(envelope.stop)
+
+
+def as_sts_writes_it(_responder, headers, response):
+    """moto writes a refusal as EC2 does, with `Errors` around the `Error`. STS does not, and AWS's Rust SDK then reads neither
+    code nor message. They stay as they are."""
+    body, status = response
+    return status["status"], headers, body.replace("<Errors>", "").replace("</Errors>", "")
 
 
 def ask(method, url, body=None):
@@ -106,6 +117,12 @@ def create_role(name, user, account=ACCOUNT):
     }
     trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     return iam(account).create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+
+
+def sessions(role):
+    """Those that moto has given out for a role."""
+    account = role.split(":")[4]
+    return [session for session in sts_backends[account]["aws"].assumed_roles if session.role_arn == role]
 
 
 class Process:
@@ -293,6 +310,99 @@ class Discovery(MotoJudge):
             self.pinpoint.delete_app(ApplicationId=gone)
             exporter.until(lambda: shown() == apps, exporter.log)
             self.assertNotIn(gone, exporter.scrape().text)
+
+class Roles(MotoJudge):
+    """A target in the name of a role that demands an external id. Pinpoint is our fake."""
+
+    def setUp(self):
+        super().setUp()
+        self.role = create_role("reader", user="exporter")
+        self.user = create_user("exporter", may_assume=[self.role])
+        self.fake = self.enterContext(Fake())
+        checks(True)
+
+    def exporter(self, **variables):
+        variables = {
+            **self.user, "AWS_ENDPOINT_URL_STS": MOTO, "AWS_ENDPOINT_URL_PINPOINT": self.fake.url,
+            "PINPOINT_EXPORTER_ROLE_ARNS": self.role, "PINPOINT_EXPORTER_ROLE_EXTERNAL_ID": EXTERNAL_ID,
+            "PINPOINT_EXPORTER_LOG_LEVEL": "debug", **variables,
+        }
+        return Exporter(target_arn(), variables)
+
+    def test_the_role_is_assumed_and_its_credentials_sign_what_pinpoint_is_asked(self):
+        with self.exporter() as exporter:
+            [session] = sessions(self.role)
+            self.fake.accept({
+                "access_key_id": session.access_key_id, "secret_access_key": session.secret_access_key,
+                "session_token": session.session_token,
+            })
+            scrape = exporter.scrape()
+            log = exporter.log()
+        self.assertEqual(scrape.by("aws_account_id", "pinpoint_target_up"), {ACCOUNT: 1}, log)
+        self.assertEqual(scrape.by("aws_account_id", "pinpoint_segment_export_jobs", status="COMPLETED"), {ACCOUNT: 1})
+        # moto takes a missing external id for a right one, which AWS does not: so what arrived is looked at.
+        self.assertEqual((session.role_arn, session.external_id, session.session_name),
+                         (self.role, EXTERNAL_ID, "pinpoint-exporter"))
+        expiry = scrape.by("aws_account_id", "pinpoint_exporter_credentials_expiry_timestamp_seconds")
+        self.assertEqual(set(expiry), {ACCOUNT})
+        self.assertAlmostEqual(expiry[ACCOUNT], session.expiration.timestamp(), delta=1)
+        for secret in [EXTERNAL_ID, session.secret_access_key, session.session_token, *self.user.values()]:
+            self.assertNotIn(secret, log)
+
+    def assert_refused(self, reasons, **variables):
+        secrets = [EXTERNAL_ID, self.user["AWS_SECRET_ACCESS_KEY"], *variables.values()]
+        with self.exporter(**variables) as exporter:
+            scrape = exporter.scrape()
+            self.assert_down(scrape, "CredentialsError", exporter)
+            warning = self.warning(exporter, *secrets)
+        for reason in reasons:
+            self.assertIn(reason, warning)
+        self.assertEqual(self.fake.requests(), [])
+        self.assertEqual(scrape.sum("pinpoint_api_requests_total"), 0)
+        self.assertEqual(sessions(self.role), [])
+        for secret in secrets:
+            self.assertNotIn(secret, scrape.text)
+
+    def test_a_wrong_external_id_ends_before_pinpoint(self):
+        self.assert_refused(
+            ["AccessDenied", "user/exporter is not authorized to perform: sts:AssumeRole"],
+            PINPOINT_EXPORTER_ROLE_EXTERNAL_ID="of:somebody/else-78")
+
+    def test_a_wrong_secret_ends_before_pinpoint(self):
+        self.assert_refused(["SignatureDoesNotMatch"], AWS_SECRET_ACCESS_KEY="wrong/secret+of+the+user")
+
+    def test_a_key_that_nobody_has_ends_before_pinpoint(self):
+        self.assert_refused(["InvalidClientTokenId"], AWS_ACCESS_KEY_ID="AKIANOBODYNOBODY0000")
+
+    def test_a_user_who_may_not_assume_the_role_ends_before_pinpoint(self):
+        checks(False)
+        stranger = create_user("stranger", may_assume=[role_arn("another")])
+        checks(True)
+        self.assert_refused(["AccessDenied", "user/stranger is not authorized to perform: sts:AssumeRole"], **stranger)
+
+
+class Accounts(MotoJudge):
+    """Whose credentials they are, asked of STS. Pinpoint is AWS's own, behind a proxy that lets nothing through."""
+
+    def run_exporter(self, variables, target_account=ACCOUNT):
+        """A scrape, the log, and what the proxy was asked for."""
+        with Proxy.run() as (proxy, asked), \
+                Exporter(target_arn(target_account), {"AWS_ENDPOINT_URL_STS": MOTO, **proxy, **variables}) as exporter:
+            checks(True)
+            scrape = exporter.scrape()
+            return scrape, exporter.log(), asked
+
+    def assert_reaches_pinpoint(self, scrape, log, asked):
+        self.assertEqual(asked, [PINPOINT], log)
+        # By the proxy's refusal.
+        self.assertEqual(scrape.by("exception", "pinpoint_target_error"), {"ConnectionError": 1}, log)
+        self.assertEqual(scrape.sum("pinpoint_api_requests_total"), 1)
+
+    def assert_never_reaches_pinpoint(self, scrape, log, asked, reason):
+        self.assertEqual(asked, [], log)
+        self.assertEqual(scrape.by("exception", "pinpoint_target_error"), {"CredentialsError": 1}, log)
+        self.assertEqual(scrape.sum("pinpoint_api_requests_total"), 0)
+        self.assertIn(reason, log)
 
 
 if __name__ == "__main__":
