@@ -382,27 +382,81 @@ class Roles(MotoJudge):
 
 
 class Accounts(MotoJudge):
-    """Whose credentials they are, asked of STS. Pinpoint is AWS's own, behind a proxy that lets nothing through."""
+    """Whose credentials they are. Pinpoint is AWS's own, behind a proxy that lets nothing through."""
 
-    def run_exporter(self, variables, target_account=ACCOUNT):
-        """A scrape, the log, and what the proxy was asked for."""
-        with Proxy.run() as (proxy, asked), \
-                Exporter(target_arn(target_account), {"AWS_ENDPOINT_URL_STS": MOTO, **proxy, **variables}) as exporter:
-            checks(True)
-            scrape = exporter.scrape()
-            return scrape, exporter.log(), asked
+    def run_exporter(self, variables, account=ACCOUNT):
+        """A scrape of a target in an account, the log, and what the proxy was asked for."""
+        checks(True)
+        with Proxy.run() as (proxy, asked):
+            variables = {"AWS_ENDPOINT_URL_STS": MOTO, **proxy, **variables}
+            with Exporter(target_arn(account), variables) as exporter:
+                scrape = exporter.scrape()
+                return scrape, exporter.log(), asked
 
-    def assert_reaches_pinpoint(self, scrape, log, asked):
+    def assert_reaches_pinpoint(self, variables, account=ACCOUNT):
+        scrape, log, asked = self.run_exporter(variables, account)
         self.assertEqual(asked, [PINPOINT], log)
-        # By the proxy's refusal.
+        # Since the proxy refuses.
         self.assertEqual(scrape.by("exception", "pinpoint_target_error"), {"ConnectionError": 1}, log)
         self.assertEqual(scrape.sum("pinpoint_api_requests_total"), 1)
 
-    def assert_never_reaches_pinpoint(self, scrape, log, asked, reason):
+    def assert_never_reaches_pinpoint(self, reason, variables, account=ACCOUNT):
+        scrape, log, asked = self.run_exporter(variables, account)
         self.assertEqual(asked, [], log)
         self.assertEqual(scrape.by("exception", "pinpoint_target_error"), {"CredentialsError": 1}, log)
         self.assertEqual(scrape.sum("pinpoint_api_requests_total"), 0)
         self.assertIn(reason, log)
+        self.assertNotIn(variables.get("AWS_SECRET_ACCESS_KEY", "never"), log)
+
+    def test_own_credentials_of_the_targets_account_reach_pinpoint(self):
+        user = create_user("exporter")
+        answer = STSBackend.get_caller_identity
+        with mock.patch.object(STSBackend, "get_caller_identity", autospec=True, side_effect=answer) as asked:
+            self.assert_reaches_pinpoint(user)
+        self.assertEqual([call.args[1] for call in asked.call_args_list], [user["AWS_ACCESS_KEY_ID"]])
+
+    def test_own_credentials_of_another_account_never_reach_pinpoint(self):
+        self.assert_never_reaches_pinpoint(
+            f"belong to account {OTHER_ACCOUNT}, the target to account {ACCOUNT}",
+            create_user("exporter", account=OTHER_ACCOUNT))
+
+    def test_own_credentials_with_a_wrong_secret_never_reach_pinpoint(self):
+        user = {**create_user("exporter"), "AWS_SECRET_ACCESS_KEY": "wrong/secret+of+the+user"}
+        self.assert_never_reaches_pinpoint("SignatureDoesNotMatch", user)
+
+    def test_a_role_of_another_account_reaches_pinpoint_for_that_account(self):
+        role = create_role("reader", user="exporter", account=OTHER_ACCOUNT)
+        user = create_user("exporter", may_assume=[role])
+        roles = {"PINPOINT_EXPORTER_ROLE_ARNS": role, "PINPOINT_EXPORTER_ROLE_EXTERNAL_ID": EXTERNAL_ID}
+        self.assert_reaches_pinpoint({**user, **roles}, OTHER_ACCOUNT)
+        [session] = sessions(role)
+        self.assertEqual(session.external_id, EXTERNAL_ID)
+
+    def test_a_role_whose_session_is_of_another_account_never_reaches_pinpoint(self):
+        role = create_role("reader", user="exporter")
+        user = create_user("exporter", may_assume=[role])
+        assume = STSBackend._create_access_key
+
+        def elsewhere(backend, role):
+            return assume(backend, role.replace(ACCOUNT, OTHER_ACCOUNT))
+
+        roles = {"PINPOINT_EXPORTER_ROLE_ARNS": role, "PINPOINT_EXPORTER_ROLE_EXTERNAL_ID": EXTERNAL_ID}
+        with mock.patch.object(STSBackend, "_create_access_key", elsewhere):
+            self.assert_never_reaches_pinpoint(f"belong to account {OTHER_ACCOUNT}", {**user, **roles})
+
+    def test_a_profile_whose_role_is_of_another_account_never_reaches_pinpoint(self):
+        role = create_role("reader", user="exporter", account=OTHER_ACCOUNT)
+        user = create_user("exporter", may_assume=[role])
+        with tempfile.NamedTemporaryFile("w", suffix=".config") as config:
+            config.write(
+                f"[profile leading]\nrole_arn = {role}\nexternal_id = {EXTERNAL_ID}\nsource_profile = own\n"
+                f"[profile own]\naws_access_key_id = {user['AWS_ACCESS_KEY_ID']}\n"
+                f"aws_secret_access_key = {user['AWS_SECRET_ACCESS_KEY']}\n")
+            config.flush()
+            profile = {"AWS_PROFILE": "leading", "AWS_CONFIG_FILE": config.name}
+            self.assert_never_reaches_pinpoint(f"belong to account {OTHER_ACCOUNT}", profile)
+            self.assert_reaches_pinpoint(profile, OTHER_ACCOUNT)
+        self.assertEqual({session.external_id for session in sessions(role)}, {EXTERNAL_ID})
 
 
 if __name__ == "__main__":
