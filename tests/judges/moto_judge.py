@@ -205,7 +205,7 @@ class Scrape:
 
 
 class Fake(Process):
-    """A fake Pinpoint that accepts the signatures of nobody, until it is told of a key."""
+    """A fake Pinpoint that accepts no signature of moto's keys, until it is told of one."""
 
     def __init__(self):
         self.world = tempfile.NamedTemporaryFile("w", suffix=".json")
@@ -213,10 +213,9 @@ class Fake(Process):
         self.world.flush()
         arguments = [FAKE, "--listen", "127.0.0.1:0", "--world", self.world.name, "--region", REGION]
         super().__init__(arguments, {}, r"listening at \S*?([\d.]+:\d+)")
-        self.accept()
 
-    def accept(self, *keys):
-        ask("PUT", f"{self.url}/_fake/keys", json.dumps(keys).encode())
+    def accept(self, key):
+        ask("PUT", f"{self.url}/_fake/keys", json.dumps([key]).encode())
 
     def requests(self):
         return json.loads(ask("GET", f"{self.url}/_fake/requests"))
