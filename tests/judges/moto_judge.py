@@ -22,12 +22,10 @@ import urllib.error
 import urllib.request
 from unittest import mock
 
-os.environ.update(
-    AWS_EC2_METADATA_DISABLED="true",
-    AWS_CONFIG_FILE=os.devnull,
-    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-    NO_PROXY="*",
-)
+ISOLATED = {
+    "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+os.environ.update(ISOLATED, NO_PROXY="*")
 
 import boto3  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
@@ -130,12 +128,9 @@ class Process:
 
     def __init__(self, arguments, variables, serving):
         self.log_file = tempfile.NamedTemporaryFile(suffix=".log")
-        variables = {
-            "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull, **variables,
-        }
         self.process = subprocess.Popen(
-            arguments, env=variables, stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file)
+            arguments, env={**ISOLATED, **variables}, stdin=subprocess.DEVNULL,
+            stdout=self.log_file, stderr=self.log_file)
         self.url = "http://" + self.until(lambda: re.search(serving, self.log()), self.log)[1]
 
     def until(self, condition, explain):
@@ -207,12 +202,12 @@ class Scrape:
 class Fake(Process):
     """A fake Pinpoint that accepts no signature of moto's keys, until it is told of one."""
 
-    def __init__(self):
+    def __init__(self, *arguments):
         self.world = tempfile.NamedTemporaryFile("w", suffix=".json")
         json.dump(WORLD, self.world)
         self.world.flush()
-        arguments = [FAKE, "--listen", "127.0.0.1:0", "--world", self.world.name, "--region", REGION]
-        super().__init__(arguments, {}, r"listening at \S*?([\d.]+:\d+)")
+        own = ["--listen", "127.0.0.1:0", "--world", self.world.name, "--region", REGION]
+        super().__init__([FAKE, *own, *arguments], {}, r"listening at \S*?([\d.]+:\d+)")
 
     def accept(self, key):
         ask("PUT", f"{self.url}/_fake/keys", json.dumps([key]).encode())
@@ -456,6 +451,118 @@ class Accounts(MotoJudge):
             self.assert_never_reaches_pinpoint(f"belong to account {OTHER_ACCOUNT}", profile)
             self.assert_reaches_pinpoint(profile, OTHER_ACCOUNT)
         self.assertEqual({session.external_id for session in sessions(role)}, {EXTERNAL_ID})
+
+class Check(MotoJudge):
+    """`pinpoint-exporter check`. It asks only once, so the fake cannot learn of a session's key before: it takes any."""
+
+    def setUp(self):
+        super().setUp()
+        self.role = create_role("reader", user="exporter")
+        self.user = create_user("exporter", may_assume=[self.role])
+        self.user_arn = f"arn:aws:iam::{ACCOUNT}:user/exporter"
+        self.fake = self.enterContext(Fake("--no-verify"))
+        checks(True)
+        self.own = {**self.user, "PINPOINT_EXPORTER_TARGETS": f"{APP}/{SEGMENT}"}
+        self.assuming = {
+            **self.user, "PINPOINT_EXPORTER_TARGETS": target_arn(), "PINPOINT_EXPORTER_ROLE_ARNS": self.role,
+            "PINPOINT_EXPORTER_ROLE_EXTERNAL_ID": EXTERNAL_ID,
+        }
+        self.missing_role = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Sid": "AssumeRoles", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": [self.role]},
+            ],
+        }
+
+    def check(self, variables, *arguments):
+        """The exit status and what is printed, in which there is no secret."""
+        secrets = [variables["AWS_SECRET_ACCESS_KEY"], self.user["AWS_SECRET_ACCESS_KEY"], EXTERNAL_ID]
+        secrets.append(variables.get("PINPOINT_EXPORTER_ROLE_EXTERNAL_ID", EXTERNAL_ID))
+        variables = {
+            "AWS_REGION": REGION, "AWS_ENDPOINT_URL_STS": MOTO, "AWS_ENDPOINT_URL_PINPOINT": self.fake.url,
+            "PINPOINT_EXPORTER_MAX_ATTEMPTS": "1", **ISOLATED, **variables,
+        }
+        ended = subprocess.run(
+            [EXPORTER, "check", *arguments], env=variables, capture_output=True, text=True, timeout=PATIENCE)
+        for secret in secrets + [session.session_token for session in sessions(self.role)]:
+            self.assertNotIn(secret, ended.stdout + ended.stderr)
+        return ended.returncode, ended.stdout
+
+    def check_json(self, variables):
+        status, printed = self.check(variables, "--json")
+        answer = json.loads(printed)
+        self.assertEqual(status == 0, answer["ok"], printed)
+        return answer
+
+    def assert_refused(self, reason, missing, changed):
+        answer = self.check_json({**self.assuming, **changed})
+        self.assertFalse(answer["ok"])
+        [identity] = [identity for identity in answer["identity"] if identity["role_arn"] == self.role]
+        self.assertEqual((identity["account"], identity["caller"]), (ACCOUNT, None))
+        self.assertIn(reason, identity["error"])
+        [target] = answer["targets"]
+        self.assertEqual((target["ok"], target["jobs"], target["error"]["exception"]),
+                         (False, None, "CredentialsError"))
+        self.assertEqual(answer["missing"], missing)
+        self.assertEqual(self.fake.requests(), [])
+
+    def test_own_credentials_are_shown_as_who_they_are(self):
+        answer = self.check_json(self.own)
+        caller = {"account": ACCOUNT, "arn": self.user_arn}
+        self.assertEqual(answer["identity"], [{"account": "", "role_arn": None, "caller": caller, "error": None}])
+        [target] = answer["targets"]
+        self.assertEqual((target["operation"], target["ok"], target["jobs"], target["error"]),
+                         ("GetSegmentExportJobs", True, 1, None))
+        self.assertIn(SEGMENT, target["target"])
+        self.assertEqual((answer["missing"], answer["ok"]), (None, True))
+
+    def test_an_assumed_role_is_shown_as_its_session(self):
+        answer = self.check_json(self.assuming)
+        [session] = sessions(self.role)
+        self.assertEqual(session.external_id, EXTERNAL_ID)
+        [identity] = [identity for identity in answer["identity"] if identity["role_arn"] == self.role]
+        caller = {"account": ACCOUNT, "arn": session.arn}
+        self.assertEqual((identity["account"], identity["caller"], identity["error"]), (ACCOUNT, caller, None))
+        [target] = answer["targets"]
+        self.assertEqual((target["ok"], target["jobs"], answer["missing"], answer["ok"]), (True, 1, None, True))
+        [request] = self.fake.requests()
+        self.assertIn(["x-amz-security-token", session.session_token], request["headers"])
+
+    def test_a_wrong_external_id_ends_in_the_role_that_may_not_be_assumed(self):
+        changed = {"PINPOINT_EXPORTER_ROLE_EXTERNAL_ID": "of:somebody/else-78"}
+        self.assert_refused("AccessDenied", self.missing_role, changed)
+
+    def test_a_missing_permission_ends_in_the_role_that_may_not_be_assumed(self):
+        checks(False)
+        stranger = create_user("stranger", may_assume=[role_arn("another")])
+        checks(True)
+        self.assert_refused("user/stranger", self.missing_role, stranger)
+
+    def test_a_wrong_secret_ends_in_the_signature_and_in_no_permission(self):
+        self.assert_refused("SignatureDoesNotMatch", None, {"AWS_SECRET_ACCESS_KEY": "wrong/secret+of+the+user"})
+
+    def test_the_table_says_the_same(self):
+        status, printed = self.check(self.own)
+        self.assertEqual(status, 0, printed)
+        self.assertIn(self.user_arn, printed)
+        status, printed = self.check({**self.assuming, "PINPOINT_EXPORTER_ROLE_EXTERNAL_ID": "of:somebody/else-78"})
+        self.assertNotEqual(status, 0, printed)
+        for part in ["CredentialsError", "AccessDenied", "sts:AssumeRole", self.role]:
+            self.assertIn(part, printed)
+
+    def test_own_credentials_of_another_account_do_not_reach_pinpoint(self):
+        checks(False)
+        user = create_user("exporter", account=OTHER_ACCOUNT)
+        checks(True)
+        with Proxy.run() as (proxy, asked):
+            answer = self.check_json({
+                **user, **proxy, "PINPOINT_EXPORTER_TARGETS": target_arn(), "AWS_ENDPOINT_URL_PINPOINT": "",
+            })
+        self.assertEqual(asked, [])
+        [target] = answer["targets"]
+        self.assertEqual((target["ok"], target["error"]["exception"]), (False, "CredentialsError"))
+        self.assertIn(f"belong to account {OTHER_ACCOUNT}", target["error"]["message"])
+        self.assertEqual((answer["missing"], answer["ok"]), (None, False))
 
 
 if __name__ == "__main__":
