@@ -56,8 +56,8 @@ def setUpModule():
 
 
 def as_sts_writes_it(_responder, headers, response):
-    """moto writes a refusal as EC2 does, with `Errors` around the `Error`. STS does not, and AWS's Rust SDK then reads neither
-    code nor message. They stay as they are."""
+    """moto puts `Errors` around the `Error` of a refusal. STS does not, and AWS's Rust SDK then finds neither code nor
+    message, which stay as moto wrote them."""
     body, status = response
     return status["status"], headers, body.replace("<Errors>", "").replace("</Errors>", "")
 
@@ -453,7 +453,7 @@ class Accounts(MotoJudge):
         self.assertEqual({session.external_id for session in sessions(role)}, {EXTERNAL_ID})
 
 class Check(MotoJudge):
-    """`pinpoint-exporter check`. It asks only once, so the fake cannot learn of a session's key before: it takes any."""
+    """`pinpoint-exporter check`. It is over before the fake can learn of a session's key, so the fake takes any."""
 
     def setUp(self):
         super().setUp()
