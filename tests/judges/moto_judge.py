@@ -107,10 +107,11 @@ def create_user(name, may_assume=(), account=ACCOUNT):
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
 
-def create_role(name, user, account=ACCOUNT):
-    """A role that trusts a user who knows the external id."""
+def create_role(name, trusts, account=ACCOUNT):
+    """A role that trusts these users if they know the external id."""
+    users = [f"arn:aws:iam::{ACCOUNT}:user/{user}" for user in trusts]
     statement = {
-        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/{user}"},
+        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": users},
         "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}},
     }
     trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -310,7 +311,7 @@ class Roles(MotoJudge):
 
     def setUp(self):
         super().setUp()
-        self.role = create_role("reader", user="exporter")
+        self.role = create_role("reader", trusts=["exporter", "stranger"])
         self.user = create_user("exporter", may_assume=[self.role])
         self.fake = self.enterContext(Fake())
         checks(True)
@@ -419,7 +420,7 @@ class Accounts(MotoJudge):
         self.assert_never_reaches_pinpoint("SignatureDoesNotMatch", user)
 
     def test_a_role_of_another_account_reaches_pinpoint_for_that_account(self):
-        role = create_role("reader", user="exporter", account=OTHER_ACCOUNT)
+        role = create_role("reader", trusts=["exporter"], account=OTHER_ACCOUNT)
         user = create_user("exporter", may_assume=[role])
         roles = {"PINPOINT_EXPORTER_ROLE_ARNS": role, "PINPOINT_EXPORTER_ROLE_EXTERNAL_ID": EXTERNAL_ID}
         self.assert_reaches_pinpoint({**user, **roles}, OTHER_ACCOUNT)
@@ -427,7 +428,7 @@ class Accounts(MotoJudge):
         self.assertEqual(session.external_id, EXTERNAL_ID)
 
     def test_a_role_whose_session_is_of_another_account_never_reaches_pinpoint(self):
-        role = create_role("reader", user="exporter")
+        role = create_role("reader", trusts=["exporter"])
         user = create_user("exporter", may_assume=[role])
         assume = STSBackend._create_access_key
 
@@ -439,7 +440,7 @@ class Accounts(MotoJudge):
             self.assert_never_reaches_pinpoint(f"belong to account {OTHER_ACCOUNT}", {**user, **roles})
 
     def test_a_profile_whose_role_is_of_another_account_never_reaches_pinpoint(self):
-        role = create_role("reader", user="exporter", account=OTHER_ACCOUNT)
+        role = create_role("reader", trusts=["exporter"], account=OTHER_ACCOUNT)
         user = create_user("exporter", may_assume=[role])
         with tempfile.NamedTemporaryFile("w", suffix=".config") as config:
             config.write(
@@ -457,7 +458,7 @@ class Check(MotoJudge):
 
     def setUp(self):
         super().setUp()
-        self.role = create_role("reader", user="exporter")
+        self.role = create_role("reader", trusts=["exporter", "stranger"])
         self.user = create_user("exporter", may_assume=[self.role])
         self.user_arn = f"arn:aws:iam::{ACCOUNT}:user/exporter"
         self.fake = self.enterContext(Fake("--no-verify"))
