@@ -292,6 +292,12 @@ class Discovery(MotoJudge):
         self.assertEqual((failed, scrape.sum("pinpoint_api_requests_total", operation="GetSegments")), (3, 3))
         self.assertEqual(scrape.by("application_id", "pinpoint_target_up"), {})
 
+    def test_a_scrape_asks_once_for_a_list_that_fails(self):
+        self.create("one")
+        with Exporter("*/*", {**self.variables, "PINPOINT_EXPORTER_SCRAPE_TIMEOUT": "3s"}) as exporter:
+            scrape = exporter.scrape()
+        self.assertEqual(scrape.sum("pinpoint_api_requests_total", operation="GetSegments"), 1)
+
     def test_applications_come_and_go_without_a_restart(self):
         with Exporter("*", self.variables) as exporter:
             def shown():
