@@ -1,4 +1,4 @@
-.PHONY: build demo test tools lint rust judges fmt deny help
+.PHONY: build demo test tools lint rust judges proof fmt deny help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -21,8 +21,11 @@ lint: ## Formatting and lints
 rust: ## The Rust tests alone
 	@tests/run rust
 
-judges: ## The tests by AWS's Python SDK and by promtool
+judges: ## The tests by AWS's Python SDK, by moto and by promtool
 	@tests/run judges
+
+proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments
+	@tests/run proof
 
 fmt: ## Formats the code
 	cargo fmt --all

@@ -19,6 +19,7 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
 };
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
@@ -303,9 +304,21 @@ impl Current {
 /// What went wrong, from the outermost cause to the innermost, in one line, and where to look. What a `credential_process`
 /// wrote is left out: it may be what it should have kept to itself.
 fn describe(error: &CredentialsError) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
+    let causes = || std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
+    if let Some(refusal) = causes().find_map(|cause| cause.downcast_ref::<AssumeRoleError>()) {
+        let code = refusal.meta().code().unwrap_or("no error code");
+        let message = refusal.meta().message().unwrap_or("no message");
+        // First, for the message may be long.
+        let advice = match code {
+            "AccessDenied" => {
+                "; check the policy of the caller, the trust policy of the role, and PINPOINT_EXPORTER_ROLE_EXTERNAL_ID"
+            }
+            _ => "",
+        };
+        return format!("sts:AssumeRole is refused{advice} ({code}: {message})");
+    }
     let mut text = String::new();
-    for cause in causes.map(ToString::to_string) {
+    for cause in causes().map(ToString::to_string) {
         let cause = cause.split("Stderr:").next().unwrap_or_default();
         let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
         if !text.contains(&cause) {

@@ -132,7 +132,7 @@ fn nothing_secret_is_shown_at_any_level_when_everything_fails() {
                     && pages.contains("exception=\"AccessDeniedException\"")
             );
             assert_clean("a page", &pages);
-            let log = program.log();
+            let log = program.last_words().await;
             let told = log.lines().filter(|line| line.contains("AccessDeniedException")).count();
             assert!(told >= 10, "the failures are in the log:\n{log}");
             assert!(log.contains("***"), "what AWS told is masked");
@@ -166,7 +166,8 @@ fn a_source_of_credentials_that_fails_tells_no_secret() {
             client.get(format!("{}/metrics", program.url)).send().await.unwrap().text().await.unwrap();
         assert!(answer.contains("exception=\"CredentialsError\"} 1"));
         assert_clean("a page", &answer);
-        assert!(program.log().contains("CredentialsError"), "{}", program.log());
-        assert_clean("the log", &program.log());
+        let log = program.last_words().await;
+        assert!(log.contains("CredentialsError"), "{log}");
+        assert_clean("the log", &log);
     });
 }

@@ -206,7 +206,7 @@ async fn with_an_arn(more: &[(&str, &str)]) -> (Scrape, String) {
     variables.extend(key());
     variables.extend(more);
     let program = Program::start(&variables);
-    (scrape(&program).await, program.log())
+    (scrape(&program).await, program.last_words().await)
 }
 
 #[test]
@@ -305,7 +305,12 @@ fn a_role_that_is_refused_or_leads_to_another_account_is_a_credentials_error() {
                    <RequestId>r</RequestId></ErrorResponse>";
     let key = fake_pinpoint::Key { session_token: Some("t".to_owned()), ..Options::default_key() };
     for (status, body, why) in [
-        ("403 Forbidden", refused.to_owned(), "not authorized to perform: sts:AssumeRole"),
+        (
+            "403 Forbidden",
+            refused.to_owned(),
+            "sts:AssumeRole is refused; check the policy of the caller, the trust policy of the role, and \
+          PINPOINT_EXPORTER_ROLE_EXTERNAL_ID (AccessDenied: User is not authorized to perform: sts:AssumeRole)",
+        ),
         ("200 OK", assumed("999999999999", &key), "belong to account 999999999999"),
     ] {
         run(async move {

@@ -37,6 +37,7 @@ pub(crate) struct Program {
     /// The same as a URL.
     pub(crate) url: String,
     log: Arc<Mutex<String>>,
+    reader: Option<thread::JoinHandle<()>>,
 }
 
 impl Program {
@@ -65,7 +66,7 @@ impl Program {
         let log = Arc::new(Mutex::new(String::new()));
         let (found, serving) = mpsc::channel();
         let kept = Arc::clone(&log);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 let address = line.split_whitespace().find_map(|word| word.strip_prefix("address="));
                 if let (Some(address), true) = (address, line.contains("serving")) {
@@ -79,7 +80,7 @@ impl Program {
         let address = serving.recv_timeout(Duration::from_secs(20));
         let address: SocketAddr =
             address.unwrap_or_else(|_| panic!("it does not serve:\n{}", log.lock().unwrap()));
-        Self { child, address, url: format!("http://{address}"), log }
+        Self { child, address, url: format!("http://{address}"), log, reader: Some(reader) }
     }
 
     /// Scrapes as Prometheus does, which says that it waits so many seconds, and really waits so much longer. Whatever comes
@@ -117,9 +118,9 @@ impl Program {
         assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended, and all of its log is there.
     pub(crate) async fn end(&mut self) -> ExitStatus {
-        within("the end of the process", async {
+        let status = within("the end of the process", async {
             loop {
                 if let Some(status) = self.child.try_wait().unwrap() {
                     return status;
@@ -127,7 +128,16 @@ impl Program {
                 sleep(Duration::from_millis(5)).await;
             }
         })
-        .await
+        .await;
+        self.reader.take().into_iter().for_each(|reader| reader.join().unwrap());
+        status
+    }
+
+    /// Ends it; gives all that it has written to its standard error.
+    pub(crate) async fn last_words(mut self) -> String {
+        self.terminate();
+        self.end().await;
+        self.log()
     }
 }
 
