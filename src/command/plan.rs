@@ -25,9 +25,9 @@ const QUOTA: u64 = 300;
 /// How long AWS is taken to need for an answer.
 const ANSWER: Duration = Duration::from_millis(100);
 
-/// What the exporter needs without any target, in bytes, and what each target needs beside its text.
-const BASE_MEMORY: usize = 12 << 20;
-const MEMORY_OF_A_TARGET: usize = 2 << 10;
+/// What the exporter needs without any target, in bytes, and what each target needs beside its text, as measured.
+const BASE_MEMORY: usize = 10 << 20;
+const MEMORY_OF_A_TARGET: usize = 8 << 10;
 
 /// What the settings do not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,14 +165,14 @@ impl Plan {
         let mut memory = BASE_MEMORY;
         for load in loads {
             for (of_segment, count) in [(true, load.segments), (false, load.applications)] {
+                let in_memory = usize::try_from(count).unwrap_or(usize::MAX);
                 for block in target_blocks(config, jobs_per_segment, of_segment) {
                     block
                         .series_by_family()
                         .for_each(|(name, n)| *series.entry(name).or_default() += n as u64 * count);
-                    // Kept by target and, put together, for the next scrape.
-                    memory += (2 * block.size()).saturating_mul(usize::try_from(count).unwrap_or(usize::MAX));
+                    memory = memory.saturating_add(block.memory().saturating_mul(in_memory));
                 }
-                memory += MEMORY_OF_A_TARGET.saturating_mul(usize::try_from(count).unwrap_or(usize::MAX));
+                memory = memory.saturating_add(MEMORY_OF_A_TARGET.saturating_mul(in_memory));
             }
             let catalog = Catalog { account_id: String::new(), region: String::new(), application_id: None };
             let list = exposition::discovery_status(&catalog, true);

@@ -271,9 +271,11 @@ impl Block {
         FAMILIES.iter().zip(&self.families).map(move |(family, piece)| (family.name, lines(piece)))
     }
 
-    /// What it takes in memory, in bytes.
-    pub fn size(&self) -> usize {
-        self.text.len() + self.deflated.len()
+    /// What it takes in memory at most, in bytes, while it is replaced: small pieces are in two blocks and, copied together,
+    /// in two bodies, the others in the blocks alone.
+    pub fn memory(&self) -> usize {
+        let times = |piece: &Range<usize>| piece.len() * if piece.len() < COPIED_BELOW { 4 } else { 2 };
+        self.families.iter().map(|piece| times(&piece.text) + times(&piece.deflated)).sum()
     }
 
     /// Compresses a text family by family; each ends where `ends` says.
