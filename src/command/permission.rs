@@ -1,9 +1,9 @@
 //! Statements of IAM policies: what the credentials must be allowed, for what the targets ask for. Pure.
 //!
 //! AWS's two documents disagree on the resource of a call: the [service authorization reference] names the application or
-//! the segment, the [developer guide] the path. The statements name both.
+//! the segment, and `apps/*` for the list of applications, the [developer guide] the path. The statements name both.
 //!
-//! [service authorization reference]: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonpinpoint.html
+//! [service authorization reference]: https://docs.aws.amazon.com/service-authorization/latest/reference/list_pinpoint.html
 //! [developer guide]: https://docs.aws.amazon.com/pinpoint/latest/developerguide/permissions-actions.html
 
 use serde::Serialize;
@@ -57,7 +57,7 @@ impl Statement {
         let application = format!("apps/{application}");
         let any_application = pattern.application == IdPattern::Any;
         let (sid, resources) = match (operation, &pattern.segment) {
-            (Operation::GetApps, _) => ("ListApplications", vec!["apps".to_owned()]),
+            (Operation::GetApps, _) => ("ListApplications", vec!["apps".to_owned(), "apps/*".to_owned()]),
             (Operation::GetSegments, _) => ("ListSegments", vec![application]),
             (Operation::GetExportJobs, _) if any_application => ("ReadExportJobs", vec![application]),
             (Operation::GetExportJobs, _) => {
@@ -123,7 +123,7 @@ mod tests {
     fn each_form_of_target_names_its_resources() {
         use Operation::{GetApps, GetExportJobs, GetSegmentExportJobs, GetSegments};
         for (operation, target, expected) in [
-            (GetApps, "*/*", &["apps"][..]),
+            (GetApps, "*/*", &["apps", "apps/*"][..]),
             (GetSegments, "*/*", &["apps/*"]),
             (GetSegments, "a/*", &["apps/a"]),
             (GetSegmentExportJobs, "*/*", &["apps/*"]),

@@ -7,6 +7,7 @@ mod commands;
 mod discovery;
 mod exceptions;
 mod golden;
+mod iam;
 mod pace;
 mod prometheus;
 mod readme;

@@ -21,7 +21,7 @@ fn key() -> Key {
         access_key_id: "AKIASECRETSECRET0001".to_owned(),
         secret_access_key: "se/cr+et=SECRETKEYSECRETKEYSECRETKEY/+==".to_owned(),
         session_token: Some("FwoGZXIvYXdzE/SESSION+TOKEN/with==every&odd%character".to_owned()),
-        expired: false,
+        ..Key::default()
     }
 }
 

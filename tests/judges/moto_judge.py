@@ -11,6 +11,7 @@ import http.server
 import json
 import logging
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -41,6 +42,7 @@ APP, SEGMENT = "6e0b7591a90841d2b5d93fa11143e5a7", "b66c9e42f71444b2aa2e0ffc1df2
 WORLD = {"applications": {APP: {"segments": {SEGMENT: {"jobs": [{"id": "j", "created": "-2h", "lasts": "1h"}]}}}}}
 PINPOINT = f"pinpoint.{REGION}.amazonaws.com:443"
 PATIENCE = 30
+IAM = pathlib.Path(__file__).parents[2] / "deploy/iam"
 
 
 def setUpModule():
@@ -100,9 +102,9 @@ def create_user(name, may_assume=(), account=ACCOUNT):
     users = iam(account)
     users.create_user(UserName=name)
     if may_assume:
-        statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": list(may_assume)}
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        users.put_user_policy(UserName=name, PolicyName="assume", PolicyDocument=policy)
+        policy = json.loads((IAM / "assume-roles.json").read_text())
+        policy["Statement"][0]["Resource"] = list(may_assume)
+        users.put_user_policy(UserName=name, PolicyName="assume", PolicyDocument=json.dumps(policy))
     key = users.create_access_key(UserName=name)["AccessKey"]
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
@@ -110,11 +112,9 @@ def create_user(name, may_assume=(), account=ACCOUNT):
 def create_role(name, trusts, account=ACCOUNT):
     """A role that trusts these users if they know the external id."""
     users = [f"arn:aws:iam::{ACCOUNT}:user/{user}" for user in trusts]
-    statement = {
-        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": users},
-        "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}},
-    }
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    trust = json.loads((IAM / "trust/another-account.json").read_text().replace("EXTERNAL_ID", EXTERNAL_ID))
+    trust["Statement"][0]["Principal"]["AWS"] = users
+    trust = json.dumps(trust)
     return iam(account).create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
 
 
@@ -311,6 +311,39 @@ class Discovery(MotoJudge):
             self.pinpoint.delete_app(ApplicationId=gone)
             exporter.until(lambda: shown() == apps, exporter.log)
             self.assertNotIn(gone, exporter.scrape().text)
+
+class Policies(MotoJudge):
+    """The files of `deploy/iam`, whose grammar moto checks when they are put."""
+
+    FILLED = {"REGION": REGION, "EXPORTER_ACCOUNT": ACCOUNT, "ACCOUNT": ACCOUNT}
+
+    def filled(self, folder):
+        files = sorted(folder.glob("*.json"))
+        self.assertGreater(len(files), 4)
+        for file in files:
+            with self.subTest(file.name):
+                document = file.read_text()
+                for word, value in self.FILLED.items():
+                    document = document.replace(word, value)
+                yield file.stem, document
+
+    def test_iam_takes_every_policy(self):
+        users = iam(ACCOUNT)
+        users.create_user(UserName="owner")
+        for name, document in self.filled(IAM):
+            users.put_user_policy(UserName="owner", PolicyName=name, PolicyDocument=document)
+        with self.assertRaisesRegex(users.exceptions.MalformedPolicyDocumentException, "Syntax errors"):
+            users.put_user_policy(
+                UserName="owner", PolicyName="broken", PolicyDocument=document.replace("Effect", "Affect"))
+
+    def test_iam_takes_every_trust_policy(self):
+        roles = iam(ACCOUNT)
+        roles.create_role(RoleName="owned", AssumeRolePolicyDocument="{}")
+        for _, document in self.filled(IAM / "trust"):
+            roles.update_assume_role_policy(RoleName="owned", PolicyDocument=document)
+        with self.assertRaisesRegex(roles.exceptions.MalformedPolicyDocumentException, "Unknown field|Syntax"):
+            roles.update_assume_role_policy(RoleName="owned", PolicyDocument=document.replace("Effect", "Affect"))
+
 
 class Roles(MotoJudge):
     """A target in the name of a role that demands an external id. Pinpoint is our fake."""

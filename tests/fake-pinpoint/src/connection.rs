@@ -36,12 +36,15 @@ use crate::{
     fault::{Fault, Place, Seen},
     log::{InFlight, Request, request_id},
     operation::{Operation, Route},
-    paging,
+    paging, permission,
     reply::{Reply, Step, Steps},
     server::State,
-    sigv4,
+    sigv4::{self, Caller},
     world::Life,
 };
+
+/// The account of a key that names none.
+const ACCOUNT_ID: &str = "123456789012";
 
 /// Accepts connections until it is aborted, which ends them too.
 pub(crate) async fn accept(listener: TcpListener, state: Arc<State>, tls: Option<Arc<ServerConfig>>) {
@@ -207,7 +210,12 @@ fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Re
     };
     let keys = state.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if !keys.is_empty() {
-        sigv4::verify(parts, body, &keys, &state.regions, state.server_clock.now())?;
+        let Caller { key, region } =
+            sigv4::verify(parts, body, &keys, &state.regions, state.server_clock.now())?;
+        if let Some(policies) = &key.policies {
+            let account_id = key.account_id.as_deref().unwrap_or(ACCOUNT_ID);
+            permission::authorize(policies, account_id, &region, operation, route)?;
+        }
     }
     let now = state.clock.now();
     let missing = || AwsError::new("NotFoundException", "Resource not found");
@@ -280,7 +288,7 @@ fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Re
 
 fn application_item(id: &str, name: &str) -> Value {
     let name = if name.is_empty() { id } else { name };
-    let arn = format!("arn:aws:mobiletargeting:us-east-1:123456789012:apps/{id}");
+    let arn = format!("arn:aws:mobiletargeting:us-east-1:{ACCOUNT_ID}:apps/{id}");
     json!({"Arn": arn, "CreationDate": iso(0), "Id": id, "Name": name, "tags": {}})
 }
 
@@ -288,7 +296,7 @@ fn segment_item(application: &str, id: &str, segment: &crate::world::Segment) ->
     let name = if segment.name.is_empty() { id } else { &segment.name };
     json!({
         "ApplicationId": application,
-        "Arn": format!("arn:aws:mobiletargeting:us-east-1:123456789012:apps/{application}/segments/{id}"),
+        "Arn": format!("arn:aws:mobiletargeting:us-east-1:{ACCOUNT_ID}:apps/{application}/segments/{id}"),
         "CreationDate": iso(0),
         "Id": id,
         "Name": name,

@@ -7,7 +7,7 @@
 //! | `GET /_fake/load` | `{"in_flight", "most_in_flight", "connections"}` |
 //! | `POST /_fake/clock` | `{"advance": ms}` or `{"stop_at": ms}` for the jobs' clock, with `_server` for the server's |
 //! | `GET /_fake/world`, `PUT …`, `POST …` | the world; another one |
-//! | `PUT /_fake/keys` | `[{"access_key_id", "secret_access_key", "session_token"?, "expired"?}]` |
+//! | `PUT /_fake/keys` | `[{"access_key_id", "secret_access_key", "session_token"?, "expired"?, "policies"?, "account_id"?}]` |
 
 use std::{
     io::Write as _,
@@ -18,7 +18,7 @@ use hyper::{Method, http::request::Parts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{reply::Reply, server::State, sigv4::Key};
+use crate::{permission::Policy, reply::Reply, server::State, sigv4::Key};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -39,6 +39,10 @@ struct KeyFile {
     session_token: Option<String>,
     #[serde(default)]
     expired: bool,
+    #[serde(default)]
+    policies: Option<Vec<Policy>>,
+    #[serde(default)]
+    account_id: Option<String>,
 }
 
 /// The answer to a request under `/_fake/`.
@@ -81,6 +85,8 @@ pub(crate) fn answer(state: &Arc<State>, parts: &Parts, body: &[u8]) -> Option<R
                 secret_access_key: key.secret_access_key,
                 session_token: key.session_token,
                 expired: key.expired,
+                policies: key.policies,
+                account_id: key.account_id,
             });
             *state.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys.collect();
             Value::Null

@@ -14,6 +14,7 @@ pub mod fault;
 mod log;
 mod operation;
 mod paging;
+mod permission;
 mod reply;
 mod server;
 mod sigv4;
@@ -24,6 +25,7 @@ pub use self::{
     demo::demo_world,
     log::Request,
     operation::Operation,
+    permission::Policy,
     server::{FakePinpoint, Options},
     sigv4::Key,
 };

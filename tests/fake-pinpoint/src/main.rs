@@ -2,7 +2,8 @@
 
 use std::{env, fs, net::SocketAddr, process::ExitCode};
 
-use fake_pinpoint::{FakePinpoint, Options, control::print, demo_world, world::World};
+use fake_pinpoint::{FakePinpoint, Options, control::print, demo_world};
+use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
@@ -15,6 +16,8 @@ fake-pinpoint: a stand-in for Amazon Pinpoint's export-job API
   --access-key-id ID         whose signatures to accept (AKIAIOSFODNN7EXAMPLE)
   --secret-access-key KEY    and with which key (that of AWS's documentation)
   --session-token TOKEN      and with which session token (none)
+  --account-id ID            whose that key is (123456789012)
+  --policy FILE              an IAM policy of that key; may be repeated (without it everything is allowed)
   --no-verify                accept any signature, and none
   --verbose                  print a line for each request
   --help                     this
@@ -49,6 +52,8 @@ async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> 
             "--access-key-id" => key.access_key_id = value()?,
             "--secret-access-key" => key.secret_access_key = value()?,
             "--session-token" => key.session_token = Some(value()?),
+            "--account-id" => key.account_id = Some(value()?),
+            "--policy" => key.policies.get_or_insert_default().push(read_json("--policy", &value()?)?),
             "--no-verify" => verify = false,
             "--verbose" => options.verbose = true,
             "--help" => {
@@ -61,7 +66,7 @@ async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> 
     options.keys = if verify { vec![key] } else { Vec::new() };
     let world = match world {
         Some(file) if demo => return Err(format!("--demo and --world {file}: leave one of them away")),
-        Some(file) => read_world(&file)?,
+        Some(file) => read_json("--world", &file)?,
         None => demo_world(),
     };
     let cannot = |error: std::io::Error| format!("cannot listen at {}: {error}", options.address);
@@ -83,9 +88,9 @@ async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> 
     Ok(())
 }
 
-fn read_world(file: &str) -> Result<World, String> {
-    let text = fs::read_to_string(file).map_err(|error| format!("--world {file}: {error}"))?;
-    serde_json::from_str(&text).map_err(|error| format!("--world {file}: {error}"))
+fn read_json<T: DeserializeOwned>(argument: &str, file: &str) -> Result<T, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{argument} {file}: {error}"))?;
+    serde_json::from_str(&text).map_err(|error| format!("{argument} {file}: {error}"))
 }
 
 #[expect(clippy::print_stderr, reason = "a program's complaint")]

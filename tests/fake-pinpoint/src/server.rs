@@ -40,8 +40,7 @@ impl Options {
         Key {
             access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             secret_access_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
-            session_token: None,
-            expired: false,
+            ..Key::default()
         }
     }
 }

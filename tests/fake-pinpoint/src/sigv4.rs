@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha2::{Digest, Sha256};
 use time::{PrimitiveDateTime, macros::format_description};
 
-use crate::{error::AwsError, paging::form_decoded};
+use crate::{error::AwsError, paging::form_decoded, permission::Policy};
 
 /// Credentials that the fake knows.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,10 @@ pub struct Key {
     pub session_token: Option<String>,
     /// Whether the token has expired.
     pub expired: bool,
+    /// What it may do. `None`: everything.
+    pub policies: Option<Vec<Policy>>,
+    /// Whose it is. `None`: of 123456789012.
+    pub account_id: Option<String>,
 }
 
 /// How far a request's date may be from the server's, in milliseconds.
@@ -44,14 +48,22 @@ struct Authorization<'a> {
     signature: &'a str,
 }
 
+/// Who signed.
+#[derive(Debug)]
+pub(crate) struct Caller<'a> {
+    pub(crate) key: &'a Key,
+    /// The region that was signed for.
+    pub(crate) region: String,
+}
+
 /// Whether the request is signed rightly, with a known key, for one of the regions, and at about this date.
-pub(crate) fn verify(
+pub(crate) fn verify<'a>(
     request: &Parts,
     body: &[u8],
-    keys: &[Key],
+    keys: &'a [Key],
     regions: &[String],
     now: i64,
-) -> Result<(), AwsError> {
+) -> Result<Caller<'a>, AwsError> {
     let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
     let Some(authorization) = header("authorization") else {
         return Err(AwsError::new("MissingAuthenticationTokenException", "Missing Authentication Token"));
@@ -63,7 +75,7 @@ pub(crate) fn verify(
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".to_owned(),
         )
     })?;
-    let key = check_scope(&authorization, date, keys, regions)?;
+    let Caller { key, region } = check_scope(&authorization, date, keys, regions)?;
     check_token(key, header("x-amz-security-token"))?;
     check_date(date, now)?;
     let canonical = canonical_request(request, body, &authorization)?;
@@ -74,7 +86,7 @@ pub(crate) fn verify(
              Access Key and signing method. Consult the service documentation for details.",
         ));
     }
-    Ok(())
+    Ok(Caller { key, region })
 }
 
 fn parse(text: &str) -> Result<Authorization<'_>, AwsError> {
@@ -103,7 +115,7 @@ fn check_scope<'a>(
     date: &str,
     keys: &'a [Key],
     regions: &[String],
-) -> Result<&'a Key, AwsError> {
+) -> Result<Caller<'a>, AwsError> {
     let invalid = |text: String| AwsError::new("InvalidSignatureException", text);
     let parts: Vec<&str> = authorization.scope.split('/').collect();
     let [day, region, service, "aws4_request"] = parts[..] else {
@@ -124,7 +136,7 @@ fn check_scope<'a>(
         ));
     }
     let key = keys.iter().find(|key| key.access_key_id == authorization.access_key_id);
-    key.ok_or_else(|| {
+    key.map(|key| Caller { key, region: region.to_owned() }).ok_or_else(|| {
         AwsError::new("UnrecognizedClientException", "The security token included in the request is invalid.")
     })
 }

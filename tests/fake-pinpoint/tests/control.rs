@@ -139,6 +139,7 @@ fn wrong_arguments_end_the_program_with_64_and_a_cure() {
         (&["--world"], "--world wants a value; see --help"),
         (&["--wrold", "w.json"], "unknown argument --wrold; see --help"),
         (&["--world", "no/such/file.json"], "no/such/file.json"),
+        (&["--policy", "no/such/policy.json"], "--policy no/such/policy.json"),
     ] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_fake-pinpoint"));
         program.args(arguments).stdin(Stdio::null());

@@ -520,6 +520,7 @@ fn keys(keys: &[(&str, Option<&str>, bool)]) -> Vec<Key> {
         secret_access_key: SECRET.to_owned(),
         session_token: token.map(str::to_owned),
         expired,
+        ..Key::default()
     };
     keys.iter().map(key).collect()
 }
