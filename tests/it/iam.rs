@@ -198,14 +198,13 @@ fn the_policies_allow_the_calls_that_the_client_makes_and_no_others() {
 #[test]
 fn the_readmes_name_every_policy_and_the_first_policy_is_one_of_them() {
     let index = read("README.md");
-    let links =
-        index.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link.to_owned());
-    let named: BTreeSet<_> = links.filter(|link| link.ends_with(".json")).collect();
+    let links = index.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+    let named: BTreeSet<_> = links.filter_map(|link| link.strip_suffix(".json").map(str::to_owned)).collect();
     let mut there = BTreeSet::new();
     for prefix in ["", "trust/"] {
-        let files = fs::read_dir(folder().join(prefix)).unwrap().map(|file| file.unwrap().file_name());
-        let names = files.map(|name| format!("{prefix}{}", name.into_string().unwrap()));
-        there.extend(names.filter(|name| name.ends_with(".json")));
+        let entries = fs::read_dir(folder().join(prefix)).unwrap().map(|entry| entry.unwrap().file_name());
+        let paths = entries.map(|entry| format!("{prefix}{}", entry.into_string().unwrap()));
+        there.extend(paths.filter_map(|path| path.strip_suffix(".json").map(str::to_owned)));
     }
     assert_eq!(named, there);
 
