@@ -15,6 +15,7 @@ use std::{
 
 use url::Url;
 
+mod effective;
 mod endpoint;
 mod log_filter;
 mod problem;
@@ -25,11 +26,13 @@ mod value;
 
 pub(crate) use settings::nearest;
 pub use {
+    effective::Effective,
     problem::{Problem, Problems, Warning},
     settings::{AWS_VARIABLES, AwsVariable, NotYet, PREFIX, SETTINGS, Setting},
 };
 
 use self::{
+    effective::ENVIRONMENT,
     settings::{Texts, Written},
     value::Explanation,
 };
@@ -97,6 +100,8 @@ pub struct Config {
     pub use_dualstack_endpoint: bool,
     /// `AWS_CA_BUNDLE`: the only certificates to trust, in PEM.
     pub ca_bundle: Option<PathBuf>,
+    /// Every setting as it is in effect, as the status page shows it.
+    pub effective: Vec<Effective>,
 }
 
 /// The roles to assume.
@@ -232,6 +237,7 @@ impl Config {
             use_fips_endpoint: aws.use_fips_endpoint,
             use_dualstack_endpoint: aws.use_dualstack_endpoint,
             ca_bundle: environment.ca_bundle.clone(),
+            effective: environment.effective(),
         })
     }
 }
@@ -304,6 +310,22 @@ impl Environment {
             Err(_) => problems.problems.push(Problem::without_value(PREFIX, "the settings cannot be read")),
         }
         environment
+    }
+
+    /// Every setting, and those of AWS's variables that are set and that the exporter reads itself.
+    fn effective(&self) -> Vec<Effective> {
+        let settings = self.texts.all().map(Effective::of);
+        let others = self.others.iter().map(|(variable, text)| Effective {
+            variable,
+            value: text.clone(),
+            source: ENVIRONMENT,
+        });
+        let ca_bundle = self.ca_bundle.iter().map(|path| Effective {
+            variable: CA_BUNDLE,
+            value: path.display().to_string(),
+            source: ENVIRONMENT,
+        });
+        settings.chain(others).chain(ca_bundle).collect()
     }
 
     fn other(&self, variable: &str) -> Option<&str> {

@@ -16,10 +16,11 @@ use crate::{
     accounts::{Accounts, standard_sources},
     clock::Clock,
     collect::{self, Collector},
-    config::Config,
+    config::{Config, Effective},
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
     pinpoint::{self, CredentialsCache, Http, MakeProvider, Observer},
+    status,
     web::{self, Limits, ScrapeTimeout},
 };
 
@@ -32,6 +33,8 @@ pub struct Exporter {
     /// Of the scrape that ended last, in seconds, as the bits of an `f64`.
     last_duration: AtomicU64,
     ready: AtomicBool,
+    /// As the page shows them.
+    settings: Vec<Effective>,
 }
 
 /// Why the exporter cannot be set up.
@@ -76,6 +79,7 @@ impl Exporter {
                 per_segment: config.finished_jobs_per_segment,
             },
             status_series: config.status_series,
+            keep_failures: config.show_failures,
         };
         Ok(Self {
             collector: Collector::new(config.targets.clone(), clients, settings, clock),
@@ -83,6 +87,7 @@ impl Exporter {
             telemetry,
             last_duration: AtomicU64::new(0),
             ready: AtomicBool::new(false),
+            settings: config.effective.clone(),
         })
     }
 
@@ -134,6 +139,18 @@ impl web::Exporter for Exporter {
         let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);
         answer
+    }
+
+    fn page(&self, query: &str) -> Result<String, String> {
+        status::page(&self.collector.overview(), &self.settings, query)
+    }
+
+    fn page_policy(&self) -> &'static str {
+        status::content_security_policy()
+    }
+
+    fn jobs(&self, query: &str) -> Result<String, String> {
+        status::json(&self.collector.overview(), query)
     }
 
     fn stop_waiting(&self) {

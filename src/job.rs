@@ -1,6 +1,6 @@
 //! An export job of Amazon Pinpoint as the exporter keeps it. Values only, no wire names.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 
@@ -107,6 +107,14 @@ impl JobStatus {
 /// A date of the API, in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// So much later.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
 
 impl From<OffsetDateTime> for Timestamp {
     fn from(date: OffsetDateTime) -> Self {

@@ -12,6 +12,8 @@
 //! 5. [`metrics`]: a picture becomes the bytes of its families, once; the exporter's own counters are beside it.
 //! 6. [`web`]: the server. A scrape ([`Exporter`]) refreshes what is due and sends the bytes that are there.
 //!
+//! The page and its JSON ([`status`]) show what is cached, in words, and make no request.
+//!
 //! [`command`] is the other way through the same rooms: the command line, and what `check` and `plan` find.
 //!
 //! # What always holds
@@ -37,6 +39,7 @@ pub mod picture;
 pub mod pinpoint;
 pub mod profile;
 pub mod shard;
+pub mod status;
 pub mod stop;
 pub mod target;
 pub mod version;

@@ -91,6 +91,7 @@ pub struct Collage {
     oldest: Option<Timestamp>,
     /// The segment whose own listing this is.
     own_segment: Option<Arc<str>>,
+    keep_failures: bool,
     records: Vec<Record>,
     by_id: HashMap<Arc<str>, usize>,
     /// The finished jobs of each segment that are kept whole, as indices into the records.
@@ -133,10 +134,18 @@ impl Collage {
             bounds,
             oldest: age.map(|age| Timestamp(now.0.saturating_sub(age))),
             own_segment: own_segment.map(Arc::from),
+            keep_failures: false,
             records: Vec::new(),
             by_id: HashMap::new(),
             candidates: HashMap::new(),
         }
+    }
+
+    /// Keeps the messages about failed endpoints too.
+    #[must_use]
+    pub fn keeping_failures(mut self, keep: bool) -> Self {
+        self.keep_failures = keep;
+        self
     }
 
     /// Adds a page. A job that was listed before is replaced.
@@ -151,7 +160,9 @@ impl Collage {
         let known = self.candidates.get_key_value(&job.segment_id).map(|(id, _)| Arc::clone(id));
         let segment_id = known.unwrap_or_else(|| Arc::clone(&job.segment_id));
         job.segment_id = Arc::clone(&segment_id);
-        job.failures = Vec::new();
+        if !self.keep_failures {
+            job.failures = Vec::new();
+        }
         let mut record = Record {
             id: Arc::clone(&job.id),
             segment_id: Arc::clone(&segment_id),

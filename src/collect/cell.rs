@@ -15,8 +15,9 @@ use super::{
 use crate::{
     job::Timestamp,
     metrics::exposition::{self, Block},
-    picture::TargetStatus,
+    picture::{Picture, TargetStatus},
     pinpoint::Exception,
+    status::{Reading, TargetState, words::CallError},
     target::Target,
 };
 
@@ -42,8 +43,8 @@ struct State {
 
 #[derive(Debug)]
 struct Last {
-    took: Duration,
-    health: Health,
+    reading: Reading,
+    flawed: bool,
 }
 
 #[derive(Debug)]
@@ -51,6 +52,7 @@ struct Good {
     started: Duration,
     date: Timestamp,
     block: Block,
+    picture: Option<Arc<Picture>>,
 }
 
 /// How a refresh ended.
@@ -60,8 +62,8 @@ pub(super) struct Outcome {
     pub(super) started: Duration,
     pub(super) date: Timestamp,
     pub(super) took: Duration,
-    /// The bytes of what it read.
-    pub(super) result: Result<Block, Exception>,
+    /// What it read, and the bytes of that.
+    pub(super) result: Result<(Block, Arc<Picture>), CallError>,
     /// Whether parts of it could not be understood.
     pub(super) flawed: bool,
 }
@@ -112,16 +114,16 @@ impl Cell {
         let Outcome { started, date, took, result, flawed } = outcome;
         let mut state = self.state();
         state.schedule.done(started + ttl);
-        let failure = match result {
-            Ok(block) => {
-                state.good = Some(Good { started, date, block });
+        let error = match result {
+            Ok((block, picture)) => {
+                state.good = Some(Good { started, date, block, picture: Some(picture) });
                 None
             }
-            Err(exception) => Some(exception),
+            Err(error) => Some(error),
         };
         state.status = None;
-        let last = Last { took, health: Health { failure, flawed } };
-        state.last.replace(last).map(|before| before.health).unwrap_or_default()
+        let reading = Reading { began: date, took, next: date.after(ttl), error };
+        state.last.replace(Last { reading, flawed }).map(|before| before.health()).unwrap_or_default()
     }
 
     /// What is shown now: data older than `max_staleness` never are, and are let go.
@@ -133,12 +135,12 @@ impl Cell {
         let picture = good.as_mut().and_then(|good| {
             let end = good.started + max_staleness;
             if now > end {
-                good.block = Block::default();
+                (good.block, good.picture) = (Block::default(), None);
                 return None;
             }
             Some((good.block.clone(), end))
         });
-        let error = match (last.health.failure, &picture) {
+        let error = match (last.health().failure, &picture) {
             (Some(exception), _) => Some(exception.name()),
             (None, None) => Some(Exception::Timeout.name()),
             (None, Some(_)) => None,
@@ -146,11 +148,26 @@ impl Cell {
         let block = match status.take() {
             Some((told, block)) if told == error => block,
             _ => {
-                let told = TargetStatus { error, last_success, refresh_duration: last.took };
+                let told = TargetStatus { error, last_success, refresh_duration: last.reading.took };
                 exposition::target_status(&self.target, &told)
             }
         };
         *status = Some((error, block.clone()));
         View { status: Some(block), picture }
+    }
+
+    /// What is known of it. Like [`Cell::view`] it lets data go that are too old.
+    pub(super) fn overview(&self, now: Duration, max_staleness: Duration) -> TargetState {
+        let is_shown = self.view(now, max_staleness).picture.is_some();
+        let state = self.state();
+        let data = state.good.as_ref().map(|good| (good.date, good.picture.clone().filter(|_| is_shown)));
+        let reading = state.last.as_ref().map(|last| last.reading.clone());
+        TargetState { target: self.target.clone(), reading, data }
+    }
+}
+
+impl Last {
+    fn health(&self) -> Health {
+        Health { failure: self.reading.error.as_ref().map(|error| error.exception), flawed: self.flawed }
     }
 }

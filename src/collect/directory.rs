@@ -13,6 +13,7 @@ use crate::{
     discovery::Catalog,
     metrics::exposition::{self, Block},
     pinpoint::Exception,
+    status::{ListState, Reading},
 };
 
 /// A list and what is known of it.
@@ -27,7 +28,7 @@ struct State {
     /// The last good list stays, however old.
     ids: Option<Arc<[String]>>,
     /// How the last reading ended, and the bytes that tell it; none has yet.
-    last: Option<(Result<(), Exception>, Block)>,
+    last: Option<(Reading, Block)>,
 }
 
 impl Directory {
@@ -56,11 +57,22 @@ impl Directory {
     }
 
     /// Takes note of how a reading ended. Gives the failure of the one before it.
-    pub(super) fn finish(&self, result: Result<(), Exception>, fresh_until: Duration) -> Option<Exception> {
-        let block = exposition::discovery_status(&self.catalog, result.is_ok());
+    pub(super) fn finish(&self, reading: Reading, fresh_until: Duration) -> Option<Exception> {
+        let block = exposition::discovery_status(&self.catalog, reading.error.is_none());
         let mut state = self.state();
         state.schedule.done(fresh_until);
-        state.last.replace((result, block)).and_then(|(before, _)| before.err())
+        let (before, _) = state.last.replace((reading, block))?;
+        before.error.map(|error| error.exception)
+    }
+
+    /// What is known of it.
+    pub(super) fn overview(&self) -> ListState {
+        let state = self.state();
+        ListState {
+            catalog: self.catalog.clone(),
+            found: state.ids.as_ref().map(|ids| ids.len()),
+            reading: state.last.as_ref().map(|(reading, _)| reading.clone()),
+        }
     }
 
     /// Its family; none before a reading has ended.

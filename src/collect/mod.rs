@@ -37,9 +37,10 @@ use crate::{
     job::Timestamp,
     metrics::exposition::{self, Block, Body},
     pace::Pace,
-    picture::{Bounds, Collage},
+    picture::{Bounds, Collage, Picture},
     pinpoint::{Error, Exception, LeftOut},
     shard::Shard,
+    status::{Overview, Reading, words::CallError},
     target::{Target, TargetPattern},
 };
 
@@ -59,6 +60,8 @@ pub struct Settings {
     pub bounds: Bounds,
     /// How state sets are shown.
     pub status_series: StatusSeries,
+    /// Whether the messages about failed endpoints are kept.
+    pub keep_failures: bool,
 }
 
 /// The targets and what is known of them.
@@ -248,6 +251,19 @@ impl Collector {
         landings
     }
 
+    /// What is known of everything. It refreshes nothing.
+    pub fn overview(&self) -> Overview {
+        let Shared { clock, settings, .. } = &*self.shared;
+        let (now, date) = (clock.elapsed(), timestamp(clock.now()));
+        let watched = self.shared.watched();
+        let target = |cell: &Arc<Cell>| cell.overview(now, settings.pace.max_staleness);
+        Overview {
+            now: date,
+            lists: watched.directories.iter().map(|directory| directory.overview()).collect(),
+            targets: watched.cells.iter().map(target).collect(),
+        }
+    }
+
     /// From now on nobody waits for a refresh.
     pub fn stop_waiting(&self) {
         self.stopping.cancel();
@@ -349,7 +365,7 @@ impl Shared {
 
     /// Reads a list. `_flight` is dropped at the end, which those that wait for it see.
     async fn list(&self, directory: &Directory, _flight: Flight) {
-        let started = self.clock.elapsed();
+        let (started, began) = (self.clock.elapsed(), timestamp(self.clock.now()));
         let read = caught(match &directory.catalog.application_id {
             Some(application) => directory.lane.client.segment_ids(application).boxed(),
             None => directory.lane.client.application_ids().boxed(),
@@ -362,8 +378,10 @@ impl Shared {
             found
         });
         let ttl = if read.is_ok() { self.settings.discovery_ttl } else { self.settings.pace.cache_ttl };
-        let result = read.as_ref().map(drop).map_err(Trouble::exception);
-        let before = directory.finish(result, started + ttl);
+        let took = self.clock.elapsed().saturating_sub(started);
+        let error = read.as_ref().err().map(CallError::from);
+        let reading = Reading { began, took, next: began.after(ttl), error };
+        let before = directory.finish(reading, started + ttl);
         self.generation.fetch_add(1, Ordering::Release);
         match read {
             Ok(found) if before.is_some() => tracing::info!(found, "targets are found again"),
@@ -384,16 +402,17 @@ impl Shared {
         let read = caught(self.read(cell, date).boxed()).await;
         let took = self.clock.elapsed().saturating_sub(started);
         let flawed = read.as_ref().is_ok_and(|(_, left_out)| *left_out != LeftOut::default());
-        let result = read.as_ref().map(|(block, _)| block.clone()).map_err(Trouble::exception);
+        let result = read.as_ref().map(|(read, _)| read.clone()).map_err(CallError::from);
         let outcome = Outcome { started, date, took, result, flawed };
         let before = cell.finish(outcome, self.settings.pace.cache_ttl);
         self.generation.fetch_add(1, Ordering::Release);
         report(&cell.target, read.map(|(_, left_out)| left_out), before, took);
     }
 
-    async fn read(&self, cell: &Cell, date: Timestamp) -> Result<(Block, LeftOut), Error> {
+    async fn read(&self, cell: &Cell, date: Timestamp) -> Result<((Block, Arc<Picture>), LeftOut), Error> {
         let Cell { target, lane, .. } = cell;
-        let mut collage = Collage::begin(self.settings.bounds, date, target.segment_id.as_deref());
+        let mut collage = Collage::begin(self.settings.bounds, date, target.segment_id.as_deref())
+            .keeping_failures(self.settings.keep_failures);
         let mut pages = 0;
         let mut sink = |jobs| {
             pages += 1;
@@ -408,7 +427,9 @@ impl Shared {
         if cell.learn_requests(pages) {
             self.judge_pace(&self.watched(), &target.account_id, &target.region, lane);
         }
-        Ok((exposition::picture(target, &collage.finish(), self.settings.status_series), left_out))
+        let picture = collage.finish();
+        let block = exposition::picture(target, &picture, self.settings.status_series);
+        Ok(((block, Arc::new(picture)), left_out))
     }
 }
 
@@ -420,11 +441,15 @@ enum Trouble {
     Crash,
 }
 
-impl Trouble {
-    fn exception(&self) -> Exception {
-        match self {
-            Self::Api(error) => error.failure.exception,
-            Self::Crash => Exception::Other,
+impl From<&Trouble> for CallError {
+    fn from(trouble: &Trouble) -> Self {
+        match trouble {
+            Trouble::Api(error) => error.into(),
+            Trouble::Crash => Self {
+                exception: Exception::Other,
+                message: "the exporter crashed over it, which is a bug: please report it".to_owned(),
+                request_id: None,
+            },
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     discovery::Catalog,
     pinpoint::{Error, Exception, Failure, FirstPage, Http, Identity, Operation},
+    status::words::{self, CallError, counted},
     target::{IdPattern, Target, TargetPattern},
 };
 
@@ -79,13 +80,6 @@ struct Call {
     operation: &'static str,
     ok: bool,
     error: Option<CallError>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct CallError {
-    exception: &'static str,
-    message: String,
-    request_id: Option<String>,
 }
 
 impl Check {
@@ -236,32 +230,18 @@ impl Call {
             target,
             operation: operation.name(),
             ok: error.is_none(),
-            error: error.map(|Error { failure, .. }| CallError {
-                exception: failure.exception.name(),
-                message: failure.message.clone(),
-                request_id: failure.request_id.clone(),
-            }),
+            error: error.map(CallError::from),
         }
     }
 
     fn row(&self, good: String) -> [String; 5] {
-        let result = match &self.error {
-            None => good,
-            Some(CallError { exception, message, request_id }) => {
-                let id = request_id.as_ref().map(|id| format!(" (request {id})")).unwrap_or_default();
-                format!("{exception}: {message}{id}")
-            }
-        };
+        let result = self.error.as_ref().map_or(good, CallError::to_string);
         [or_dash(&self.account), self.region.clone(), self.target.clone(), self.operation.to_owned(), result]
     }
 }
 
 fn or_dash(text: &str) -> String {
     if text.is_empty() { "-" } else { text }.to_owned()
-}
-
-fn counted(count: usize, one: &str) -> String {
-    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
 impl fmt::Display for Check {
@@ -280,11 +260,11 @@ impl fmt::Display for Check {
         for ListCall { call, found } in &self.lists {
             let of_segments = call.operation == Operation::GetSegments.name();
             let what = if of_segments { "segment" } else { "application" };
-            table.row(call.row(format!("ok, {}", counted(found.unwrap_or(0), what))));
+            table.row(call.row(words::found(found.unwrap_or(0), what)));
         }
         for TargetCall { call, jobs, and_more } in &self.targets {
             let more = if *and_more { " and more" } else { "" };
-            table.row(call.row(format!("ok, {}{more}", counted(jobs.unwrap_or(0), "job"))));
+            table.row(call.row(words::found(jobs.unwrap_or(0), "job") + more));
         }
         writeln!(f, "{table}")?;
         if let Some(policy) = &self.missing {

@@ -66,6 +66,11 @@ macro_rules! settings {
         enum Index { $($field,)* }
 
         impl Texts {
+            /// Every setting, in the order of the table.
+            pub(super) fn all(&self) -> impl Iterator<Item = Written<'_>> {
+                [$(self.$field()),*].into_iter()
+            }
+
             $(pub(super) fn $field(&self) -> Written<'_> {
                 Written { setting: &SETTINGS[Index::$field as usize], text: self.$field.as_deref() }
             })*
@@ -99,7 +104,7 @@ settings! {
     role_arns ROLE_ARNS = "" "roles to assume, one per account; a target ARN's account picks its role";
     role_external_id ROLE_EXTERNAL_ID = "" "external id to assume them with";
     shard SHARD = "" "2/5: serve the third of five parts of the targets; auto/5: the part in HOSTNAME's ending";
-    show_failures SHOW_FAILURES = "false" "true: show the text of Failures on / and in /api/v1/jobs" Ignored;
+    show_failures SHOW_FAILURES = "false" "true: show the text of Failures on / and in /api/v1/jobs";
     web_config_file WEB_CONFIG_FILE = ""
         "TLS, client certificates, basic auth: a file as Prometheus's exporter-toolkit reads it" Refused;
     log_level LOG_LEVEL = "info"

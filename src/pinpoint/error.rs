@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{operation::Operation, secrets::Secrets};
 
@@ -64,6 +64,12 @@ exceptions! {
     CredentialsError,
     /// Everything else.
     Other,
+}
+
+impl Serialize for Exception {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
 }
 
 impl Exception {

@@ -32,6 +32,15 @@ pub trait Exporter: Send + Sync + 'static {
     /// answers with what is there then. With `gzip` the chunks together are one gzip stream.
     fn scrape(&self, wait: Duration, gzip: bool) -> impl Future<Output = Vec<Bytes>> + Send;
 
+    /// The status page in HTML, of what a query asks for; `Err` with a page that says what is wrong with the query.
+    fn page(&self, query: &str) -> Result<String, String>;
+
+    /// The `Content-Security-Policy` of the page.
+    fn page_policy(&self) -> &'static str;
+
+    /// The jobs in JSON, of what a query asks for; `Err` with an object that says what is wrong with the query.
+    fn jobs(&self, query: &str) -> Result<String, String>;
+
     /// The process is about to stop: every scrape that waits, or comes later, answers at once with what is there.
     fn stop_waiting(&self);
 

@@ -2,20 +2,25 @@
 
 use std::{sync::Arc, time::Duration};
 
+use aws_smithy_types::base64;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY},
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+        REFERRER_POLICY, VARY,
+    },
 };
+use sha2::{Digest as _, Sha256};
 
 use super::{Exporter, body::Chunks, coding};
-use crate::version;
 
 /// The content type of [Prometheus's text format].
 ///
 /// [Prometheus's text format]: https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
 /// Prometheus says here how long it will wait.
@@ -54,8 +59,8 @@ pub(super) async fn answer<B>(
     timeout: ScrapeTimeout,
 ) -> Response<Chunks> {
     let path = request.uri().path();
-    if !["/", "/metrics", "/-/healthy", "/-/ready"].contains(&path) {
-        let text = "There is nothing here. There are: /, /metrics, /-/healthy, /-/ready\n";
+    if !["/", "/api/v1/jobs", "/metrics", "/-/healthy", "/-/ready"].contains(&path) {
+        let text = "There is nothing here. There are: /, /api/v1/jobs, /metrics, /-/healthy, /-/ready\n";
         return response(StatusCode::NOT_FOUND, TEXT, text);
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -69,7 +74,8 @@ pub(super) async fn answer<B>(
         "/-/healthy" => response(StatusCode::OK, TEXT, "Healthy.\n"),
         "/-/ready" if exporter.is_ready() => response(StatusCode::OK, TEXT, "Ready.\n"),
         "/-/ready" => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Looking for credentials.\n"),
-        _ => landing_page(),
+        "/api/v1/jobs" => jobs(request.headers(), &*exporter, request.uri().query().unwrap_or_default()),
+        _ => page(&*exporter, request.uri().query().unwrap_or_default()),
     }
 }
 
@@ -84,20 +90,44 @@ async fn metrics(headers: &HeaderMap, exporter: &impl Exporter, timeout: ScrapeT
     response
 }
 
-fn landing_page() -> Response<Chunks> {
-    let page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>pinpoint-exporter</title></head>\n\
-         <body>\n<h1>pinpoint-exporter</h1>\n\
-         <p>Export jobs of Amazon Pinpoint's segments, for Prometheus. Version {} ({}).</p>\n\
-         <ul>\n<li><a href=\"metrics\">Metrics</a></li>\n<li><a href=\"-/healthy\">Healthy</a></li>\n\
-         <li><a href=\"-/ready\">Ready</a></li>\n</ul>\n</body>\n</html>\n",
-        version::VERSION,
-        version::REVISION,
-    );
-    let mut response = response(StatusCode::OK, HTML, page);
-    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'");
-    response.headers_mut().insert("content-security-policy", policy);
+fn page(exporter: &impl Exporter, query: &str) -> Response<Chunks> {
+    let mut response = document(HTML, exporter.page(query));
+    let policy = HeaderValue::from_static(exporter.page_policy());
+    let headers = response.headers_mut();
+    headers.insert("content-security-policy", policy);
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
+}
+
+/// An unchanged document is not sent again to who has it, by its [entity tag].
+///
+/// [entity tag]: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2
+fn jobs(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<Chunks> {
+    let jobs = exporter.jobs(query);
+    let tag = jobs.as_ref().ok().map(|text| format!("\"{}\"", base64::encode(Sha256::digest(text))));
+    let mut response = document(JSON, jobs);
+    if let Some(tag) = tag {
+        let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        let mut known = known.flat_map(|value| value.split(',')).map(str::trim);
+        if known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag) {
+            response = chunked(StatusCode::NOT_MODIFIED, JSON, Vec::new());
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        let headers = response.headers_mut();
+        // It may be kept, and must be asked about each time.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(ETAG, tag);
+        }
+    }
+    response
+}
+
+fn document(content_type: &'static str, document: Result<String, String>) -> Response<Chunks> {
+    match document {
+        Ok(text) => response(StatusCode::OK, content_type, text),
+        Err(problem) => response(StatusCode::BAD_REQUEST, content_type, problem),
+    }
 }
 
 fn response(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Chunks> {

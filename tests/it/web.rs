@@ -55,6 +55,18 @@ impl web::Exporter for Stub {
         vec![packed.into()]
     }
 
+    fn page(&self, _: &str) -> Result<String, String> {
+        Ok("<!DOCTYPE html><title>Stub</title>".to_owned())
+    }
+
+    fn page_policy(&self) -> &'static str {
+        "default-src 'none'"
+    }
+
+    fn jobs(&self, _: &str) -> Result<String, String> {
+        Ok("{}".to_owned())
+    }
+
     fn stop_waiting(&self) {
         self.stopping.cancel();
     }

@@ -1,0 +1,71 @@
+//! Dates as people read them: in UTC, with the age beside.
+
+use std::time::Duration;
+
+use humantime::format_duration;
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+use crate::job::Timestamp;
+
+const FOR_PEOPLE: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+const FOR_PROGRAMS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+fn written(date: Timestamp, format: &[BorrowedFormatItem<'_>]) -> Option<String> {
+    let date = OffsetDateTime::from_unix_timestamp_nanos(i128::from(date.0) * 1_000_000).ok()?;
+    date.format(format).ok()
+}
+
+/// `2026-01-31 23:59:59 UTC`; `None` for a date far from any calendar.
+pub(super) fn utc(date: Timestamp) -> Option<String> {
+    written(date, FOR_PEOPLE)
+}
+
+/// The same as [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) has it, with milliseconds.
+pub(super) fn rfc3339(date: Timestamp) -> Option<String> {
+    written(date, FOR_PROGRAMS)
+}
+
+/// `2h 5m ago`, `in 40s`, `now`.
+pub(super) fn from_now(date: Timestamp, now: Timestamp) -> String {
+    let seconds = now.0.saturating_sub(date.0) / 1000;
+    match seconds {
+        0 => "now".to_owned(),
+        1.. => format!("{} ago", short(Duration::from_secs(seconds.unsigned_abs()))),
+        _ => format!("in {}", short(Duration::from_secs(seconds.unsigned_abs()))),
+    }
+}
+
+/// A duration by its two greatest units.
+pub(super) fn short(duration: Duration) -> String {
+    let milliseconds = Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    let text = format_duration(milliseconds).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_769_904_000_123);
+
+    #[test]
+    fn dates_are_in_utc_and_ages_by_two_units() {
+        assert_eq!(utc(NOW).unwrap(), "2026-02-01 00:00:00 UTC");
+        assert_eq!(rfc3339(NOW).unwrap(), "2026-02-01T00:00:00.123Z");
+        assert_eq!(utc(Timestamp(i64::MAX)), None);
+        for (milliseconds, expected) in [
+            (0, "now"),
+            (999, "now"),
+            (1_000, "1s ago"),
+            (125_000, "2m 5s ago"),
+            (26 * 3_600_000 + 61_000, "1day 2h ago"),
+            (-40_000, "in 40s"),
+        ] {
+            assert_eq!(from_now(Timestamp(NOW.0 - milliseconds), NOW), expected);
+        }
+        assert_eq!(from_now(Timestamp(i64::MIN), Timestamp(i64::MAX)).split(' ').count(), 3);
+        assert_eq!(short(Duration::from_micros(1_234_567)), "1s 234ms");
+    }
+}

@@ -1,0 +1,233 @@
+//! What is asked for: the query string of `/` and `/api/v1/jobs`. Pure.
+
+use std::fmt::Write as _;
+
+use url::form_urlencoded;
+
+use crate::{config::nearest, job::JobStatus};
+
+/// How many rows a page has.
+pub(super) const ROWS: usize = 100;
+
+/// The parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Query {
+    /// `application`: this one alone.
+    pub(super) application: Option<String>,
+    /// `segment`: this one alone.
+    pub(super) segment: Option<String>,
+    /// `status`, which may be there several times: jobs in one of these states alone. Empty: all.
+    pub(super) statuses: Vec<JobStatus>,
+    /// `sort`: the order of the jobs.
+    pub(super) sort: Sort,
+    /// `page`, of jobs, from 1.
+    pub(super) page: Number,
+    /// `segments_page`
+    pub(super) segments_page: Number,
+    /// `targets_page`
+    pub(super) targets_page: Number,
+}
+
+/// The number of a page, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number(pub(super) usize);
+
+impl Default for Number {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+/// An order of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sort {
+    pub(super) key: Key,
+    /// Written as `-` before the key.
+    pub(super) descending: bool,
+}
+
+impl Default for Sort {
+    fn default() -> Self {
+        Self { key: Key::Created, descending: true }
+    }
+}
+
+/// What jobs are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Created,
+    Completed,
+    Application,
+    Segment,
+    Status,
+    Processed,
+    Failed,
+}
+
+impl Key {
+    pub(super) const ALL: [(Self, &'static str); 7] = [
+        (Self::Created, "created"),
+        (Self::Completed, "completed"),
+        (Self::Application, "application"),
+        (Self::Segment, "segment"),
+        (Self::Status, "status"),
+        (Self::Processed, "processed"),
+        (Self::Failed, "failed"),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(key, _)| *key == self).map_or("", |(_, name)| name)
+    }
+}
+
+const PARAMETERS: [&str; 7] =
+    ["application", "segment", "status", "sort", "page", "segments_page", "targets_page"];
+
+impl Query {
+    /// Reads a query string. An empty value counts as absent, as forms send them. An error names what is wrong and what would
+    /// be right.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut query = Self::default();
+        let mut seen = Vec::new();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            let Some(parameter) = PARAMETERS.iter().find(|parameter| **parameter == name) else {
+                let closest = nearest(&name, PARAMETERS).unwrap_or_default();
+                return Err(format!("there is no parameter {name:?}; the closest is {closest}"));
+            };
+            if value.is_empty() {
+                continue;
+            }
+            if *parameter != "status" && seen.contains(parameter) {
+                return Err(format!("{parameter} is there twice; write it once"));
+            }
+            seen.push(*parameter);
+            match *parameter {
+                "application" => query.application = Some(value.into_owned()),
+                "segment" => query.segment = Some(value.into_owned()),
+                "status" => query.statuses.push(status(&value)?),
+                "sort" => query.sort = sort(&value)?,
+                "page" => query.page = number(parameter, &value)?,
+                "segments_page" => query.segments_page = number(parameter, &value)?,
+                _ => query.targets_page = number(parameter, &value)?,
+            }
+        }
+        Ok(query)
+    }
+
+    /// The same with a change, as a relative link; from another filter or order one begins at the first page.
+    pub(super) fn link(&self, change: impl FnOnce(&mut Self)) -> String {
+        let mut changed = self.clone();
+        change(&mut changed);
+        if (&changed.application, &changed.segment) != (&self.application, &self.segment) {
+            (changed.segments_page, changed.targets_page) = Default::default();
+        }
+        let same = |query: &Self| {
+            (query.application.clone(), query.segment.clone(), query.statuses.clone(), query.sort)
+        };
+        if same(&changed) != same(self) {
+            changed.page = Number::default();
+        }
+        changed.to_string()
+    }
+}
+
+impl std::fmt::Display for Query {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
+        text.extend_pairs(self.application.iter().map(|id| ("application", id)));
+        text.extend_pairs(self.segment.iter().map(|id| ("segment", id)));
+        text.extend_pairs(self.statuses.iter().map(|status| ("status", status.as_str())));
+        if self.sort != Sort::default() {
+            text.append_pair("sort", &self.sort.to_string());
+        }
+        for (name, Number(page)) in
+            [("page", self.page), ("segments_page", self.segments_page), ("targets_page", self.targets_page)]
+        {
+            if page > 1 {
+                text.append_pair(name, &page.to_string());
+            }
+        }
+        f.write_str(&text.finish())
+    }
+}
+
+impl std::fmt::Display for Sort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.descending {
+            f.write_char('-')?;
+        }
+        f.write_str(self.key.name())
+    }
+}
+
+fn status(text: &str) -> Result<JobStatus, String> {
+    let name = text.to_ascii_uppercase();
+    match JobStatus::from_name(&name) {
+        JobStatus::Unknown if name != JobStatus::Unknown.as_str() => {
+            let names = JobStatus::KNOWN.iter().chain(&[JobStatus::Unknown]).map(|status| status.as_str());
+            Err(format!(
+                "there is no status {text:?}; the closest is {}",
+                nearest(&name, names).unwrap_or_default()
+            ))
+        }
+        status => Ok(status),
+    }
+}
+
+fn sort(text: &str) -> Result<Sort, String> {
+    let (descending, name) = text.strip_prefix('-').map_or((false, text), |name| (true, name));
+    let key = Key::ALL.iter().find(|(_, known)| *known == name).map(|(key, _)| *key);
+    key.map(|key| Sort { key, descending }).ok_or_else(|| {
+        let names = Key::ALL.map(|(_, name)| name).join(", ");
+        format!("jobs are not sorted by {name:?}; write one of {names}, with - before it to turn it round")
+    })
+}
+
+fn number(parameter: &str, text: &str) -> Result<Number, String> {
+    match text.parse() {
+        Ok(page) if (1..=1_000_000).contains(&page) => Ok(Number(page)),
+        _ => Err(format!("{parameter} is no number of a page: {text:?}; write one from 1 to 1000000")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for text in [
+            "?",
+            "?application=a%2Fb+c&segment=%3Cscript%3E&status=FAILED&status=UNKNOWN&sort=failed&page=3",
+            "?sort=-status&segments_page=2&targets_page=4",
+        ] {
+            assert_eq!(Query::parse(&text[1..]).unwrap().to_string(), text);
+        }
+        assert_eq!(Query::parse("application=&status=&page=&sort=-created").unwrap(), Query::default());
+        assert_eq!(Query::parse("status=failed").unwrap().statuses, [JobStatus::Failed]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_would_be_right() {
+        for (text, expected) in [
+            ("aplication=x", "there is no parameter \"aplication\"; the closest is application"),
+            ("status=FAIL", "there is no status \"FAIL\"; the closest is FAILED"),
+            ("sort=age", "write one of created, completed"),
+            ("page=0", "page is no number of a page: \"0\""),
+            ("page=-1", "write one from 1"),
+            ("page=1&page=2", "page is there twice"),
+            ("targets_page=99999999999999999999", "targets_page is no number"),
+        ] {
+            let problem = Query::parse(text).unwrap_err();
+            assert!(problem.contains(expected), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn another_filter_begins_at_the_first_page() {
+        let query = Query::parse("page=3&segments_page=2&status=FAILED").unwrap();
+        assert_eq!(query.link(|it| it.segments_page = Number(3)), "?status=FAILED&page=3&segments_page=3");
+        assert_eq!(query.link(|it| it.statuses.clear()), "?segments_page=2");
+        assert_eq!(query.link(|it| it.application = Some("a".to_owned())), "?application=a&status=FAILED");
+    }
+}
