@@ -9,8 +9,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use self::parts::{
-    DISCOVERY_FAILING, TARGET_DOWN, application, cell, date, folded, id_cell, name, next, number,
-    number_cell, outcome, place, segment, short_cell, status, took, visible,
+    DISCOVERY_FAILING, Ids, TARGET_DOWN, cell, date, folded, id_cell, name, next, number, number_cell,
+    outcome, place, short_cell, status, took, visible,
 };
 use super::{
     ListState, TargetState,
@@ -74,20 +74,21 @@ pub(super) fn problem(problem: &str) -> String {
 }
 
 pub(super) fn page(view: &View<'_>, query: &Query, settings: &[Effective]) -> String {
+    let ids = Ids { query, with_place: view.only_place.is_none() };
     let trouble = view.totals.failing() + view.totals.failing_lists;
     let title =
         if trouble > 0 { format!("({trouble}) pinpoint-exporter") } else { "pinpoint-exporter".to_owned() };
     document(
         &title,
         &html! {
-            (header(view))
+            (header(view, query))
             main {
                 (totals(&view.totals, query))
                 (filter(query))
-                (targets(view, query))
-                @if view.lists.total > 0 { (lists(view, query)) }
-                (segments(view, query))
-                (jobs(view, query))
+                (targets(view, ids))
+                @if view.lists.total > 0 { (lists(view, ids)) }
+                (segments(view, ids))
+                (jobs(view, ids))
                 (self::settings(settings))
             }
             footer {
@@ -100,37 +101,37 @@ pub(super) fn page(view: &View<'_>, query: &Query, settings: &[Effective]) -> St
     )
 }
 
-fn header(view: &View<'_>) -> Markup {
+fn header(view: &View<'_>, query: &Query) -> Markup {
     html! {
         header {
             div {
-              h1 { "pinpoint-exporter" }
-              p {
-                "Export jobs of Amazon Pinpoint's segments"
-                @if let Some((account_id, region)) = view.only_place { " in " (place(account_id, region)) }
-                @if let Some(now) = utc(view.now) { ", as of " time { (now) } " UTC" }
-              }
+                h1 { "pinpoint-exporter" }
+                p {
+                    "Export jobs of Amazon Pinpoint's segments"
+                    @if let Some((account_id, region)) = view.only_place { " in " (place(account_id, region)) }
+                    @if let Some(now) = utc(view.now) { ", as of " time { (now) } " UTC" }
+                }
             }
             div {
-            nav aria-label="Sections" {
-                ul {
-                    li { a href="#targets" { "Targets" } }
-                    @if view.lists.total > 0 { li { a href="#lists" { "Lists" } } }
-                    li { a href="#segments" { "Segments" } }
-                    li { a href="#jobs" { "Jobs" } }
-                    li { a href="#settings" { "Settings" } }
+                nav aria-label="Sections" {
+                    ul {
+                        li { a href="#targets" { "Targets" } }
+                        @if view.lists.total > 0 { li { a href="#lists" { "Lists" } } }
+                        li { a href="#segments" { "Segments" } }
+                        li { a href="#jobs" { "Jobs" } }
+                        li { a href="#settings" { "Settings" } }
+                    }
                 }
-            }
-            nav aria-label="Links" {
-                ul {
-                    li { a href="metrics" { "Metrics" } }
-                    li { a href="api/v1/jobs" { "JSON" } }
-                    li { a href="-/healthy" { "Health" } }
-                    li { a href="-/ready" { "Readiness" } }
-                    li { a href={ (HOME) "#readme" } { "Documentation" } }
-                    li { a href={ (RUNBOOKS) "/README.md" } { "Runbooks" } }
+                nav aria-label="Links" {
+                    ul {
+                        li { a href="metrics" { "Metrics" } }
+                        li { a href={ "api/v1/jobs" (query) } { "JSON" } }
+                        li { a href="-/healthy" { "Health" } }
+                        li { a href="-/ready" { "Readiness" } }
+                        li { a href={ (HOME) "#readme" } { "Documentation" } }
+                        li { a href={ (RUNBOOKS) "/README.md" } { "Runbooks" } }
+                    }
                 }
-            }
             }
         }
     }
@@ -144,27 +145,24 @@ impl Totals {
 }
 
 fn totals(totals: &Totals, query: &Query) -> Markup {
-    let tile = |class: &str, number: usize, what: &str, link: String| {
-        html! { li.(class) { a href=(link) { strong { (self::number(Some(number as i64))) } " " (what) } } }
+    let tile = |class: Option<&str>, number: usize, [one, many]: [&str; 2], link: &str| {
+        let what = if number == 1 { one } else { many };
+        html! { li class=[class] { a href=(link) { strong { (parts::number(Some(number))) } " " (what) } } }
     };
-    let whose = |bad: usize| if bad > 0 { "bad" } else { "good" };
+    let whose = |bad: usize| Some(if bad > 0 { "bad" } else { "good" });
     let jobs = |statuses: Vec<JobStatus>| format!("{}#jobs", query.link(|it| it.statuses = statuses));
-    let active = JobStatus::KNOWN.into_iter().filter(|status| status.is_active()).collect();
+    let active = jobs(JobStatus::KNOWN.into_iter().filter(|status| status.is_active()).collect());
+    let Totals { up, waiting, failing_lists, segments, failed_segments, active_jobs, .. } = *totals;
     let failing = totals.failing();
     html! {
         ul.tiles aria-label="Summary" {
-            (tile(whose(failing), failing, if failing == 1 { "target fails" } else { "targets fail" }, "#targets".to_owned()))
-            (tile("", totals.up, if totals.up == 1 { "target is up" } else { "targets are up" }, "#targets".to_owned()))
-            @if totals.waiting > 0 { (tile("", totals.waiting, "not read yet", "#targets".to_owned())) }
-            @if totals.failing_lists > 0 { (tile("bad", totals.failing_lists, "lists fail", "#lists".to_owned())) }
-            (tile(
-                whose(totals.failed_segments),
-                totals.failed_segments,
-                if totals.failed_segments == 1 { "newest export failed" } else { "newest exports failed" },
-                "#segments".to_owned(),
-            ))
-            (tile("", totals.segments, if totals.segments == 1 { "segment" } else { "segments" }, "#segments".to_owned()))
-            (tile("", totals.active_jobs, if totals.active_jobs == 1 { "job runs" } else { "jobs run" }, jobs(active)))
+            (tile(whose(failing), failing, ["target fails", "targets fail"], "#targets"))
+            (tile(None, up, ["target is up", "targets are up"], "#targets"))
+            @if waiting > 0 { (tile(None, waiting, ["target not read yet", "targets not read yet"], "#targets")) }
+            @if failing_lists > 0 { (tile(Some("bad"), failing_lists, ["list fails", "lists fail"], "#lists")) }
+            (tile(whose(failed_segments), failed_segments, ["newest export failed", "newest exports failed"], "#segments"))
+            (tile(None, segments, ["segment", "segments"], "#segments"))
+            (tile(None, active_jobs, ["job runs", "jobs run"], &active))
         }
         @if totals.targets > 0 && totals.waiting == totals.targets {
             p { "Nothing was read yet: the first scrape of " code { "/metrics" } " does that." }
@@ -173,7 +171,7 @@ fn totals(totals: &Totals, query: &Query) -> Markup {
             ul.states aria-label="Jobs by state" {
                 @for status in JobStatus::KNOWN.into_iter().chain([JobStatus::Unknown]) {
                     @if let Some(count) = totals.jobs.get(status.as_str()) {
-                        li { a href=(jobs(vec![status])) { (self::status(status)) " " (number(Some(*count as i64))) } }
+                        li { a href=(jobs(vec![status])) { (self::status(status)) " " (number(Some(*count))) } }
                     }
                 }
             }
@@ -232,27 +230,19 @@ fn filter(query: &Query) -> Markup {
     }
 }
 
-fn lists(view: &View<'_>, query: &Query) -> Markup {
-    let place_column = view.only_place.is_none();
+fn lists(view: &View<'_>, ids: Ids<'_>) -> Markup {
+    let query = ids.query;
     let columns = html! {
-        @if place_column { th scope="col" { "Place" } }
         th scope="col" { "List" } th scope="col" { "State" } th scope="col" { "Read, UTC" } th scope="col" { "Took" }
         th scope="col" { "Next" }
     };
     let row = |state: &&ListState| {
-        let ListState { catalog, found: ids, reading } = state;
+        let ListState { catalog, found: count, reading } = state;
         let what = if catalog.application_id.is_some() { "segment" } else { "application" };
-        let (reading, good) = (reading.as_ref(), found(ids.unwrap_or(0) as u64, what));
-        let list = html! {
-            @match &catalog.application_id {
-                Some(id) => { "segments of " (application(query, id)) }
-                None => { "applications" }
-            }
-        };
+        let (reading, good) = (reading.as_ref(), found(count.unwrap_or(0) as u64, what));
         html! {
             tr {
-                @if place_column { (cell("Place", place(&catalog.account_id, &catalog.region))) }
-                (id_cell("List", list))
+                (id_cell("List", ids.list(catalog)))
                 (cell("State", outcome(reading, state.trouble(), &good, DISCOVERY_FAILING)))
                 (cell("Read, UTC", date(reading.map(|it| it.began), view.now)))
                 (short_cell("Took", took(reading)))
@@ -263,26 +253,18 @@ fn lists(view: &View<'_>, query: &Query) -> Markup {
     listing("lists", "Lists", &columns, &view.lists, row, |page| query.link(|it| it.lists_page = page))
 }
 
-fn targets(view: &View<'_>, query: &Query) -> Markup {
-    let place_column = view.only_place.is_none();
+fn targets(view: &View<'_>, ids: Ids<'_>) -> Markup {
+    let query = ids.query;
     let columns = html! {
-        @if place_column { th scope="col" { "Place" } }
         th scope="col" { "Target" } th scope="col" { "State" } th scope="col" { "Data as of, UTC" }
         th scope="col" { "Took" } th scope="col" { "Next refresh" }
     };
     let row = |state: &&TargetState| {
         let TargetState { target, reading, data } = state;
         let (reading, good) = (reading.as_ref(), found(state.jobs_listed().unwrap_or(0), "job"));
-        let which = html! {
-            @match &target.segment_id {
-                Some(id) => { (segment(query, &target.application_id, id)) }
-                None => { small { "whole application" } br; (application(query, &target.application_id)) }
-            }
-        };
         html! {
             tr {
-                @if place_column { (cell("Place", place(&target.account_id, &target.region))) }
-                (id_cell("Target", which))
+                (id_cell("Target", ids.target(target)))
                 (cell("State", outcome(reading, state.trouble().as_deref(), &good, TARGET_DOWN)))
                 (cell("Data as of, UTC", date(data.as_ref().map(|(as_of, _)| *as_of), view.now)))
                 (short_cell("Took", took(reading)))
@@ -295,10 +277,10 @@ fn targets(view: &View<'_>, query: &Query) -> Markup {
     })
 }
 
-fn segments(view: &View<'_>, query: &Query) -> Markup {
-    let (now, place_column) = (view.now, view.only_place.is_none());
+fn segments(view: &View<'_>, ids: Ids<'_>) -> Markup {
+    let query = ids.query;
+    let now = view.now;
     let columns = html! {
-        @if place_column { th scope="col" { "Place" } }
         th scope="col" { "Segment" } th scope="col" { "Newest export" } th scope="col" { "Created, UTC" }
         th scope="col" { "Last completed, UTC" } th scope="col" { "Last failed, UTC" } th.number scope="col" { "Jobs" }
     };
@@ -310,14 +292,13 @@ fn segments(view: &View<'_>, query: &Query) -> Markup {
             }
         };
         let jobs = html! {
-            (number(i64::try_from(it.listed()).ok()))
+            (number(Some(it.listed())))
             @let left_out = it.listed() - it.jobs.len() as u64;
             @if left_out > 0 { " " small { (counted(left_out, "job")) " left out" } }
         };
         html! {
             tr {
-                @if place_column { (cell("Place", place(&target.account_id, &target.region))) }
-                (id_cell("Segment", segment(query, &target.application_id, &it.id)))
+                (id_cell("Segment", ids.segment(target, &it.id)))
                 (cell("Newest export", newest))
                 (cell("Created, UTC", date(it.latest.and_then(|latest| latest.created), now)))
                 (cell("Last completed, UTC", date(it.last_completed, now)))
@@ -331,15 +312,15 @@ fn segments(view: &View<'_>, query: &Query) -> Markup {
     })
 }
 
-fn jobs(view: &View<'_>, query: &Query) -> Markup {
-    let place_column = view.only_place.is_none();
+fn jobs(view: &View<'_>, ids: Ids<'_>) -> Markup {
+    let query = ids.query;
     let by = |key: Key, text: &str| {
         let now = query.sort.key == key;
         // What grows is asked for from its end first.
         let first = !matches!(key, Key::Application | Key::Segment | Key::Status);
         let descending = if now { !query.sort.descending } else { first };
         html! {
-            a.sorted[now] href={ (query.link(|it| it.sort = Sort { key, descending })) "#jobs" } { (text) }
+            a class=[now.then_some("sorted")] href={ (query.link(|it| it.sort = Sort { key, descending })) "#jobs" } { (text) }
         }
     };
     let order = |keys: &[Key]| {
@@ -347,7 +328,6 @@ fn jobs(view: &View<'_>, query: &Query) -> Markup {
         keys.contains(&query.sort.key).then_some(order)
     };
     let columns = html! {
-        @if place_column { th scope="col" { "Place" } }
         th scope="col" aria-sort=[order(&[Key::Application, Key::Segment])] {
             (by(Key::Segment, "Segment")) " " span.of { "of " (by(Key::Application, "application")) }
         }
@@ -359,11 +339,11 @@ fn jobs(view: &View<'_>, query: &Query) -> Markup {
         th scope="col" aria-sort=[order(&[Key::Created])] { (by(Key::Created, "Created")) ", UTC" }
         th scope="col" aria-sort=[order(&[Key::Completed])] { (by(Key::Completed, "Completed")) ", UTC" }
     };
-    let row = |row: &JobRow<'_>| job(row, query, view.now, place_column);
+    let row = |row: &JobRow<'_>| job(row, ids, view.now);
     listing("jobs", "Jobs", &columns, &view.jobs, row, |page| query.link(|it| it.page = page))
 }
 
-fn job(JobRow { target, job }: &JobRow<'_>, query: &Query, now: Timestamp, place_column: bool) -> Markup {
+fn job(JobRow { target, job }: &JobRow<'_>, ids: Ids<'_>, now: Timestamp) -> Markup {
     let id = html! {
         (name(&job.id))
         @if let Some(prefix) = &job.s3_url_prefix { div { small { (name(prefix)) } } }
@@ -371,7 +351,7 @@ fn job(JobRow { target, job }: &JobRow<'_>, query: &Query, now: Timestamp, place
     let pieces = html! {
         @match (job.completed_pieces, job.total_pieces) {
             (Some(done), Some(all)) if all > 0 && done >= 0 => {
-                progress.all[done >= all] max=(all) value=(done.min(all)) aria-label="Pieces" {}
+                progress class=[(done >= all).then_some("all")] max=(all) value=(done.min(all)) aria-label="Pieces" {}
                 " " (number(Some(done))) " of " (number(Some(all)))
             }
             (done, all) => { (number(done.or(all))) @if done.is_none() && all.is_some() { " to do" } }
@@ -384,8 +364,7 @@ fn job(JobRow { target, job }: &JobRow<'_>, query: &Query, now: Timestamp, place
     };
     html! {
         tr {
-            @if place_column { (cell("Place", place(&target.account_id, &target.region))) }
-            (id_cell("Segment", segment(query, &target.application_id, &job.segment_id)))
+            (id_cell("Segment", ids.segment(target, &job.segment_id)))
             (id_cell("Job", id))
             (cell("Status", status(job.status)))
             (cell("Pieces", pieces))
@@ -396,7 +375,7 @@ fn job(JobRow { target, job }: &JobRow<'_>, query: &Query, now: Timestamp, place
         }
         @if !job.failures.is_empty() {
             tr.failures {
-                td colspan=(if place_column { "9" } else { "8" }) {
+                td colspan="8" {
                     details {
                         summary { (counted(job.failures.len() as u64, "message")) " about endpoints that failed" }
                         ul { @for failure in &job.failures { li { bdi { (visible(failure)) } } } }
@@ -439,7 +418,7 @@ fn listing<T>(
     let to = |number: usize| format!("{}#{id}", link(Number(number)));
     html! {
         section aria-labelledby=(id) {
-            h2 id=(id) { (title) " " small { (number(Some(page.total as i64))) } }
+            h2 id=(id) { (title) " " small { (number(Some(page.total))) } }
             @if page.rows.is_empty() {
                 p { "None." @if page.number > 1 { " " a href=(to(1)) { "First page" } } }
             } @else {

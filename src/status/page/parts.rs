@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::RUNBOOKS;
 use crate::{
+    discovery::Catalog,
     job::{JobStatus, Timestamp},
     pinpoint::Exception,
     status::{
@@ -12,6 +13,7 @@ use crate::{
         query::Query,
         words::CallError,
     },
+    target::Target,
 };
 
 /// A name of more characters is shortened.
@@ -39,27 +41,58 @@ pub(super) fn number_cell(label: &str, content: impl maud::Render) -> Markup {
     html! { td.number data-label=(label) { div { (content) } } }
 }
 
-/// A segment of an application, as a link to what the page shows of it.
-pub(super) fn segment(query: &Query, application_id: &str, segment_id: &str) -> Markup {
-    html! {
-        small { (name(application_id)) } br;
-        @if segment_id.is_empty() { "all endpoints" }
-        @else { (linked(query, application_id, Some(segment_id))) }
+/// Writes ids, as links to what the page shows of them.
+#[derive(Clone, Copy)]
+pub(super) struct Ids<'a> {
+    pub(super) query: &'a Query,
+    /// Whether it must be said in which account and region something is.
+    pub(super) with_place: bool,
+}
+
+impl Ids<'_> {
+    pub(super) fn segment(self, target: &Target, segment_id: &str) -> Markup {
+        html! {
+            (self.place(&target.account_id, &target.region))
+            small { (name(&target.application_id)) } br;
+            @if segment_id.is_empty() { "all endpoints" }
+            @else { (self.link(&target.application_id, Some(segment_id))) }
+        }
     }
-}
 
-/// An application, as a link to what the page shows of it.
-pub(super) fn application(query: &Query, application_id: &str) -> Markup {
-    linked(query, application_id, None)
-}
+    pub(super) fn target(self, target: &Target) -> Markup {
+        html! {
+            @match &target.segment_id {
+                Some(id) => { (self.segment(target, id)) }
+                None => {
+                    (self.place(&target.account_id, &target.region))
+                    small { "whole application" } br; (self.link(&target.application_id, None))
+                }
+            }
+        }
+    }
 
-fn linked(query: &Query, application_id: &str, segment_id: Option<&str>) -> Markup {
-    let link = query.link(|it| {
-        it.application = Some(application_id.to_owned());
-        it.segment = segment_id.map(str::to_owned);
-    });
-    let name = name(segment_id.unwrap_or(application_id));
-    html! { @if link.len() <= LONGEST_LINK { a href=(link) { (name) } } @else { (name) } }
+    pub(super) fn list(self, catalog: &Catalog) -> Markup {
+        html! {
+            (self.place(&catalog.account_id, &catalog.region))
+            @match &catalog.application_id {
+                Some(id) => { small { "segments of" } br; (self.link(id, None)) }
+                None => { "applications" }
+            }
+        }
+    }
+
+    fn place(self, account_id: &str, region: &str) -> Markup {
+        html! { @if self.with_place { small { (place(account_id, region)) } br; } }
+    }
+
+    fn link(self, application_id: &str, segment_id: Option<&str>) -> Markup {
+        let link = self.query.link(|it| {
+            it.application = Some(application_id.to_owned());
+            it.segment = segment_id.map(str::to_owned);
+        });
+        let name = name(segment_id.unwrap_or(application_id));
+        html! { @if link.len() <= LONGEST_LINK { a href=(link) { (name) } } @else { (name) } }
+    }
 }
 
 pub(super) fn place(account_id: &str, region: &str) -> Markup {
@@ -148,17 +181,18 @@ pub(super) fn date(date: Option<Timestamp>, now: Timestamp) -> Markup {
 }
 
 /// A number with its thousands apart, or `-`.
-pub(super) fn number(number: Option<i64>) -> String {
-    let Some(number) = number else { return "-".to_owned() };
-    let digits = number.unsigned_abs().to_string();
-    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
+pub(super) fn number(number: Option<impl itoa::Integer>) -> String {
+    let mut buffer = itoa::Buffer::new();
+    let Some(text) = number.map(|number| buffer.format(number)) else { return "-".to_owned() };
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+    let mut shown = sign.to_owned();
     for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            text.push(',');
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            shown.push(',');
         }
-        text.push(digit);
+        shown.push(digit);
     }
-    text
+    shown
 }
 
 /// A name that somebody gave: it neither reaches into what is beside it nor hides anything, and a long one does not push the
@@ -205,7 +239,7 @@ mod tests {
     #[test]
     fn thousands_are_apart() {
         for (value, expected) in [
-            (0, "0"),
+            (0_i64, "0"),
             (-7, "-7"),
             (999, "999"),
             (1_000, "1,000"),
@@ -214,7 +248,7 @@ mod tests {
         ] {
             assert_eq!(number(Some(value)), expected);
         }
-        assert_eq!(number(None), "-");
+        assert_eq!(number(None::<i64>), "-");
     }
 
     #[test]
