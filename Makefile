@@ -12,7 +12,7 @@ demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 test: ## Everything that must hold: installs its tools, then lint, tests, judges; prints each step's time
 	@tests/run tools lint rust judges
 
-tools: ## Installs what the tests need (apt, pip into .venv)
+tools: ## Installs what the tests need (apt, pip into .venv, npm)
 	@tests/run tools
 
 lint: ## Formatting and lints
@@ -21,7 +21,7 @@ lint: ## Formatting and lints
 rust: ## The Rust tests alone
 	@tests/run rust
 
-judges: ## The tests by AWS's Python SDK, by moto and by promtool
+judges: ## The tests by AWS's Python SDK, moto, Chromium with axe-core, and promtool
 	@tests/run judges
 
 proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments
