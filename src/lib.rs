@@ -12,7 +12,8 @@
 //! 5. [`metrics`]: a picture becomes the bytes of its families, once; the exporter's own counters are beside it.
 //! 6. [`web`]: the server. A scrape ([`Exporter`]) refreshes what is due and sends the bytes that are there.
 //!
-//! The page and its JSON ([`status`]) show what is cached, in words, and make no request.
+//! What is cached is also told as values ([`overview`]), which the page and its JSON ([`status`]) show in words. They make no
+//! request.
 //!
 //! [`command`] is the other way through the same rooms: the command line, and what `check` and `plan` find.
 //!
@@ -34,6 +35,7 @@ mod exporter;
 pub mod job;
 pub mod logging;
 pub mod metrics;
+pub mod overview;
 pub mod pace;
 pub mod picture;
 pub mod pinpoint;

@@ -15,9 +15,9 @@ use super::{
 use crate::{
     job::Timestamp,
     metrics::exposition::{self, Block},
+    overview::{CallError, Reading, TargetState},
     picture::{Picture, TargetStatus},
     pinpoint::Exception,
-    status::{Reading, TargetState, words::CallError},
     target::Target,
 };
 

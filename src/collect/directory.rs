@@ -12,8 +12,8 @@ use super::{
 use crate::{
     discovery::Catalog,
     metrics::exposition::{self, Block},
+    overview::{ListState, Reading},
     pinpoint::Exception,
-    status::{ListState, Reading},
 };
 
 /// A list and what is known of it.

@@ -36,11 +36,11 @@ use crate::{
     discovery,
     job::Timestamp,
     metrics::exposition::{self, Block, Body},
+    overview::{CallError, Overview, Reading},
     pace::Pace,
     picture::{Bounds, Collage, Picture},
     pinpoint::{Error, Exception, LeftOut},
     shard::Shard,
-    status::{Overview, Reading, words::CallError},
     target::{Target, TargetPattern},
 };
 

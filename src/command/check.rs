@@ -15,8 +15,9 @@ use crate::{
     accounts::Accounts,
     config::Config,
     discovery::Catalog,
+    overview::CallError,
     pinpoint::{Error, Exception, Failure, FirstPage, Http, Identity, Operation},
-    status::words::{self, CallError, counted},
+    status::words::{self, counted},
     target::{IdPattern, Target, TargetPattern},
 };
 

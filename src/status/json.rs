@@ -6,12 +6,14 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::Serialize;
 
 use super::{
-    ListState, Reading, TargetState,
     age::rfc3339,
     view::{JobRow, Page, SegmentRow, Totals, View},
-    words::CallError,
 };
-use crate::{config::Effective, job::Timestamp};
+use crate::{
+    config::Effective,
+    job::Timestamp,
+    overview::{CallError, ListState, Reading, TargetState},
+};
 
 #[derive(Serialize)]
 struct Document<'a> {

@@ -11,56 +11,8 @@ mod query;
 mod view;
 pub mod words;
 
-use std::{sync::Arc, time::Duration};
-
-use self::{query::Query, view::View, words::CallError};
-use crate::{config::Effective, discovery::Catalog, job::Timestamp, picture::Picture, target::Target};
-
-/// What is known of everything that is watched, at a date.
-#[derive(Debug, Clone)]
-pub struct Overview {
-    /// When it was looked at.
-    pub now: Timestamp,
-    /// The lists of applications and segments, in their order.
-    pub lists: Vec<ListState>,
-    /// The targets, in their order.
-    pub targets: Vec<TargetState>,
-}
-
-/// A list of applications or segments.
-#[derive(Debug, Clone)]
-pub struct ListState {
-    /// Which one.
-    pub catalog: Catalog,
-    /// How many ids the last good reading found.
-    pub found: Option<usize>,
-    /// The last reading; none has ended yet.
-    pub reading: Option<Reading>,
-}
-
-/// A target.
-#[derive(Debug, Clone)]
-pub struct TargetState {
-    /// Which one.
-    pub target: Target,
-    /// The last refresh; none has ended yet.
-    pub reading: Option<Reading>,
-    /// When the data are as of, and the data unless they are too old to be shown.
-    pub data: Option<(Timestamp, Option<Arc<Picture>>)>,
-}
-
-/// How something was read the last time.
-#[derive(Debug, Clone)]
-pub struct Reading {
-    /// When that began.
-    pub began: Timestamp,
-    /// How long it took, with all waits.
-    pub took: Duration,
-    /// A scrape after this reads it anew.
-    pub next: Timestamp,
-    /// Why it failed, if it did.
-    pub error: Option<CallError>,
-}
+use self::{query::Query, view::View};
+use crate::{config::Effective, overview::Overview};
 
 /// The page in HTML; `Err` with a page that says what is wrong with the query.
 pub fn page(overview: &Overview, settings: &[Effective], query: &str) -> Result<String, String> {

@@ -1,18 +1,14 @@
 //! What of the overview is asked for: filtered, sorted, and cut into pages.
 
 use std::{
-    borrow::Cow,
     cmp::{Ordering, Reverse},
     collections::BTreeMap,
 };
 
-use super::{
-    ListState, Overview, TargetState,
-    query::{Key, Number, Query, ROWS, Sort},
-    words::CallError,
-};
+use super::query::{Key, Number, Query, ROWS, Sort};
 use crate::{
     job::{ExportJob, JobStatus, Timestamp},
+    overview::{ListState, Overview, TargetState},
     picture::Segment,
     target::Target,
 };
@@ -91,38 +87,6 @@ pub(super) struct JobRow<'a> {
     pub(super) job: &'a ExportJob,
 }
 
-impl ListState {
-    pub(super) fn trouble(&self) -> Option<&CallError> {
-        self.reading.as_ref()?.error.as_ref()
-    }
-}
-
-impl TargetState {
-    /// Whether `pinpoint_target_up` is 1.
-    pub(super) fn is_up(&self) -> bool {
-        self.reading.is_some() && self.trouble().is_none()
-    }
-
-    /// What `pinpoint_target_error` is about, if a refresh has ended.
-    pub(super) fn trouble(&self) -> Option<Cow<'_, CallError>> {
-        match &self.reading.as_ref()?.error {
-            Some(error) => Some(Cow::Borrowed(error)),
-            None => self.segments().is_none().then(|| Cow::Owned(CallError::stale())),
-        }
-    }
-
-    /// How many jobs the listing held, unless that is too old.
-    pub(super) fn jobs_listed(&self) -> Option<u64> {
-        Some(self.segments()?.iter().map(Segment::listed).sum())
-    }
-
-    /// What is shown of it, unless that is too old.
-    pub(super) fn segments(&self) -> Option<&[Segment]> {
-        let (_, picture) = self.data.as_ref()?;
-        Some(&picture.as_ref()?.segments)
-    }
-}
-
 impl SegmentRow<'_> {
     /// Whether the newest job failed.
     pub(super) fn failed(&self) -> bool {
@@ -181,16 +145,6 @@ impl<'a> View<'a> {
             }),
             jobs: Page::cut(jobs, query.page, |a, b| query.sort.compare(a, b)),
         }
-    }
-}
-
-impl Overview {
-    fn only_place(&self) -> Option<(&str, &str)> {
-        let of_lists = self.lists.iter().map(|list| (&list.catalog.account_id, &list.catalog.region));
-        let of_targets = self.targets.iter().map(|state| (&state.target.account_id, &state.target.region));
-        let mut places = of_lists.chain(of_targets).map(|(account, region)| (&**account, &**region));
-        let first = places.next()?;
-        places.all(|place| place == first).then_some(first)
     }
 }
 

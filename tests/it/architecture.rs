@@ -77,12 +77,13 @@ fn values_import_nothing_of_ours_but_values() {
 }
 
 #[test]
-fn the_client_knows_no_metrics_and_the_server_neither() {
+fn rooms_know_only_those_before_them() {
     for (name, code) in sources() {
         for (room, unknown) in [
             ("pinpoint/", &["metrics", "collect", "web"][..]),
             ("web/", &["metrics", "collect", "pinpoint"]),
             ("metrics/", &["collect", "web"]),
+            ("status/", &["accounts", "collect", "metrics", "web"]),
         ] {
             for unknown in unknown.iter().filter(|_| name.starts_with(room)) {
                 assert!(!code.contains(&format!("crate::{unknown}")), "{name} knows {unknown}");

@@ -13,7 +13,6 @@ use self::parts::{
     outcome, place, short_cell, status, took, visible,
 };
 use super::{
-    ListState, TargetState,
     age::utc,
     query::{Key, Number, Query, Sort},
     view::{JobRow, Page, SegmentRow, Totals, View},
@@ -22,6 +21,7 @@ use super::{
 use crate::{
     config::Effective,
     job::{JobStatus, Timestamp},
+    overview::{ListState, TargetState},
     version,
 };
 

@@ -6,12 +6,11 @@ use super::RUNBOOKS;
 use crate::{
     discovery::Catalog,
     job::{JobStatus, Timestamp},
+    overview::{CallError, Reading},
     pinpoint::Exception,
     status::{
-        Reading,
         age::{from_now, rfc3339, short, utc},
         query::Query,
-        words::CallError,
     },
     target::Target,
 };
