@@ -129,7 +129,7 @@ function start(program, args, variables, serving) {
 const get = (url, options) => fetch(url, { signal: AbortSignal.timeout(PATIENCE), ...options });
 
 /** Runs what is to be done with an exporter of a view. */
-async function serving({ world, targets, settings = {}, faults = [], scrapes = 1 }, work) {
+async function serving({ world, targets, settings = {}, faults = [], scrapes = 5 }, work) {
   const folder = mkdtempSync(path.join(tmpdir(), "page-judge-"));
   const children = [];
   try {
@@ -151,9 +151,10 @@ async function serving({ world, targets, settings = {}, faults = [], scrapes = 1
     const exporter = start(exporterProgram, [], variables, /address=(\S+)/);
     children.push(exporter.child);
     const url = `http://${await exporter.ready}`;
-    // The scrape waits until everything is found and read.
-    for (let scrape = 0; scrape < scrapes; scrape += 1) {
+    // A scrape waits until everything is found and read; on a slow machine the first one gives up.
+    for (let scrape = 0, unread = 1; scrape < scrapes && unread > 0; scrape += 1) {
       await (await get(`${url}/metrics`, { headers: { "X-Prometheus-Scrape-Timeout-Seconds": "50" } })).text();
+      unread = (await (await get(`${url}/api/v1/jobs`)).json()).totals.targets_not_read;
     }
     const requests = async () => (await (await get(`${endpoint}/_fake/requests`)).json()).length;
     const before = await requests();
