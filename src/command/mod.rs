@@ -28,7 +28,7 @@ pub use self::{
 };
 use crate::{
     accounts::{Accounts, standard_sources},
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     config::{AWS_VARIABLES, Config, NotYet, SETTINGS, nearest},
     exporter::SetupError,
     metrics::telemetry::Telemetry,
@@ -238,13 +238,8 @@ fn rendered(report: &(impl Display + Serialize), json: bool) -> String {
 fn api(config: &Config) -> Result<(Http, Accounts), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref())?;
     let observer: Arc<dyn Observer> = Arc::new(Telemetry::new()?);
-    let accounts = Accounts::new(
-        config,
-        &http,
-        &standard_sources(config, &http),
-        &(Arc::new(SystemClock) as _),
-        &observer,
-    )?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let accounts = Accounts::new(config, &http, &standard_sources(config, &http, &clock), &clock, &observer)?;
     Ok((http, accounts))
 }
 

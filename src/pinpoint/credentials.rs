@@ -17,7 +17,7 @@ use aws_config::{
 };
 use aws_credential_types::{
     Credentials,
-    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
+    provider::{self, ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_types::error::display::DisplayErrorContext;
@@ -34,18 +34,22 @@ use crate::{clock::Clock, job::Timestamp};
 
 /// Credentials are fetched anew this long before they expire.
 const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
+/// This long before they expire they are used no more: a request needs time to arrive.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
 /// Credentials without a date of expiry are read again after this time, since a file may have changed.
 const UNDATED_LIFE: Duration = Duration::from_mins(15);
 /// How long a source may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
-/// A source that failed, or gave credentials about to expire, is not asked again before this time has passed, or
-/// `CACHE_TTL` where that is shorter.
+/// A source that failed, or gave credentials that expire soon, is not asked again before this time has passed. Without any
+/// that can be used it is asked as often as targets are refreshed, where that is more often, but not for each of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How the exporter's sessions are named in AWS's audit log.
 const SESSION_NAME: &str = "pinpoint-exporter";
 
-/// Makes a provider of credentials. It is called again after a failure, since some providers do not get over one.
+/// Makes a provider of credentials. It is called for each look: some providers read a file once in their life, and some do
+/// not get over a failure.
 pub type MakeProvider = dyn Fn() -> BoxFuture<'static, SharedCredentialsProvider> + Send + Sync;
 
 /// The standard provider chain of AWS: environment, profile, web identity, container, instance metadata. With a profile,
@@ -65,25 +69,77 @@ pub fn default_chain(http: Http, region: String) -> Arc<MakeProvider> {
     })
 }
 
-/// A role in another account, assumed through STS with the credentials of the standard chain.
+/// A role in another account, assumed through STS with the credentials of `base`.
 pub fn assumed_role(
     http: Http,
     region: String,
     role_arn: String,
     external_id: Option<String>,
+    base: Arc<CredentialsCache>,
 ) -> Arc<MakeProvider> {
     Arc::new(move || {
-        let (http, region) = (http.clone(), Region::new(region.clone()));
+        let (http, region, base) = (http.clone(), Region::new(region.clone()), Arc::clone(&base));
         let mut role =
             AssumeRoleProvider::builder(&role_arn).session_name(SESSION_NAME).region(region.clone());
         if let Some(id) = &external_id {
             role = role.external_id(id);
         }
         Box::pin(async move {
-            let config = sdk_config(http, region).load().await;
-            SharedCredentialsProvider::new(role.configure(&config).build().await)
+            let config = sdk_config(http, region).credentials_provider(Base(Arc::clone(&base))).load().await;
+            SharedCredentialsProvider::new(Role { role: role.configure(&config).build().await, base })
         })
     })
+}
+
+/// Credentials that others are got with.
+#[derive(Debug)]
+struct Base(Arc<CredentialsCache>);
+
+/// There are none to get others with.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NoBase(String);
+
+impl ProvideCredentials for Base {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let issued = self.0.get().await;
+            issued
+                .map(|issued| issued.credentials)
+                .map_err(|failure| CredentialsError::provider_error(NoBase(failure.message)))
+        })
+    }
+}
+
+/// A role, and the credentials that it is assumed with.
+#[derive(Debug)]
+struct Role {
+    role: AssumeRoleProvider,
+    base: Arc<CredentialsCache>,
+}
+
+impl Role {
+    async fn assume(&self) -> provider::Result {
+        let assumed = self.role.provide_credentials().await;
+        let code = assumed.as_ref().err().and_then(refusal).and_then(|refusal| refusal.meta().code());
+        if code.is_some_and(|code| code != ACCESS_DENIED) {
+            // It is not the role: the next look is made with others, if there are others.
+            self.base.distrust().await;
+        }
+        assumed
+    }
+}
+
+impl ProvideCredentials for Role {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.assume())
+    }
 }
 
 /// What AWS's own clients need: here only STS's is used.
@@ -95,7 +151,7 @@ fn sdk_config(http: Http, region: Region) -> ConfigLoader {
 pub struct CredentialsCache {
     make_provider: Arc<MakeProvider>,
     clock: Arc<dyn Clock>,
-    /// How long a failed look is not repeated.
+    /// How long a look is not repeated while there are no credentials.
     pause: Duration,
     owner: Option<Owner>,
     /// When the current ones expire, in milliseconds since the Unix epoch; `i64::MIN` for never, and without any.
@@ -127,11 +183,12 @@ pub struct Identity {
 
 #[derive(Default)]
 struct State {
-    provider: Option<SharedCredentialsProvider>,
     current: Option<Current>,
     /// Grows with every set of credentials.
     generation: u64,
     last_look: Option<Look>,
+    /// When credentials were last given up before their time.
+    given_up: Option<Duration>,
 }
 
 /// How the last look for credentials ended.
@@ -170,7 +227,7 @@ impl CredentialsCache {
         Self {
             make_provider,
             clock,
-            pause: cache_ttl.min(LONGEST_PAUSE),
+            pause: cache_ttl.clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
             owner,
             expiry: AtomicI64::new(i64::MIN),
             state: Mutex::default(),
@@ -196,66 +253,95 @@ impl CredentialsCache {
             .unwrap_or_else(|_| Err(format!("STS did not answer within {LOOK_TIMEOUT:?}")))
     }
 
-    /// Credentials that have not expired.
+    /// Credentials that do not expire before a request arrives.
     pub(super) async fn get(&self) -> Result<Issued, Failure> {
         let mut state = self.state.lock().await;
         let now = self.clock.now();
-        let fresh = state.current.as_ref().is_some_and(|current| now < current.renew_at());
-        let pausing =
-            state.last_look.as_ref().is_some_and(|look| self.clock.elapsed() < look.at + self.pause);
-        if !fresh && !pausing {
-            self.look(&mut state, now).await;
+        let is_fresh = state.current.as_ref().is_some_and(|current| now < current.renew_at());
+        if !is_fresh && !self.is_pausing(&state, now) {
+            self.look(&mut state).await;
         }
         let generation = state.generation;
-        let usable = state.current.as_ref().filter(|current| current.is_valid(now));
-        match (usable, &state.last_look) {
+        match (state.usable(self.clock.now()), &state.last_look) {
             (Some(current), _) => Ok(Issued { credentials: current.credentials.clone(), generation }),
             (None, Some(Look { failure: Some(failure), .. })) => {
                 Err(Failure::new(Exception::CredentialsError, failure))
             }
-            (None, _) => Err(Failure::new(Exception::CredentialsError, "the credentials found have expired")),
+            (None, _) => Err(Failure::new(Exception::CredentialsError, "the credentials have expired")),
         }
+    }
+
+    /// Whether the last look is too recent for another one. If what it found has expired since, it is not.
+    fn is_pausing(&self, state: &State, now: SystemTime) -> bool {
+        let is_usable = state.usable(now).is_some();
+        let pause = if is_usable { LONGEST_PAUSE } else { self.pause };
+        state.last_look.as_ref().is_some_and(|look| {
+            (is_usable || look.failure.is_some()) && self.clock.elapsed() < look.at + pause
+        })
     }
 
     /// AWS called these credentials expired: the next request gets others, unless there are others already.
     pub(super) async fn invalidate(&self, issued: &Issued) {
         let mut state = self.state.lock().await;
         if state.generation == issued.generation {
-            state.current = None;
-            state.last_look = None;
+            self.give_up(&mut state);
         }
     }
 
-    async fn look(&self, state: &mut State, now: SystemTime) {
+    /// AWS does not take the credentials: they are asked for anew.
+    async fn distrust(&self) {
+        self.give_up(&mut *self.state.lock().await);
+    }
+
+    /// Gives the credentials up, unless the last ones were given up just now: others like them are to be expected.
+    fn give_up(&self, state: &mut State) {
+        let now = self.clock.elapsed();
+        if state.given_up.is_none_or(|at| now >= at + LONGEST_PAUSE) {
+            state.current = None;
+            state.last_look = None;
+            state.given_up = Some(now);
+        }
+    }
+
+    async fn look(&self, state: &mut State) {
         let found = tokio::time::timeout(LOOK_TIMEOUT, async {
-            let provider = match &state.provider {
-                Some(provider) => provider.clone(),
-                None => state.provider.insert((self.make_provider)().await).clone(),
-            };
+            let provider = (self.make_provider)().await;
             let credentials = provider.provide_credentials().await.map_err(|error| describe(&error))?;
-            match &self.owner {
-                Some(owner) => owner.check(&credentials).await.map(|()| credentials),
-                None => Ok(credentials),
+            if let Some(owner) = &self.owner {
+                owner.check(&credentials).await?;
             }
+            Ok(Current { credentials, read_at: self.clock.now() })
         })
         .await;
         let found = found
-            .unwrap_or_else(|_| Err(format!("no source of credentials answered within {LOOK_TIMEOUT:?}")));
+            .unwrap_or_else(|_| Err(format!("no source of credentials answered within {LOOK_TIMEOUT:?}")))
+            .and_then(Current::unless_expired);
         let failure = match found {
-            Ok(credentials) => {
-                state.generation += 1;
-                let expiry =
-                    credentials.expiry().map_or(i64::MIN, |at| Timestamp::from(OffsetDateTime::from(at)).0);
+            Ok(current) => {
+                let expiry = current.credentials.expiry();
+                let expiry = expiry.map_or(i64::MIN, |at| Timestamp::from(OffsetDateTime::from(at)).0);
                 self.expiry.store(expiry, Ordering::Relaxed);
-                state.current = Some(Current { credentials, read_at: now });
+                state.generation += 1;
+                state.current = Some(current);
                 None
             }
-            Err(failure) => {
-                state.provider = None;
-                Some(failure)
-            }
+            Err(failure) => Some(failure),
         };
+        let failed_before = state.last_look.as_ref().is_some_and(|look| look.failure.is_some());
+        if let Some(failure) = &failure
+            && !failed_before
+            && state.usable(self.clock.now()).is_some()
+        {
+            tracing::warn!("no new credentials, those at hand are used until they expire: {failure}");
+        }
         state.last_look = Some(Look { at: self.clock.elapsed(), failure });
+    }
+}
+
+impl State {
+    /// The credentials at hand, if a request with them arrives before they expire.
+    fn usable(&self, now: SystemTime) -> Option<&Current> {
+        self.current.as_ref().filter(|current| current.is_usable(now))
     }
 }
 
@@ -296,21 +382,50 @@ impl Current {
         }
     }
 
-    fn is_valid(&self, now: SystemTime) -> bool {
-        self.credentials.expiry().is_none_or(|expiry| now < expiry)
+    fn is_usable(&self, now: SystemTime) -> bool {
+        self.credentials.expiry().is_none_or(|expiry| now + LAST_MOMENTS < expiry)
     }
+
+    fn unless_expired(self) -> Result<Self, String> {
+        match self.credentials.expiry() {
+            Some(expiry) if !self.is_usable(self.read_at) => {
+                let date = |at: SystemTime| httpdate::fmt_http_date(at);
+                Err(format!(
+                    "the credentials found expire at {}, and it is {} by the clock of this machine: check the source and \
+                     the clock",
+                    date(expiry),
+                    date(self.read_at)
+                ))
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+/// What STS says when a policy forbids it.
+const ACCESS_DENIED: &str = "AccessDenied";
+
+/// Why a role may not be assumed, if that is why there are no credentials.
+fn refusal(error: &CredentialsError) -> Option<&AssumeRoleError> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+fn causes(error: &CredentialsError) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| cause.source())
 }
 
 /// What went wrong, from the outermost cause to the innermost, in one line, and where to look. What a `credential_process`
 /// wrote is left out: it may be what it should have kept to itself.
 fn describe(error: &CredentialsError) -> String {
-    let causes = || std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
-    if let Some(refusal) = causes().find_map(|cause| cause.downcast_ref::<AssumeRoleError>()) {
+    if let Some(NoBase(why)) = causes(error).find_map(|cause| cause.downcast_ref()) {
+        return why.clone();
+    }
+    if let Some(refusal) = refusal(error) {
         let code = refusal.meta().code().unwrap_or("no error code");
         let message = refusal.meta().message().unwrap_or("no message");
         // First, for the message may be long.
         let advice = match code {
-            "AccessDenied" => {
+            ACCESS_DENIED => {
                 "; check the policy of the caller, the trust policy of the role, and PINPOINT_EXPORTER_ROLE_EXTERNAL_ID"
             }
             _ => "",
@@ -318,7 +433,7 @@ fn describe(error: &CredentialsError) -> String {
         return format!("sts:AssumeRole is refused{advice} ({code}: {message})");
     }
     let mut text = String::new();
-    for cause in causes().map(ToString::to_string) {
+    for cause in causes(error).map(ToString::to_string) {
         let cause = cause.split("Stderr:").next().unwrap_or_default();
         let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
         if !text.contains(&cause) {

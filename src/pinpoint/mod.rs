@@ -269,15 +269,20 @@ impl Client {
             let limit = self.settings.refresh_timeout;
             Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit:?}"))
         };
-        let issued = timeout_at(budget.deadline(), self.credentials.get())
-            .await
-            .map_err(|_elapsed| out_of_time())?
-            .inspect_err(|failure| self.observer.error(operation, failure.exception))?;
+        let credentials = || async {
+            timeout_at(budget.deadline(), self.credentials.get())
+                .await
+                .map_err(|_elapsed| out_of_time())?
+                .inspect_err(|failure| self.observer.error(operation, failure.exception))
+        };
+        let mut issued = credentials().await?;
         if let Some(bucket) = &self.rate_limit {
             let wait =
                 timeout_at(budget.deadline(), bucket.turn()).await.map_err(|_elapsed| out_of_time())?;
             if !wait.is_zero() {
                 self.observer.rate_limit_wait(wait);
+                // They may have expired meanwhile.
+                issued = credentials().await?;
             }
         }
         let left = budget.start_attempt();
