@@ -18,7 +18,7 @@ use lexopt::Arg::{Long, Short, Value};
 use serde::Serialize;
 
 use self::{
-    check::Check,
+    check::{Check, ListCall},
     plan::{Load, Plan},
     survey::Survey,
 };
@@ -216,13 +216,17 @@ pub async fn report(
             Ok(Report { text: rendered(&check, json), ok: check.ok })
         }
         Command::Plan { assumptions, offline, json } => {
-            let loads = if let Some(offline) = offline {
-                vec![Load::supposed(offline, config)]
+            let (loads, unread) = if let Some(offline) = offline {
+                (vec![Load::supposed(offline, config)], Vec::new())
             } else {
                 let (_, accounts) = api(config)?;
-                Load::found(&Survey::make(config, &accounts.clients, progress).await, config)
+                let survey = Survey::make(config, &accounts.clients, progress).await;
+                let unread = survey.lists.iter().filter(|(_, ids)| ids.is_err());
+                let unread = unread.map(|(catalog, ids)| ListCall::new(catalog, ids)).collect();
+                (Load::found(&survey, config), unread)
             };
-            Ok(Report { text: rendered(&Plan::new(config, &loads, assumptions), json), ok: true })
+            let plan = Plan::new(config, &loads, unread, assumptions);
+            Ok(Report { text: rendered(&plan, json), ok: plan.is_whole() })
         }
         _ => Ok(Report { text: String::new(), ok: true }),
     }

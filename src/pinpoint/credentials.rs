@@ -12,15 +12,20 @@ use std::{
 };
 
 use aws_config::{
-    BehaviorVersion, ConfigLoader, Region, default_provider::credentials::DefaultCredentialsChain,
-    provider_config::ProviderConfig, sts::AssumeRoleProvider,
+    BehaviorVersion, ConfigLoader, Region,
+    default_provider::credentials::DefaultCredentialsChain,
+    meta::{ProviderAttempt, ProviderChainError},
+    provider_config::ProviderConfig,
+    sts::AssumeRoleProvider,
 };
 use aws_credential_types::{
     Credentials,
     provider::{self, ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
-use aws_sdk_sts::operation::assume_role::AssumeRoleError;
-use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_sdk_sts::operation::{
+    assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError,
+};
+use aws_smithy_types::error::{ErrorMetadata, display::DisplayErrorContext};
 use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -106,12 +111,13 @@ impl ProvideCredentials for Base {
         Self: 'a,
     {
         future::ProvideCredentials::new(async {
-            let issued = self.0.get().await;
-            issued
-                .map(|issued| issued.credentials)
-                .map_err(|failure| CredentialsError::provider_error(NoBase(failure.message)))
+            self.0.get().await.map(|issued| issued.credentials).map_err(no_base)
         })
     }
+}
+
+fn no_base(failure: Failure) -> CredentialsError {
+    CredentialsError::provider_error(NoBase(failure.message))
 }
 
 /// A role, and the credentials that it is assumed with.
@@ -123,11 +129,12 @@ struct Role {
 
 impl Role {
     async fn assume(&self) -> provider::Result {
+        let base = self.base.get().await.map_err(no_base)?;
         let assumed = self.role.provide_credentials().await;
         let code = assumed.as_ref().err().and_then(refusal).and_then(|refusal| refusal.meta().code());
-        if code.is_some_and(|code| code != ACCESS_DENIED) {
-            // It is not the role: the next look is made with others, if there are others.
-            self.base.distrust().await;
+        let is_of_the_base = code.is_some_and(|code| OF_THE_CALLER.contains(&code));
+        if is_of_the_base && self.base.invalidate(&base).await {
+            return self.role.provide_credentials().await;
         }
         assumed
     }
@@ -280,27 +287,21 @@ impl CredentialsCache {
         })
     }
 
-    /// AWS called these credentials expired: the next request gets others, unless there are others already.
-    pub(super) async fn invalidate(&self, issued: &Issued) {
+    /// AWS does not take these credentials: the next request gets others. Not if the ones before them were given up just now
+    /// too, for others like them are to be expected. Gives whether there are others.
+    pub(super) async fn invalidate(&self, issued: &Issued) -> bool {
         let mut state = self.state.lock().await;
-        if state.generation == issued.generation {
-            self.give_up(&mut state);
+        if state.generation != issued.generation {
+            return true;
         }
-    }
-
-    /// AWS does not take the credentials: they are asked for anew.
-    async fn distrust(&self) {
-        self.give_up(&mut *self.state.lock().await);
-    }
-
-    /// Gives the credentials up, unless the last ones were given up just now: others like them are to be expected.
-    fn give_up(&self, state: &mut State) {
         let now = self.clock.elapsed();
-        if state.given_up.is_none_or(|at| now >= at + LONGEST_PAUSE) {
+        let is_due = state.given_up.is_none_or(|at| now >= at + LONGEST_PAUSE);
+        if is_due {
             state.current = None;
             state.last_look = None;
             state.given_up = Some(now);
         }
+        is_due
     }
 
     async fn look(&self, state: &mut State) {
@@ -405,6 +406,10 @@ impl Current {
 /// What STS says when a policy forbids it.
 const ACCESS_DENIED: &str = "AccessDenied";
 
+/// What STS says when it does not take the credentials of the caller.
+const OF_THE_CALLER: [&str; 4] =
+    ["ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch"];
+
 /// Why a role may not be assumed, if that is why there are no credentials.
 fn refusal(error: &CredentialsError) -> Option<&AssumeRoleError> {
     causes(error).find_map(|cause| cause.downcast_ref())
@@ -420,20 +425,53 @@ fn describe(error: &CredentialsError) -> String {
     if let Some(NoBase(why)) = causes(error).find_map(|cause| cause.downcast_ref()) {
         return why.clone();
     }
+    // The advice comes first, for the rest may be long.
     if let Some(refusal) = refusal(error) {
-        let code = refusal.meta().code().unwrap_or("no error code");
-        let message = refusal.meta().message().unwrap_or("no message");
-        // First, for the message may be long.
-        let advice = match code {
-            ACCESS_DENIED => {
-                "; check the policy of the caller, the trust policy of the role, and PINPOINT_EXPORTER_ROLE_EXTERNAL_ID"
-            }
-            _ => "",
-        };
-        return format!("sts:AssumeRole is refused{advice} ({code}: {message})");
+        let advice = "check the policy of the caller, the trust policy of the role, and \
+                      PINPOINT_EXPORTER_ROLE_EXTERNAL_ID";
+        return refused("sts:AssumeRole", advice, refusal.meta());
     }
+    if let Some(refusal) =
+        causes(error).find_map(|cause| cause.downcast_ref::<AssumeRoleWithWebIdentityError>())
+    {
+        let advice = "check AWS_ROLE_ARN and the trust policy of the role";
+        return refused("sts:AssumeRoleWithWebIdentity", advice, refusal.meta());
+    }
+    if let Some(chain) =
+        causes(error).find_map(|cause| cause.downcast_ref::<ProviderChainError<CredentialsError>>())
+    {
+        let attempt = |attempt: &ProviderAttempt<CredentialsError>| {
+            format!("{}: {}", attempt.name(), text_of(causes(attempt.error()).skip(1)))
+        };
+        let attempts: Vec<_> = chain.attempts().iter().map(attempt).collect();
+        return format!(
+            "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the \
+             workload a role ({})",
+            attempts.join("; ")
+        );
+    }
+    let text = text_of(causes(error));
+    let is_of_a_file = causes(error).nth(1).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+    let advice = match &text {
+        text if text.contains("SSO token") => "; run aws sso login",
+        _ if is_of_a_file => {
+            "; check the file that AWS_WEB_IDENTITY_TOKEN_FILE or AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names"
+        }
+        _ => "",
+    };
+    text + advice
+}
+
+fn refused(action: &str, advice: &str, why: &ErrorMetadata) -> String {
+    let code = why.code().unwrap_or("no error code");
+    let advice = if code == ACCESS_DENIED { format!("; {advice}") } else { String::new() };
+    format!("{action} is refused{advice} ({code}: {})", why.message().unwrap_or("no message"))
+}
+
+/// What causes say, each thing once.
+fn text_of<'a>(causes: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>) -> String {
     let mut text = String::new();
-    for cause in causes(error).map(ToString::to_string) {
+    for cause in causes.map(ToString::to_string) {
         let cause = cause.split("Stderr:").next().unwrap_or_default();
         let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
         if !text.contains(&cause) {
@@ -441,12 +479,6 @@ fn describe(error: &CredentialsError) -> String {
             text.push_str(separator);
             text.push_str(&cause);
         }
-    }
-    if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
-        // First, for the rest may be long.
-        const ADVICE: &str =
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the workload a role";
-        return format!("no credentials were found; {ADVICE} ({text})");
     }
     text
 }

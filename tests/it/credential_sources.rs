@@ -58,12 +58,13 @@ impl Issued {
     }
 
     /// As containers and instances get them.
-    fn json(&self) -> serde_json::Value {
-        json!({
+    fn json(&self) -> String {
+        let answer = json!({
             "Code": "Success", "LastUpdated": "2026-01-01T00:00:00Z", "Type": "AWS-HMAC",
             "AccessKeyId": self.key.access_key_id, "SecretAccessKey": self.key.secret_access_key,
             "Token": self.token(), "Expiration": self.date(),
-        })
+        });
+        answer.to_string()
     }
 
     /// As STS answers.
@@ -203,8 +204,8 @@ impl Ask {
     }
 }
 
-fn ok(body: impl ToString) -> Response<String> {
-    Response::new(body.to_string())
+fn ok(body: impl Into<String>) -> Response<String> {
+    Response::new(body.into())
 }
 
 fn refused() -> Response<String> {
@@ -371,10 +372,11 @@ fn a_credential_process() {
         let own_mint = Arc::clone(&mint);
         let server = source(move |_| {
             let issued = own_mint.issue("process", LIFE);
-            ok(json!({
+            let answer = json!({
                 "Version": 1, "AccessKeyId": issued.key.access_key_id, "SessionToken": issued.token(),
                 "SecretAccessKey": issued.key.secret_access_key, "Expiration": issued.date(),
-            }))
+            });
+            ok(answer.to_string())
         });
         let folder = tempfile::tempdir().unwrap();
         let text = format!("[profile mine]\ncredential_process = curl --silent --fail {}\n", server.await);
@@ -396,10 +398,11 @@ async fn portal(mint: &Arc<Mint>, access_token: &'static str) -> String {
             return refused();
         }
         let issued = mint.issue("sso", LIFE);
-        ok(json!({"roleCredentials": {
+        let answer = json!({"roleCredentials": {
             "accessKeyId": issued.key.access_key_id, "secretAccessKey": issued.key.secret_access_key,
             "sessionToken": issued.token(), "expiration": issued.expires * 1000,
-        }}))
+        }});
+        ok(answer.to_string())
     })
     .await
 }
@@ -426,7 +429,7 @@ fn an_sso_session_whose_cached_token_is_refreshed_when_it_is_about_to_expire() {
                 return refused();
             }
             *count.lock().unwrap() += 1;
-            ok(json!({"accessToken": "the-next-token", "expiresIn": 28_800, "tokenType": "Bearer"}))
+            ok(r#"{"accessToken": "the-next-token", "expiresIn": 28800, "tokenType": "Bearer"}"#)
         });
         let home = tempfile::tempdir().unwrap();
         let soon = OffsetDateTime::from_unix_timestamp(now() / 1000 + 60).unwrap().format(&Rfc3339).unwrap();
@@ -497,39 +500,84 @@ fn a_profile_with_a_role_and_a_source_profile() {
     });
 }
 
-#[test]
-fn roles_of_two_accounts_are_assumed_with_credentials_that_are_asked_for_once() {
-    run(async {
-        const ACCOUNTS: [&str; 2] = ["111111111111", "222222222222"];
-        let mint = Mint::new().await;
-        let own_mint = Arc::clone(&mint);
-        let container = source(move |_| ok(own_mint.issue("the container", 3_600).json())).await;
-        let own_mint = Arc::clone(&mint);
+const ACCOUNTS: [&str; 2] = ["111111111111", "222222222222"];
+
+impl Mint {
+    /// An exporter of two accounts, which assumes a role in each with the credentials of a container. STS calls the first
+    /// of those expired if so wanted.
+    async fn program_with_roles(self: &Arc<Self>, life: i64, refuses_the_first: bool) -> Program {
+        let mint = Arc::clone(self);
+        let container = source(move |_| ok(mint.issue("the container", 3_600).json())).await;
+        let mint = Arc::clone(self);
         let sts = source(move |ask| {
+            let bases = mint.issued("the container");
+            let is_signed_with = |base: &Issued| {
+                ask.header("authorization").contains(&base.key.access_key_id)
+                    && ask.header("x-amz-security-token") == base.token()
+            };
+            if refuses_the_first && is_signed_with(&bases[0]) {
+                let body = "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>no</Message></Error></ErrorResponse>";
+                return Response::builder().status(403).body(body.to_owned()).unwrap();
+            }
             let account = ACCOUNTS.into_iter().find(|account| ask.parameter("RoleArn").contains(account));
-            let base = own_mint.issued("the container").pop().unwrap();
-            let is_base = ask.header("authorization").contains(&base.key.access_key_id)
-                && ask.header("x-amz-security-token") == base.token();
+            let is_base = is_signed_with(bases.last().unwrap());
             match account {
-                Some(account) if is_base => ok(own_mint.issue(account, LIFE).xml("AssumeRole", account)),
+                Some(account) if is_base => ok(mint.issue(account, life).xml("AssumeRole", account)),
                 _ => refused(),
             }
         });
         let targets = ACCOUNTS
             .map(|account| format!("arn:aws:mobiletargeting:eu-west-1:{account}:apps/app/segments/segment"));
         let roles = ACCOUNTS.map(|account| format!("arn:aws:iam::{account}:role/reader"));
-        let program = mint.program(&[
+        self.program(&[
             ("PINPOINT_EXPORTER_TARGETS", &targets.join(" ")),
             ("PINPOINT_EXPORTER_ROLE_ARNS", &roles.join(" ")),
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container),
             ("AWS_ENDPOINT_URL_STS", &sts.await),
-        ]);
+        ])
+    }
+}
+
+#[test]
+fn roles_of_two_accounts_are_assumed_with_credentials_that_are_asked_for_once() {
+    run(async {
+        let mint = Mint::new().await;
+        let program = mint.program_with_roles(LIFE, false).await;
         let scrape = mint.is_outlived(&program, &ACCOUNTS).await;
         for account in ACCOUNTS {
             mint.assert_expiry(&scrape, account, account);
         }
         assert_eq!(scrape.samples(EXPIRY, &[]).len(), 2);
         assert_eq!(mint.issued("the container").len(), 1);
+    });
+}
+
+#[test]
+fn credentials_that_sts_does_not_take_are_asked_for_anew_before_a_scrape_is_lost() {
+    run(async {
+        let mint = Mint::new().await;
+        let program = mint.program_with_roles(3_600, true).await;
+        let scrape = program.scrape(5.0, GRACE).await;
+        assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2, "{}", program.log());
+        assert_eq!(mint.issued("the container").len(), 2);
+    });
+}
+
+#[test]
+fn a_wrong_clock_is_corrected_and_told_under_assumed_roles() {
+    run(async {
+        let mint = Mint::new().await;
+        mint.fake.server_clock().advance(600_000);
+        let program = mint.program_with_roles(3_600, false).await;
+        let scrape = program.scrape(5.0, GRACE).await;
+        assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2, "{}", program.log());
+        // Each account has a client of its own, which finds out with its first request.
+        assert_eq!(scrape.sum("pinpoint_api_retries_total", &[]), 2);
+        let skew = scrape.value("pinpoint_exporter_clock_skew_seconds", &[]).unwrap();
+        assert!((500.0..700.0).contains(&skew), "{skew}");
+        for account in ACCOUNTS {
+            mint.assert_expiry(&scrape, account, account);
+        }
     });
 }
 
