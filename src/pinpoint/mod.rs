@@ -11,6 +11,7 @@ mod secrets;
 mod send;
 mod sign;
 mod skew;
+mod source;
 mod wire;
 
 use std::{
@@ -24,12 +25,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub use self::{
-    credentials::{CredentialsCache, Identity, MakeProvider, Owner, assumed_role, default_chain},
+    credentials::{CredentialsCache, Owner},
     endpoint::{aws_endpoint, partition_name},
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,
     send::{Http, SetupError},
     sign::signed_headers,
+    source::{Identity, MakeProvider, assumed_role, default_chain},
 };
 use self::{
     error::one_line,
