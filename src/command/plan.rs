@@ -92,6 +92,7 @@ pub(super) struct Plan {
 /// An account and region.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Place {
+    #[serde(rename = "account")]
     account_id: String,
     region: String,
     lists: u64,

@@ -20,7 +20,7 @@ use crate::support::{
 const UP: &str = "pinpoint_target_up";
 
 /// How much longer than it says a scraper waits, while the machine does other things.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(30);
 
 fn segments(names: &'static [&'static str]) -> impl FnOnce(&mut World) {
     move |world| {
