@@ -209,9 +209,7 @@ impl Plan {
             pace: config.pace(),
         }
     }
-}
 
-impl Plan {
     /// Whether everything is counted.
     pub(super) fn is_whole(&self) -> bool {
         self.unread.is_empty()

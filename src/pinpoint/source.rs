@@ -191,10 +191,12 @@ pub(super) fn describe(error: &CredentialsError) -> String {
     if let Some(chain) =
         causes(error).find_map(|cause| cause.downcast_ref::<ProviderChainError<CredentialsError>>())
     {
+        // Without the words that all of them begin with.
         let attempt = |attempt: &ProviderAttempt<CredentialsError>| {
-            format!("{}: {}", attempt.name(), text_of(causes(attempt.error()).skip(1)))
+            let why = text_of(causes(attempt.error()).skip(1));
+            (!why.is_empty()).then(|| format!("{}: {why}", attempt.name()))
         };
-        let attempts: Vec<_> = chain.attempts().iter().map(attempt).collect();
+        let attempts: Vec<_> = chain.attempts().iter().filter_map(attempt).collect();
         return format!(
             "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the \
              workload a role ({})",
