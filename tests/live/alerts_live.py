@@ -226,7 +226,7 @@ class Inhibition(unittest.TestCase):
         source = ("PinpointServiceGone", self.REGION)
         muted = [
             *((name, self.SEGMENT) for name in self.TARGET_ALERTS), ("PinpointDiscoveryFailing", self.REGION),
-            ("PinpointAccessDenied", self.REGION), ("PinpointCredentialsFailing", self.ACCOUNT),
+            ("PinpointCredentialsFailing", self.ACCOUNT),
             *((name, {"operation": "GetSegments"}) for name in self.OPERATION_ALERTS),
         ]
         elsewhere = {**self.SEGMENT, "aws_region": "us-east-1"}
@@ -235,6 +235,8 @@ class Inhibition(unittest.TestCase):
             ("PinpointCredentialsFailing", {"aws_account_id": "210987654321"}), source,
         ]
         self.assert_inhibited(muted, loud)
+        # By itself, since it mutes others.
+        self.assert_inhibited([("PinpointAccessDenied", self.REGION)], [source])
 
     def test_access_that_is_denied_mutes_old_data_of_that_region_and_the_ratio_of_errors(self):
         source = ("PinpointAccessDenied", self.REGION)
