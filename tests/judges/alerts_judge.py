@@ -75,6 +75,15 @@ def assertions():
                 yield file, test, assertion
 
 
+def labels_of_alerts():
+    """The names of the labels that each alert has in its tests."""
+    labels = {name: set() for name in names()}
+    for _, _, assertion in assertions():
+        for alert in assertion["exp_alerts"]:
+            labels[assertion["alertname"]] |= set(alert["exp_labels"])
+    return labels
+
+
 def catalogue():
     """The type of each metric, and its labels, from a whole scrape."""
     golden = (ROOT / "tests/it/golden/metrics.txt").read_text(encoding="utf-8")
@@ -231,6 +240,7 @@ class Alerts(unittest.TestCase):
     def test_every_alert_has_a_runbook_with_every_section_and_every_runbook_an_alert(self):
         pages = {file.stem: file for file in RUNBOOKS.glob("*.md") if file.stem != "README"}
         self.assertEqual(sorted(pages), names())
+        labels = labels_of_alerts()
         for name, file in pages.items():
             with self.subTest(name):
                 title, *sections = re.split(r"^## ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -243,6 +253,7 @@ class Alerts(unittest.TestCase):
                 self.assertIn("```sh", "".join(sections))
                 severities = {rule["labels"]["severity"].capitalize() for rule in alerts() if rule["alert"] == name}
                 self.assertEqual({re.match(r"# \w+\n\n(\w+)\.", title)[1]}, severities)
+                self.assertEqual(set(re.findall(r"`(\w+)`", title)) - {"job", "pinpoint"}, labels[name] - {"severity", "job", "reason"})
 
     def test_the_tables_of_alerts_are_the_rules(self):
         severities = {rule["alert"]: rule["labels"]["severity"] for rule in alerts()}
@@ -278,7 +289,8 @@ class Expressions(unittest.TestCase):
         suffixed = {f"{name}_{suffix}" for name in types if types[name] == "histogram" for suffix in ["bucket", "sum", "count"]}
         texts = {"rules": "\n".join(rule["expr"] for rule in rules())}
         texts |= {file.name: "\n".join(promql_of(file)) for file in RUNBOOKS.glob("*.md")}
-        texts["tests"] = "\n".join(series["series"] for file in TESTS for test in load(file)["tests"] for series in test["input_series"])
+        texts["tests"] = "\n".join(
+            series["series"] for file in TESTS for test in load(file)["tests"] for series in test["input_series"])
         for name, text in texts.items():
             with self.subTest(name):
                 self.assertEqual(metrics_of(text) - set(types) - suffixed, set())
@@ -329,11 +341,10 @@ class Expressions(unittest.TestCase):
         for rule in alerts():
             if "$labels.instance" in rule["annotations"]["summary"] or rule["alert"] == "PinpointExporterAbsent":
                 continue
-            for name in metrics_of(rule["expr"]):
-                self.assertRegex(
-                    re.sub(r"\s+", " ", rule["expr"]),
-                    rf"(by|without) \([^)]*\) \( (max by \([^)]*\) \( )?last_over_time\({name}|(and|unless) on \([^)]*\) last_over_time\({name}",
-                    rule["alert"])
+            text = re.sub(r"\s+", " ", rule["expr"])
+            for name in metrics_of(text):
+                within = rf"(by|without) \([^)]*\) \( last_over_time\({name}|(and|unless) on \([^)]*\) last_over_time\({name}"
+                self.assertRegex(text, within, rule["alert"])
 
 
 class Routes(unittest.TestCase):
@@ -353,10 +364,7 @@ class Routes(unittest.TestCase):
         self.assertEqual(self.receivers("alertname=NodeDown", "severity=critical"), load(ALERTMANAGER)["route"]["receiver"])
 
     def test_inhibition_names_alerts_that_exist_and_labels_that_both_have(self):
-        labels = {name: set() for name in names()}
-        for _, _, assertion in assertions():
-            for alert in assertion["exp_alerts"]:
-                labels[assertion["alertname"]] |= set(alert["exp_labels"])
+        labels = labels_of_alerts()
         for rule in load(ALERTMANAGER)["inhibit_rules"]:
             sides = []
             for side in ["source_matchers", "target_matchers"]:
