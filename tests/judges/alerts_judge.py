@@ -151,6 +151,32 @@ class Programs(unittest.TestCase):
             file.flush()
             self.check(PROMTOOLS[0], "check", "rules", file.name)
 
+    def test_the_figures_of_the_scrape_fit_together(self):
+        """With the exporter's defaults, which the README's table has."""
+        table_of_settings = (ROOT / "README.md").read_text(encoding="utf-8")
+        units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+
+        def seconds(duration):
+            number, unit = re.fullmatch(r"(\d+)([a-z]+)", duration).groups()
+            return int(number) * units[unit]
+
+        def default(setting):
+            return seconds(re.search(rf"^\| `{setting}` \| `(\w+)`", table_of_settings, re.MULTILINE)[1])
+
+        configuration = load(PROMETHEUS / "prometheus.yml")
+        [scrape] = configuration["scrape_configs"]
+        interval, timeout = seconds(scrape["scrape_interval"]), seconds(scrape["scrape_timeout"])
+        rises = [
+            default("SCRAPE_TIMEOUT_OFFSET"), timeout, default("CACHE_TTL"), interval, default("REFRESH_TIMEOUT"),
+            default("MAX_STALENESS"),
+        ]
+        self.assertEqual(rises, sorted(set(rises)))
+        self.assertLessEqual(2 * interval, min(map(seconds, re.findall(r"last_over_time\([^[]*\[(\w+)\]", RULES.read_text()))))
+        self.assertEqual(seconds(configuration["global"]["evaluation_interval"]), interval)
+        self.assertEqual(scrape["job_name"], "pinpoint")
+        near = next(rule["expr"] for rule in alerts() if rule["alert"] == "PinpointSeriesNearLimit")
+        self.assertTrue(near.endswith(f" > {scrape['sample_limit'] * 4 // 5}"), near)
+
 
 class Alerts(unittest.TestCase):
     """What every alert has."""
@@ -253,7 +279,8 @@ class Alerts(unittest.TestCase):
                 self.assertIn("```sh", "".join(sections))
                 severities = {rule["labels"]["severity"].capitalize() for rule in alerts() if rule["alert"] == name}
                 self.assertEqual({re.match(r"# \w+\n\n(\w+)\.", title)[1]}, severities)
-                self.assertEqual(set(re.findall(r"`(\w+)`", title)) - {"job", "pinpoint"}, labels[name] - {"severity", "job", "reason"})
+                named = set(re.findall(r"`(\w+)`", title)) - {"job", "pinpoint"}
+                self.assertEqual(named, labels[name] - {"severity", "job", "reason"})
 
     def test_the_tables_of_alerts_are_the_rules(self):
         severities = {rule["alert"]: rule["labels"]["severity"] for rule in alerts()}
