@@ -148,43 +148,49 @@ class Live(unittest.TestCase):
         self.prometheus.until(f"count(pinpoint_target_up == 1) == {len(SEGMENTS)}")
         self.expect()
         self.assertEqual(self.receiver.notifications, [])
+        self.a_job_fails_and_another_one_of_the_segment_hangs()
+        self.jobs_hang_and_one_is_done_but_for_some_endpoints()
+        self.the_key_is_revoked()
+        self.the_exporter_is_killed()
 
-        with self.subTest("a job fails; that another one of the segment hangs is not said"):
-            self.change(mail={"bad": self.job(age=60, lasts=20, end="FAILED"), "hung": self.job(age=8 * 60, end="STUCK")})
-            self.expect("PinpointExportFailed mail", inhibited=["PinpointExportStuck mail"])
-            self.expect_notifications(("pager", "firing", "PinpointExportFailed mail"))
-            self.change(mail={"next": self.job(age=10, lasts=5)})
-            self.expect()
-            self.expect_notifications(("pager", "resolved", "PinpointExportFailed mail"))
+    def a_job_fails_and_another_one_of_the_segment_hangs(self):
+        self.change(mail={"bad": self.job(age=60, lasts=20, end="FAILED"), "hung": self.job(age=8 * 60, end="STUCK")})
+        self.expect("PinpointExportFailed mail", inhibited=["PinpointExportStuck mail"])
+        self.expect_notifications(("pager", "firing", "PinpointExportFailed mail"))
+        self.change(mail={"next": self.job(age=10, lasts=5)})
+        self.expect()
+        self.expect_notifications(("pager", "resolved", "PinpointExportFailed mail"))
 
-        with self.subTest("one hangs, one hangs longer than the budget, one is done but for some endpoints"):
-            self.change(
-                push={"hung": self.job(age=60, end="STUCK")}, sms={"hung": self.job(age=8 * 60, end="STUCK")},
-                news={"partly": self.job(age=60, lasts=20, endpoints=10000, failed_endpoints=12)})
-            alerts = ["PinpointExportNoProgress push", "PinpointExportStuck sms", "PinpointExportPartlyFailed news"]
-            self.expect(*alerts)
-            self.expect_notifications(*(("chat", "firing", alert) for alert in alerts))
-            self.change(push={"hung": self.job(age=60)}, sms={"next": self.job(age=10, lasts=5)},
-                        news={"next": self.job(age=10, lasts=5)})
-            self.expect()
-            self.expect_notifications(*(("chat", "resolved", alert) for alert in alerts))
+    def jobs_hang_and_one_is_done_but_for_some_endpoints(self):
+        self.change(
+            push={"hung": self.job(age=60, end="STUCK")}, sms={"hung": self.job(age=8 * 60, end="STUCK")},
+            news={"partly": self.job(age=60, lasts=20, endpoints=10000, failed_endpoints=12)})
+        alerts = ["PinpointExportNoProgress push", "PinpointExportStuck sms", "PinpointExportPartlyFailed news"]
+        self.expect(*alerts)
+        self.expect_notifications(*(("chat", "firing", alert) for alert in alerts))
+        # One ends after all, the others are followed by a success.
+        self.change(
+            push={"hung": self.job(age=60)}, sms={"next": self.job(age=10, lasts=5)},
+            news={"next": self.job(age=10, lasts=5)})
+        self.expect()
+        self.expect_notifications(*(("chat", "resolved", alert) for alert in alerts))
 
-        with self.subTest("the key is revoked"):
-            self.fake.accept(OTHER_KEY)
-            self.expect("PinpointCredentialsFailing")
-            self.expect_notifications(("pager", "firing", "PinpointCredentialsFailing"))
-            self.fake.accept(ACCESS_KEY)
-            self.expect()
-            self.expect_notifications(("pager", "resolved", "PinpointCredentialsFailing"))
+    def the_key_is_revoked(self):
+        self.fake.accept(OTHER_KEY)
+        self.expect("PinpointCredentialsFailing")
+        self.expect_notifications(("pager", "firing", "PinpointCredentialsFailing"))
+        self.fake.accept(ACCESS_KEY)
+        self.expect()
+        self.expect_notifications(("pager", "resolved", "PinpointCredentialsFailing"))
 
-        with self.subTest("the exporter is killed"):
-            down = f"PinpointExporterDown {self.exporter.address}"
-            self.exporter.kill()
-            self.expect(down)
-            self.expect_notifications(("pager", "firing", down))
-            self.exporter.start()
-            self.expect()
-            self.expect_notifications(("pager", "resolved", down))
+    def the_exporter_is_killed(self):
+        down = f"PinpointExporterDown {self.exporter.address}"
+        self.exporter.kill()
+        self.expect(down)
+        self.expect_notifications(("pager", "firing", down))
+        self.exporter.start()
+        self.expect()
+        self.expect_notifications(("pager", "resolved", down))
 
 
 class Inhibition(unittest.TestCase):
