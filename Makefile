@@ -9,7 +9,7 @@ build: ## Builds the exporter for production: target/release/pinpoint-exporter
 demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
-test: ## Everything that must hold: installs its tools, then lint, tests, judges; prints each step's time
+test: ## Everything that must hold: installs its tools, then lint, tests, judges, alerts; prints each step's time
 	@tests/run tools lint rust judges alerts
 
 tools: ## Installs what the tests need (apt, pip into .venv)
