@@ -83,7 +83,12 @@ fn segment_id(application: usize, n: usize) -> String {
 /// A job as AWS's guide shows it, with some messages about failures: 1.2 kB.
 fn job(application: usize, segment: &str, n: usize, version: usize) -> String {
     let app = application_id(application);
-    let status = ["COMPLETED", "PROCESSING", "COMPLETED", "FAILED", "COMPLETED"][n % 5];
+    // Few are under way, as in life: those are shown whatever the limits.
+    let status = match n % 100 {
+        50 => "PROCESSING",
+        n if n % 5 == 3 => "FAILED",
+        _ => "COMPLETED",
+    };
     let processed = 217 + 1_000 * n + version;
     let (hour, minute, second) = (n / 3600 % 24, n / 60 % 60, n % 60);
     let failures: Vec<_> = (0..6)
@@ -94,7 +99,7 @@ fn job(application: usize, segment: &str, n: usize, version: usize) -> String {
             r#"{{"ApplicationId":"{app}","CompletedPieces":{pieces},"CompletionDate":"2026-11-20T{h:02}:{m:02}:{s:02}.141Z","#,
             r#""CreationDate":"2026-11-19T{h:02}:{m:02}:{s:02}.271Z","Definition":{{"RoleArn":"arn:aws:iam::123456789012:role/pinpoint-export","#,
             r#""S3UrlPrefix":"s3://exports.example.com/nightly/{segment}/","SegmentId":"{segment}","SegmentVersion":3}},"FailedPieces":1,"#,
-            r#""Failures":[{failures}],"Id":"{segment}{n:08x}","JobStatus":"{status}","TotalFailures":6,"TotalPieces":24,"#,
+            r#""Failures":[{failures}],"Id":"{id}","JobStatus":"{status}","TotalFailures":6,"TotalPieces":24,"#,
             r#""TotalProcessed":{processed},"Type":"EXPORT"}}"#
         ),
         app = app,
@@ -103,6 +108,7 @@ fn job(application: usize, segment: &str, n: usize, version: usize) -> String {
         m = minute,
         s = second,
         segment = segment,
+        id = format_args!("{}{n:08x}", &segment[8..]),
         failures = failures.join(","),
         n = n,
         status = status,
