@@ -168,7 +168,6 @@ impl Config {
         let durations = Durations::read(texts, &mut problems);
         refuse_not_yet(&environment.texts, &mut problems);
 
-        problems.warnings.extend(not_yet_effective(texts));
         match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
             Some(config) if problems.problems.is_empty() => Ok((config, problems.warnings)),
             _ => {
@@ -237,7 +236,7 @@ impl Config {
             use_fips_endpoint: aws.use_fips_endpoint,
             use_dualstack_endpoint: aws.use_dualstack_endpoint,
             ca_bundle: environment.ca_bundle.clone(),
-            effective: environment.effective(),
+            effective: environment.effective(aws.region.as_deref()),
         })
     }
 }
@@ -312,12 +311,21 @@ impl Environment {
         environment
     }
 
-    /// Every setting, and those of AWS's variables that are set and that the exporter reads itself.
-    fn effective(&self) -> Vec<Effective> {
+    /// Every setting, and those of AWS's variables that are set and that the exporter reads itself. `region` is the configured
+    /// one.
+    fn effective(&self, region: Option<&str>) -> Vec<Effective> {
         let settings = self.texts.all().map(Effective::of);
-        let others = self.others.iter().map(|(variable, text)| Effective {
+        let of_profile = region.filter(|_| self.first(REGION_VARIABLES).is_none());
+        let of_profile = of_profile.map(|region| Effective {
+            variable: REGION_VARIABLES[0],
+            value: region.to_owned(),
+            source: "AWS profile",
+        });
+        let asks_host_name = self.texts.shard().text().starts_with("auto/");
+        let others = self.others.iter().filter(|(variable, _)| **variable != HOST_NAME || asks_host_name);
+        let others = others.map(|(variable, text)| Effective {
             variable,
-            value: text.clone(),
+            value: if variable.contains("ENDPOINT_URL") { endpoint::masked(text) } else { text.clone() },
             source: ENVIRONMENT,
         });
         let ca_bundle = self.ca_bundle.iter().map(|path| Effective {
@@ -325,7 +333,7 @@ impl Environment {
             value: path.display().to_string(),
             source: ENVIRONMENT,
         });
-        settings.chain(others).chain(ca_bundle).collect()
+        settings.chain(of_profile).chain(others).chain(ca_bundle).collect()
     }
 
     fn other(&self, variable: &str) -> Option<&str> {
@@ -586,11 +594,4 @@ fn refuse_not_yet(texts: &Texts, problems: &mut Problems) {
         let explanation = "its feature comes with a later release; leave it unset until then";
         problems.problems.push(Problem::new(web_config_file.setting.variable, text, explanation));
     }
-}
-
-/// Warnings about settings that have no effect yet.
-fn not_yet_effective(texts: &Texts) -> impl Iterator<Item = Warning> {
-    let show_failures = texts.show_failures();
-    let asked = value::boolean(show_failures.text()) == Ok(true);
-    asked.then_some(Warning::NoEffectYet { variable: show_failures.setting.variable }).into_iter()
 }
