@@ -6,6 +6,7 @@ mod architecture;
 mod commands;
 mod discovery;
 mod exceptions;
+mod frugality;
 mod golden;
 mod iam;
 mod pace;
