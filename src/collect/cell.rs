@@ -51,9 +51,15 @@ struct Last {
 struct Good {
     started: Duration,
     date: Timestamp,
-    block: Block,
-    /// Absent once it is too old, and then the block is empty.
-    picture: Option<Arc<Picture>>,
+    /// Absent once it is too old.
+    shown: Option<Shown>,
+}
+
+/// What a good refresh has read, and the bytes of it.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    pub(super) picture: Arc<Picture>,
+    pub(super) block: Block,
 }
 
 /// How a refresh ended.
@@ -63,8 +69,7 @@ pub(super) struct Outcome {
     pub(super) started: Duration,
     pub(super) date: Timestamp,
     pub(super) took: Duration,
-    /// What it read, and the bytes of that.
-    pub(super) result: Result<(Block, Arc<Picture>), CallError>,
+    pub(super) result: Result<Shown, CallError>,
     /// Whether parts of it could not be understood.
     pub(super) flawed: bool,
 }
@@ -105,6 +110,11 @@ impl Cell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the last good refresh has read, unless that is gone.
+    pub(super) fn shown(&self) -> Option<Shown> {
+        self.state().good.as_ref()?.shown.clone()
+    }
+
     /// Looks whether a refresh is due.
     pub(super) fn look_up(&self, now: Duration) -> Lookup {
         self.state().schedule.look_up(now)
@@ -116,8 +126,8 @@ impl Cell {
         let mut state = self.state();
         state.schedule.done(started + ttl);
         let error = match result {
-            Ok((block, picture)) => {
-                state.good = Some(Good { started, date, block, picture: Some(picture) });
+            Ok(shown) => {
+                state.good = Some(Good { started, date, shown: Some(shown) });
                 None
             }
             Err(error) => Some(error),
@@ -134,8 +144,9 @@ impl Cell {
         let State { last, good, status, .. } = &mut *state;
         let Some(last) = last else { return View::default() };
         let last_success = good.as_ref().map(|good| good.date);
-        let shown = good.as_ref().filter(|good| good.picture.is_some());
-        let picture = shown.map(|good| (good.block.clone(), good.started + max_staleness));
+        let picture = good
+            .as_ref()
+            .and_then(|good| Some((good.shown.as_ref()?.block.clone(), good.started + max_staleness)));
         let error = match (last.health().failure, &picture) {
             (Some(exception), _) => Some(exception.name()),
             (None, None) => Some(Exception::Timeout.name()),
@@ -156,7 +167,8 @@ impl Cell {
     pub(super) fn overview(&self, now: Duration, max_staleness: Duration) -> TargetState {
         let mut state = self.state();
         state.let_go(now, max_staleness);
-        let data = state.good.as_ref().map(|good| (good.date, good.picture.clone()));
+        let picture = |good: &Good| good.shown.as_ref().map(|shown| Arc::clone(&shown.picture));
+        let data = state.good.as_ref().map(|good| (good.date, picture(good)));
         let reading = state.last.as_ref().map(|last| last.reading.clone());
         TargetState { target: self.target.clone(), reading, data }
     }
@@ -165,7 +177,7 @@ impl Cell {
 impl State {
     fn let_go(&mut self, now: Duration, max_staleness: Duration) {
         if let Some(good) = self.good.as_mut().filter(|good| now > good.started + max_staleness) {
-            (good.block, good.picture) = (Block::default(), None);
+            good.shown = None;
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    cell::{Cell, Health, Outcome},
+    cell::{Cell, Health, Outcome, Shown},
     directory::Directory,
     lane::{Lane, Place, Work},
     schedule::{Flight, Landing, Lookup, is_under_way},
@@ -35,10 +35,10 @@ use crate::{
     config::StatusSeries,
     discovery,
     job::Timestamp,
-    metrics::exposition::{self, Block, Body},
+    metrics::exposition::{self, Body},
     overview::{CallError, Overview, Reading},
     pace::Pace,
-    picture::{Bounds, Collage, Picture},
+    picture::{Bounds, Collage},
     pinpoint::{Error, Exception, LeftOut},
     shard::Shard,
     target::{Target, TargetPattern},
@@ -409,7 +409,7 @@ impl Shared {
         report(&cell.target, read.map(|(_, left_out)| left_out), before, took);
     }
 
-    async fn read(&self, cell: &Cell, date: Timestamp) -> Result<((Block, Arc<Picture>), LeftOut), Error> {
+    async fn read(&self, cell: &Cell, date: Timestamp) -> Result<(Shown, LeftOut), Error> {
         let Cell { target, lane, .. } = cell;
         let mut collage = Collage::begin(self.settings.bounds, date, target.segment_id.as_deref())
             .keeping_failures(self.settings.keep_failures);
@@ -428,8 +428,13 @@ impl Shared {
             self.judge_pace(&self.watched(), &target.account_id, &target.region, lane);
         }
         let picture = collage.finish();
-        let block = exposition::picture(target, &picture, self.settings.status_series);
-        Ok(((block, Arc::new(picture)), left_out))
+        // Most refreshes find nothing new, and writing and compressing it is most of what one costs.
+        let unchanged = cell.shown().filter(|shown| *shown.picture == picture);
+        let shown = unchanged.unwrap_or_else(|| {
+            let block = exposition::picture(target, &picture, self.settings.status_series);
+            Shown { picture: Arc::new(picture), block }
+        });
+        Ok((shown, left_out))
     }
 }
 

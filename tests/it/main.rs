@@ -7,6 +7,7 @@ mod commands;
 mod credential_sources;
 mod discovery;
 mod exceptions;
+mod frugality;
 mod golden;
 mod iam;
 mod pace;

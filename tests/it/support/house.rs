@@ -198,13 +198,15 @@ impl Plan {
         let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let server = tokio::spawn(web::serve(listener, exporter, timeout, Limits::default(), stopped));
-        House { fake, clock, source, url, client: client(), stop, server }
+        let served = Arc::clone(&exporter);
+        let server = tokio::spawn(web::serve(listener, served, timeout, Limits::default(), stopped));
+        House { exporter, fake, clock, source, url, client: client(), stop, server }
     }
 }
 
 /// A running exporter and its fake.
 pub(crate) struct House {
+    pub(crate) exporter: Arc<Exporter>,
     pub(crate) fake: FakePinpoint,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) source: Source,

@@ -1,0 +1,47 @@
+//! `make bench`: the exporter beside its limits, interleaved, on this machine. Prints tables in Markdown; `docs/BENCHMARKS.md`
+//! says how to read them.
+
+mod http1;
+mod limit;
+mod load;
+mod measure;
+mod process;
+mod report;
+mod servers;
+mod world;
+
+use std::{fmt, io::Write as _, path::Path, time::Duration};
+
+use anyhow::{Context as _, bail};
+
+use crate::world::Shape;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["api", applications, segments, jobs, delay, throttled] => {
+            let shape = Shape {
+                applications: applications.parse()?,
+                segments: segments.parse()?,
+                jobs: jobs.parse()?,
+            };
+            servers::api(shape, Duration::from_millis(delay.parse()?), throttled.parse()?).await
+        }
+        ["bare", folder] => servers::bare(Path::new(folder)).await,
+        ["run", program, ref chapters @ ..] => {
+            let rounds = std::env::var("ROUNDS").ok().map_or(Ok(7), |text| text.parse().context("ROUNDS"))?;
+            measure::run(Path::new(program), rounds, chapters).await
+        }
+        _ => {
+            bail!("usage: pinpoint-bench run PROGRAM [CHAPTER …]; chapters: {}", measure::CHAPTERS.join(", "))
+        }
+    }
+}
+
+/// Prints a line at once.
+fn say(line: fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading any more.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
