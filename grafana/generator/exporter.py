@@ -14,7 +14,8 @@ NO_TARGET = "No target has been read yet"
 
 UP = f"max by ({SEGMENT}) (pinpoint_target_up{{{APPLICATION}}})"
 DATA_AGE = f"(time() - max by ({SEGMENT}) (pinpoint_target_last_success_timestamp_seconds{{{APPLICATION}}}))"
-EXPIRY = f'pinpoint_exporter_credentials_expiry_timestamp_seconds{{{own("").strip("{}")}, aws_account_id=~"$account"}}'
+FAILING = f"max by ({SEGMENT}, exception) (pinpoint_target_error{{{APPLICATION}}})"
+EXPIRY = own("pinpoint_exporter_credentials_expiry_timestamp_seconds", 'aws_account_id=~"$account"')
 THROTTLED = 'exception=~"TooManyRequestsException|ThrottlingException"'
 NO_ATTEMPT = 'exception!="CredentialsError"'
 
@@ -151,9 +152,9 @@ FRESHNESS = row(
         "Targets that cannot be read", "Which targets fail, and why? The runbook of the alert says what to do about the exception.",
         "All targets are read",
         {
-            "Failing": f"max by ({SEGMENT}, exception) (pinpoint_target_error{{{APPLICATION}}})",
+            "Failing": FAILING,
             "Last read": f"max by ({SEGMENT}) (pinpoint_target_last_success_timestamp_seconds{{{APPLICATION}}}) * 1000 "
-                         f"and on ({SEGMENT}) pinpoint_target_error{{{APPLICATION}}}",
+                         f"and on ({SEGMENT}) {FAILING}",
         },
         labels={
             "exception": "Exception", "aws_account_id": "Account", "aws_region": "Region", "application_id": "Application",

@@ -228,7 +228,7 @@ def event(name, colour, expr, title, text):
     """An annotation at the times that are the values of a query, in seconds."""
     return {
         "name": name, "datasource": DATASOURCE, "enable": True, "hide": False, "iconColor": colour, "expr": f"{expr} * 1000",
-        "useValueForTime": True, "step": "60s", "titleFormat": title, "textFormat": text, "tagKeys": "",
+        "useValueForTime": True, "step": "60s", "titleFormat": title, "textFormat": text,
     }
 
 
