@@ -140,6 +140,8 @@ def table(title, description, no_value, columns, *, sort, labels, hidden=(), ove
         "footer": {"show": False, "reducer": ["sum"], "countRows": False, "enablePagination": True, "fields": ""},
     }
     shown = [
+        # The text for no value is that of the whole table; a cell may be empty.
+        {"matcher": {"id": "byRegexp", "options": "/.*/"}, "properties": [{"id": "noValue", "value": "–"}]},
         *(column(name, mappings=ALL_ENDPOINTS) for name in labels.values() if name == "Segment"),
         *(column(name, custom_hidden=True) for name in hidden), *overrides,
     ]

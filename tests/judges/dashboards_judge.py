@@ -264,7 +264,10 @@ class Panels(unittest.TestCase):
         for name, panel in all_panels("table"):
             with self.subTest(name):
                 columns = set(panel["transformations"][1]["options"]["renameByName"].values())
-                named = {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
+                named = {
+                    override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]
+                    if override["matcher"]["id"] == "byName"
+                }
                 named |= {one["displayName"] for one in panel["options"]["sortBy"]}
                 self.assertLessEqual(named, columns)
                 labels = {key for key in panel["transformations"][1]["options"]["renameByName"] if not key.startswith("Value")}
