@@ -19,6 +19,7 @@ ALARM = thresholds((1, RED))
 WARN = thresholds((1, ORANGE))
 NEW = "time() - $__range_s"
 
+PLACE = {"application_id": "Application", "aws_region": "Region", "aws_account_id": "Account"}
 LATEST = "pinpoint_segment_latest_export_job_status"
 ENDED = f"{per_job('completed_timestamp_seconds')} > {NEW}"
 
@@ -79,13 +80,14 @@ SEGMENTS = row(
             "Lost share": newest_success(FAILURE_SHARE),
             "Took": newest_success(DURATION),
         },
-        labels={"aws_account_id": "Account", "aws_region": "Region", "application_id": "Application", "segment_id": "Segment"},
-        sort=[("Newest export", True)], height=9,
+        labels={"segment_id": "Segment"}, last=PLACE, sort=[("Newest export", True)], height=9,
         overrides=[
             column("Newest export", **STATE_COLUMN),
-            *(column(name, unit="dateTimeFromNow") for name in ("Begun", "Last success", "Last failure")),
-            column("Lost share", unit="percentunit", thresholds=LOST_SHARE, custom_cellOptions=COLOURED_TEXT),
-            column("Took", unit="dtdurations"),
+            *(column(name, unit="dateTimeFromNow", custom_width=150) for name in ("Begun", "Last success", "Last failure")),
+            column("Running", custom_width=90),
+            column("Jobs", custom_width=80),
+            column("Lost share", unit="percentunit", thresholds=LOST_SHARE, custom_cellOptions=COLOURED_TEXT, custom_width=115),
+            column("Took", unit="s", decimals=1, custom_width=110),
             column("Segment", links=[TO_SEGMENT]),
         ],
     ),
@@ -97,17 +99,14 @@ JOBS = row(
         "Export jobs",
         "How is each export doing, or how did it end? The newest first, in the states that Status chooses. The prefix leads to the "
         "files in S3. Old jobs have no series, and no row: FINISHED_JOB_MAX_AGE and FINISHED_JOBS_PER_SEGMENT.",
-        {
-            "aws_account_id": "Account", "aws_region": "Region", "application_id": "Application", "segment_id": "Segment",
-            "job_id": "Job",
-        },
+        {"segment_id": "Segment", "job_id": "Job"}, PLACE,
     ),
     progress(LEGEND),
     time_left(LEGEND),
     throughput(LEGEND),
     time_series(
         "Running exports by state", "What are the running exports waiting for? Many in PENDING_JOB wait for each other.", "none",
-        NO_SEGMENT, [query(f"sum by (status) ({jobs_by_status(RUNNING)})", "{{status}}")], stacked=True, step_line=True,
+        "No export runs", [query(f"sum by (status) ({jobs_by_status(RUNNING)}) > 0", "{{status}}")], stacked=True, step_line=True,
     ),
 )
 
@@ -117,16 +116,16 @@ FAILED = row(
         "Share of endpoints lost",
         "What part of its endpoints could an export not write? The exports that run, and of each segment the newest that succeeded. "
         "From 5 % on an alert fires.",
-        "percentunit", "No export has written an endpoint yet",
+        "percentunit", "No endpoint was lost",
         [
-            query(named(f"{FAILURE_SHARE} and on ({JOB}) {jobs_in(RUNNING)}"), "{{segment}} running"),
-            query(named(newest_success(FAILURE_SHARE)), "{{segment}} last success"),
+            query(named(f"({FAILURE_SHARE} > 0) and on ({JOB}) {jobs_in(RUNNING)}"), "{{segment}} running"),
+            query(named(f"{newest_success(FAILURE_SHARE)} > 0"), "{{segment}} last success"),
         ],
-        most=1, steps=thresholds((0.05, RED)),
+        steps=thresholds((0.05, RED)),
     ),
     time_series(
-        "Failed jobs kept", "How many of the jobs that the API still lists failed? A step up is a new failure.", "none", NO_SEGMENT,
-        [query(named(per_segment("pinpoint_segment_export_jobs", 'status="FAILED"')), "{{segment}}")], step_line=True,
+        "Failed jobs kept", "How many of the jobs that the API still lists failed? A step up is a new failure.", "none",
+        "No job has failed", [query(named(f"""{per_segment("pinpoint_segment_export_jobs", 'status="FAILED"')} > 0"""), "{{segment}}")], step_line=True,
     ),
     time_series(
         "Duration of the last good export", "How long do exports take, and is it getting longer?", "s", "No export has succeeded yet",

@@ -26,8 +26,9 @@ def rate(metric, *matchers, by="operation"):
 
 
 def latency(share):
-    """How long the fastest part of the attempts took at most."""
-    return f"histogram_quantile({share}, {rate('pinpoint_api_request_duration_seconds_bucket', by='operation, le')})"
+    """How long the fastest part of the attempts took at most; nothing for an operation that is not called."""
+    buckets = rate("pinpoint_api_request_duration_seconds_bucket", by="operation, le")
+    return f"histogram_quantile({share}, {buckets}) and on (operation) {rate('pinpoint_api_request_duration_seconds_count')} > 0"
 
 
 TO_SEGMENT = link(
@@ -41,18 +42,18 @@ OVERVIEW = row(
     stat(
         "Up", "Can Prometheus scrape each exporter? If not, nothing else here is current.", "none", NO_EXPORTER,
         [now(own("up"), "{{instance}}")], mappings=[values({0: ("Down", RED), 1: ("Up", GREEN)})], text="value_and_name",
-        steps=thresholds((1, GREEN), base=RED),
+        steps=thresholds((1, GREEN), base=RED), width=3,
     ),
     stat(
         "Version", "Which version runs?", "none", NO_EXPORTER,
         [now(f"max by (version, revision) ({own('pinpoint_exporter_build_info')})", "{{version}}")], text="name", width=3,
     ),
     stat(
-        "Targets not readable", "How many targets can no exporter read? The table below says which, and why.", "none", NO_TARGET,
+        "Targets failing", "How many targets can no exporter read? The table below says which, and why.", "none", NO_TARGET,
         [now(f"count({UP} == 0) or 0 * count({UP})")], steps=thresholds((1, RED)), width=3,
     ),
     stat(
-        "Lists not readable", "How many lists of applications or segments cannot be read? What is new is missed then.", "none",
+        "Lists failing", "How many lists of applications or segments cannot be read? What is new is missed then.", "none",
         "No list is needed: each target is named",
         [now(
             f"count(max by (aws_account_id, aws_region, application_id) (pinpoint_discovery_up{{{APPLICATION}}}) == 0) "
@@ -73,7 +74,7 @@ OVERVIEW = row(
         steps=thresholds((0.01, YELLOW), (0.1, RED)), width=3, decimals=1,
     ),
     stat(
-        "Credentials expire in", "How long are the credentials good for? They are renewed 5 minutes before; less than 4 means that "
+        "Credentials", "How long are the credentials good for? They are renewed 5 minutes before; less than 4 means that "
         "it did not work.", "s", "They do not expire", [now(f"min({EXPIRY}) - time()")],
         steps=thresholds((240, GREEN), base=RED), width=3,
     ),
@@ -83,7 +84,7 @@ OVERVIEW = row(
         steps={"mode": "absolute", "steps": [
             {"value": None, "color": RED}, {"value": -60, "color": GREEN}, {"value": 60, "color": RED},
         ]},
-        width=2, decimals=1,
+        width=3, decimals=1,
     ),
 )
 
@@ -107,9 +108,9 @@ API = row(
         "requests waited for MAX_REQUESTS_PER_SECOND.",
         "short", NO_CALL,
         [
-            query(rate("pinpoint_api_errors_total", THROTTLED), "{{operation}} throttled"),
-            query(rate("pinpoint_api_retries_total"), "{{operation}} repeated"),
-            query(f"sum(rate({own('pinpoint_api_rate_limit_wait_seconds_total')}[$__rate_interval]))", "waiting"),
+            query(rate("pinpoint_api_errors_total", THROTTLED, by=""), "throttled"),
+            query(rate("pinpoint_api_retries_total", by=""), "repeated"),
+            query(rate("pinpoint_api_rate_limit_wait_seconds_total", by=""), "waiting"),
         ],
     ),
     time_series(
@@ -157,8 +158,8 @@ FRESHNESS = row(
                          f"and on ({SEGMENT}) {FAILING}",
         },
         labels={
-            "exception": "Exception", "aws_account_id": "Account", "aws_region": "Region", "application_id": "Application",
-            "segment_id": "Segment",
+            "exception": "Exception", "segment_id": "Segment", "application_id": "Application", "aws_region": "Region",
+            "aws_account_id": "Account",
         },
         sort=[("Exception", False)], hidden=("Failing",), height=7,
         overrides=[column("Last read", unit="dateTimeFromNow"), column("Segment", links=[TO_SEGMENT])],
@@ -206,7 +207,7 @@ PROCESS = row(
     "Process",
     time_series(
         "CPU", "How much of a core does the exporter use?", "percentunit", NO_EXPORTER,
-        [query(f"rate({own('process_cpu_seconds_total')}[$__rate_interval])", "{{instance}}")], width=8,
+        [query(f"rate({own('process_cpu_seconds_total')}[$__rate_interval])", "{{instance}}")], width=8, soft_most=0.1,
     ),
     time_series(
         "Memory", "How much memory does the exporter hold?", "bytes", NO_EXPORTER,

@@ -40,7 +40,7 @@ def s3(expr):
     return expr
 
 
-def job_table(title, description, labels, height=12):
+def job_table(title, description, labels, last=(), height=12):
     """A row for each job that has series of its own."""
     columns = {
         "Status": state("pinpoint_export_job_status", JOB),
@@ -57,21 +57,22 @@ def job_table(title, description, labels, height=12):
         column("Status", **STATE_COLUMN),
         column(
             "Progress", unit="percentunit", min=0, max=1, color={"mode": "fixed", "fixedColor": "blue"}, custom_cellOptions=GAUGE,
-            custom_width=170,
+            custom_width=150,
         ),
-        column("Lost endpoints", thresholds=LOST, custom_cellOptions=COLOURED_TEXT),
-        column("Lost share", unit="percentunit", thresholds=LOST_SHARE, custom_cellOptions=COLOURED_TEXT),
-        column("Lost pieces", thresholds=LOST, custom_cellOptions=COLOURED_TEXT),
+        column("Endpoints", custom_width=105),
+        column("Lost endpoints", thresholds=LOST, custom_cellOptions=COLOURED_TEXT, custom_width=130),
+        column("Lost share", unit="percentunit", thresholds=LOST_SHARE, custom_cellOptions=COLOURED_TEXT, custom_width=105),
+        column("Lost pieces", thresholds=LOST, custom_cellOptions=COLOURED_TEXT, custom_width=105),
         column("Created", unit="dateTimeAsIso", custom_width=170),
-        column("Took", unit="dtdurations"),
+        column("Took", unit="s", decimals=1, custom_width=95),
         column("S3 prefix", links=[TO_S3]),
     ]
     if "segment_id" in labels:
         overrides.append(column("Segment", links=[TO_SEGMENT]))
     return table(
         title, description, NO_JOB, {name: chosen(expr) for name, expr in columns.items()}, sort=[("Created", True)],
-        labels={**labels, "s3_url_prefix": "S3 prefix", "bucket": "Bucket", "prefix": "Prefix"}, overrides=overrides,
-        hidden=("Is", "Bucket", "Prefix"), height=height,
+        labels=labels, last={"s3_url_prefix": "S3 prefix", **dict(last), "bucket": "Bucket", "prefix": "Prefix"},
+        overrides=overrides, hidden=("Is", "Bucket", "Prefix"), height=height,
     )
 
 
@@ -91,7 +92,8 @@ def time_left(legend, width=12):
         "Time left",
         "When should each running export be done? Reckoned from its progress so far: a line that rises is an export that slows "
         "down or hangs. There is none before the first piece is done.",
-        "s", NONE_RUNS, [query(named(of_running(f"{AGE} * (1 - {share}) / {share}")), legend)], width=width,
+        "s", NONE_RUNS, [query(named(of_running(f"{AGE} * (1 - {share}) / {share}")), legend)], width=width, least=None,
+        logarithmic=True,
     )
 
 

@@ -72,8 +72,8 @@ def stat(title, description, unit, no_value, queries, *, width=4, height=4, step
 
 
 def time_series(
-    title, description, unit, no_value, queries, *, width=12, height=8, stacked=False, least=0, most=None, steps=None, mappings=(),
-    step_line=False, overrides=(),
+    title, description, unit, no_value, queries, *, width=12, height=9, stacked=False, least=0, most=None, soft_most=None, steps=None,
+    step_line=False, logarithmic=False,
 ):
     """Lines over time."""
     custom = {
@@ -81,16 +81,22 @@ def time_series(
         "lineInterpolation": "stepAfter" if step_line else "linear",
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
         "thresholdsStyle": {"mode": "dashed" if steps else "off"},
+        **({} if soft_most is None else {"axisSoftMax": soft_most}),
+        **({"scaleDistribution": {"type": "log", "log": 10}} if logarithmic else {}),
     }
     defaults = {
-        "color": {"mode": "palette-classic"}, "custom": custom, "mappings": list(mappings),
+        "color": {"mode": "palette-classic"}, "custom": custom, "mappings": [],
         "thresholds": steps or thresholds(), **({} if least is None else {"min": least}), **({} if most is None else {"max": most}),
     }
     options = {
         "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]},
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
-    return panel("timeseries", title, description, unit, no_value, queries, width, height, defaults, options, overrides)
+    by_status = any("{{status}}" in one["legendFormat"] for one in queries)
+    colours = [
+        column(status, color={"mode": "fixed", "fixedColor": colour}) for status, colour in STATUS_COLOURS.items()
+    ] if by_status else []
+    return panel("timeseries", title, description, unit, no_value, queries, width, height, defaults, options, colours)
 
 
 def state_timeline(title, description, no_value, queries, *, width=24, height=9):
@@ -120,14 +126,11 @@ def link(title, url, new_tab=False):
     return {"title": title, "url": url, "targetBlank": new_tab}
 
 
-def table(title, description, no_value, columns, *, sort, labels, hidden=(), overrides=(), height=10):
-    """A table, one row for each set of labels. `columns` are queries by their titles, `labels` titles by their labels."""
+def table(title, description, no_value, columns, *, sort, labels, last=(), hidden=(), overrides=(), height=10):
+    """A table, one row for each set of labels. `columns` are queries by their titles. `labels` are titles by their labels: first
+    those, then the queries, then the `last` labels."""
     queries = refs(*(now(expr, form="table") for expr in columns.values()))
-    titles = dict(labels)
-    if len(queries) == 1:
-        titles["Value"] = next(iter(columns))
-    else:
-        titles.update({f"Value #{one['refId']}": name for one, name in zip(queries, columns)})
+    titles = {**labels, **{f"Value #{one['refId']}": name for one, name in zip(queries, columns)}, **dict(last)}
     organize = {
         "excludeByName": {"Time": True}, "indexByName": {name: index for index, name in enumerate(titles)}, "renameByName": titles,
     }
@@ -137,7 +140,7 @@ def table(title, description, no_value, columns, *, sort, labels, hidden=(), ove
     }
     options = {
         "showHeader": True, "cellHeight": "sm", "sortBy": [{"displayName": name, "desc": descending} for name, descending in sort],
-        "footer": {"show": False, "reducer": ["sum"], "countRows": False, "enablePagination": True, "fields": ""},
+        "footer": {"show": False, "reducer": ["sum"], "countRows": False, "enablePagination": False, "fields": ""},
     }
     shown = [
         # The text for no value is that of the whole table; a cell may be empty.
@@ -150,7 +153,7 @@ def table(title, description, no_value, columns, *, sort, labels, hidden=(), ove
     return one
 
 
-STATE_COLUMN = {"mappings": STATE_MAPPINGS, "custom_cellOptions": {"type": "color-background", "mode": "basic"}, "custom_width": 240}
+STATE_COLUMN = {"mappings": STATE_MAPPINGS, "custom_cellOptions": {"type": "color-background", "mode": "basic"}, "custom_width": 190, "custom_align": "left"}
 
 
 def row(title, *panels):

@@ -16,6 +16,7 @@ NO_EXPORT = "Never exported, or not watched"
 NO_SUCCESS = "No export has succeeded yet"
 NO_TARGET = "Not watched; see the dashboard Exporter"
 
+TOO_OLD, TOO_MANY = 'reason="age"', 'reason="count"'
 LATEST = "pinpoint_segment_latest_export_job_status"
 SUCCEEDED = per_segment("pinpoint_segment_last_completed_export_timestamp_seconds")
 # An ended job is drawn for four points and not for ever.
@@ -83,7 +84,7 @@ HISTORY = row(
         "Share of endpoints lost", "What part of its endpoints could an export not write? From 5 % on an alert fires.", "percentunit",
         "No export has written an endpoint yet",
         [query(newest_success(FAILURE_SHARE), "last success"), query(of_running(FAILURE_SHARE), "running {{job_id}}")],
-        most=1, steps=thresholds((0.05, RED)),
+        steps=thresholds((0.05, RED)),
     ),
     time_series(
         "Duration of the last good export", "How long do exports take, and is it getting longer?", "s", NO_SUCCESS,
@@ -105,8 +106,8 @@ LAST_JOBS = row(
         "of their own?", "none", NO_EXPORT,
         [
             query(f"sum by (status) ({jobs_by_status()}) > 0", "{{status}}"),
-            query(f"sum({per_segment('pinpoint_segment_suppressed_export_jobs', 'reason=' + chr(34) + 'age' + chr(34))})", "too old"),
-            query(f"sum({per_segment('pinpoint_segment_suppressed_export_jobs', 'reason=' + chr(34) + 'count' + chr(34))})", "too many"),
+            query(f"sum({per_segment('pinpoint_segment_suppressed_export_jobs', TOO_OLD)})", "too old"),
+            query(f"sum({per_segment('pinpoint_segment_suppressed_export_jobs', TOO_MANY)})", "too many"),
         ],
         step_line=True,
     ),
