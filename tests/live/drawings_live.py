@@ -1,7 +1,7 @@
 """The dashboards' stats, tables and time series, drawn by Grafana's own components in Chromium with what Prometheus answers.
 
-    .venv/bin/python tests/live/drawings.py target/debug/fake-pinpoint target/debug/pinpoint-exporter
-    .venv/bin/python tests/live/drawings.py --pictures docs/images   # the README's pictures, which take 6 minutes to have a past
+    .venv/bin/python tests/live/drawings_live.py target/debug/fake-pinpoint target/debug/pinpoint-exporter
+    .venv/bin/python tests/live/drawings_live.py --pictures docs/images   # the README's pictures, which take 6 minutes to have a past
 
 A state timeline is in none of Grafana's packages, and not drawn.
 """

@@ -1,6 +1,6 @@
 """Every query of the dashboards, asked of a real Prometheus that scrapes two real exporters of the same demo world.
 
-    .venv/bin/python tests/live/dashboards.py target/debug/fake-pinpoint target/debug/pinpoint-exporter
+    .venv/bin/python tests/live/dashboards_live.py target/debug/fake-pinpoint target/debug/pinpoint-exporter
 """
 
 import re
