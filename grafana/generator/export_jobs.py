@@ -66,7 +66,7 @@ SEGMENTS = row(
         NO_SEGMENT, [query(named(state(LATEST, SEGMENT)), "{{segment}}")],
     ),
     table(
-        "Segments",
+        "State of each segment",
         "Which segment needs me? The state of its newest export, when it last succeeded and failed, and what the last good export "
         "lost. A segment's id leads to its history.",
         NO_SEGMENT,

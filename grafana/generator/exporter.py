@@ -124,7 +124,7 @@ API = row(
         steps=thresholds((240, GREEN), base=RED),
     ),
     time_series(
-        "Clock skew", "Does the machine's clock drift from AWS's?", "s", "No answer of the API yet",
+        "Clock drift", "Does the machine's clock drift from AWS's?", "s", "No answer of the API yet",
         [query(own("pinpoint_exporter_clock_skew_seconds"), "{{instance}}")], width=8, least=None,
     ),
 )

@@ -1,6 +1,6 @@
 """The panels' and dashboards' vocabulary: what they all have in common."""
 
-from queries import APPLICATION, EXPORTER, REGION, STATUSES
+from queries import APPLICATION, EXPORTER, REGION, SEGMENT, STATUSES
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 TAG = "pinpoint-exporter"
@@ -131,8 +131,9 @@ def table(title, description, no_value, columns, *, sort, labels, last=(), hidde
     those, then the queries, then the `last` labels."""
     queries = refs(*(now(expr, form="table") for expr in columns.values()))
     titles = {**labels, **{f"Value #{one['refId']}": name for one, name in zip(queries, columns)}, **dict(last)}
+    left = [label for label in SEGMENT.split(", ") if label not in titles]
     organize = {
-        "excludeByName": {"Time": True}, "indexByName": {name: index for index, name in enumerate(titles)}, "renameByName": titles,
+        "excludeByName": {name: True for name in ("Time", *left)}, "indexByName": {name: index for index, name in enumerate(titles)}, "renameByName": titles,
     }
     defaults = {
         "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": True}, "mappings": [],

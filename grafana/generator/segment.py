@@ -59,7 +59,7 @@ NOW = row(
 HISTORY = row(
     "History",
     state_timeline(
-        "Newest export", "How has the segment fared? Red is a failure that no newer export has mended, a long blue one an export that "
+        "State of the newest export", "How has the segment fared? Red is a failure that no newer export has mended, a long blue one an export that "
         "hangs.", NO_EXPORT, [query(state(LATEST, SEGMENT), "newest export")], height=4,
     ),
     state_timeline(

@@ -37,8 +37,8 @@ WIDTH = 1440
 # What the README's pictures show of each dashboard.
 PICTURED = {
     "export-jobs": {
-        "Segments", "Running", "Failed", "Never exported", "Lost endpoints", "Oldest data", "Export jobs", "Progress of running exports",
-        "Throughput",
+        "Segments", "Running", "Failed", "Never exported", "Lost endpoints", "Oldest data", "State of each segment",
+        "Export jobs", "Progress of running exports", "Throughput",
     },
     "segment": {
         "Newest export", "Last success", "Last failure", "Endpoints", "Lost share", "Readable", "Age of the data", "Its last jobs",
