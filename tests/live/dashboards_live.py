@@ -1,6 +1,6 @@
 """Every query of the dashboards, asked of a real Prometheus that scrapes two real exporters of the same demo world.
 
-    .venv/bin/python tests/live/dashboards_live.py target/debug/fake-pinpoint target/debug/pinpoint-exporter
+.venv/bin/python tests/live/dashboards_live.py target/debug/fake-pinpoint target/debug/pinpoint-exporter
 """
 
 import re
@@ -40,7 +40,9 @@ class Live(unittest.TestCase):
         for one in DASHBOARDS[name]["annotations"]["list"]:
             with self.subTest(one["name"]):
                 moments = numbers(self.demo.answers(fill(one["expr"], chosen)))
-                self.assertTrue(all(0 < time.time() - moment / 1000 < 86400 for moment in moments), "milliseconds of today")
+                self.assertTrue(
+                    all(0 < time.time() - moment / 1000 < 86400 for moment in moments), "milliseconds of today"
+                )
 
     def test_each_variable_has_values(self):
         for name, dashboard in DASHBOARDS.items():
@@ -63,9 +65,14 @@ class Live(unittest.TestCase):
         titles = {panel["title"]: panel for panel in DASHBOARDS["export-jobs"]["panels"]}
         count = self.demo.answers(fill(titles["Segments"]["targets"][0]["expr"], chosen), instant=True)
         self.assertTrue(count)
-        until(lambda: {
-            series["metric"]["job_id"] for series in self.demo.answer(fill(titles["Export jobs"]["targets"][0]["expr"], chosen), True)
-        } >= {"partly", "running0000"}, lambda: "the jobs of the segment")
+        until(
+            lambda: {
+                series["metric"]["job_id"]
+                for series in self.demo.answer(fill(titles["Export jobs"]["targets"][0]["expr"], chosen), True)
+            }
+            >= {"partly", "running0000"},
+            lambda: "the jobs of the segment",
+        )
         jobs = self.demo.answer(fill(titles["Export jobs"]["targets"][0]["expr"], chosen), True)
         self.assertEqual({series["metric"]["segment_id"] for series in jobs}, {EVENTFUL})
         self.assertEqual({series["value"][1] for series in jobs}, {"4", "7"})
@@ -89,7 +96,12 @@ class Live(unittest.TestCase):
             fresh = f"count by (instance) (pinpoint_target_last_success_timestamp_seconds > {since})"
             readable = "count by (instance) (pinpoint_target_up)"
             # One of the targets does not exist; the other one that failed does not any more.
-            return now if len(self.demo.prometheus.query(f"{fresh} == {readable} - 1", now)) == len(self.demo.exporters) else None
+            return (
+                now
+                if len(self.demo.prometheus.query(f"{fresh} == {readable} - 1", now)) == len(self.demo.exporters)
+                else None
+            )
+
         now = until(all_have_seen_it, self.demo.prometheus.log)
         compared = 0
         for name in ("export-jobs", "segment"):
@@ -100,7 +112,9 @@ class Live(unittest.TestCase):
                         continue
                     with self.subTest(f"{panel['title']} {target['refId']}"):
                         together, *alone = (
-                            by_labels(self.demo.prometheus.query(fill(target["expr"], {**ALL, "instance": instance}), now))
+                            by_labels(
+                                self.demo.prometheus.query(fill(target["expr"], {**ALL, "instance": instance}), now)
+                            )
                             for instance in (".+", *(exporter.address for exporter in self.demo.exporters))
                         )
                         self.assertTrue(together)

@@ -1,7 +1,9 @@
-"""The dashboards' stats, tables and time series, drawn by Grafana's own components in Chromium with what Prometheus answers.
+"""The dashboards' stats, tables and time series, drawn by Grafana's own components in Chromium.
 
     .venv/bin/python tests/live/drawings_live.py target/debug/fake-pinpoint target/debug/pinpoint-exporter
-    .venv/bin/python tests/live/drawings_live.py --pictures docs/images   # the README's pictures, which take 6 minutes to have a past
+    .venv/bin/python tests/live/drawings_live.py --pictures docs/images
+
+What Prometheus answers to their queries is drawn. The README's pictures take 6 minutes, so that there is a past to show.
 
 A state timeline is in none of Grafana's packages, and not drawn.
 """
@@ -37,28 +39,65 @@ WIDTH = 1440
 # What the README's pictures show of each dashboard.
 PICTURED = {
     "export-jobs": {
-        "Segments", "Running", "Failed", "Never exported", "Lost endpoints", "Oldest data", "State of each segment",
-        "Export jobs", "Progress of running exports", "Throughput",
+        "Segments",
+        "Running",
+        "Failed",
+        "Never exported",
+        "Lost endpoints",
+        "Oldest data",
+        "State of each segment",
+        "Export jobs",
+        "Progress of running exports",
+        "Throughput",
     },
     "segment": {
-        "Newest export", "Last success", "Last failure", "Endpoints", "Lost share", "Readable", "Age of the data", "Its last jobs",
-        "Progress of running exports", "Time left",
+        "Newest export",
+        "Last success",
+        "Last failure",
+        "Endpoints",
+        "Lost share",
+        "Readable",
+        "Age of the data",
+        "Its last jobs",
+        "Progress of running exports",
+        "Time left",
     },
     "exporter": {
-        "Up", "Version", "Targets failing", "Lists failing", "Oldest data", "Failed attempts", "Credentials", "Clock skew", "Requests",
-        "Errors", "Latency", "Refresh time", "Targets that cannot be read",
+        "Up",
+        "Version",
+        "Targets failing",
+        "Lists failing",
+        "Oldest data",
+        "Failed attempts",
+        "Credentials",
+        "Clock skew",
+        "Requests",
+        "Errors",
+        "Latency",
+        "Refresh time",
+        "Targets that cannot be read",
     },
 }
 CHROMIUM = (
-    "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=20000",
+    "chromium",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--virtual-time-budget=20000",
 )
 
 
 def drawable(name, titles=None):
     """The panels that can be drawn, or those of these titles, moved together."""
     panels = [
-        panel for panel in DASHBOARDS[name]["panels"]
+        panel
+        for panel in DASHBOARDS[name]["panels"]
         if panel["type"] in ("stat", "table", "timeseries") and (titles is None or panel["title"] in titles)
     ]
     return place(json.loads(json.dumps(panels)))
@@ -74,10 +113,17 @@ def drawing(demo, name, begin, titles=None):
         now = time.time()
         answers = [demo.answer(expr, target["instant"], begin, now) for target, expr in asked]
         return (now, iter(answers)) if all(map(numbers, answers)) else None
+
     now, answers = until(answered, lambda: f"not all queries of {name} have an answer\n{demo.prometheus.log()}")
-    return {"from": begin, "to": now, "width": WIDTH, "panels": [
-        {"panel": panel, "results": [{"target": target, "result": next(answers)} for target in panel["targets"]]} for panel in panels
-    ]}
+    return {
+        "from": begin,
+        "to": now,
+        "width": WIDTH,
+        "panels": [
+            {"panel": panel, "results": [{"target": target, "result": next(answers)} for target in panel["targets"]]}
+            for panel in panels
+        ],
+    }
 
 
 class Page:
@@ -96,9 +142,12 @@ class Page:
         """A page that draws this."""
         data = json.dumps(content).replace("<", "\\u003c")
         (self.folder / f"{name}.html").write_text(
-            '<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="draw.css"><style>body{margin:8px}</style>'
-            f'<div id="root"></div><script>window.__grafana_public_path__ = "/public/"; window.DRAWING = {data}</script>'
-            '<script src="draw.js"></script>', encoding="utf-8")
+            '<!doctype html><meta charset="utf-8"><link rel="stylesheet"'
+            ' href="draw.css"><style>body{margin:8px}</style><div'
+            ' id="root"></div><script>window.__grafana_public_path__ = "/public/"; window.DRAWING ='
+            f' {data}</script><script src="draw.js"></script>',
+            encoding="utf-8",
+        )
 
     def show(self, name, *arguments):
         """What Chromium makes of it."""
@@ -180,7 +229,9 @@ def pictures(folder):
         for name, titles in PICTURED.items():
             content = drawing(demo, name, begin, titles)
             page.write(name, content)
-            height = max(one["panel"]["gridPos"]["y"] + one["panel"]["gridPos"]["h"] for one in content["panels"]) * 38 + 8
+            height = (
+                max(one["panel"]["gridPos"]["y"] + one["panel"]["gridPos"]["h"] for one in content["panels"]) * 38 + 8
+            )
             page.show(name, f"--window-size={WIDTH + 8},{height}", f"--screenshot={folder / f'dashboard-{name}.png'}")
 
 
