@@ -164,6 +164,13 @@ class Files(unittest.TestCase):
         uids = {name: one["uid"] for name, one in DASHBOARDS.items()}
         self.assertEqual(uids, {name: f"pinpoint-{name}" for name in ("export-jobs", "segment", "exporter")})
 
+    def test_the_readmes_pictures_are_there_and_small(self):
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        for name in DASHBOARDS:
+            picture = f"docs/images/dashboard-{name}.png"
+            self.assertIn(f"]({picture})", readme)
+            self.assertLess((ROOT / picture).stat().st_size, 200_000)
+
     def test_the_provisioning_finds_dashboards_and_datasource(self):
         providers = yaml.safe_load((ROOT / "grafana/provisioning/dashboards/pinpoint.yaml").read_text(encoding="utf-8"))
         self.assertEqual(providers["apiVersion"], 1)

@@ -62,7 +62,7 @@ class Live(unittest.TestCase):
 
     def test_one_of_several_values_can_be_chosen(self):
         chosen = {**ALL, "segment": f"({EVENTFUL}|{DENIED})", "status": "(PROCESSING|COMPLETED)"}
-        titles = {panel["title"]: panel for panel in DASHBOARDS["export-jobs"]["panels"]}
+        titles = {panel["title"]: panel for panel in DASHBOARDS["export-jobs"]["panels"] if "targets" in panel}
         count = self.demo.answers(fill(titles["Segments"]["targets"][0]["expr"], chosen), instant=True)
         self.assertTrue(count)
         until(
@@ -80,7 +80,7 @@ class Live(unittest.TestCase):
     def test_the_export_of_all_endpoints_has_a_dashboard_too(self):
         """Its segment is empty, and so is the variable in the link of its alert."""
         chosen = {**ALL, "application": WHOLE, "segment": ""}
-        titles = {panel["title"]: panel for panel in DASHBOARDS["segment"]["panels"]}
+        titles = {panel["title"]: panel for panel in DASHBOARDS["segment"]["panels"] if "targets" in panel}
         for title in ("Newest export", "Readable", "Age of the data", "Its last jobs"):
             with self.subTest(title):
                 self.demo.answers(fill(titles[title]["targets"][0]["expr"], chosen), instant=True)
