@@ -133,7 +133,7 @@ SEGMENTS = row(
             "Lost share": newest_success(FAILURE_SHARE),
             "Took": newest_success(DURATION),
         },
-        labels={"segment_id": "Segment"},
+        labels={"segment": "Segment"},
         last=PLACE,
         sort=[("Newest export", True)],
         height=9,
@@ -165,7 +165,7 @@ JOBS = row(
         "How is each export doing, or how did it end? The newest first, in the states that Status chooses. The prefix"
         " leads to the files in S3. Old jobs have no series, and no row: FINISHED_JOB_MAX_AGE and"
         " FINISHED_JOBS_PER_SEGMENT.",
-        {"segment_id": "Segment", "job_id": "Job"},
+        {"segment": "Segment", "job_id": "Job"},
         PLACE,
     ),
     progress(LEGEND),

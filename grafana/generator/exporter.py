@@ -1,6 +1,6 @@
 """The dashboard of the exporter itself: can I believe the others?"""
 
-from jobs import KEPT, RESTARTS
+from jobs import RESTARTS, TO_SEGMENT
 from panels import (
     GREEN,
     ORANGE,
@@ -8,7 +8,6 @@ from panels import (
     YELLOW,
     column,
     dashboard,
-    link,
     links_but,
     now,
     number,
@@ -49,12 +48,6 @@ def latency(share):
         f" {rate('pinpoint_api_request_duration_seconds_count')} > 0"
     )
 
-
-TO_SEGMENT = link(
-    "History of this segment",
-    "/d/pinpoint-segment?var-region=${__data.fields.aws_region}&var-application=${__data.fields.application_id}"
-    f"&var-segment=${{__data.fields.segment_id}}&{KEPT}",
-)
 
 OVERVIEW = row(
     "Overview",
@@ -259,7 +252,7 @@ FRESHNESS = row(
         },
         labels={
             "exception": "Exception",
-            "segment_id": "Segment",
+            "segment": "Segment",
             "application_id": "Application",
             "aws_region": "Region",
             "aws_account_id": "Account",

@@ -32,12 +32,12 @@ from queries import (
 KEPT = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${account:queryparam}&${__url_time_range}"
 TO_SEGMENT = link(
     "History of this segment",
-    "/d/pinpoint-segment?var-region=${__data.fields.aws_region}&var-application=${__data.fields.application_id}"
-    f"&var-segment=${{__data.fields.segment_id}}&{KEPT}",
+    "/d/pinpoint-segment?var-region=${__data.fields.aws_region}&var-application=${__data.fields.application_id:percentencode}"
+    f"&var-segment=${{__data.fields.segment_id:percentencode}}&{KEPT}",
 )
 TO_S3 = link(
     "The export in S3",
-    "https://console.aws.amazon.com/s3/buckets/${__data.fields.bucket}?prefix=${__data.fields.prefix}",
+    "https://console.aws.amazon.com/s3/buckets/${__data.fields.bucket}?prefix=${__data.fields.prefix:percentencode}",
     True,
 )
 
@@ -63,7 +63,7 @@ def s3(expr):
     return expr
 
 
-def job_table(title, description, labels, last=(), height=12):
+def job_table(title, description, labels, last=None, height=12):
     """A row for each job that has series of its own."""
     columns = {
         "Status": state("pinpoint_export_job_status", JOB),
@@ -97,7 +97,7 @@ def job_table(title, description, labels, last=(), height=12):
         column("Took", unit="s", decimals=1, custom_width=95),
         column("S3 prefix", links=[TO_S3]),
     ]
-    if "segment_id" in labels:
+    if "segment" in labels:
         overrides.append(column("Segment", links=[TO_SEGMENT]))
     return table(
         title,
@@ -106,7 +106,7 @@ def job_table(title, description, labels, last=(), height=12):
         {name: chosen(expr) for name, expr in columns.items()},
         sort=[("Created", True)],
         labels=labels,
-        last={"s3_url_prefix": "S3 prefix", **dict(last), "bucket": "Bucket", "prefix": "Prefix"},
+        last={"s3_url_prefix": "S3 prefix", **(last or {}), "bucket": "Bucket", "prefix": "Prefix"},
         overrides=overrides,
         hidden=("Is", "Bucket", "Prefix"),
         height=height,

@@ -1,6 +1,6 @@
 """The panels' and dashboards' vocabulary: what they all have in common."""
 
-from queries import APPLICATION, EXPORTER, REGION, SEGMENT, STATUSES
+from queries import APPLICATION, EXPORTER, REGION, SEGMENT, STATUSES, named
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 TAG = "pinpoint-exporter"
@@ -33,7 +33,6 @@ def values(texts):
 
 
 STATE_MAPPINGS = [values({number: (status, STATUS_COLOURS[status]) for number, status in enumerate(STATUSES)})]
-ALL_ENDPOINTS = [{"type": "special", "options": {"match": "empty", "result": {"text": "all endpoints", "index": 0}}}]
 
 
 def thresholds(*steps, base=GREEN):
@@ -197,11 +196,17 @@ def link(title, url, new_tab=False):
     return {"title": title, "url": url, "targetBlank": new_tab}
 
 
-def table(title, description, no_value, columns, *, sort, labels, last=(), hidden=(), overrides=(), height=10):
-    """A table, one row for each set of labels. `columns` are queries by their titles. `labels` are titles by their labels: first
-    those, then the queries, then the `last` labels."""
+def table(title, description, no_value, columns, *, sort, labels, last=None, hidden=(), overrides=(), height=10):
+    """A table, one row for each set of labels. `columns` are queries by their titles, `labels` titles by their labels:
+    first those, then the queries, then the `last` labels. With the label `segment` the first query gives that name."""
+    last = last or {}
+    if "segment" in labels:
+        first = next(iter(columns))
+        columns = {**columns, first: named(columns[first])}
+        # Links take the id: of a cell with a text in its place they would take the text.
+        last, hidden = {**last, "segment_id": "Segment id"}, (*hidden, "Segment id")
     queries = refs(*(now(expr, form="table") for expr in columns.values()))
-    titles = {**labels, **{f"Value #{one['refId']}": name for one, name in zip(queries, columns)}, **dict(last)}
+    titles = {**labels, **{f"Value #{one['refId']}": name for one, name in zip(queries, columns)}, **last}
     left = [label for label in SEGMENT.split(", ") if label not in titles]
     organize = {
         "excludeByName": {name: True for name in ("Time", *left)},
@@ -222,7 +227,6 @@ def table(title, description, no_value, columns, *, sort, labels, last=(), hidde
     shown = [
         # The text for no value is that of the whole table; a cell may be empty.
         {"matcher": {"id": "byRegexp", "options": "/.*/"}, "properties": [{"id": "noValue", "value": "–"}]},
-        *(column(name, mappings=ALL_ENDPOINTS) for name in labels.values() if name == "Segment"),
         *(column(name, custom_hidden=True) for name in hidden),
         *overrides,
     ]
@@ -260,8 +264,8 @@ def place(panels):
     return panels
 
 
-def variable(name, label, metric, source, *, several=True, everything=".*"):
-    """A variable with the values of a label."""
+def variable(name, label, metric, source, *, several=True, everything=".*", refresh=2):
+    """A variable with the values of a label; read again with the time (2), or when the dashboard is opened (1)."""
     one = {
         "type": "query",
         "name": name,
@@ -269,7 +273,7 @@ def variable(name, label, metric, source, *, several=True, everything=".*"):
         "datasource": DATASOURCE,
         "definition": f"label_values({metric}, {source})",
         "query": {"qryType": 1, "query": f"label_values({metric}, {source})", "refId": f"variable-{name}"},
-        "refresh": 2,
+        "refresh": refresh,
         "sort": 1,
         "regex": "",
         "hide": 0,
@@ -348,7 +352,12 @@ def variables(*more, one_segment=False, segments=True):
     ]
     if segments:
         metric = f"pinpoint_segment_export_jobs{{{APPLICATION}}}"
-        listed.append(variable("segment", "Segment", metric, "segment_id", several=not one_segment))
+        # The empty segment, to which a link may lead, is no value of the label: Grafana would choose another one as soon
+        # as it reads the values again.
+        refresh = 1 if one_segment else 2
+        listed.append(
+            variable("segment", "Segment", metric, "segment_id", several=not one_segment, refresh=refresh)
+        )
     return {"list": [*listed, *more]}
 
 
