@@ -363,6 +363,16 @@ class Variables(unittest.TestCase):
         self.assertEqual(list(variables(DASHBOARDS["segment"])), [*chosen, "segment", "status"])
         self.assertEqual(list(variables(DASHBOARDS["exporter"])), [*chosen, "cache_ttl", "max_staleness"])
 
+    def test_the_first_are_named_as_in_other_dashboards(self):
+        for name, one in DASHBOARDS.items():
+            with self.subTest(name):
+                labels = {variable["name"]: variable["label"] for variable in one["templating"]["list"]}
+                self.assertEqual(
+                    [labels[first] for first in ("datasource", "job", "instance")], ["Data source", "Job", "Instance"]
+                )
+                self.assertEqual([variables(one)[several]["multi"] for several in ("job", "instance")], [True, True])
+                self.assertEqual(variables(one)["datasource"]["query"], "prometheus")
+
     def test_they_are_read_again_with_the_time_and_labelled(self):
         for name, one in DASHBOARDS.items():
             with self.subTest(name):
