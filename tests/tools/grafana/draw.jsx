@@ -4,12 +4,31 @@
 // timeline has none.
 
 import {
-  applyFieldOverrides, createDataFrame, createTheme, dateTime, displayNameOverrideProcessor, EventBusSrv, FieldType,
-  getFieldDisplayValues, identityOverrideProcessor, Registry, standardTransformers, standardTransformersRegistry, transformDataFrame,
-  thresholdsOverrideProcessor, valueMappingsOverrideProcessor,
+  applyFieldOverrides,
+  createDataFrame,
+  createTheme,
+  dateTime,
+  displayNameOverrideProcessor,
+  EventBusSrv,
+  FieldType,
+  getFieldDisplayValues,
+  identityOverrideProcessor,
+  Registry,
+  standardTransformers,
+  standardTransformersRegistry,
+  transformDataFrame,
+  thresholdsOverrideProcessor,
+  valueMappingsOverrideProcessor,
 } from '@grafana/data';
 import {
-  BigValue, GlobalStyles, PanelChrome, PanelContextProvider, Table, ThemeContext, TimeSeries, VizRepeater,
+  BigValue,
+  GlobalStyles,
+  PanelChrome,
+  PanelContextProvider,
+  Table,
+  ThemeContext,
+  TimeSeries,
+  VizRepeater,
 } from '@grafana/ui';
 import '@fontsource/inter/400.css';
 import '@fontsource/inter/500.css';
@@ -22,25 +41,54 @@ const GAP = 8;
 
 standardTransformersRegistry.setInit(() =>
   [standardTransformers.mergeTransformer, standardTransformers.organizeFieldsTransformer].map((transformation) => ({
-    id: transformation.id, name: transformation.name, transformation,
+    id: transformation.id,
+    name: transformation.name,
+    transformation,
   })),
 );
 
 const always = () => true;
-const standard = (id, process = identityOverrideProcessor) => ({ id, path: id, name: id, process, shouldApply: always, settings: {} });
+const standard = (id, process = identityOverrideProcessor) => ({
+  id,
+  path: id,
+  name: id,
+  process,
+  shouldApply: always,
+  settings: {},
+});
 const custom = (path) => ({ ...standard(`custom.${path}`), path, isCustom: true });
 const PROPERTIES = new Registry(() => [
   ...['unit', 'min', 'max', 'decimals', 'color', 'noValue', 'links'].map((id) => standard(id)),
-  standard('displayName', displayNameOverrideProcessor), standard('mappings', valueMappingsOverrideProcessor),
+  standard('displayName', displayNameOverrideProcessor),
+  standard('mappings', valueMappingsOverrideProcessor),
   standard('thresholds', thresholdsOverrideProcessor),
   ...[
-    'drawStyle', 'lineWidth', 'fillOpacity', 'showPoints', 'spanNulls', 'lineInterpolation', 'stacking', 'thresholdsStyle', 'align',
-    'cellOptions', 'inspect', 'filterable', 'hidden', 'width', 'hideFrom', 'pointSize', 'axisPlacement', 'axisSoftMax', 'scaleDistribution',
+    'drawStyle',
+    'lineWidth',
+    'fillOpacity',
+    'showPoints',
+    'spanNulls',
+    'lineInterpolation',
+    'stacking',
+    'thresholdsStyle',
+    'align',
+    'cellOptions',
+    'inspect',
+    'filterable',
+    'hidden',
+    'width',
+    'hideFrom',
+    'pointSize',
+    'axisPlacement',
+    'axisSoftMax',
+    'scaleDistribution',
   ].map(custom),
 ]);
 // What a panel has that does not say otherwise: Grafana's panels have these defaults in their plugins, which are in no package.
 const DEFAULTS = {
-  hideFrom: { tooltip: false, viz: false, legend: false }, pointSize: 5, axisPlacement: 'auto',
+  hideFrom: { tooltip: false, viz: false, legend: false },
+  pointSize: 5,
+  axisPlacement: 'auto',
 };
 
 /** The name of a series: the legend with its labels filled in. */
@@ -57,7 +105,10 @@ function series({ target, result }) {
       fields: [
         { name: 'Time', type: FieldType.time, values: points.map(([time]) => time * 1000), config: {} },
         {
-          name: 'Value', type: FieldType.number, values: points.map(([, number]) => Number(number)), labels: metric,
+          name: 'Value',
+          type: FieldType.number,
+          values: points.map(([, number]) => Number(number)),
+          labels: metric,
           config: { displayNameFromDS: legend(target.legendFormat, metric) },
         },
       ],
@@ -73,9 +124,16 @@ function rows({ target: { refId }, result }, several) {
     fields: [
       { name: 'Time', type: FieldType.time, values: result.map(({ value }) => value[0] * 1000) },
       ...labels.map((label) => ({
-        name: label, type: FieldType.string, values: result.map(({ metric }) => metric[label] ?? ''), config: { filterable: true },
+        name: label,
+        type: FieldType.string,
+        values: result.map(({ metric }) => metric[label] ?? ''),
+        config: { filterable: true },
       })),
-      { name: several ? `Value #${refId}` : 'Value', type: FieldType.number, values: result.map(({ value }) => Number(value[1])) },
+      {
+        name: several ? `Value #${refId}` : 'Value',
+        type: FieldType.number,
+        values: result.map(({ value }) => Number(value[1])),
+      },
     ],
   });
 }
@@ -94,24 +152,45 @@ async function prepare({ panel, results }, theme) {
     lowest(value);
   }
   return applyFieldOverrides({
-    data, theme, timeZone: 'utc', replaceVariables: (text) => text, fieldConfigRegistry: PROPERTIES,
+    data,
+    theme,
+    timeZone: 'utc',
+    replaceVariables: (text) => text,
+    fieldConfigRegistry: PROPERTIES,
     fieldConfig: { defaults: { ...defaults, custom: { ...DEFAULTS, ...defaults.custom } }, overrides },
   });
 }
 
 function Stat({ panel, frames, theme, width, height }) {
   const values = getFieldDisplayValues({
-    fieldConfig: panel.fieldConfig, reduceOptions: panel.options.reduceOptions, replaceVariables: (text) => text, theme, data: frames,
-    sparkline: false, timeZone: 'utc',
+    fieldConfig: panel.fieldConfig,
+    reduceOptions: panel.options.reduceOptions,
+    replaceVariables: (text) => text,
+    theme,
+    data: frames,
+    sparkline: false,
+    timeZone: 'utc',
   });
   const { colorMode, graphMode, justifyMode, textMode } = panel.options;
   return (
     <VizRepeater
-      source={values} getValues={() => values} width={width} height={height} orientation={panel.options.orientation} renderCounter={0}
+      source={values}
+      getValues={() => values}
+      width={width}
+      height={height}
+      orientation={panel.options.orientation}
+      renderCounter={0}
       renderValue={({ value, width, height, count }) => (
         <BigValue
-          value={value.display} count={count} width={width} height={height} theme={theme} colorMode={colorMode} graphMode={graphMode}
-          justifyMode={justifyMode} textMode={textMode}
+          value={value.display}
+          count={count}
+          width={width}
+          height={height}
+          theme={theme}
+          colorMode={colorMode}
+          graphMode={graphMode}
+          justifyMode={justifyMode}
+          textMode={textMode}
         />
       )}
     />
@@ -119,10 +198,20 @@ function Stat({ panel, frames, theme, width, height }) {
 }
 
 function Lines({ panel, frames, width, height }) {
-  const range = { from: dateTime(DRAWING.from * 1000), to: dateTime(DRAWING.to * 1000), raw: { from: 'now-15m', to: 'now' } };
+  const range = {
+    from: dateTime(DRAWING.from * 1000),
+    to: dateTime(DRAWING.to * 1000),
+    raw: { from: 'now-15m', to: 'now' },
+  };
   return (
     <TimeSeries
-      frames={frames} structureRev={1} timeRange={range} timeZone="utc" width={width} height={height} legend={panel.options.legend}
+      frames={frames}
+      structureRev={1}
+      timeRange={range}
+      timeZone="utc"
+      width={width}
+      height={height}
+      legend={panel.options.legend}
       options={panel.options}
     />
   );
@@ -131,8 +220,13 @@ function Lines({ panel, frames, width, height }) {
 function Rows({ panel, frames, width, height }) {
   return (
     <Table
-      data={frames[0]} width={width} height={height} initialSortBy={panel.options.sortBy} cellHeight={panel.options.cellHeight}
-      fieldConfig={panel.fieldConfig} enablePagination={panel.options.footer.enablePagination}
+      data={frames[0]}
+      width={width}
+      height={height}
+      initialSortBy={panel.options.sortBy}
+      cellHeight={panel.options.cellHeight}
+      fieldConfig={panel.fieldConfig}
+      enablePagination={panel.options.footer.enablePagination}
     />
   );
 }
@@ -148,7 +242,9 @@ function Panel({ panel, frames, theme, unit }) {
     <div data-panel={panel.title} style={{ position: 'absolute', left: x * unit, top: y * CELL, ...size }}>
       <PanelChrome title={panel.title} description={panel.description} {...size}>
         {(width, height) =>
-          empty ? <p>{panel.fieldConfig.defaults.noValue}</p> : (
+          empty ? (
+            <p>{panel.fieldConfig.defaults.noValue}</p>
+          ) : (
             <Component panel={panel} frames={frames} theme={theme} width={width} height={height} />
           )
         }
@@ -159,14 +255,18 @@ function Panel({ panel, frames, theme, unit }) {
 
 async function draw() {
   const theme = createTheme({ colors: { mode: 'dark' } });
-  const prepared = await Promise.all(DRAWING.panels.map(async (one) => ({ ...one, frames: await prepare(one, theme) })));
+  const prepared = await Promise.all(
+    DRAWING.panels.map(async (one) => ({ ...one, frames: await prepare(one, theme) })),
+  );
   const unit = DRAWING.width / 24;
   createRoot(document.getElementById('root')).render(
     <ThemeContext.Provider value={theme}>
       <GlobalStyles isExtensionSidebarOpen={false} />
       <PanelContextProvider value={{ eventsScope: 'drawing', eventBus: new EventBusSrv() }}>
         <div id="drawn" style={{ position: 'relative' }}>
-          {prepared.map((one, index) => <Panel key={index} {...one} theme={theme} unit={unit} />)}
+          {prepared.map((one, index) => (
+            <Panel key={index} {...one} theme={theme} unit={unit} />
+          ))}
         </div>
       </PanelContextProvider>
     </ThemeContext.Provider>,
