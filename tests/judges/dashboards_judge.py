@@ -50,10 +50,7 @@ PLUGINS_OWN = {
     "/annotations/list/useValueForTime",
     "/templating/list/definition",
 }
-UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")} | {
-    # Known to Grafana, though not to this list of the SDK.
-    "dateTimeFromNow",
-}
+UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")}
 
 
 def setUpModule():
