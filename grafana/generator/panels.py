@@ -225,8 +225,12 @@ def table(title, description, no_value, columns, *, sort, labels, last=None, hid
         "footer": {"show": False, "reducer": ["sum"], "countRows": False, "enablePagination": False, "fields": ""},
     }
     shown = [
-        # The text for no value is that of the whole table; a cell may be empty.
-        {"matcher": {"id": "byRegexp", "options": "/.*/"}, "properties": [{"id": "noValue", "value": "–"}]},
+        # The text for no value is that of the whole table; a cell may be empty. Links take the text of a cell, so that of
+        # an empty label must stay empty.
+        *(
+            {"matcher": {"id": "byType", "options": kind}, "properties": [{"id": "noValue", "value": text}]}
+            for kind, text in (("number", "–"), ("string", ""))
+        ),
         *(column(name, custom_hidden=True) for name in hidden),
         *overrides,
     ]

@@ -537,6 +537,18 @@ class Links(unittest.TestCase):
                 self.assertLessEqual({*kept, *given}, set(variables(dashboard)))
         self.assertGreaterEqual(found, 25)
 
+    def test_an_empty_label_stays_empty_in_a_link(self):
+        """Grafana puts the text of a cell into a link, and that is the text for no value if there is one."""
+        for name, panel in all_panels("table"):
+            with self.subTest(name):
+                texts = {
+                    tuple(override["matcher"].values()): one["value"]
+                    for override in panel["fieldConfig"]["overrides"]
+                    for one in override["properties"]
+                    if one["id"] == "noValue"
+                }
+                self.assertEqual(texts, {("byType", "number"): "–", ("byType", "string"): ""})
+
     def test_links_in_a_table_name_its_fields(self):
         for name, panel in all_panels("table"):
             with self.subTest(name):
