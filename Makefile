@@ -1,7 +1,7 @@
-.PHONY: build demo test tools lint rust judges alerts proof fmt deny help
+.PHONY: build demo test tools lint rust judges alerts dashboards pictures proof fmt deny help
 
 help: ## Lists the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 build: ## Builds the exporter for production: target/release/pinpoint-exporter
 	cargo build --locked --release
@@ -9,10 +9,10 @@ build: ## Builds the exporter for production: target/release/pinpoint-exporter
 demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
-test: ## Everything that must hold: installs its tools, then lint, tests, judges, alerts; prints each step's time
-	@tests/run tools lint rust judges alerts
+test: ## Everything that must hold: installs its tools, then lint, tests, judges; prints each step's time
+	@tests/run tools lint rust judges alerts dashboards
 
-tools: ## Installs what the tests need (apt, pip into .venv, npm)
+tools: ## Installs what the tests need (apt, npm, pip into .venv)
 	@tests/run tools
 
 lint: ## Formatting and lints
@@ -26,6 +26,12 @@ judges: ## The tests by AWS's Python SDK, moto, Chromium with axe-core, and prom
 
 alerts: ## The tests of the alerts: promtool, amtool, and live with Prometheus and Alertmanager
 	@tests/run alerts
+
+dashboards: ## The tests of the dashboards: Grafana's schema, every query live, panels drawn by Grafana's components
+	@tests/run dashboards
+
+pictures: ## Draws the README's pictures of the dashboards anew, which takes 6 minutes (needs pngquant)
+	@tests/run pictures
 
 proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments
 	@tests/run proof
