@@ -1,8 +1,8 @@
 """Helm, and what the API server would say, as judges of the chart in deploy/helm and of deploy/kubernetes.
 
-    .venv/bin/python tests/judges/helm_judge.py target/debug/pinpoint-exporter target/tools
+    .venv/bin/python tests/judges/helm_judge.py target/debug/pinpoint-exporter target/tests/tools
 
-The second argument is the folder with the programs of tests/tools/helm. Each folder in tests/judges/helm holds values and
+The second argument is the folder with the programs of tests/tools. Each folder in tests/judges/helm holds values and
 what the chart makes of them; UPDATE=1 writes that anew, and deploy/kubernetes too.
 """
 
@@ -21,7 +21,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXPORTER = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter").resolve()
-TOOLS = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/tools").resolve()
+TOOLS = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/tests/tools").resolve()
 CHART = ROOT / "deploy/helm"
 MANIFESTS = ROOT / "deploy/kubernetes"
 CASES = sorted(path.parent for path in (ROOT / "tests/judges/helm").glob("*/values.yaml"))
@@ -46,7 +46,7 @@ def run(program, *arguments, text=None, status=0):
 
 
 def helm(*arguments, text=None, status=0):
-    return run(TOOLS / "helm", *arguments, text=text, status=status)
+    return run(TOOLS / "helm/helm", *arguments, text=text, status=status)
 
 
 def template(values="", chart=CHART, status=0):
@@ -74,7 +74,7 @@ def definitions():
 
 def findings(manifests):
     """What the API server would say to each."""
-    return json.loads(run(TOOLS / "judge", *definitions(), text=json.dumps(manifests)))
+    return json.loads(run(TOOLS / "helm/judge", *definitions(), text=json.dumps(manifests)))
 
 
 def abridged(text):
@@ -274,7 +274,7 @@ class Manifests(unittest.TestCase):
         self.assertEqual(there, kept)
 
     def test_kustomize_builds_all_of_them(self):
-        built = objects(run(TOOLS / "kustomize", MANIFESTS))
+        built = objects(run(TOOLS / "helm/kustomize", MANIFESTS))
         kept = [each for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml"
                 for each in objects(path.read_text())]
         by_kind = lambda each: each["kind"]  # noqa: E731
