@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -280,6 +281,31 @@ class Manifests(unittest.TestCase):
         by_kind = lambda each: each["kind"]  # noqa: E731
         self.assertEqual(sorted(built, key=by_kind), sorted(kept, key=by_kind))
         self.assertEqual(findings(built), [[]] * len(built))
+
+    def blocks(self):
+        """The YAML of its README: a kustomization, and a scrape configuration."""
+        return re.findall(r"```yaml\n(.*?)```", (MANIFESTS / "README.md").read_text(), re.DOTALL)
+
+    def test_the_kustomization_of_the_readme_changes_what_it_says(self):
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / "pinpoint-exporter/deploy").mkdir(parents=True)
+            # Kustomize takes no link that leads out of its folder.
+            shutil.copytree(MANIFESTS, pathlib.Path(folder) / "pinpoint-exporter/deploy/kubernetes")
+            (pathlib.Path(folder) / "kustomization.yaml").write_text(self.blocks()[0])
+            built = objects(run(TOOLS / "helm/kustomize", folder))
+        self.assertEqual(findings(built), [[]] * len(built))
+        (container,) = pod(built)["containers"]
+        self.assertEqual(container["image"], "registry.example/pinpoint-exporter:0.1.0")
+        self.assertEqual({each["name"]: each["value"] for each in container["env"]}, {
+            "PINPOINT_EXPORTER_TARGETS": "6e0b7591a90841d2b5d93fa11143e5a7/*", "AWS_REGION": "eu-west-1"})
+        (account,) = (each for each in built if each["kind"] == "ServiceAccount")
+        self.assertIn("eks.amazonaws.com/role-arn", account["metadata"]["annotations"])
+
+    def test_prometheus_takes_the_scrape_configuration_of_the_readme(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config = pathlib.Path(folder) / "prometheus.yml"
+            config.write_text(self.blocks()[1])
+            run("promtool", "check", "config", config)
 
 
 if __name__ == "__main__":
