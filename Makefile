@@ -1,4 +1,4 @@
-.PHONY: build demo test tools lint rust judges proof fmt deny help
+.PHONY: build demo test tools lint rust judges alerts proof fmt deny help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -10,7 +10,7 @@ demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
 test: ## Everything that must hold: installs its tools, then lint, tests, judges; prints each step's time
-	@tests/run tools lint rust judges
+	@tests/run tools lint rust judges alerts
 
 tools: ## Installs what the tests need (apt, pip into .venv)
 	@tests/run tools
@@ -23,6 +23,9 @@ rust: ## The Rust tests alone
 
 judges: ## The tests by AWS's Python SDK, by moto and by promtool
 	@tests/run judges
+
+alerts: ## The tests of the alerts: promtool, amtool, and live with Prometheus and Alertmanager
+	@tests/run alerts
 
 proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments
 	@tests/run proof

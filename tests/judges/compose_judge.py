@@ -1,6 +1,6 @@
 """The library with which Docker Compose reads its files as the judge of deploy/compose, promtool of its Prometheus.
 
-    .venv/bin/python tests/judges/compose_judge.py target/debug/pinpoint-exporter target/tests/tools
+    .venv/bin/python tests/judges/compose_judge.py target/debug/pinpoint-exporter target/tools
 """
 
 import json
@@ -15,14 +15,14 @@ import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXPORTER = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter").resolve()
-TOOLS = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/tests/tools").resolve()
+TOOLS = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/tools").resolve()
 FOLDER = ROOT / "deploy/compose"
 PATIENCE = 120
 
 
 def parse(file):
     return subprocess.run(
-        [TOOLS / "compose/compose", file], capture_output=True, text=True, timeout=PATIENCE)
+        [TOOLS / "compose", file], capture_output=True, text=True, timeout=PATIENCE)
 
 
 def mounts(service):

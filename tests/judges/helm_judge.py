@@ -1,6 +1,6 @@
 """Helm, and what the API server would say, as judges of the chart in deploy/helm and of deploy/kubernetes.
 
-    .venv/bin/python tests/judges/helm_judge.py target/debug/pinpoint-exporter target/tests/tools
+    .venv/bin/python tests/judges/helm_judge.py target/debug/pinpoint-exporter target/tools
 
 The second argument is the folder with the programs of tests/tools. Each folder in tests/judges/helm holds values and
 what the chart makes of them; UPDATE=1 writes that anew, and deploy/kubernetes too.
@@ -22,7 +22,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXPORTER = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter").resolve()
-TOOLS = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/tests/tools").resolve()
+TOOLS = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/tools").resolve()
 CHART = ROOT / "deploy/helm"
 MANIFESTS = ROOT / "deploy/kubernetes"
 CASES = sorted(path.parent for path in (ROOT / "tests/judges/helm").glob("*/values.yaml"))
@@ -47,7 +47,7 @@ def run(program, *arguments, text=None, status=0):
 
 
 def helm(*arguments, text=None, status=0):
-    return run(TOOLS / "helm/helm", *arguments, text=text, status=status)
+    return run(TOOLS / "helm", *arguments, text=text, status=status)
 
 
 def template(values="", chart=CHART, status=0):
@@ -75,7 +75,7 @@ def definitions():
 
 def findings(manifests):
     """What the API server would say to each."""
-    return json.loads(run(TOOLS / "helm/judge", *definitions(), text=json.dumps(manifests)))
+    return json.loads(run(TOOLS / "judge", *definitions(), text=json.dumps(manifests)))
 
 
 def abridged(text):
@@ -275,7 +275,7 @@ class Manifests(unittest.TestCase):
         self.assertEqual(there, kept)
 
     def test_kustomize_builds_all_of_them(self):
-        built = objects(run(TOOLS / "helm/kustomize", MANIFESTS))
+        built = objects(run(TOOLS / "kustomize", MANIFESTS))
         kept = [each for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml"
                 for each in objects(path.read_text())]
         by_kind = lambda each: each["kind"]  # noqa: E731
@@ -292,7 +292,7 @@ class Manifests(unittest.TestCase):
             # Kustomize takes no link that leads out of its folder.
             shutil.copytree(MANIFESTS, pathlib.Path(folder) / "pinpoint-exporter/deploy/kubernetes")
             (pathlib.Path(folder) / "kustomization.yaml").write_text(self.blocks()[0])
-            built = objects(run(TOOLS / "helm/kustomize", folder))
+            built = objects(run(TOOLS / "kustomize", folder))
         self.assertEqual(findings(built), [[]] * len(built))
         (container,) = pod(built)["containers"]
         self.assertEqual(container["image"], "registry.example/pinpoint-exporter:0.1.0")

@@ -1,0 +1,376 @@
+"""Rules, alerts, runbooks and the configurations of Prometheus and Alertmanager, judged by promtool, amtool and yamllint, and
+held against one another and against the metrics that there are.
+
+    .venv/bin/python tests/judges/alerts_judge.py promtool [another promtool …]
+
+Each promtool named runs the tests of the alerts; the first one checks the configurations too.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import yaml
+
+PROMTOOLS = sys.argv[1:] or ["promtool"]
+ROOT = pathlib.Path(__file__).parents[2]
+PROMETHEUS, RUNBOOKS = ROOT / "deploy/prometheus", ROOT / "deploy/runbooks"
+RULES = PROMETHEUS / "rules/pinpoint.yaml"
+TESTS = sorted((PROMETHEUS / "tests").glob("*.yaml"))
+ALERTMANAGER = ROOT / "deploy/alertmanager/alertmanager.yml"
+RUNBOOK_URL = "https://github.com/pinpoint-exporter/pinpoint-exporter/blob/main/deploy/runbooks/{}.md"
+DASHBOARDS = {"pinpoint-export-jobs", "pinpoint-segment", "pinpoint-exporter"}
+SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "When to silence"]
+RECEIVERS = {"critical": "pager", "warning": "chat", "info": "digest"}
+# What makes an alert without `for` fire where its tests say that it is near.
+NEARER = {
+    "PinpointExportFailed": ("> time() - 3 * 86400", "> time() - 4 * 86400"),
+    "PinpointExportPartlyFailed": ("> 0\n", ">= 0\n"),
+    "PinpointExportEmpty": (":max == 0\n", ":max <= 1\n"),
+}
+PATIENCE = 300
+
+
+def run(*command, **options):
+    """Exit status and output of a program."""
+    done = subprocess.run(
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE,
+        check=False, **options)
+    return done.returncode, done.stdout
+
+
+def each(function, arguments):
+    """The results of a function that waits for programs, for all of these at once."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, arguments))
+
+
+def load(file):
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def rules():
+    return [rule for group in load(RULES)["groups"] for rule in group["rules"]]
+
+
+def alerts():
+    return [rule for rule in rules() if "alert" in rule]
+
+
+def names():
+    return sorted({rule["alert"] for rule in alerts()})
+
+
+def assertions():
+    """(file, test, assertion) for each of the tests of the alerts."""
+    for file in TESTS:
+        for test in load(file)["tests"]:
+            for assertion in test["alert_rule_test"]:
+                yield file, test, assertion
+
+
+def catalogue():
+    """The type of each metric, and its labels, from a whole scrape."""
+    golden = (ROOT / "tests/it/golden/metrics.txt").read_text(encoding="utf-8")
+    types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", golden, re.MULTILINE))
+    labels = {name: {"job", "instance"} for name in types}
+    for name, found in re.findall(r"^(\w+)(?:\{(.*)\})? ", golden, re.MULTILINE):
+        family = name if name in types else re.sub(r"_(bucket|sum|count)$", "", name)
+        labels[family] |= set(re.findall(r'(\w+)="', found))
+    return types, labels
+
+
+def metrics_of(text):
+    """The names in a text that look like metrics of the exporter, without those that rules record."""
+    return {word for word in re.findall(r"(?<![\w:/.-])pinpoint_\w+(?![\w:(/-])", text) if word != "pinpoint_exporter"}
+
+
+def promql_of(file):
+    return re.findall(r"^```promql\n(.*?)^```", file.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def table(file):
+    """The rows of a page's table of alerts."""
+    return re.findall(r"^\| \[(\w+)\]\(([^)]+)\) \| (.*) \|$", file.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+class Programs(unittest.TestCase):
+    """What promtool, amtool and yamllint find."""
+
+    def check(self, *command):
+        status, output = run(*command)
+        self.assertEqual(status, 0, output)
+        return output
+
+    def test_promtool_finds_nothing_in_the_rules(self):
+        for file in [RULES, PROMETHEUS / "expected-intervals.example.yaml"]:
+            for promtool in PROMTOOLS:
+                output = self.check(promtool, "check", "rules", "--lint=all", "--lint-fatal", file)
+                self.assertNotIn("duplicate", output)
+
+    def test_promtool_finds_nothing_in_the_configuration(self):
+        for promtool in PROMTOOLS:
+            output = self.check(promtool, "check", "config", "--lint=all", "--lint-fatal", PROMETHEUS / "prometheus.yml")
+            self.assertIn("1 rule files found", output)
+
+    def test_amtool_finds_nothing_in_the_configuration(self):
+        self.check("amtool", "check-config", ALERTMANAGER)
+
+    def test_yamllint_finds_nothing(self):
+        config = "{extends: default, rules: {line-length: disable, document-start: disable, brackets: disable}}"
+        self.check(sys.executable, "-m", "yamllint", "--strict", "-d", config, PROMETHEUS, ALERTMANAGER)
+
+    def test_every_test_of_the_alerts_holds(self):
+        self.assertGreater(len(TESTS), 24)
+        for promtool in PROMTOOLS:
+            for file, (status, output) in zip(TESTS, each(lambda file: run(promtool, "test", "rules", file), TESTS)):
+                with self.subTest(promtool=promtool, file=file.name):
+                    self.assertEqual(status, 0, output)
+
+    def test_every_query_of_the_runbooks_can_be_parsed(self):
+        queries = [(file.name, query) for file in sorted(RUNBOOKS.glob("*.md")) for query in promql_of(file)]
+        self.assertGreater(len(queries), 24)
+        group = [{"record": f"query:{number}", "expr": query} for number, (_, query) in enumerate(queries)]
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            yaml.safe_dump({"groups": [{"name": "runbooks", "rules": group}]}, file)
+            file.flush()
+            self.check(PROMTOOLS[0], "check", "rules", file.name)
+
+
+class Alerts(unittest.TestCase):
+    """What every alert has."""
+
+    def test_every_alert_has_its_labels_and_annotations(self):
+        for rule in alerts():
+            with self.subTest(rule["alert"]):
+                self.assertIn(rule["labels"]["severity"], RECEIVERS)
+                annotations = rule["annotations"]
+                self.assertEqual(set(annotations), {"summary", "description", "runbook_url", "dashboard_url"})
+                self.assertEqual(annotations["runbook_url"], RUNBOOK_URL.format(rule["alert"]))
+                self.assertTrue((RUNBOOKS / f"{rule['alert']}.md").is_file())
+                path, _, variables = annotations["dashboard_url"].partition("?")
+                self.assertIn(path.removeprefix("/d/"), DASHBOARDS)
+                for variable in filter(None, variables.split("&")):
+                    self.assertRegex(variable, r"^var-[a-z]+=\{\{ .*\$labels\.\w+ \}\}$")
+                for text in [annotations["summary"], annotations["description"]]:
+                    self.assertGreater(len(text), 20)
+                    self.assertNotRegex(text, r"\$value (?!\| humanize)", "a value for people is humanised")
+
+    def test_every_alert_has_a_test_that_fires_and_one_that_stays_silent_with_exact_labels_and_annotations(self):
+        fires, silent = set(), set()
+        for file, test, assertion in assertions():
+            name = assertion["alertname"]
+            self.assertIn(name, names(), file.name)
+            for alert in assertion["exp_alerts"]:
+                with self.subTest(file=file.name, test=test["name"]):
+                    self.assertIn("severity", alert["exp_labels"])
+                    self.assertEqual(
+                        set(alert["exp_annotations"]), {"summary", "description", "runbook_url", "dashboard_url"})
+            (fires if assertion["exp_alerts"] else silent).add(name)
+        self.assertEqual(sorted(fires), names(), "alerts that no test fires")
+        self.assertEqual(sorted(silent), names(), "alerts of which no test says that they are silent")
+
+    def test_the_silent_tests_are_near(self):
+        """An alert that comes a little earlier makes a test of its own fail."""
+
+        def outputs_of(name):
+            document = load(RULES)
+            for rule in (rule for group in document["groups"] for rule in group["rules"] if rule.get("alert") == name):
+                before = dict(rule)
+                self.make_nearer(rule)
+                self.assertNotEqual(rule, before, name)
+            files = [file for file in TESTS if file.name.startswith(name)]
+            with tempfile.TemporaryDirectory() as folder:
+                folder = pathlib.Path(folder)
+                (folder / "rules").mkdir()
+                (folder / "tests").mkdir()
+                (folder / "rules/pinpoint.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+                copies = [shutil.copy(file, folder / "tests") for file in files]
+                return "\n".join(run(PROMTOOLS[0], "test", "rules", copy)[1] for copy in copies)
+
+        for name, output in zip(names(), each(outputs_of, names())):
+            with self.subTest(name):
+                self.assertIn(f"alertname: {name}, time: ", output)
+
+    @staticmethod
+    def make_nearer(rule):
+        if "for" not in rule:
+            rule["expr"] = rule["expr"].replace(*NEARER[rule["alert"]])
+        elif rule["for"] == "1d":
+            rule["for"] = "23h50m"
+        else:
+            rule["for"] = f"{int(rule['for'].removesuffix('m')) - 1}m"
+
+    def test_each_trap_has_a_test(self):
+        def tests_of(name):
+            tests = load(PROMETHEUS / f"tests/{name}.yaml")["tests"]
+            return [(test, [bool(assertion["exp_alerts"]) for assertion in test["alert_rule_test"]]) for test in tests]
+
+        def values(test):
+            return [series["values"] for series in test["input_series"]]
+
+        for name in ["newer-success", "exporter-restarted", "one-failed-scrape", "two-replicas", "job-aged-out"]:
+            self.assertTrue(any(any(fires) for _, fires in tests_of(name)), f"{name}: something fires")
+            self.assertTrue(any(not all(fires) for _, fires in tests_of(name)), f"{name}: something is silent")
+        # Fires, and ends with the success that comes later.
+        self.assertTrue(all(fires[0] and not fires[-1] for _, fires in tests_of("newer-success")))
+        # A scrape is missing, and what fired before goes on at that minute.
+        bridged = [test for test, fires in tests_of("one-failed-scrape") if any(fires) and "stale" in str(values(test))]
+        self.assertTrue(bridged)
+        # Two instances of the same job and the same segment.
+        for test, _ in tests_of("two-replicas"):
+            instances = {found for series in test["input_series"] for found in re.findall(r'instance="(\w+)', series["series"])}
+            self.assertEqual(len(instances), 2, test["name"])
+
+    def test_every_alert_has_a_runbook_with_every_section_and_every_runbook_an_alert(self):
+        pages = {file.stem: file for file in RUNBOOKS.glob("*.md") if file.stem != "README"}
+        self.assertEqual(sorted(pages), names())
+        for name, file in pages.items():
+            with self.subTest(name):
+                title, *sections = re.split(r"^## ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+                self.assertTrue(title.startswith(f"# {name}\n"))
+                self.assertEqual([section.splitlines()[0] for section in sections], SECTIONS)
+                for section in sections:
+                    self.assertGreater(len(section.split()), 5, section)
+                diagnosis = sections[SECTIONS.index("Diagnosis")]
+                self.assertIn("```promql", diagnosis)
+                self.assertIn("```sh", "".join(sections))
+                severities = {rule["labels"]["severity"].capitalize() for rule in alerts() if rule["alert"] == name}
+                self.assertEqual({re.match(r"# \w+\n\n(\w+)\.", title)[1]}, severities)
+
+    def test_the_tables_of_alerts_are_the_rules(self):
+        severities = {rule["alert"]: rule["labels"]["severity"] for rule in alerts()}
+        rows = {name: cells.split(" | ") for name, _, cells in table(RUNBOOKS / "README.md")}
+        self.assertEqual({name: cells[0] for name, cells in rows.items()}, severities)
+        rows = table(PROMETHEUS / "README.md")
+        self.assertEqual([name for name, _, _ in rows], list(severities), "the order is that of the rules")
+        waits = {rule["alert"]: set() for rule in alerts()}
+        for rule in alerts():
+            waits[rule["alert"]].add(rule.get("for", "at once"))
+        for name, link, cells in rows:
+            with self.subTest(name):
+                severity, wait, meaning = cells.split(" | ")
+                self.assertEqual(link, f"../runbooks/{name}.md")
+                self.assertEqual((severity, set(wait.split(", "))), (severities[name], waits[name]))
+                self.assertGreater(len(meaning.split()), 3)
+
+    def test_the_budgets_of_the_page_are_the_rules(self):
+        budgets = {
+            rule["labels"]["status"]: int(re.fullmatch(r"vector\((\d+)\)", rule["expr"])[1])
+            for rule in rules() if rule.get("record") == "pinpoint:export_job_budget:seconds"
+        }
+        page = (PROMETHEUS / "README.md").read_text(encoding="utf-8")
+        shown = re.findall(r"^\| ([A-Z_]+) \| ([\d.]+) h \|$", page, re.MULTILINE)
+        self.assertEqual({status: float(hours) * 3600 for status, hours in shown}, budgets)
+
+
+class Expressions(unittest.TestCase):
+    """What the expressions are made of."""
+
+    def test_every_metric_exists(self):
+        types, _ = catalogue()
+        suffixed = {f"{name}_{suffix}" for name in types if types[name] == "histogram" for suffix in ["bucket", "sum", "count"]}
+        texts = {"rules": "\n".join(rule["expr"] for rule in rules())}
+        texts |= {file.name: "\n".join(promql_of(file)) for file in RUNBOOKS.glob("*.md")}
+        texts["tests"] = "\n".join(series["series"] for file in TESTS for test in load(file)["tests"] for series in test["input_series"])
+        for name, text in texts.items():
+            with self.subTest(name):
+                self.assertEqual(metrics_of(text) - set(types) - suffixed, set())
+        self.assertGreater(len(metrics_of(texts["rules"])), 20)
+
+    def test_the_tests_give_metrics_no_label_that_they_do_not_have(self):
+        types, labels = catalogue()
+        for file in TESTS:
+            for test in load(file)["tests"]:
+                for series in test["input_series"]:
+                    name, found = re.fullmatch(r"([\w:]+)(.*)", series["series"]).groups()
+                    if name in types:
+                        unknown = set(re.findall(r'(\w+)="', found)) - labels[name]
+                        self.assertEqual(unknown, set(), f"{file.name}: {series['series']}")
+
+    def test_what_is_recorded_is_named_for_what_it_aggregates_and_is_used(self):
+        recorded = {rule["record"] for rule in rules() if "record" in rule}
+        used = "\n".join(rule["expr"] for rule in rules())
+        for name in recorded:
+            self.assertRegex(name, r"^[a-z_]+:[a-z0-9_]+:[a-z0-9_]+$")
+            self.assertIn(name, used, "a record that nothing reads")
+        reads = set(re.findall(r"(?<![\w:])[a-z_]+:[a-z0-9_]+:[a-z0-9_]+", used))
+        self.assertEqual(reads - recorded, {"pinpoint:expected_export_interval:seconds"}, "the user's own file records it")
+
+    def test_rates_are_of_counters_and_differences_of_gauges(self):
+        types, _ = catalogue()
+        texts = [rule["expr"] for rule in rules()] + [query for file in RUNBOOKS.glob("*.md") for query in promql_of(file)]
+        seen = set()
+        for text in texts:
+            for function, name in re.findall(r"\b(i?rate|increase|i?delta|deriv)\(\s*([\w:]+)", text):
+                gauge = types.get(re.sub(r"_(bucket|sum|count)$", "", name), types.get(name, "gauge")) == "gauge"
+                self.assertEqual(function in {"delta", "idelta", "deriv"}, gauge, text)
+                seen.add(function)
+        self.assertGreaterEqual(seen, {"rate", "increase", "delta"})
+
+    def test_up_is_compared_and_never_joined(self):
+        uses = [rule["expr"].strip() for rule in rules() if re.search(r"(?<![\w:])up\b", rule["expr"])]
+        self.assertEqual(uses, ['up{job="pinpoint"} == 0', 'absent(up{job="pinpoint"})'])
+
+    def test_no_failed_scrape_is_seen(self):
+        """Whatever is read from the exporter is read over a range, but for `up`."""
+        for rule in rules():
+            for name, what in re.findall(r"(?<![\w:])(pinpoint_\w+)(?![\w:])(?:\{[^}]*\})?(\[\d+m\])?", rule["expr"]):
+                self.assertTrue(what, f"{name} in {rule.get('alert') or rule['record']}")
+
+    def test_replicas_count_once(self):
+        """What an alert is about names no instance, but for the alerts about an instance."""
+        for rule in alerts():
+            if "$labels.instance" in rule["annotations"]["summary"] or rule["alert"] == "PinpointExporterAbsent":
+                continue
+            for name in metrics_of(rule["expr"]):
+                self.assertRegex(
+                    re.sub(r"\s+", " ", rule["expr"]),
+                    rf"(by|without) \([^)]*\) \( (max by \([^)]*\) \( )?last_over_time\({name}|(and|unless) on \([^)]*\) last_over_time\({name}",
+                    rule["alert"])
+
+
+class Routes(unittest.TestCase):
+    """Alertmanager's configuration."""
+
+    def receivers(self, *labels):
+        status, output = run("amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER}", *labels)
+        self.assertEqual(status, 0, output)
+        return output.splitlines()[-1]
+
+    def test_every_alert_goes_where_its_severity_says(self):
+        wanted = sorted({(rule["alert"], rule["labels"]["severity"]) for rule in alerts()})
+        found = each(lambda alert: self.receivers(f"alertname={alert[0]}", f"severity={alert[1]}"), wanted)
+        self.assertEqual(dict(zip(wanted, found)), {alert: RECEIVERS[alert[1]] for alert in wanted})
+
+    def test_the_alerts_of_others_go_the_default_way(self):
+        self.assertEqual(self.receivers("alertname=NodeDown", "severity=critical"), load(ALERTMANAGER)["route"]["receiver"])
+
+    def test_inhibition_names_alerts_that_exist_and_labels_that_both_have(self):
+        labels = {name: set() for name in names()}
+        for _, _, assertion in assertions():
+            for alert in assertion["exp_alerts"]:
+                labels[assertion["alertname"]] |= set(alert["exp_labels"])
+        for rule in load(ALERTMANAGER)["inhibit_rules"]:
+            sides = []
+            for side in ["source_matchers", "target_matchers"]:
+                text = rule[side][0]
+                self.assertTrue(text.startswith("alertname="), text)
+                alternatives = re.fullmatch(r'alertname=~?"?([^"]+)"?', text)[1].split("|")
+                if alternatives == ["Pinpoint.+"]:
+                    alternatives = names()
+                self.assertLessEqual(set(alternatives), set(names()))
+                sides.append(alternatives)
+            for label in rule.get("equal", []):
+                for name in sides[0] + sides[1]:
+                    self.assertIn(label, labels[name], f"{name} in {rule}")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
