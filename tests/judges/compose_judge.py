@@ -96,6 +96,17 @@ class Compose(unittest.TestCase):
             self.assertEqual(ended.returncode, 0, ended.stderr)
             self.assertIn("1 rule files found", ended.stdout)
 
+    def test_grafana_finds_prometheus_and_the_dashboards(self):
+        grafana = self.services["grafana"]
+        inside = {target: source for source, target in mounts(grafana).items()}
+        provisioning = inside[pathlib.Path("/etc/grafana/provisioning")]
+        (provider,) = yaml.safe_load((provisioning / "dashboards/pinpoint.yaml").read_text())["providers"]
+        dashboards = inside[pathlib.Path(provider["options"]["path"])]
+        self.assertEqual({path.name for path in dashboards.glob("*.json")},
+                         {"export-jobs.json", "segment.json", "exporter.json"})
+        (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yaml").read_text())["datasources"]
+        self.assertEqual(source["url"], "http://prometheus:9090")
+
     def test_prometheus_looks_for_services_that_are_there(self):
         config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
         looked_for = [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]

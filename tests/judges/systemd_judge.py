@@ -35,6 +35,11 @@ class Unit(unittest.TestCase):
         ended = analyze(UNIT.read_text(), "verify", "--man=no")
         self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, "", ""))
 
+    def test_it_finds_nothing_in_the_addition_of_the_readme_either(self):
+        (addition,) = re.findall(r"```ini\n(.*?)```", (ROOT / "deploy/README.md").read_text(), re.DOTALL)
+        ended = analyze(UNIT.read_text() + addition, "verify", "--man=no")
+        self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, "", ""))
+
     def test_systemd_finds_a_misspelt_key_and_a_wrong_value(self):
         for right, wrong, said in [
             ("RestartSec=", "RestartSecs=", "Unknown key 'RestartSecs'"),

@@ -1,0 +1,141 @@
+"""Every metric, label and value that a query names exists: in the dashboards, the rules, the runbooks and the READMEs.
+
+    .venv/bin/python tests/judges/queries_judge.py
+
+A wrong name is no error to Prometheus: the query is empty, and the alert never fires.
+"""
+
+import json
+import pathlib
+import re
+import unittest
+
+import yaml
+
+import catalogue
+import promql
+
+ROOT = pathlib.Path(__file__).parents[2]
+FAMILIES = catalogue.families()
+# What Prometheus writes itself.
+PROMETHEUS = {"up", "scrape_duration_seconds", "scrape_samples_scraped", "prometheus_config_last_reload_successful", "ALERTS"}
+# A series that the user's own rules file gives.
+USERS_OWN = "pinpoint:expected_export_interval:seconds"
+# Labels whose values are a closed list.
+CLOSED = ("status", "exception", "operation", "reason")
+VARIABLES = ("job", "instance", "account", "region", "application", "segment", "status")
+
+
+def rule_groups():
+    """The rules of all files."""
+    for file in sorted((ROOT / "deploy/prometheus").glob("**/*.yaml")):
+        if "tests" not in file.parts:
+            for group in yaml.safe_load(file.read_text(encoding="utf-8")).get("groups", ()):
+                yield from ((file.name, rule) for rule in group["rules"])
+
+
+def values_of(label):
+    """All values that the label has somewhere."""
+    return {value for family in FAMILIES.values() for value in family.labels.get(label, ())}
+
+
+def queries_of(block):
+    """The queries of a block: one begins where the line begins, and ends where it is whole."""
+    query = []
+    for line in [*block.splitlines(), ""]:
+        if line.startswith("#") or not line.strip() or (query and not line.startswith((" ", ")"))):
+            if query:
+                yield "\n".join(query)
+            query = []
+        if line.strip() and not line.startswith("#"):
+            query.append(line)
+
+
+def in_documents():
+    """The queries of the documents' code blocks."""
+    for file in sorted([*ROOT.glob("*.md"), *(ROOT / "deploy").rglob("*.md"), *(ROOT / "grafana").rglob("*.md")]):
+        for block in re.findall(r"^```promql\n(.*?)^```", file.read_text(encoding="utf-8"), re.M | re.S):
+            yield from ((f"{file.name}: {query}", query) for query in queries_of(block))
+
+
+def in_dashboards():
+    """The queries of the dashboards' panels, annotations and variables."""
+    for file in sorted((ROOT / "grafana/dashboards").glob("*.json")):
+        dashboard = json.loads(file.read_text(encoding="utf-8"))
+        asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+        asked += [one["expr"] for one in dashboard["annotations"]["list"]]
+        for variable in dashboard["templating"]["list"]:
+            if variable["type"] == "query":
+                metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
+                asked.append(f"count by ({label}) ({metric})")
+        yield from ((f"{file.name}: {expr}", expr) for expr in asked)
+
+
+def in_rules():
+    """The queries of the rules, those in the text of their annotations too."""
+    for file, rule in rule_groups():
+        yield f"{file}: {rule.get('alert') or rule['record']}", rule["expr"]
+        for text in rule.get("annotations", {}).values():
+            for query in re.findall(r'query\s+(?:\(printf )?"([^"]*)"', text):
+                yield f"{file}: {rule['alert']} asks", query.replace("%q", '"x"')
+
+
+class Names(unittest.TestCase):
+    def setUp(self):
+        self.records = {rule["record"] for _, rule in rule_groups() if "record" in rule} | {USERS_OWN}
+        self.labels = {label for family in FAMILIES.values() for label in family.labels} | {"job", "instance"}
+        for _, rule in rule_groups():
+            made = promql.labels_made(promql.parse(rule["expr"]))
+            self.labels |= {label for label, _ in made} | set(rule.get("labels", ()))
+
+    def judge(self, cases):
+        cases = list(cases)
+        self.assertGreater(len(cases), 20)
+        for name, expr in cases:
+            with self.subTest(name):
+                self.judge_one(promql.parse(expr, keep=VARIABLES))
+
+    def judge_one(self, tree):
+        for selector, _ in promql.selectors(tree):
+            metric = promql.metric(selector)
+            if selector.name is None:
+                self.assertTrue(any(re.fullmatch(metric, family) for family in FAMILIES), metric)
+            elif metric not in PROMETHEUS:
+                self.assertIn(metric, {*FAMILIES, *self.records})
+            known = {*FAMILIES[metric].labels, "job", "instance"} if metric in FAMILIES else {*self.labels, "__name__"}
+            for label, sign, value in promql.matchers(selector):
+                self.assertIn(label, known, f"a label of {metric}")
+                if label in CLOSED and "$" not in value:
+                    values = value.split("|") if "~" in sign else [value]
+                    self.assertLessEqual(set(values), values_of(label), f"values of {label}")
+        made = {label for label, _ in promql.labels_made(tree)}
+        self.assertLessEqual(set(promql.grouping_labels(tree)), self.labels | made)
+
+    def test_those_of_the_dashboards_exist(self):
+        self.judge(in_dashboards())
+
+    def test_those_of_the_rules_exist(self):
+        self.judge(in_rules())
+
+    def test_those_of_runbooks_and_readmes_exist(self):
+        self.judge(in_documents())
+
+    def test_metrics_that_a_document_names_in_its_text_exist(self):
+        for file in sorted([*(ROOT / "deploy").rglob("*.md"), *(ROOT / "grafana").rglob("*.md")]):
+            with self.subTest(file.name):
+                words = set(re.findall(r"\bpinpoint_[a-z_]+[a-z]\b", file.read_text(encoding="utf-8"))) - {"pinpoint_exporter"}
+                histogram = {name.removesuffix("_bucket") for name in FAMILIES}
+                groups = {word for word in words if any(name.startswith(f"{word}_") for name in FAMILIES)}
+                self.assertLessEqual(words - groups, {*FAMILIES, *histogram})
+
+    def test_a_wrong_name_label_or_value_is_noticed(self):
+        for wrong in (
+            "pinpoint_export_job_piece", "pinpoint_target_up{status=\"FAILED\"}", "pinpoint_segment_export_jobs{status=~\"FAILED|COMPLETE\"}",
+            "sum by (application) (pinpoint_target_up)", 'pinpoint_api_errors_total{exception!="CredentialError"}',
+        ):
+            with self.subTest(wrong), self.assertRaises(AssertionError):
+                self.judge_one(promql.parse(wrong))
+
+
+if __name__ == "__main__":
+    unittest.main()
