@@ -6,6 +6,7 @@
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -66,6 +67,22 @@ class Compose(unittest.TestCase):
                     dockerfile = (pathlib.Path(build["context"]) / build["dockerfile"]).read_text()
                     if "target" in build:
                         self.assertRegex(dockerfile, rf"(?m)^FROM .* AS {build['target']}$")
+
+    def test_what_cargo_asks_for_is_in_the_context_of_the_builds(self):
+        """A workspace with a member that .dockerignore leaves out cannot be built."""
+        kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+        files = subprocess.run(
+            ["git", "ls-files", *kept], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE).stdout.splitlines()
+        self.assertGreater(len(files), 20)
+        with tempfile.TemporaryDirectory() as folder:
+            for file in files:
+                copy = pathlib.Path(folder) / file
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / file, copy)
+            ended = subprocess.run(
+                ["cargo", "metadata", "--locked", "--offline", "--no-deps", "--format-version", "1"],
+                cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual(ended.returncode, 0, ended.stderr)
 
     def test_every_image_that_is_not_built_has_a_version(self):
         for name, service in self.services.items():
