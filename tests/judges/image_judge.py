@@ -29,6 +29,8 @@ FOLDER = ROOT / "target/image"
 IMAGE, FAKE = "localhost/pinpoint-exporter", "localhost/fake-pinpoint"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 BASE = re.search(r"^ARG RUST_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)[1]
+SUITE = BASE.rsplit("-", 1)[1]
+SYSTEMD = "localhost/systemd"
 REVISION, EPOCH = "0123456789ab", 1_780_000_000
 MEGABYTES = 12
 APP = "6e0b7591a90841d2b5d93fa11143e5a7"
@@ -57,20 +59,23 @@ def podman(*arguments, **options):
                *arguments, **options)
 
 
-def make_base():
-    """The base image by its name: a C compiler and CA certificates from Debian, and this machine's Rust."""
-    if run("buildah", *STORAGE, "inspect", "--type", "image", BASE, check=False).returncode == 0:
+def make(tag, packages, add=lambda folder: None):
+    """An image of Debian's packages, and of what is added to them, unless it is there."""
+    if run("buildah", *STORAGE, "inspect", "--type", "image", tag, check=False).returncode == 0:
         return
-    suite = BASE.rsplit("-", 1)[1]
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
-        run("debootstrap", "--variant=minbase", "--include=gcc,libc6-dev,ca-certificates", suite, folder, timeout=LONG)
-        toolchain = pathlib.Path(run("rustc", "--print", "sysroot", cwd=ROOT).stdout.strip())
-        for part in ("bin", "lib"):
-            shutil.copytree(toolchain / part, pathlib.Path(folder) / "usr/local" / part, symlinks=True, dirs_exist_ok=True)
+        run("debootstrap", "--variant=minbase", f"--include={packages}", SUITE, folder, timeout=LONG)
+        add(pathlib.Path(folder))
         container = buildah("from", "scratch")
         buildah("add", "--quiet", container, folder, "/", timeout=LONG)
         buildah("config", "--env", "CARGO_HOME=/usr/local/cargo", "--env", "PATH=/usr/local/bin:/usr/bin:/bin", container)
-        buildah("commit", "--quiet", "--rm", container, BASE, timeout=LONG)
+        buildah("commit", "--quiet", "--rm", container, tag, timeout=LONG)
+
+
+def add_rust(folder):
+    toolchain = pathlib.Path(run("rustc", "--print", "sysroot", cwd=ROOT).stdout.strip())
+    for part in ("bin", "lib"):
+        shutil.copytree(toolchain / part, folder / "usr/local" / part, symlinks=True, dirs_exist_ok=True)
 
 
 def build(tag, *arguments, context=ROOT):
@@ -87,13 +92,19 @@ def setUpModule():
     if os.geteuid() != 0:
         raise SystemExit("debootstrap makes the base image, and that takes root: sudo make test-deploy")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    begin = time.monotonic()
-    make_base()
-    print(f"base image: {time.monotonic() - begin:.0f} s", flush=True)
+    with timed("base images"):
+        make(BASE, "gcc,libc6-dev,ca-certificates", add_rust)
+        make(SYSTEMD, "systemd,systemd-sysv,dbus,curl")
     for tag, arguments in [(IMAGE, []), (FAKE, ["--target", "fake"])]:
-        begin = time.monotonic()
-        build(tag, *arguments)
-        print(f"{tag}: {time.monotonic() - begin:.0f} s", flush=True)
+        with timed(tag):
+            build(tag, *arguments)
+
+
+@contextlib.contextmanager
+def timed(what):
+    begin = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - begin:.0f} s", flush=True)
 
 
 def free_port():
@@ -145,12 +156,12 @@ def names(address="127.0.0.53"):
 # As strict as a container can be: nothing to write, no capability, no way to get one.
 STRICT = ["--read-only", "--read-only-tmpfs=false", "--cap-drop", "all", "--security-opt", "no-new-privileges"]
 # Limits that every machine can give.
-HERE = ["--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
 
 
 @contextlib.contextmanager
-def container(image, *arguments, options=()):
-    name = podman("run", "--detach", *STRICT, *HERE, *options, image, *arguments).stdout.strip()
+def container(image, *arguments, options=("--network", "host")):
+    name = podman("run", "--detach", *STRICT, *LIMITS, *options, image, *arguments).stdout.strip()
     try:
         yield name
     finally:
@@ -168,9 +179,9 @@ class Image(unittest.TestCase):
         (cls.image,) = json.loads(podman("image", "inspect", IMAGE).stdout)
 
     def test_it_holds_the_program_and_a_ca_bundle_and_nothing_else(self):
-        container = buildah("from", "--pull-never", IMAGE)
-        self.addCleanup(buildah, "rm", container)
-        root = pathlib.Path(buildah("mount", container))
+        mounted = buildah("from", "--pull-never", IMAGE)
+        self.addCleanup(buildah, "rm", mounted)
+        root = pathlib.Path(buildah("mount", mounted))
         files = {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
         self.assertEqual(files, {"pinpoint-exporter", "etc/ssl/certs/ca-certificates.crt"})
         self.assertGreater((root / "etc/ssl/certs/ca-certificates.crt").read_text().count("BEGIN CERTIFICATE"), 50)
@@ -218,7 +229,7 @@ class Container(unittest.TestCase):
         stack.enter_context(container(FAKE, "--listen", f"127.0.0.1:{port}", "--region", "us-east-1"))
         eventually(lambda: get(f"http://127.0.0.1:{port}/_fake/requests"))
         # The key is the example of AWS's documentation.
-        self.environment = ["--dns", resolver]
+        self.environment = ["--network", "host", "--dns", resolver]
         for variable in [
             f"PINPOINT_EXPORTER_TARGETS={APP}/*", f"PINPOINT_EXPORTER_LISTEN_ADDRESS=127.0.0.1:{self.port}",
             f"AWS_ENDPOINT_URL_PINPOINT=http://{HOST}:{port}", "AWS_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true",
@@ -259,11 +270,61 @@ class Container(unittest.TestCase):
         # The same command beside a server that has ended.
         podman("stop", self.name)
         self.assertEqual(podman("inspect", "--format", "{{.State.ExitCode}}", self.name).stdout.strip(), "0")
-        ended = podman("run", "--rm", *STRICT, *HERE, *self.environment, IMAGE, "healthcheck", check=False)
+        ended = podman("run", "--rm", *STRICT, *LIMITS, *self.environment, IMAGE, "healthcheck", check=False)
         self.assertEqual(ended.returncode, 1, ended.stderr)
 
     def health(self):
         return podman("inspect", "--format", "{{.State.Health.Status}}", self.name).stdout.strip()
+
+
+class Service(unittest.TestCase):
+    """systemd itself runs the unit, installed as deploy/README.md says, beside the fake."""
+
+    def test_the_lines_of_the_readme_lead_to_metrics(self):
+        section = (ROOT / "deploy/README.md").read_text().split("\n## ")[1]
+        install, start = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+        # What root does here without `sudo`; the program is the image's; and an editor.
+        install = install.replace("make build\n", "").replace("sudo ", "")
+        edit = "sudoedit /etc/pinpoint-exporter/environment\n"
+        self.assertIn(edit, start)
+        settings = {
+            "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_PINPOINT": "http://localhost:9788",
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        }
+        written = "".join(f"echo '{name}={value}' >>/etc/pinpoint-exporter/environment\n" for name, value in settings.items())
+        start = start.replace(edit, written).replace("sudo ", "").replace("curl ", "curl -sS --retry 20 --retry-connrefused ")
+
+        mounted = buildah("from", "--pull-never", IMAGE)
+        self.addCleanup(buildah, "rm", mounted)
+        program = pathlib.Path(buildah("mount", mounted)) / "pinpoint-exporter"
+        init = podman(
+            "run", "--detach", "--systemd", "always", "--privileged", "--network", "none", *LIMITS,
+            "--volume", f"{ROOT}/deploy:/repository/deploy:ro", "--volume", f"{program}:/repository/target/release/{program.name}:ro",
+            "--workdir", "/repository", SYSTEMD, "/lib/systemd/systemd").stdout.strip()
+        self.addCleanup(podman, "rm", "--force", "--time", "0", init)
+        with container(FAKE, options=["--network", f"container:{init}"]):
+            eventually(lambda: podman("exec", init, "systemctl", "is-system-running", check=False).returncode == 0)
+            said = podman("exec", init, "sh", "-euc", install + start).stdout
+            self.assertIn("Everything works", said)
+            self.assertIn("pinpoint_target_up{", said)
+            # The figures of the process need what the unit leaves it to see.
+            for figure in ("process_start_time_seconds", "process_resident_memory_bytes", "process_open_fds"):
+                self.assertIn(f"\n{figure} ", said)
+            show = podman("exec", init, "systemctl", "show", "--property", "MainPID", "--value", "pinpoint-exporter").stdout
+            status = podman("exec", init, "cat", f"/proc/{show.strip()}/status").stdout
+            self.assertRegex(status, r"CapPrm:\t0+\n")
+            self.assertRegex(status, r"NoNewPrivs:\t1\n")
+            # The filter of system calls.
+            self.assertRegex(status, r"Seccomp:\t2\n")
+            # Wrong settings: it is not started again.
+            podman("exec", init, "sh", "-euc", "echo PINPOINT_EXPORTER_TARGETS= >>/etc/pinpoint-exporter/environment")
+            podman("exec", init, "systemctl", "restart", "pinpoint-exporter")
+            eventually(lambda: self.show(init) == "exit-code 64 0")
+
+    def show(self, init):
+        shown = podman("exec", init, "systemctl", "show", "--property", "Result,ExecMainStatus,NRestarts", "pinpoint-exporter")
+        found = dict(line.split("=", 1) for line in shown.stdout.splitlines())
+        return f"{found['Result']} {found['ExecMainStatus']} {found['NRestarts']}"
 
 
 if __name__ == "__main__":
