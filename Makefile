@@ -1,7 +1,7 @@
-.PHONY: build demo test tools lint rust judges alerts proof fmt deny help
+.PHONY: build demo test test-deploy tools lint rust judges alerts manifests proof fmt deny help
 
 help: ## Lists the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 13
 
 build: ## Builds the exporter for production: target/release/pinpoint-exporter
 	cargo build --locked --release
@@ -10,7 +10,10 @@ demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
 test: ## Everything that must hold: installs its tools, then lint, tests, judges; prints each step's time
-	@tests/run tools lint rust judges alerts
+	@tests/run tools lint rust judges alerts manifests
+
+test-deploy: ## What takes long, as root: the image built, compared, run; the unit run by systemd
+	@tests/run tools deploy
 
 tools: ## Installs what the tests need (apt, pip into .venv)
 	@tests/run tools
@@ -26,6 +29,9 @@ judges: ## The tests by AWS's Python SDK, by moto and by promtool
 
 alerts: ## The tests of the alerts: promtool, amtool, and live with Prometheus and Alertmanager
 	@tests/run alerts
+
+manifests: ## The tests of deploy: Helm, Kubernetes, Compose, systemd
+	@tests/run manifests
 
 proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments
 	@tests/run proof

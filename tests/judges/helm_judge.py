@@ -184,6 +184,27 @@ class Charts(unittest.TestCase):
         self.assertGreater(len(made), 5)
         self.assertEqual(findings(made), [[]] * len(made))
 
+    def test_the_notes_name_objects_that_are_there(self):
+        """`helm template` leaves the notes out, so a ConfigMap shows them here."""
+        with tempfile.TemporaryDirectory() as folder:
+            chart = pathlib.Path(folder) / "chart"
+            shutil.copytree(CHART, chart)
+            notes = (chart / "templates/NOTES.txt").read_text()
+            (chart / "templates/notes.yaml").write_text(
+                '{{- define "notes" }}' + notes + "{{ end -}}\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
+                'data:\n  notes: |\n    {{- include "notes" . | nindent 4 }}\n')
+            for name, scheme in [("default", "http"), ("shards", "http"), ("names", "http"), ("web-config", "https")]:
+                with self.subTest(name):
+                    made = objects(template((CASES_FOLDER / name / "values.yaml").read_text(), chart=chart))
+                    (notes,) = (each["data"]["notes"] for each in made if each["metadata"]["name"] == "notes")
+                    there = {(each["metadata"].get("namespace"), f"{each['kind'].lower()}/{each['metadata']['name']}"):
+                             each for each in made}
+                    named = re.findall(r"--namespace (\S+) (?:port-forward|exec) (\S+)", notes)
+                    self.assertEqual(len(named), 2)
+                    self.assertLessEqual(set(named), set(there))
+                    port = there[named[0]]["spec"]["ports"][0]["port"]
+                    self.assertIn(f" 9787:{port}\n  curl {scheme}://localhost:9787/metrics\n", notes)
+
     def test_the_package_renders_what_the_folder_does(self):
         with tempfile.TemporaryDirectory() as folder:
             helm("package", CHART, "--destination", folder)
