@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import unittest
 
 import yaml
@@ -183,6 +184,11 @@ class Charts(unittest.TestCase):
         made = objects(template(values))
         self.assertGreater(len(made), 5)
         self.assertEqual(findings(made), [[]] * len(made))
+
+    def test_the_versions_of_chart_and_image_are_the_programs(self):
+        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+        self.assertEqual(yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"], version)
+        self.assertIn(f"\nARG VERSION={version}\n", (ROOT / "Dockerfile").read_text())
 
     def test_the_notes_name_objects_that_are_there(self):
         """`helm template` leaves the notes out, so a ConfigMap shows them here."""
