@@ -29,9 +29,9 @@ MANIFESTS = ROOT / "deploy/kubernetes"
 CASES_FOLDER = ROOT / "tests/judges/helm"
 CASES = sorted(path.parent for path in CASES_FOLDER.glob("*/values.yaml"))
 UPDATE = bool(os.environ.get("UPDATE"))
-# The tools module pins helm, whose own idea of the cluster's version is only filled in by its releases.
-KUBERNETES = "1.35.0"
-# The newest version whose module has the CustomResourceDefinitions.
+# As the libraries of tests/tools/helm have it. Helm's own idea of it is filled in by its releases alone.
+KUBERNETES = "1.37.0"
+# The newest version whose module has the CustomResourceDefinitions. tests/run fetches it.
 OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 PATIENCE = 120
 # What the chart takes from elsewhere in the repository, and therefore is not kept again in the renderings.

@@ -146,7 +146,9 @@ class Names(socketserver.BaseRequestHandler):
 
 
 @contextlib.contextmanager
-def names(address="127.0.0.53"):
+def names():
+    # 127.0.0.53 may be systemd's.
+    address = "127.0.0.9"
     with socketserver.UDPServer((address, 53), Names) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield address
