@@ -12,7 +12,7 @@ demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 test: ## Everything that must hold: installs its tools, then lint, tests, judges; prints each step's time
 	@tests/run tools lint rust judges alerts manifests
 
-test-deploy: ## What takes long, as root: the image built, compared, run; the unit run by systemd
+test-deploy: ## What takes long, as root: the images built twice and run, alone and as in compose.yaml; the unit run by systemd
 	@tests/run tools deploy
 
 tools: ## Installs what the tests need (apt, pip into .venv)

@@ -1,5 +1,5 @@
 """buildah and podman as the judges of the Dockerfile: what its images hold, that they come out the same again, and that they
-run with nothing, as the user that they name.
+run with nothing, as the user that they name, also together as deploy/compose has them; and systemd as that of its unit.
 
     sudo .venv/bin/python tests/judges/image_judge.py
 
@@ -26,6 +26,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "target/image"
+# As compose.yaml names them.
 IMAGE, FAKE = "localhost/pinpoint-exporter", "localhost/fake-pinpoint"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 BASE = re.search(r"^ARG RUST_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)[1]
@@ -37,7 +38,7 @@ APP = "6e0b7591a90841d2b5d93fa11143e5a7"
 # Known only to the DNS server below.
 HOST = "pinpoint.test"
 # Of a build, and of all else.
-LONG, PATIENCE = 3600, 60
+LONG, PATIENCE = 3600, 120
 
 
 def run(*command, check=True, timeout=PATIENCE, **options):
@@ -277,6 +278,61 @@ class Container(unittest.TestCase):
 
     def health(self):
         return podman("inspect", "--format", "{{.State.Health.Status}}", self.name).stdout.strip()
+
+
+class Together(unittest.TestCase):
+    """The services of compose.yaml in one network, with the environment, command and mounts that it gives them. For the images
+    that no registry gives here Debian's Prometheus and Alertmanager stand in; Grafana has no stand-in and is left out."""
+
+    STAND_IN = {
+        "prometheus": "prometheus --config.file=/etc/prometheus/prometheus.yml --storage.tsdb.path=/tmp",
+        "alertmanager": "prometheus-alertmanager --config.file=/etc/alertmanager/alertmanager.yml --storage.path=/tmp"
+                        " --cluster.listen-address=",
+    }
+
+    def start(self, stack, name, *options):
+        service = self.services[name]
+        options = list(options)
+        for variable, value in service.get("environment", {}).items():
+            options += ["--env", f"{variable}={value}"]
+        for mount in service.get("volumes", []):
+            options += ["--volume", f"{mount['source']}:{mount['target']}:ro"]
+        if name in self.STAND_IN:
+            command = self.STAND_IN[name].split()
+            options += ["--tmpfs", "/tmp"]
+            # The program, and the templates of Debian's Alertmanager.
+            for path in (shutil.which(command[0]), "/usr/share/prometheus"):
+                options += ["--volume", f"{path}:{path}:ro"]
+            return stack.enter_context(container(SYSTEMD, *command, options=options))
+        return stack.enter_context(container(service["image"], *service.get("command") or [], options=options))
+
+    def ask(self, container, url):
+        answer = podman("exec", container, "curl", "-sSf", url, check=False)
+        if answer.returncode != 0:
+            raise OSError(answer.stderr)
+        return json.loads(answer.stdout)
+
+    def test_prometheus_sees_the_jobs_and_alertmanager_hears_of_the_failed_one(self):
+        parsed = run(ROOT / "target/tools/compose", ROOT / "deploy/compose/compose.yaml")
+        self.services = json.loads(parsed.stdout)["services"]
+        with contextlib.ExitStack() as stack:
+            hosts = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=FOLDER))) / "hosts"
+            hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in ["localhost", *self.services]))
+            names = ["--volume", f"{hosts}:/etc/hosts:ro"]
+            network = [*names, "--network", f"container:{self.start(stack, 'fake', '--network', 'none', *names)}"]
+            for name in ("exporter", "alertmanager"):
+                self.start(stack, name, *network)
+            prometheus = self.start(stack, "prometheus", *network)
+
+            def failed():
+                alerts = self.ask(prometheus, "http://alertmanager:9093/api/v2/alerts")
+                return "PinpointExportFailed" in {each["labels"]["alertname"] for each in alerts}
+
+            eventually(failed)
+            query = "http://prometheus:9090/api/v1/query?query=pinpoint_target_up"
+            up = [each["value"][1] for each in self.ask(prometheus, query)["data"]["result"]]
+            self.assertGreater(len(up), 3)
+            self.assertEqual(set(up), {"1"})
 
 
 class Service(unittest.TestCase):
