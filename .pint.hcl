@@ -1,7 +1,24 @@
-# For pint, the linter of Prometheus rules: `pint --offline lint deploy/prometheus`.
+# For pint, the linter of Prometheus rules: `pint --offline lint deploy/prometheus`, or with a `prometheus` block without
+# `--offline`.
 
 parser {
   include = ["deploy/prometheus/rules/.*"]
+}
+
+checks {
+  # A target without an ARN has no aws_account_id on either side, and what is absent on both sides matches.
+  disabled = ["promql/vector_matching"]
+}
+
+check "promql/series" {
+  ignoreMetrics = [
+    # Absent for credentials that do not expire.
+    "pinpoint_exporter_credentials_expiry_timestamp_seconds",
+    # Absent while every target is up.
+    "pinpoint_target_error",
+    # Recorded by a rules file of the user's.
+    "pinpoint:expected_export_interval:seconds",
+  ]
 }
 
 rule {

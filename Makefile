@@ -9,7 +9,7 @@ build: ## Builds the exporter for production: target/release/pinpoint-exporter
 demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
-test: ## Everything that must hold: installs its tools, then lint, tests, judges; prints each step's time
+test: ## Everything that must hold: installs its tools, then lint, tests, judges, alerts, manifests; prints each step's time
 	@tests/run tools lint rust judges alerts manifests
 
 test-deploy: ## What takes long, as root: the images built twice and run, alone and as in compose.yaml; the unit run by systemd

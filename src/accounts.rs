@@ -61,16 +61,23 @@ impl Accounts {
     }
 }
 
-/// The standard credentials, and the roles assumed with them.
-pub fn standard_sources(config: &Config, http: &Http) -> impl Fn(&str) -> Arc<MakeProvider> {
-    move |account_id| {
-        let (http, region, roles) = (http.clone(), config.region().to_owned(), &config.roles);
-        match roles.by_account.get(account_id) {
-            Some(role_arn) => {
-                pinpoint::assumed_role(http, region, role_arn.clone(), roles.external_id.clone())
-            }
-            None => pinpoint::default_chain(http, region),
-        }
+/// The standard credentials, and the roles assumed with them. All roles share one set of those.
+pub fn standard_sources(
+    config: &Config,
+    http: &Http,
+    clock: &Arc<dyn Clock>,
+) -> impl Fn(&str) -> Arc<MakeProvider> {
+    let chain = || pinpoint::default_chain(http.clone(), config.region().to_owned());
+    let base = Arc::new(CredentialsCache::new(chain(), Arc::clone(clock), config.cache_ttl, None));
+    move |account_id| match config.roles.by_account.get(account_id) {
+        Some(role_arn) => pinpoint::assumed_role(
+            http.clone(),
+            config.region().to_owned(),
+            role_arn.clone(),
+            config.roles.external_id.clone(),
+            Arc::clone(&base),
+        ),
+        None => chain(),
     }
 }
 

@@ -111,8 +111,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref())?;
-    let sources = standard_sources(config, &http);
-    let exporter = Arc::new(Exporter::new(config, &http, &sources, clock)?);
+    let sources = standard_sources(config, &http, &clock);
+    let exporter = Arc::new(Exporter::new(config, &http, &sources, Arc::clone(&clock))?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
     let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };

@@ -34,7 +34,7 @@ pub(super) struct Check {
 
 /// In whose name the targets of an account are read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Caller {
+pub(super) struct Caller {
     account: String,
     role_arn: Option<String>,
     #[serde(rename = "caller")]
@@ -54,7 +54,7 @@ struct CallerIdentity {
 
 /// A list of applications or segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct ListCall {
+pub(super) struct ListCall {
     #[serde(flatten)]
     call: Call,
     found: Option<usize>,
@@ -201,7 +201,7 @@ impl Caller {
 }
 
 impl ListCall {
-    fn new(catalog: &Catalog, ids: &Result<impl AsRef<[String]>, Error>) -> Self {
+    pub(super) fn new(catalog: &Catalog, ids: &Result<impl AsRef<[String]>, Error>) -> Self {
         let target = match &catalog.application_id {
             Some(application) => format!("{application}/*"),
             None => "*".to_owned(),
@@ -210,7 +210,17 @@ impl ListCall {
         let call = Call::new(account, region, target, list_operation(catalog), ids.as_ref().err());
         Self { call, found: ids.as_ref().ok().map(|ids| ids.as_ref().len()) }
     }
+
+    /// As a row of a table, after what is told of these callers.
+    pub(super) fn row(&self, told: &[Caller]) -> [String; 5] {
+        let of_segments = self.call.operation == Operation::GetSegments.name();
+        let what = if of_segments { "segment" } else { "application" };
+        self.call.row(words::found(self.found.unwrap_or(0), what), told)
+    }
 }
+
+/// The columns of a row.
+pub(super) const CALL_COLUMNS: [&str; 5] = ["account", "region", "target", "operation", "result"];
 
 impl TargetCall {
     fn new(target: &Target, page: Result<FirstPage, Error>) -> Self {
@@ -234,8 +244,16 @@ impl Call {
         }
     }
 
-    fn row(&self, good: String) -> [String; 5] {
-        let result = self.error.as_ref().map_or(good, CallError::to_string);
+    /// `told` are the callers of whom it is said already that they have no credentials.
+    fn row(&self, good: String, told: &[Caller]) -> [String; 5] {
+        let is_told = told.iter().any(|caller| caller.denied && caller.account == self.account);
+        let result = match &self.error {
+            None => good,
+            Some(error) if is_told && error.exception == Exception::CredentialsError => {
+                format!("{}, see the caller", error.exception.name())
+            }
+            Some(error) => error.to_string(),
+        };
         [or_dash(&self.account), self.region.clone(), self.target.clone(), self.operation.to_owned(), result]
     }
 }
@@ -256,15 +274,13 @@ impl fmt::Display for Check {
             ]);
         }
         writeln!(f, "{table}")?;
-        let mut table = Table::new(["account", "region", "target", "operation", "result"]);
-        for ListCall { call, found } in &self.lists {
-            let of_segments = call.operation == Operation::GetSegments.name();
-            let what = if of_segments { "segment" } else { "application" };
-            table.row(call.row(words::found(found.unwrap_or(0), what)));
+        let mut table = Table::new(CALL_COLUMNS);
+        for list in &self.lists {
+            table.row(list.row(&self.identity));
         }
         for TargetCall { call, jobs, and_more } in &self.targets {
             let more = if *and_more { " and more" } else { "" };
-            table.row(call.row(words::found(jobs.unwrap_or(0), "job") + more));
+            table.row(call.row(words::found(jobs.unwrap_or(0), "job") + more, &self.identity));
         }
         writeln!(f, "{table}")?;
         if let Some(policy) = &self.missing {

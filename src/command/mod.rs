@@ -18,7 +18,7 @@ use lexopt::Arg::{Long, Short, Value};
 use serde::Serialize;
 
 use self::{
-    check::Check,
+    check::{Check, ListCall},
     plan::{Load, Plan},
     survey::Survey,
 };
@@ -28,7 +28,7 @@ pub use self::{
 };
 use crate::{
     accounts::{Accounts, standard_sources},
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     config::{AWS_VARIABLES, Config, NotYet, SETTINGS, nearest},
     exporter::SetupError,
     metrics::telemetry::Telemetry,
@@ -216,13 +216,17 @@ pub async fn report(
             Ok(Report { text: rendered(&check, json), ok: check.ok })
         }
         Command::Plan { assumptions, offline, json } => {
-            let loads = if let Some(offline) = offline {
-                vec![Load::supposed(offline, config)]
+            let (loads, unread) = if let Some(offline) = offline {
+                (vec![Load::supposed(offline, config)], Vec::new())
             } else {
                 let (_, accounts) = api(config)?;
-                Load::found(&Survey::make(config, &accounts.clients, progress).await, config)
+                let survey = Survey::make(config, &accounts.clients, progress).await;
+                let unread = survey.lists.iter().filter(|(_, ids)| ids.is_err());
+                let unread = unread.map(|(catalog, ids)| ListCall::new(catalog, ids)).collect();
+                (Load::found(&survey, config), unread)
             };
-            Ok(Report { text: rendered(&Plan::new(config, &loads, assumptions), json), ok: true })
+            let plan = Plan::new(config, &loads, unread, assumptions);
+            Ok(Report { text: rendered(&plan, json), ok: plan.is_whole() })
         }
         _ => Ok(Report { text: String::new(), ok: true }),
     }
@@ -238,13 +242,8 @@ fn rendered(report: &(impl Display + Serialize), json: bool) -> String {
 fn api(config: &Config) -> Result<(Http, Accounts), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref())?;
     let observer: Arc<dyn Observer> = Arc::new(Telemetry::new()?);
-    let accounts = Accounts::new(
-        config,
-        &http,
-        &standard_sources(config, &http),
-        &(Arc::new(SystemClock) as _),
-        &observer,
-    )?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let accounts = Accounts::new(config, &http, &standard_sources(config, &http, &clock), &clock, &observer)?;
     Ok((http, accounts))
 }
 

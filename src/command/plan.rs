@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, ffi::OsString, fmt, time::Duration};
 use humantime::format_duration;
 use serde::Serialize;
 
-use super::{survey::Survey, table::Table};
+use super::{
+    check::{CALL_COLUMNS, ListCall},
+    survey::Survey,
+    table::Table,
+};
 use crate::{
     config::Config,
     discovery::Catalog,
@@ -73,6 +77,8 @@ pub(super) struct Plan {
     scrape_interval_seconds: f64,
     jobs_per_segment: u32,
     places: Vec<Place>,
+    /// Lists that could not be read: what they name is not counted.
+    unread: Vec<ListCall>,
     /// Over all places.
     requests_per_hour: u64,
     /// By family, without the exporter's own.
@@ -86,6 +92,7 @@ pub(super) struct Plan {
 /// An account and region.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Place {
+    #[serde(rename = "account")]
     account_id: String,
     region: String,
     lists: u64,
@@ -158,7 +165,12 @@ fn pages(items: u64, page_size: u32) -> u64 {
 }
 
 impl Plan {
-    pub(super) fn new(config: &Config, loads: &[Load], assumptions: Assumptions) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        loads: &[Load],
+        unread: Vec<ListCall>,
+        assumptions: Assumptions,
+    ) -> Self {
         let Assumptions { scrape_interval, jobs_per_segment } = assumptions;
         let places: Vec<_> = loads.iter().map(|load| Place::new(config, load, assumptions)).collect();
         let mut series: BTreeMap<&str, u64> = BTreeMap::new();
@@ -190,11 +202,17 @@ impl Plan {
             jobs_per_segment,
             requests_per_hour: places.iter().map(|place| place.requests_per_hour).sum(),
             places,
+            unread,
             series_total: series.iter().map(|family| family.series).sum(),
             series,
             memory_bytes: memory,
             pace: config.pace(),
         }
+    }
+
+    /// Whether everything is counted.
+    pub(super) fn is_whole(&self) -> bool {
+        self.unread.is_empty()
     }
 }
 
@@ -344,6 +362,13 @@ impl fmt::Display for Plan {
                 let separator = if name == " " { "" } else { ": " };
                 writeln!(f, "\n{}{separator}{overload}.", name.trim())?;
             }
+        }
+        if !self.is_whole() {
+            let mut table = Table::new(CALL_COLUMNS);
+            for list in &self.unread {
+                table.row(list.row(&[]));
+            }
+            writeln!(f, "\nWhat these lists name is not counted, since they could not be read:\n\n{table}")?;
         }
         Ok(())
     }

@@ -1,6 +1,4 @@
-//! The process's credentials: asked for once for many requests, fetched anew before they expire.
-//!
-//! The providers of `aws-config` ask their source at every call; the cache around them is here.
+//! The credentials of an account: asked for once for many requests, fetched anew before they expire.
 
 use std::{
     fmt,
@@ -11,91 +9,35 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_config::{
-    BehaviorVersion, ConfigLoader, Region, default_provider::credentials::DefaultCredentialsChain,
-    provider_config::ProviderConfig, sts::AssumeRoleProvider,
-};
-use aws_credential_types::{
-    Credentials,
-    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
-};
-use aws_sdk_sts::operation::assume_role::AssumeRoleError;
-use aws_smithy_types::error::display::DisplayErrorContext;
-use futures_util::future::BoxFuture;
+use aws_credential_types::{Credentials, provider::ProvideCredentials as _};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use super::{
     error::{Exception, Failure},
-    secrets::Secrets,
     send::Http,
+    source::{Identity, MakeProvider, caller_identity, describe},
 };
 use crate::{clock::Clock, job::Timestamp};
 
 /// Credentials are fetched anew this long before they expire.
 const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
+/// This long before they expire they are used no more: a request needs time to arrive.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
 /// Credentials without a date of expiry are read again after this time, since a file may have changed.
 const UNDATED_LIFE: Duration = Duration::from_mins(15);
 /// How long a source may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
-/// A source that failed, or gave credentials about to expire, is not asked again before this time has passed, or
-/// `CACHE_TTL` where that is shorter.
+/// A source that failed, or gave credentials that expire soon, is not asked again before this time has passed. Without any
+/// that can be used it is asked as often as targets are refreshed, where that is more often, but not for each of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// How the exporter's sessions are named in AWS's audit log.
-const SESSION_NAME: &str = "pinpoint-exporter";
-
-/// Makes a provider of credentials. It is called again after a failure, since some providers do not get over one.
-pub type MakeProvider = dyn Fn() -> BoxFuture<'static, SharedCredentialsProvider> + Send + Sync;
-
-/// The standard provider chain of AWS: environment, profile, web identity, container, instance metadata. With a profile,
-/// SSO and `credential_process` among its ways.
-pub fn default_chain(http: Http, region: String) -> Arc<MakeProvider> {
-    Arc::new(move || {
-        let (http, region) = (http.clone(), Region::new(region.clone()));
-        Box::pin(async move {
-            let config = ProviderConfig::without_region()
-                .with_region(Some(region.clone()))
-                .with_behavior_version(Some(BehaviorVersion::v2026_01_12()))
-                .with_sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
-                .with_http_client(http);
-            let chain = DefaultCredentialsChain::builder().region(region).configure(config).build().await;
-            SharedCredentialsProvider::new(chain)
-        })
-    })
-}
-
-/// A role in another account, assumed through STS with the credentials of the standard chain.
-pub fn assumed_role(
-    http: Http,
-    region: String,
-    role_arn: String,
-    external_id: Option<String>,
-) -> Arc<MakeProvider> {
-    Arc::new(move || {
-        let (http, region) = (http.clone(), Region::new(region.clone()));
-        let mut role =
-            AssumeRoleProvider::builder(&role_arn).session_name(SESSION_NAME).region(region.clone());
-        if let Some(id) = &external_id {
-            role = role.external_id(id);
-        }
-        Box::pin(async move {
-            let config = sdk_config(http, region).load().await;
-            SharedCredentialsProvider::new(role.configure(&config).build().await)
-        })
-    })
-}
-
-/// What AWS's own clients need: here only STS's is used.
-fn sdk_config(http: Http, region: Region) -> ConfigLoader {
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http).region(region)
-}
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The credentials of one account, shared by every request in its name.
 pub struct CredentialsCache {
     make_provider: Arc<MakeProvider>,
     clock: Arc<dyn Clock>,
-    /// How long a failed look is not repeated.
+    /// How long a look is not repeated while there are no credentials.
     pause: Duration,
     owner: Option<Owner>,
     /// When the current ones expire, in milliseconds since the Unix epoch; `i64::MIN` for never, and without any.
@@ -116,22 +58,14 @@ pub struct Owner {
     pub http: Http,
 }
 
-/// Whose credentials are, as `sts:GetCallerIdentity` tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The account.
-    pub account_id: String,
-    /// The user, or the session of a role.
-    pub arn: String,
-}
-
 #[derive(Default)]
 struct State {
-    provider: Option<SharedCredentialsProvider>,
     current: Option<Current>,
     /// Grows with every set of credentials.
     generation: u64,
     last_look: Option<Look>,
+    /// When credentials were last given up before their time.
+    given_up: Option<Duration>,
 }
 
 /// How the last look for credentials ended.
@@ -170,7 +104,7 @@ impl CredentialsCache {
         Self {
             make_provider,
             clock,
-            pause: cache_ttl.min(LONGEST_PAUSE),
+            pause: cache_ttl.clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
             owner,
             expiry: AtomicI64::new(i64::MIN),
             state: Mutex::default(),
@@ -196,66 +130,89 @@ impl CredentialsCache {
             .unwrap_or_else(|_| Err(format!("STS did not answer within {LOOK_TIMEOUT:?}")))
     }
 
-    /// Credentials that have not expired.
+    /// Credentials that do not expire before a request arrives.
     pub(super) async fn get(&self) -> Result<Issued, Failure> {
         let mut state = self.state.lock().await;
         let now = self.clock.now();
-        let fresh = state.current.as_ref().is_some_and(|current| now < current.renew_at());
-        let pausing =
-            state.last_look.as_ref().is_some_and(|look| self.clock.elapsed() < look.at + self.pause);
-        if !fresh && !pausing {
-            self.look(&mut state, now).await;
+        let is_fresh = state.current.as_ref().is_some_and(|current| now < current.renew_at());
+        if !is_fresh && !self.is_pausing(&state, now) {
+            self.look(&mut state).await;
         }
         let generation = state.generation;
-        let usable = state.current.as_ref().filter(|current| current.is_valid(now));
-        match (usable, &state.last_look) {
+        match (state.usable(self.clock.now()), &state.last_look) {
             (Some(current), _) => Ok(Issued { credentials: current.credentials.clone(), generation }),
             (None, Some(Look { failure: Some(failure), .. })) => {
                 Err(Failure::new(Exception::CredentialsError, failure))
             }
-            (None, _) => Err(Failure::new(Exception::CredentialsError, "the credentials found have expired")),
+            (None, _) => Err(Failure::new(Exception::CredentialsError, "the credentials have expired")),
         }
     }
 
-    /// AWS called these credentials expired: the next request gets others, unless there are others already.
-    pub(super) async fn invalidate(&self, issued: &Issued) {
+    /// Whether the last look is too recent for another one. If what it found has expired since, it is not.
+    fn is_pausing(&self, state: &State, now: SystemTime) -> bool {
+        let is_usable = state.usable(now).is_some();
+        let pause = if is_usable { LONGEST_PAUSE } else { self.pause };
+        state.last_look.as_ref().is_some_and(|look| {
+            (is_usable || look.failure.is_some()) && self.clock.elapsed() < look.at + pause
+        })
+    }
+
+    /// AWS does not take these credentials: the next request gets others. Not if the ones before them were given up just now
+    /// too, for others like them are to be expected. Gives whether there are others.
+    pub(super) async fn invalidate(&self, issued: &Issued) -> bool {
         let mut state = self.state.lock().await;
-        if state.generation == issued.generation {
+        if state.generation != issued.generation {
+            return true;
+        }
+        let now = self.clock.elapsed();
+        let is_due = state.given_up.is_none_or(|at| now >= at + LONGEST_PAUSE);
+        if is_due {
             state.current = None;
             state.last_look = None;
+            state.given_up = Some(now);
         }
+        is_due
     }
 
-    async fn look(&self, state: &mut State, now: SystemTime) {
+    async fn look(&self, state: &mut State) {
         let found = tokio::time::timeout(LOOK_TIMEOUT, async {
-            let provider = match &state.provider {
-                Some(provider) => provider.clone(),
-                None => state.provider.insert((self.make_provider)().await).clone(),
-            };
+            let provider = (self.make_provider)().await;
             let credentials = provider.provide_credentials().await.map_err(|error| describe(&error))?;
-            match &self.owner {
-                Some(owner) => owner.check(&credentials).await.map(|()| credentials),
-                None => Ok(credentials),
+            if let Some(owner) = &self.owner {
+                owner.check(&credentials).await?;
             }
+            Ok(Current { credentials, read_at: self.clock.now() })
         })
         .await;
         let found = found
-            .unwrap_or_else(|_| Err(format!("no source of credentials answered within {LOOK_TIMEOUT:?}")));
+            .unwrap_or_else(|_| Err(format!("no source of credentials answered within {LOOK_TIMEOUT:?}")))
+            .and_then(Current::unless_expired);
         let failure = match found {
-            Ok(credentials) => {
-                state.generation += 1;
-                let expiry =
-                    credentials.expiry().map_or(i64::MIN, |at| Timestamp::from(OffsetDateTime::from(at)).0);
+            Ok(current) => {
+                let expiry = current.credentials.expiry();
+                let expiry = expiry.map_or(i64::MIN, |at| Timestamp::from(OffsetDateTime::from(at)).0);
                 self.expiry.store(expiry, Ordering::Relaxed);
-                state.current = Some(Current { credentials, read_at: now });
+                state.generation += 1;
+                state.current = Some(current);
                 None
             }
-            Err(failure) => {
-                state.provider = None;
-                Some(failure)
-            }
+            Err(failure) => Some(failure),
         };
+        let failed_before = state.last_look.as_ref().is_some_and(|look| look.failure.is_some());
+        if let Some(failure) = &failure
+            && !failed_before
+            && state.usable(self.clock.now()).is_some()
+        {
+            tracing::warn!("no new credentials, those at hand are used until they expire: {failure}");
+        }
         state.last_look = Some(Look { at: self.clock.elapsed(), failure });
+    }
+}
+
+impl State {
+    /// The credentials at hand, if a request with them arrives before they expire.
+    fn usable(&self, now: SystemTime) -> Option<&Current> {
+        self.current.as_ref().filter(|current| current.is_usable(now))
     }
 }
 
@@ -273,21 +230,6 @@ impl Owner {
     }
 }
 
-/// Asks STS whose the credentials are, which needs no permission.
-async fn caller_identity(http: Http, region: String, credentials: &Credentials) -> Result<Identity, String> {
-    let config = sdk_config(http, Region::new(region)).credentials_provider(credentials.clone()).load().await;
-    let answer = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await;
-    let failed = |error: String| {
-        let text = format!("sts:GetCallerIdentity, which tells whose the credentials are, failed: {error}");
-        Secrets::of(credentials).mask(text)
-    };
-    let answer = answer.map_err(|error| failed(DisplayErrorContext(error).to_string()))?;
-    let (Some(account_id), Some(arn)) = (answer.account, answer.arn) else {
-        return Err(failed("the answer names no account".to_owned()));
-    };
-    Ok(Identity { account_id, arn })
-}
-
 impl Current {
     fn renew_at(&self) -> SystemTime {
         match self.credentials.expiry() {
@@ -296,42 +238,22 @@ impl Current {
         }
     }
 
-    fn is_valid(&self, now: SystemTime) -> bool {
-        self.credentials.expiry().is_none_or(|expiry| now < expiry)
+    fn is_usable(&self, now: SystemTime) -> bool {
+        self.credentials.expiry().is_none_or(|expiry| now + LAST_MOMENTS < expiry)
     }
-}
 
-/// What went wrong, from the outermost cause to the innermost, in one line, and where to look. What a `credential_process`
-/// wrote is left out: it may be what it should have kept to itself.
-fn describe(error: &CredentialsError) -> String {
-    let causes = || std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
-    if let Some(refusal) = causes().find_map(|cause| cause.downcast_ref::<AssumeRoleError>()) {
-        let code = refusal.meta().code().unwrap_or("no error code");
-        let message = refusal.meta().message().unwrap_or("no message");
-        // First, for the message may be long.
-        let advice = match code {
-            "AccessDenied" => {
-                "; check the policy of the caller, the trust policy of the role, and PINPOINT_EXPORTER_ROLE_EXTERNAL_ID"
+    fn unless_expired(self) -> Result<Self, String> {
+        match self.credentials.expiry() {
+            Some(expiry) if !self.is_usable(self.read_at) => {
+                let date = |at: SystemTime| httpdate::fmt_http_date(at);
+                Err(format!(
+                    "the credentials found expire at {}, and it is {} by the clock of this machine: check the source and \
+                     the clock",
+                    date(expiry),
+                    date(self.read_at)
+                ))
             }
-            _ => "",
-        };
-        return format!("sts:AssumeRole is refused{advice} ({code}: {message})");
-    }
-    let mut text = String::new();
-    for cause in causes().map(ToString::to_string) {
-        let cause = cause.split("Stderr:").next().unwrap_or_default();
-        let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
-        if !text.contains(&cause) {
-            let separator = if text.is_empty() { "" } else { ": " };
-            text.push_str(separator);
-            text.push_str(&cause);
+            _ => Ok(self),
         }
     }
-    if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
-        // First, for the rest may be long.
-        const ADVICE: &str =
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the workload a role";
-        return format!("no credentials were found; {ADVICE} ({text})");
-    }
-    text
 }

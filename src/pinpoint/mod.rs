@@ -11,6 +11,7 @@ mod secrets;
 mod send;
 mod sign;
 mod skew;
+mod source;
 mod wire;
 
 use std::{
@@ -24,12 +25,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub use self::{
-    credentials::{CredentialsCache, Identity, MakeProvider, Owner, assumed_role, default_chain},
+    credentials::{CredentialsCache, Owner},
     endpoint::{aws_endpoint, partition_name},
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,
     send::{Http, SetupError},
     sign::signed_headers,
+    source::{Identity, MakeProvider, assumed_role, default_chain},
 };
 use self::{
     error::one_line,
@@ -269,15 +271,20 @@ impl Client {
             let limit = self.settings.refresh_timeout;
             Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit:?}"))
         };
-        let issued = timeout_at(budget.deadline(), self.credentials.get())
-            .await
-            .map_err(|_elapsed| out_of_time())?
-            .inspect_err(|failure| self.observer.error(operation, failure.exception))?;
+        let credentials = || async {
+            timeout_at(budget.deadline(), self.credentials.get())
+                .await
+                .map_err(|_elapsed| out_of_time())?
+                .inspect_err(|failure| self.observer.error(operation, failure.exception))
+        };
+        let mut issued = credentials().await?;
         if let Some(bucket) = &self.rate_limit {
             let wait =
                 timeout_at(budget.deadline(), bucket.turn()).await.map_err(|_elapsed| out_of_time())?;
             if !wait.is_zero() {
                 self.observer.rate_limit_wait(wait);
+                // They may have expired meanwhile.
+                issued = credentials().await?;
             }
         }
         let left = budget.start_attempt();

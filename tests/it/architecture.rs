@@ -38,7 +38,8 @@ fn each_outside_crate_has_its_one_user() {
     for (text, allowed) in [
         ("reqwest::", &["pinpoint/send.rs"][..]),
         ("aws_sigv4::", &["pinpoint/sign.rs"]),
-        ("aws_sdk_sts::", &["pinpoint/credentials.rs"]),
+        ("aws_config::", &["pinpoint/source.rs", "profile.rs"]),
+        ("aws_sdk_sts::", &["pinpoint/source.rs"]),
         ("envy::", &["config.rs", "config/settings.rs"]),
         ("flate2::", &["metrics/exposition.rs", "pinpoint/send.rs"]),
         ("prometheus::", &["exporter.rs", "metrics/telemetry.rs"]),
@@ -56,8 +57,8 @@ fn each_outside_crate_has_its_one_user() {
 #[test]
 fn only_retries_and_the_queue_of_requests_sleep_in_the_client() {
     let users: Vec<_> = users("sleep").into_iter().filter(|name| name.starts_with("pinpoint/")).collect();
-    // The credentials name the sleep that the AWS providers use.
-    assert_eq!(users, ["pinpoint/credentials.rs", "pinpoint/limit.rs", "pinpoint/retry.rs"]);
+    // The source of credentials names the sleep that the AWS providers use.
+    assert_eq!(users, ["pinpoint/limit.rs", "pinpoint/retry.rs", "pinpoint/source.rs"]);
 }
 
 #[test]

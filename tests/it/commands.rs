@@ -1,7 +1,7 @@
 //! `check`, `plan` and `healthcheck`: the program as people and other programs run it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     process::{Command, Output},
     time::Duration,
 };
@@ -173,7 +173,7 @@ fn check_without_credentials_says_so_and_sends_nothing() {
         let output = output.await.unwrap();
         assert_eq!(output.status.code(), Some(1));
         let text = text(&output);
-        assert!(text.contains("one/a   GetSegmentExportJobs  CredentialsError: "), "{text}");
+        assert!(text.contains("one/a   GetSegmentExportJobs  CredentialsError, see the caller\n"), "{text}");
         assert!(text.contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"), "{text}");
         assert!(fake.requests().is_empty());
     });
@@ -242,6 +242,70 @@ fn plan_makes_no_calls_but_those_that_find_targets_and_offline_none() {
         "{text}"
     );
     assert!(text.contains("raise that to 100, or CACHE_TTL to 1m 40s"), "{text}");
+}
+
+#[test]
+fn plan_says_which_lists_it_could_not_read() {
+    run(async {
+        let fake = fake().await;
+        fake.fault(Rule { application: Some("two".to_owned()), ..denied(Operation::GetSegments) });
+        let output = command_on(&fake, "*/*", &["plan"]).await;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = text(&output);
+        assert!(
+            text.contains("What these lists name is not counted, since they could not be read:\n")
+                && text.contains("two/*   GetSegments  AccessDeniedException: "),
+            "{text}"
+        );
+        let plan = json_of(&command_on(&fake, "*/*", &["plan", "--json"]).await);
+        let unread: Vec<_> = plan["unread"].as_array().unwrap().iter().map(|list| &list["target"]).collect();
+        assert_eq!((unread, &plan["places"][0]["targets"]), (vec![&json!("two/*")], &json!(2)));
+    });
+}
+
+/// The names of all members, but not those of the policy to paste.
+fn members(json: &Value, found: &mut BTreeSet<String>) {
+    match json {
+        Value::Object(object) => {
+            for (name, value) in object.iter().filter(|(_, value)| value.get("Statement").is_none()) {
+                found.insert(name.clone());
+                members(value, found);
+            }
+            found.extend(object.keys().cloned());
+        }
+        Value::Array(items) => items.iter().for_each(|item| members(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_member_of_the_json_is_in_the_readme() {
+    run(async {
+        let fake = fake().await;
+        fake.fault(Rule { application: Some("two".to_owned()), ..denied(Operation::GetSegments) });
+        let readme = include_str!("../../README.md");
+        for command in [&["check", "--json"][..], &["plan", "--json"]] {
+            let (_, table) = readme.split_once(&format!("| `{}` | |\n", command.join(" "))).unwrap();
+            let (table, _) = table.split_once("\n\n").unwrap();
+            let mut found = BTreeSet::new();
+            members(&json_of(&command_on(&fake, "*/*", command).await), &mut found);
+            let of_check = [
+                "region",
+                "target",
+                "operation",
+                "ok",
+                "error",
+                "exception",
+                "message",
+                "request_id",
+                "found",
+            ];
+            for name in found {
+                let is_told = command[0] == "plan" && of_check.contains(&name.as_str());
+                assert!(is_told || table.contains(&format!("`{name}`")), "{command:?}: {name}");
+            }
+        }
+    });
 }
 
 /// A configuration, and the world that it is for.

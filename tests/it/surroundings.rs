@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::support::{
     house::{client, run},
-    program::Program,
+    program::{Program, command},
     text_format::{Scrape, parse},
     tls,
 };
@@ -322,6 +322,50 @@ fn a_role_that_is_refused_or_leads_to_another_account_is_a_credentials_error() {
             assert!(log.contains(why), "{log}");
         });
     }
+}
+
+#[test]
+fn what_is_wrong_with_a_source_of_credentials_is_said_with_the_cure() {
+    run(async {
+        let refused = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not authorized to perform \
+                       sts:AssumeRoleWithWebIdentity</Message></Error><RequestId>r</RequestId></ErrorResponse>";
+        let (sts, _) = answering_with("403 Forbidden", "text/xml", refused.to_owned()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let (config, token, sts) =
+            (folder.path().join("config"), folder.path().join("token"), format!("http://{sts}"));
+        let text = "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = nowhere\n\
+                    [profile sso]\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\n\
+                    [sso-session s]\nsso_region = eu-west-1\nsso_start_url = https://portal.example.com/start\n";
+        std::fs::write(&config, text).unwrap();
+        std::fs::write(&token, "a-token").unwrap();
+        let role = ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r");
+        for (variables, expected) in [
+            (vec![], "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+            (vec![("AWS_PROFILE", "role")], "profile `nowhere` was not defined"),
+            (vec![("AWS_PROFILE", "sso")], "failed to load the cached SSO token; run aws sso login"),
+            (
+                vec![role, ("AWS_WEB_IDENTITY_TOKEN_FILE", "/no/such/token")],
+                "No such file or directory (os error 2); check the file that AWS_WEB_IDENTITY_TOKEN_FILE",
+            ),
+            (
+                vec![role, ("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap())],
+                "sts:AssumeRoleWithWebIdentity is refused; check AWS_ROLE_ARN and the trust policy of the role \
+                 (AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity)",
+            ),
+        ] {
+            let own = [
+                TARGET,
+                ("AWS_REGION", "eu-west-1"),
+                ("HOME", folder.path().to_str().unwrap()),
+                ("AWS_CONFIG_FILE", config.to_str().unwrap()),
+                ("AWS_ENDPOINT_URL_STS", &sts),
+                ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:9"),
+            ];
+            let output = command(&["check"], &[&own, &variables[..]].concat());
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(text.contains(expected), "{variables:?}: {text}");
+        }
+    });
 }
 
 #[test]

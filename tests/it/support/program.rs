@@ -90,7 +90,9 @@ impl Program {
         let request = client().get(format!("{}/metrics", self.url)).timeout(patience);
         let answer = request.header("X-Prometheus-Scrape-Timeout-Seconds", seconds.to_string()).send().await;
         let text = answer.unwrap().text().await.unwrap();
-        text_format::parse(&text).unwrap_or_else(|problem| panic!("{problem}"))
+        // A long one takes its time, which another scrape of the same task does not have.
+        let parsed = tokio::task::spawn_blocking(move || text_format::parse(&text));
+        parsed.await.unwrap().unwrap_or_else(|problem| panic!("{problem}"))
     }
 
     /// Everything that it has written to its standard error.

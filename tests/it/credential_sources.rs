@@ -1,0 +1,763 @@
+//! Sources of credentials: each speaks its own protocol on loopback, and what it gives expires while the exporter runs.
+
+use std::{
+    convert::Infallible,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use fake_pinpoint::{FakePinpoint, Key, Options, fault::Fault, world::World};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use pinpoint_exporter::clock::Clock as _;
+use serde_json::json;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::net::TcpListener;
+
+use crate::support::{
+    house::{APP, House, Plan, credentials, run},
+    program::Program,
+    text_format::Scrape,
+};
+
+const TARGET: (&str, &str) = ("PINPOINT_EXPORTER_TARGETS", "app/segment");
+const EVERY_SCRAPE_FETCHES: (&str, &str) = ("PINPOINT_EXPORTER_CACHE_TTL", "0s");
+const EXPIRY: &str = "pinpoint_exporter_credentials_expiry_timestamp_seconds";
+
+/// How long credentials live here, in seconds.
+const LIFE: i64 = 8;
+/// The end of their life, in which none is used any more.
+const LAST_SECONDS: i64 = 5;
+
+/// How much longer than it says a scraper waits, while the machine does other things.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Credentials that were given out.
+#[derive(Debug, Clone)]
+struct Issued {
+    /// To whom.
+    to: &'static str,
+    key: Key,
+    /// When, in milliseconds since the Unix epoch.
+    at: i64,
+    /// In seconds.
+    expires: i64,
+}
+
+impl Issued {
+    fn date(&self) -> String {
+        OffsetDateTime::from_unix_timestamp(self.expires).unwrap().format(&Rfc3339).unwrap()
+    }
+
+    fn token(&self) -> &str {
+        self.key.session_token.as_deref().unwrap()
+    }
+
+    /// As containers and instances get them.
+    fn json(&self) -> String {
+        let answer = json!({
+            "Code": "Success", "LastUpdated": "2026-01-01T00:00:00Z", "Type": "AWS-HMAC",
+            "AccessKeyId": self.key.access_key_id, "SecretAccessKey": self.key.secret_access_key,
+            "Token": self.token(), "Expiration": self.date(),
+        });
+        answer.to_string()
+    }
+
+    /// As STS answers.
+    fn xml(&self, operation: &str, account: &str) -> String {
+        format!(
+            "<{operation}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{operation}Result><AssumedRoleUser>\
+             <AssumedRoleId>AROA:session</AssumedRoleId><Arn>arn:aws:sts::{account}:assumed-role/reader/session</Arn>\
+             </AssumedRoleUser><Credentials><AccessKeyId>{}</AccessKeyId><SecretAccessKey>{}</SecretAccessKey>\
+             <SessionToken>{}</SessionToken><Expiration>{}</Expiration></Credentials></{operation}Result>\
+             <ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></{operation}Response>",
+            self.key.access_key_id,
+            self.key.secret_access_key,
+            self.token(),
+            self.date()
+        )
+    }
+}
+
+/// Gives out credentials, which the fake knows from then on.
+struct Mint {
+    fake: FakePinpoint,
+    issued: Mutex<Vec<Issued>>,
+}
+
+impl Mint {
+    async fn new() -> Arc<Self> {
+        let mut world = World::default();
+        world.segment("app", "segment");
+        let options = Options { keys: vec![Options::default_key()], ..Options::default() };
+        let fake = FakePinpoint::start_with(world, options).await.unwrap();
+        Arc::new(Self { fake, issued: Mutex::default() })
+    }
+
+    fn issue(&self, to: &'static str, life: i64) -> Issued {
+        let mut issued = self.issued.lock().unwrap();
+        let number = issued.len();
+        let key = Key {
+            access_key_id: format!("ASIANUMBER{number:010}"),
+            secret_access_key: format!("secret/number+{number}/of+the/mint"),
+            session_token: Some(format!("token/number+{number}/of+the/mint==")),
+            ..Key::default()
+        };
+        let at = now();
+        let new = Issued { to, key, at, expires: at / 1000 + life };
+        issued.push(new.clone());
+        self.fake.set_keys(issued.iter().map(|issued| issued.key.clone()).collect());
+        new
+    }
+
+    fn issued(&self, to: &str) -> Vec<Issued> {
+        let issued = self.issued.lock().unwrap();
+        issued.iter().filter(|issued| issued.to == to).cloned().collect()
+    }
+
+    /// Scrapes until three sets of credentials were given to each of them. No scrape may lack anything, no request go out
+    /// with credentials that expired, and nobody be asked before it is needed.
+    async fn is_outlived(&self, program: &Program, all: &[&str]) -> Scrape {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        let scrape = loop {
+            ticks.tick().await;
+            let scrape = program.scrape(5.0, GRACE).await;
+            assert_eq!(scrape.sum("pinpoint_api_errors_total", &[]), 0, "{}", program.log());
+            assert_eq!(scrape.sum("pinpoint_target_up", &[]), all.len() as u64, "{}", program.log());
+            if all.iter().all(|to| self.issued(to).len() >= 3) {
+                break scrape;
+            }
+        };
+        for request in self.fake.requests() {
+            let issued = self.signer(&request).expect("credentials that were given out");
+            assert!(all.contains(&issued.to), "{issued:?}");
+            assert!(request.at < issued.expires * 1000, "{request:?} with {issued:?}");
+        }
+        for to in all {
+            for pair in self.issued(to).windows(2) {
+                assert!(pair[1].at >= (pair[0].expires - LAST_SECONDS) * 1000, "{pair:?}");
+            }
+        }
+        let log = program.log();
+        for issued in self.issued.lock().unwrap().iter() {
+            assert!(!log.contains(issued.token()) && !log.contains(&issued.key.secret_access_key), "{log}");
+        }
+        scrape
+    }
+
+    /// With which credentials a request is signed.
+    fn signer(&self, request: &fake_pinpoint::Request) -> Option<Issued> {
+        let (_, credential) = request.header("authorization")?.split_once("Credential=")?;
+        let (id, _) = credential.split_once('/')?;
+        self.issued.lock().unwrap().iter().find(|issued| issued.key.access_key_id == id).cloned()
+    }
+
+    /// Whether the expiry that is shown is that of credentials given to them.
+    fn assert_expiry(&self, scrape: &Scrape, account: &str, to: &str) {
+        let shown = scrape.value(EXPIRY, &[("aws_account_id", account)]);
+        let all = self.issued(to);
+        #[expect(clippy::cast_precision_loss, reason = "seconds of this century")]
+        let known = all.iter().any(|issued| shown == Some(issued.expires as f64));
+        assert!(known, "{account}: {shown:?} is none of {all:?}");
+    }
+
+    /// An exporter that reads the fake.
+    fn program(&self, variables: &[(&str, &str)]) -> Program {
+        let endpoint = self.fake.url();
+        let own = [TARGET, EVERY_SCRAPE_FETCHES, ("AWS_ENDPOINT_URL_PINPOINT", &endpoint)];
+        Program::start(&[&own, variables].concat())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program lives by the machine's date")]
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+/// What a source is asked.
+#[derive(Debug)]
+struct Ask {
+    method: String,
+    path: String,
+    headers: http::HeaderMap,
+    body: String,
+}
+
+impl Ask {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// A parameter of STS's.
+    fn parameter(&self, name: &str) -> String {
+        let pairs = url::form_urlencoded::parse(self.body.as_bytes());
+        pairs
+            .into_iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+            .unwrap_or_default()
+    }
+}
+
+fn ok(body: impl Into<String>) -> Response<String> {
+    Response::new(body.into())
+}
+
+fn refused() -> Response<String> {
+    Response::builder().status(401).body("nothing for you".to_owned()).unwrap()
+}
+
+/// A source: a server whose answers this gives. Its address as a URL.
+async fn source(answer: impl Fn(&Ask) -> Response<String> + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let answer = Arc::clone(&answer);
+            let service = service_fn(move |request: Request<Incoming>| {
+                let answer = Arc::clone(&answer);
+                async move {
+                    let (head, body) = request.into_parts();
+                    let body = body.collect().await.unwrap().to_bytes();
+                    let ask = Ask {
+                        method: head.method.to_string(),
+                        path: head.uri.to_string(),
+                        headers: head.headers,
+                        body: String::from_utf8(body.to_vec()).unwrap(),
+                    };
+                    Ok::<_, Infallible>(answer(&ask).map(|body| Full::new(Bytes::from(body))))
+                }
+            });
+            let connection =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+            tokio::spawn(connection);
+        }
+    });
+    url
+}
+
+/// A file whose text is another one each time.
+struct Rotating {
+    folder: tempfile::TempDir,
+    rotations: Mutex<usize>,
+}
+
+impl Rotating {
+    fn new() -> Self {
+        let rotating = Self { folder: tempfile::tempdir().unwrap(), rotations: Mutex::new(0) };
+        rotating.write(0);
+        rotating
+    }
+
+    fn path(&self) -> String {
+        self.folder.path().join("token").to_str().unwrap().to_owned()
+    }
+
+    fn write(&self, rotation: usize) {
+        let new = self.folder.path().join("new");
+        fs::write(&new, format!("the-token-{rotation}")).unwrap();
+        fs::rename(new, self.path()).unwrap();
+    }
+
+    /// Whether this is what the file holds. If so it holds something else from now on.
+    fn takes(&self, text: &str) -> bool {
+        let mut rotations = self.rotations.lock().unwrap();
+        let known = text == format!("the-token-{rotations}");
+        if known {
+            *rotations += 1;
+            self.write(*rotations);
+        }
+        known
+    }
+}
+
+/// A profile in a file of its own.
+fn profile(folder: &Path, text: &str) -> String {
+    let config = folder.join("config");
+    fs::write(&config, text).unwrap();
+    config.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn eks_pod_identity_with_a_token_that_rotates() {
+    run(async {
+        let (mint, file) = (Mint::new().await, Arc::new(Rotating::new()));
+        let (own_mint, own_file) = (Arc::clone(&mint), Arc::clone(&file));
+        let agent = source(move |ask| {
+            if ask.path != "/v1/credentials" || !own_file.takes(ask.header("authorization")) {
+                return refused();
+            }
+            ok(own_mint.issue("pod", LIFE).json())
+        });
+        let url = format!("{}/v1/credentials", agent.await);
+        let program = mint.program(&[
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &file.path()),
+        ]);
+        let scrape = mint.is_outlived(&program, &["pod"]).await;
+        mint.assert_expiry(&scrape, "", "pod");
+    });
+}
+
+#[test]
+fn web_identity_with_a_token_that_rotates_from_variables_or_a_profile() {
+    for from_profile in [false, true] {
+        run(async move {
+            let (mint, file) = (Mint::new().await, Arc::new(Rotating::new()));
+            let (own_mint, own_file) = (Arc::clone(&mint), Arc::clone(&file));
+            let sts = source(move |ask| {
+                let role = ask.parameter("RoleArn");
+                if (ask.parameter("Action").as_str(), role.as_str())
+                    != ("AssumeRoleWithWebIdentity", "arn:aws:iam::123456789012:role/reader")
+                    || !own_file.takes(&ask.parameter("WebIdentityToken"))
+                {
+                    return refused();
+                }
+                ok(own_mint.issue("web", LIFE).xml("AssumeRoleWithWebIdentity", "123456789012"))
+            });
+            let (sts, path) = (sts.await, file.path());
+            let folder = tempfile::tempdir().unwrap();
+            let role = "arn:aws:iam::123456789012:role/reader";
+            let text = format!("[default]\nrole_arn = {role}\nweb_identity_token_file = {path}\n");
+            let config = profile(folder.path(), &text);
+            let variables = if from_profile {
+                vec![("AWS_CONFIG_FILE", config.as_str())]
+            } else {
+                vec![("AWS_WEB_IDENTITY_TOKEN_FILE", path.as_str()), ("AWS_ROLE_ARN", role)]
+            };
+            let program = mint.program(&[&variables[..], &[("AWS_ENDPOINT_URL_STS", sts.as_str())]].concat());
+            mint.is_outlived(&program, &["web"]).await;
+        });
+    }
+}
+
+#[test]
+fn instance_metadata_of_the_second_version() {
+    run(async {
+        const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
+        let mint = Mint::new().await;
+        let own_mint = Arc::clone(&mint);
+        let service = source(move |ask| match (ask.method.as_str(), ask.path.as_str()) {
+            ("PUT", "/latest/api/token")
+                if !ask.header("x-aws-ec2-metadata-token-ttl-seconds").is_empty() =>
+            {
+                let answer = Response::builder().header("x-aws-ec2-metadata-token-ttl-seconds", "21600");
+                answer.body("of-this-session".to_owned()).unwrap()
+            }
+            ("GET", _) if ask.header("x-aws-ec2-metadata-token") != "of-this-session" => refused(),
+            ("GET", ROLES) => ok("the-role"),
+            ("GET", path) if path == format!("{ROLES}the-role") => {
+                ok(own_mint.issue("instance", LIFE).json())
+            }
+            _ => refused(),
+        });
+        let program = mint.program(&[
+            ("AWS_EC2_METADATA_DISABLED", "false"),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &service.await),
+        ]);
+        mint.is_outlived(&program, &["instance"]).await;
+    });
+}
+
+#[test]
+fn a_credential_process() {
+    run(async {
+        let mint = Mint::new().await;
+        let own_mint = Arc::clone(&mint);
+        let server = source(move |_| {
+            let issued = own_mint.issue("process", LIFE);
+            let answer = json!({
+                "Version": 1, "AccessKeyId": issued.key.access_key_id, "SessionToken": issued.token(),
+                "SecretAccessKey": issued.key.secret_access_key, "Expiration": issued.date(),
+            });
+            ok(answer.to_string())
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("[profile mine]\ncredential_process = curl --silent --fail {}\n", server.await);
+        let program = mint.program(&[
+            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            ("AWS_PROFILE", "mine"),
+            ("AWS_CONFIG_FILE", &profile(folder.path(), &text)),
+        ]);
+        mint.is_outlived(&program, &["process"]).await;
+    });
+}
+
+/// The portal of SSO, which knows one access token.
+async fn portal(mint: &Arc<Mint>, access_token: &'static str) -> String {
+    let mint = Arc::clone(mint);
+    source(move |ask| {
+        let path = "/federation/credentials?role_name=reader&account_id=123456789012";
+        if ask.path != path || ask.header("x-amz-sso_bearer_token") != access_token {
+            return refused();
+        }
+        let issued = mint.issue("sso", LIFE);
+        let answer = json!({"roleCredentials": {
+            "accessKeyId": issued.key.access_key_id, "secretAccessKey": issued.key.secret_access_key,
+            "sessionToken": issued.token(), "expiration": issued.expires * 1000,
+        }});
+        ok(answer.to_string())
+    })
+    .await
+}
+
+/// Where the AWS CLI keeps the access token of a session or start URL.
+fn cached_token(home: &Path, sha1: &str, text: &serde_json::Value) -> std::path::PathBuf {
+    let cache = home.join(".aws/sso/cache");
+    fs::create_dir_all(&cache).unwrap();
+    let file = cache.join(format!("{sha1}.json"));
+    fs::write(&file, text.to_string()).unwrap();
+    file
+}
+
+#[test]
+fn an_sso_session_whose_cached_token_is_refreshed_when_it_is_about_to_expire() {
+    run(async {
+        let mint = Mint::new().await;
+        let portal = portal(&mint, "the-next-token").await;
+        let refreshed = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&refreshed);
+        let oidc = source(move |ask| {
+            let body: serde_json::Value = serde_json::from_str(&ask.body).unwrap_or_default();
+            if ask.path != "/token" || body["refreshToken"] != "of-the-login" {
+                return refused();
+            }
+            *count.lock().unwrap() += 1;
+            ok(r#"{"accessToken": "the-next-token", "expiresIn": 28800, "tokenType": "Bearer"}"#)
+        });
+        let home = tempfile::tempdir().unwrap();
+        let soon = OffsetDateTime::from_unix_timestamp(now() / 1000 + 60).unwrap().format(&Rfc3339).unwrap();
+        let login = json!({
+            "accessToken": "the-first-token", "expiresAt": soon, "refreshToken": "of-the-login",
+            "clientId": "client", "clientSecret": "secret-of-the-client",
+            "registrationExpiresAt": "2099-01-01T00:00:00Z", "region": "eu-west-1",
+        });
+        // Of "test".
+        let file = cached_token(home.path(), "a94a8fe5ccb19ba61c4c0873d391e987982fbbd3", &login);
+        let text = "[profile mine]\nsso_session = test\nsso_account_id = 123456789012\nsso_role_name = reader\n\
+                    [sso-session test]\nsso_region = eu-west-1\nsso_start_url = https://portal.example.com/start\n";
+        let program = mint.program(&[
+            ("HOME", home.path().to_str().unwrap()),
+            ("AWS_PROFILE", "mine"),
+            ("AWS_CONFIG_FILE", &profile(home.path(), text)),
+            ("AWS_ENDPOINT_URL_SSO", &portal),
+            ("AWS_ENDPOINT_URL_SSO_OIDC", &oidc.await),
+        ]);
+        mint.is_outlived(&program, &["sso"]).await;
+        assert_eq!(*refreshed.lock().unwrap(), 1);
+        assert!(fs::read_to_string(file).unwrap().contains("the-next-token"));
+    });
+}
+
+#[test]
+fn sso_as_it_was_before_sessions() {
+    run(async {
+        let mint = Mint::new().await;
+        let portal = portal(&mint, "of-the-login").await;
+        let home = tempfile::tempdir().unwrap();
+        let login = json!({"accessToken": "of-the-login", "expiresAt": "2099-01-01T00:00:00Z"});
+        // Of the start URL.
+        cached_token(home.path(), "f99d968d2b4037e9fb98a14ff5546d9ef0c014b8", &login);
+        let text = "[default]\nsso_start_url = https://portal.example.com/start\nsso_region = eu-west-1\n\
+                    sso_account_id = 123456789012\nsso_role_name = reader\n";
+        let program = mint.program(&[
+            ("HOME", home.path().to_str().unwrap()),
+            ("AWS_CONFIG_FILE", &profile(home.path(), text)),
+            ("AWS_ENDPOINT_URL_SSO", &portal),
+        ]);
+        mint.is_outlived(&program, &["sso"]).await;
+    });
+}
+
+#[test]
+fn a_profile_with_a_role_and_a_source_profile() {
+    run(async {
+        let mint = Mint::new().await;
+        let own_mint = Arc::clone(&mint);
+        let sts = source(move |ask| {
+            let is_base = ask.header("authorization").contains("Credential=AKIAOFTHEBASE0000000/");
+            if !is_base || ask.parameter("ExternalId") != "between-us" {
+                return refused();
+            }
+            ok(own_mint.issue("role", LIFE).xml("AssumeRole", "123456789012"))
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let text = "[profile base]\naws_access_key_id = AKIAOFTHEBASE0000000\naws_secret_access_key = of+the/base\n\
+                    [profile mine]\nrole_arn = arn:aws:iam::123456789012:role/reader\nsource_profile = base\n\
+                    external_id = between-us\n";
+        let program = mint.program(&[
+            ("AWS_PROFILE", "mine"),
+            ("AWS_CONFIG_FILE", &profile(folder.path(), text)),
+            ("AWS_ENDPOINT_URL_STS", &sts.await),
+        ]);
+        mint.is_outlived(&program, &["role"]).await;
+    });
+}
+
+const ACCOUNTS: [&str; 2] = ["111111111111", "222222222222"];
+
+impl Mint {
+    /// An exporter of two accounts, which assumes a role in each with the credentials of a container. STS calls the first
+    /// of those expired if so wanted.
+    async fn program_with_roles(self: &Arc<Self>, life: i64, refuses_the_first: bool) -> Program {
+        let mint = Arc::clone(self);
+        let container = source(move |_| ok(mint.issue("the container", 3_600).json())).await;
+        let mint = Arc::clone(self);
+        let sts = source(move |ask| {
+            let bases = mint.issued("the container");
+            let is_signed_with = |base: &Issued| {
+                ask.header("authorization").contains(&base.key.access_key_id)
+                    && ask.header("x-amz-security-token") == base.token()
+            };
+            if refuses_the_first && is_signed_with(&bases[0]) {
+                let body = "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>no</Message></Error></ErrorResponse>";
+                return Response::builder().status(403).body(body.to_owned()).unwrap();
+            }
+            let account = ACCOUNTS.into_iter().find(|account| ask.parameter("RoleArn").contains(account));
+            let is_base = is_signed_with(bases.last().unwrap());
+            match account {
+                Some(account) if is_base => ok(mint.issue(account, life).xml("AssumeRole", account)),
+                _ => refused(),
+            }
+        });
+        let targets = ACCOUNTS
+            .map(|account| format!("arn:aws:mobiletargeting:eu-west-1:{account}:apps/app/segments/segment"));
+        let roles = ACCOUNTS.map(|account| format!("arn:aws:iam::{account}:role/reader"));
+        self.program(&[
+            ("PINPOINT_EXPORTER_TARGETS", &targets.join(" ")),
+            ("PINPOINT_EXPORTER_ROLE_ARNS", &roles.join(" ")),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container),
+            ("AWS_ENDPOINT_URL_STS", &sts.await),
+        ])
+    }
+}
+
+#[test]
+fn roles_of_two_accounts_are_assumed_with_credentials_that_are_asked_for_once() {
+    run(async {
+        let mint = Mint::new().await;
+        let program = mint.program_with_roles(LIFE, false).await;
+        let scrape = mint.is_outlived(&program, &ACCOUNTS).await;
+        for account in ACCOUNTS {
+            mint.assert_expiry(&scrape, account, account);
+        }
+        assert_eq!(scrape.samples(EXPIRY, &[]).len(), 2);
+        assert_eq!(mint.issued("the container").len(), 1);
+    });
+}
+
+#[test]
+fn credentials_that_sts_does_not_take_are_asked_for_anew_before_a_scrape_is_lost() {
+    run(async {
+        let mint = Mint::new().await;
+        let program = mint.program_with_roles(3_600, true).await;
+        let scrape = program.scrape(5.0, GRACE).await;
+        assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2, "{}", program.log());
+        assert_eq!(mint.issued("the container").len(), 2);
+    });
+}
+
+#[test]
+fn a_wrong_clock_is_corrected_and_told_under_assumed_roles() {
+    run(async {
+        let mint = Mint::new().await;
+        mint.fake.server_clock().advance(600_000);
+        let program = mint.program_with_roles(3_600, false).await;
+        let scrape = program.scrape(5.0, GRACE).await;
+        assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2, "{}", program.log());
+        // Each account has a client of its own, which finds out with its first request.
+        assert_eq!(scrape.sum("pinpoint_api_retries_total", &[]), 2);
+        let skew = scrape.value("pinpoint_exporter_clock_skew_seconds", &[]).unwrap();
+        assert!((500.0..700.0).contains(&skew), "{skew}");
+        for account in ACCOUNTS {
+            mint.assert_expiry(&scrape, account, account);
+        }
+    });
+}
+
+#[test]
+fn what_a_file_holds_is_read_anew_when_aws_calls_it_expired() {
+    run(async {
+        let mint = Mint::new().await;
+        let folder = tempfile::tempdir().unwrap();
+        let write = |issued: &Issued| {
+            let Key { access_key_id, secret_access_key, .. } = &issued.key;
+            let text = format!(
+                "[default]\naws_access_key_id = {access_key_id}\naws_secret_access_key = {secret_access_key}\n\
+                 aws_session_token = {}\n",
+                issued.token()
+            );
+            profile(folder.path(), &text)
+        };
+        let first = mint.issue("the file", LIFE);
+        let program = mint.program(&[("AWS_CONFIG_FILE", &write(&first))]);
+        assert_eq!(program.scrape(5.0, GRACE).await.sum("pinpoint_target_up", &[]), 1);
+        let second = mint.issue("the file", LIFE);
+        mint.fake.set_keys(vec![Key { expired: true, ..first.key }, second.key.clone()]);
+        write(&second);
+        let scrape = program.scrape(5.0, GRACE).await;
+        assert_eq!(scrape.sum("pinpoint_target_up", &[]), 1, "{}", program.log());
+        assert_eq!(mint.fake.requests().len(), 3);
+    });
+}
+
+// The rules, on a clock that is turned.
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A house whose fake knows the credentials that it was given until they expire.
+struct Turning {
+    house: House,
+    given: Mutex<Vec<(Key, SystemTime)>>,
+}
+
+impl Turning {
+    async fn new(plan: Plan) -> Self {
+        Self { house: plan.build().await, given: Mutex::default() }
+    }
+
+    /// From now on the source gives others, which live so long.
+    fn give(&self, life: u64) {
+        let mut given = self.given.lock().unwrap();
+        let number = given.len();
+        let key = Key {
+            access_key_id: format!("ASIANUMBER{number:010}"),
+            session_token: Some(format!("token-{number}")),
+            ..Options::default_key()
+        };
+        let expiry = self.house.clock.now() + seconds(life);
+        self.house.source.give(Some(credentials(&key, Some(expiry))));
+        given.push((key, expiry));
+        drop(given);
+        self.turn(0);
+    }
+
+    fn turn(&self, by: u64) {
+        self.house.turn(seconds(by));
+        let now = self.house.clock.now();
+        let given = self.given.lock().unwrap();
+        let keys = given.iter().map(|(key, expiry)| Key { expired: *expiry <= now, ..key.clone() });
+        self.house.fake.set_keys(keys.collect());
+    }
+
+    /// How many targets are up, and how often the source has been asked.
+    async fn up_and_asked(&self) -> (u64, usize) {
+        (self.house.scrape().await.sum("pinpoint_target_up", &[]), self.house.source.asked())
+    }
+}
+
+#[test]
+fn credentials_that_live_shortly_are_asked_for_every_ten_seconds_and_before_they_end() {
+    run(async {
+        for (life, expected) in [(60, [1, 1, 2, 2, 3, 3]), (9, [1, 2, 3, 4, 5, 6])] {
+            let turning = Turning::new(Plan::new().set("CACHE_TTL", "0s")).await;
+            for asked in expected {
+                turning.give(life);
+                assert_eq!(turning.up_and_asked().await, (1, asked), "{life} s");
+                turning.turn(5);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_source_that_fails_before_the_credentials_expire_costs_no_scrape() {
+    run(async {
+        let turning = Turning::new(Plan::new().set("CACHE_TTL", "0s")).await;
+        turning.give(3_600);
+        assert_eq!(turning.up_and_asked().await, (1, 1));
+        turning.house.source.give(None);
+        turning.turn(3_540);
+        for asked in [2, 2, 3, 3] {
+            assert_eq!(turning.up_and_asked().await, (1, asked));
+            turning.turn(5);
+        }
+        turning.turn(36);
+        let scrape = turning.house.scrape().await;
+        let labels = [("exception", "CredentialsError")];
+        assert_eq!(scrape.sum("pinpoint_target_error", &labels), 1);
+        turning.give(3_600);
+        turning.turn(50);
+        assert_eq!(turning.up_and_asked().await, (1, 5));
+    });
+}
+
+#[test]
+fn credentials_that_are_given_when_they_have_expired_are_not_used() {
+    run(async {
+        let turning = Turning::new(Plan::new()).await;
+        turning.give(0);
+        let scrape = turning.house.scrape().await;
+        assert_eq!(scrape.sum("pinpoint_target_error", &[("exception", "CredentialsError")]), 1);
+        assert_eq!((turning.house.fake.requests().len(), turning.house.source.asked()), (0, 1));
+        assert!(scrape.family(EXPIRY).is_none());
+    });
+}
+
+fn many_segments(segments: usize) -> Plan {
+    let world = |world: &mut World| {
+        for segment in 0..segments {
+            world.segment(APP, &format!("segment-{segment}"));
+        }
+    };
+    let targets: Vec<_> = (0..segments).map(|segment| format!("{APP}/segment-{segment}")).collect();
+    Plan::new().world(world).set("TARGETS", &targets.join(" ")).set("CACHE_TTL", "0s")
+}
+
+#[test]
+fn a_source_that_gives_nothing_is_asked_once_for_all_targets_of_a_scrape() {
+    run(async {
+        let house = many_segments(30).build().await;
+        house.source.give(None);
+        for asked in 1..=3 {
+            let scrape = house.scrape().await;
+            assert_eq!(scrape.sum("pinpoint_target_error", &[("exception", "CredentialsError")]), 30);
+            assert_eq!(house.source.asked(), asked);
+            house.turn(seconds(1));
+        }
+    });
+}
+
+#[test]
+fn a_source_is_asked_once_more_when_all_targets_are_told_that_the_token_expired() {
+    run(async {
+        let house = many_segments(30).set("MAX_ATTEMPTS", "3").build().await;
+        house.fake.fault(Fault::error("ExpiredTokenException").always());
+        let scrape = house.scrape().await;
+        let labels = [("exception", "ExpiredTokenException")];
+        assert_eq!(scrape.sum("pinpoint_target_error", &labels), 30);
+        assert_eq!(house.source.asked(), 2);
+    });
+}
+
+#[test]
+fn credentials_that_expire_while_a_request_waits_its_turn_are_not_used() {
+    run(async {
+        let turning = Turning::new(many_segments(3).set("MAX_REQUESTS_PER_SECOND", "1")).await;
+        turning.give(3_600);
+        let scrape = turning.house.scrape();
+        let expire = async {
+            turning.house.fake.wait_for_requests(1).await;
+            turning.give(7_200);
+            turning.turn(3_600);
+        };
+        let (scrape, ()) = tokio::join!(scrape, expire);
+        let tokens: Vec<_> = turning
+            .house
+            .fake
+            .requests()
+            .iter()
+            .map(|request| request.header("x-amz-security-token").unwrap().to_owned())
+            .collect();
+        assert_eq!(tokens, ["token-0", "token-1", "token-1"]);
+        assert_eq!(scrape.sum("pinpoint_api_retries_total", &[]), 0);
+    });
+}
