@@ -1,4 +1,4 @@
-.PHONY: build demo test test-deploy tools lint rust judges alerts manifests proof fmt deny help
+.PHONY: build demo test test-deploy tools lint rust judges alerts dashboards pictures manifests proof fmt deny help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 13
@@ -9,13 +9,13 @@ build: ## Builds the exporter for production: target/release/pinpoint-exporter
 demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
-test: ## Everything that must hold: installs its tools, then lint, tests, judges, alerts, manifests; prints each step's time
-	@tests/run tools lint rust judges alerts manifests
+test: ## Everything that must hold: installs its tools, then lint, tests, judges, alerts, dashboards, manifests; prints each step's time
+	@tests/run tools lint rust judges alerts dashboards manifests
 
 test-deploy: ## What takes long, as root: the images built twice and run, alone and as in compose.yaml; the unit run by systemd
 	@tests/run tools deploy
 
-tools: ## Installs what the tests need (apt, pip into .venv)
+tools: ## Installs what the tests need (apt, npm, pip into .venv)
 	@tests/run tools
 
 lint: ## Formatting and lints
@@ -29,6 +29,12 @@ judges: ## The tests by AWS's Python SDK, by moto and by promtool
 
 alerts: ## The tests of the alerts: promtool, amtool, and live with Prometheus and Alertmanager
 	@tests/run alerts
+
+dashboards: ## The tests of the dashboards: Grafana's schema, every query live, panels drawn by Grafana's components
+	@tests/run dashboards
+
+pictures: ## Draws the README's pictures of the dashboards anew, which takes 6 minutes (needs pngquant)
+	@tests/run pictures
 
 manifests: ## The tests of deploy: Helm, Kubernetes, Compose, systemd
 	@tests/run manifests

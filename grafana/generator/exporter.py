@@ -1,11 +1,26 @@
 """The dashboard of the exporter itself: can I believe the others?"""
 
-from jobs import KEPT, RESTARTS
+from jobs import RESTARTS, TO_SEGMENT
 from panels import (
-    GREEN, ORANGE, RED, YELLOW, column, dashboard, link, links_but, now, number, query, row, stat, table, thresholds, time_series,
-    values, variables,
+    GREEN,
+    ORANGE,
+    RED,
+    YELLOW,
+    column,
+    dashboard,
+    links_but,
+    now,
+    number,
+    query,
+    row,
+    stat,
+    table,
+    thresholds,
+    time_series,
+    values,
+    variables,
 )
-from queries import APPLICATION, REGION, SEGMENT, own
+from queries import APPLICATION, SEGMENT, own
 
 UID = "pinpoint-exporter"
 NO_EXPORTER = "No exporter with these filters"
@@ -26,105 +41,176 @@ def rate(metric, *matchers, by="operation"):
 
 
 def latency(share):
-    """How long the fastest part of the attempts took at most."""
-    return f"histogram_quantile({share}, {rate('pinpoint_api_request_duration_seconds_bucket', by='operation, le')})"
+    """How long the fastest part of the attempts took at most; nothing for an operation that is not called."""
+    buckets = rate("pinpoint_api_request_duration_seconds_bucket", by="operation, le")
+    return (
+        f"histogram_quantile({share}, {buckets}) and on (operation)"
+        f" {rate('pinpoint_api_request_duration_seconds_count')} > 0"
+    )
 
-
-TO_SEGMENT = link(
-    "History of this segment",
-    "/d/pinpoint-segment?var-region=${__data.fields.aws_region}&var-application=${__data.fields.application_id}"
-    f"&var-segment=${{__data.fields.segment_id}}&{KEPT}",
-)
 
 OVERVIEW = row(
     "Overview",
     stat(
-        "Up", "Can Prometheus scrape each exporter? If not, nothing else here is current.", "none", NO_EXPORTER,
-        [now(own("up"), "{{instance}}")], mappings=[values({0: ("Down", RED), 1: ("Up", GREEN)})], text="value_and_name",
+        "Up",
+        "Can Prometheus scrape each exporter? If not, nothing else here is current.",
+        "none",
+        NO_EXPORTER,
+        [now(own("up"), "{{instance}}")],
+        mappings=[values({0: ("Down", RED), 1: ("Up", GREEN)})],
+        text="value_and_name",
         steps=thresholds((1, GREEN), base=RED),
+        width=3,
     ),
     stat(
-        "Version", "Which version runs?", "none", NO_EXPORTER,
-        [now(f"max by (version, revision) ({own('pinpoint_exporter_build_info')})", "{{version}}")], text="name", width=3,
+        "Version",
+        "Which version runs?",
+        "none",
+        NO_EXPORTER,
+        [now(f"max by (version, revision) ({own('pinpoint_exporter_build_info')})", "{{version}}")],
+        text="name",
+        width=3,
     ),
     stat(
-        "Targets not readable", "How many targets can no exporter read? The table below says which, and why.", "none", NO_TARGET,
-        [now(f"count({UP} == 0) or 0 * count({UP})")], steps=thresholds((1, RED)), width=3,
+        "Targets failing",
+        "How many targets can no exporter read? The table below says which, and why.",
+        "none",
+        NO_TARGET,
+        [now(f"count({UP} == 0) or 0 * count({UP})")],
+        steps=thresholds((1, RED)),
+        width=3,
     ),
     stat(
-        "Lists not readable", "How many lists of applications or segments cannot be read? What is new is missed then.", "none",
+        "Lists failing",
+        "How many lists of applications or segments cannot be read? What is new is missed then.",
+        "none",
         "No list is needed: each target is named",
-        [now(
-            f"count(max by (aws_account_id, aws_region, application_id) (pinpoint_discovery_up{{{APPLICATION}}}) == 0) "
-            f"or 0 * count(pinpoint_discovery_up{{{APPLICATION}}})"
-        )],
-        steps=thresholds((1, RED)), width=3,
+        [
+            now(
+                f"count(max by (aws_account_id, aws_region, application_id) (pinpoint_discovery_up{{{APPLICATION}}}) =="
+                f" 0) or 0 * count(pinpoint_discovery_up{{{APPLICATION}}})"
+            )
+        ],
+        steps=thresholds((1, RED)),
+        width=3,
     ),
     stat(
-        "Oldest data", "How old are the oldest data? Beyond MAX_STALENESS they vanish.", "s", NO_TARGET, [now(f"max({DATA_AGE})")],
-        steps=thresholds((300, ORANGE), (600, RED)), width=3,
+        "Oldest data",
+        "How old are the oldest data? Beyond MAX_STALENESS they vanish.",
+        "s",
+        NO_TARGET,
+        [now(f"max({DATA_AGE})")],
+        steps=thresholds((300, ORANGE), (600, RED)),
+        width=3,
     ),
     stat(
-        "Failed attempts", "What part of the calls to AWS fails? Retries may still hide it.", "percentunit", NO_CALL,
-        [now(
-            f"sum(rate({own('pinpoint_api_errors_total', NO_ATTEMPT)}[$__rate_interval])) "
-            f"/ (sum(rate({own('pinpoint_api_requests_total')}[$__rate_interval])) > 0)"
-        )],
-        steps=thresholds((0.01, YELLOW), (0.1, RED)), width=3, decimals=1,
+        "Failed attempts",
+        "What part of the calls to AWS fails? Retries may still hide it.",
+        "percentunit",
+        NO_CALL,
+        [
+            now(
+                f"sum(rate({own('pinpoint_api_errors_total', NO_ATTEMPT)}[$__rate_interval])) "
+                f"/ (sum(rate({own('pinpoint_api_requests_total')}[$__rate_interval])) > 0)"
+            )
+        ],
+        steps=thresholds((0.01, YELLOW), (0.1, RED)),
+        width=3,
+        decimals=1,
     ),
     stat(
-        "Credentials expire in", "How long are the credentials good for? They are renewed 5 minutes before; less than 4 means that "
-        "it did not work.", "s", "They do not expire", [now(f"min({EXPIRY}) - time()")],
-        steps=thresholds((240, GREEN), base=RED), width=3,
+        "Credentials",
+        "How long are the credentials good for? They are renewed 5 minutes before; less than 4 means that "
+        "it did not work.",
+        "s",
+        "They do not expire",
+        [now(f"min({EXPIRY}) - time()")],
+        steps=thresholds((240, GREEN), base=RED),
+        width=3,
     ),
     stat(
-        "Clock skew", "By how much is AWS's clock ahead of ours? Beyond a minute ages are wrong, beyond 5 AWS refuses what is not "
-        "corrected.", "s", "No answer of the API yet", [now(f"max({own('pinpoint_exporter_clock_skew_seconds')})")],
-        steps={"mode": "absolute", "steps": [
-            {"value": None, "color": RED}, {"value": -60, "color": GREEN}, {"value": 60, "color": RED},
-        ]},
-        width=2, decimals=1,
+        "Clock skew",
+        "By how much is AWS's clock ahead of ours? Beyond a minute ages are wrong, beyond 5 AWS refuses what is not "
+        "corrected.",
+        "s",
+        "No answer of the API yet",
+        [now(f"max({own('pinpoint_exporter_clock_skew_seconds')})")],
+        steps={
+            "mode": "absolute",
+            "steps": [
+                {"value": None, "color": RED},
+                {"value": -60, "color": GREEN},
+                {"value": 60, "color": RED},
+            ],
+        },
+        width=3,
+        decimals=1,
     ),
 )
 
 API = row(
     "Calls to AWS",
     time_series(
-        "Requests", "How often is Pinpoint asked? The quota is 300 a second for each operation, account and region.", "reqps", NO_CALL,
-        [query(rate("pinpoint_api_requests_total"), "{{operation}}")], stacked=True,
+        "Requests",
+        "How often is Pinpoint asked? The quota is 300 a second for each operation, account and region.",
+        "reqps",
+        NO_CALL,
+        [query(rate("pinpoint_api_requests_total"), "{{operation}}")],
+        stacked=True,
     ),
     time_series(
-        "Errors", "Which calls fail, and why? The name is AWS's exception, or what kept the answer from coming.", "reqps", "No error",
-        [query(f"{rate('pinpoint_api_errors_total', by='operation, exception')} > 0", "{{operation}} {{exception}}")], stacked=True,
+        "Errors",
+        "Which calls fail, and why? The name is AWS's exception, or what kept the answer from coming.",
+        "reqps",
+        "No error",
+        [query(f"{rate('pinpoint_api_errors_total', by='operation, exception')} > 0", "{{operation}} {{exception}}")],
+        stacked=True,
     ),
     time_series(
-        "Latency", "How long do calls take, waits for retries excluded? Half of them, and 99 of 100, took at most so long.", "s",
-        NO_CALL, [query(latency(0.5), "{{operation}} half"), query(latency(0.99), "{{operation}} 99 %")],
+        "Latency",
+        "How long do calls take, waits for retries excluded? Half of them, and 99 of 100, took at most so long.",
+        "s",
+        NO_CALL,
+        [query(latency(0.5), "{{operation}} half"), query(latency(0.99), "{{operation}} 99 %")],
     ),
     time_series(
         "Throttling and retries",
-        "Is the account's quota used up? Attempts that AWS throttled, all attempts that were repeated, and seconds a second that "
-        "requests waited for MAX_REQUESTS_PER_SECOND.",
-        "short", NO_CALL,
+        "Is the account's quota used up? Attempts that AWS throttled, all attempts that were repeated, and seconds a"
+        " second that requests waited for MAX_REQUESTS_PER_SECOND.",
+        "short",
+        NO_CALL,
         [
-            query(rate("pinpoint_api_errors_total", THROTTLED), "{{operation}} throttled"),
-            query(rate("pinpoint_api_retries_total"), "{{operation}} repeated"),
-            query(f"sum(rate({own('pinpoint_api_rate_limit_wait_seconds_total')}[$__rate_interval]))", "waiting"),
+            query(rate("pinpoint_api_errors_total", THROTTLED, by=""), "throttled"),
+            query(rate("pinpoint_api_retries_total", by=""), "repeated"),
+            query(rate("pinpoint_api_rate_limit_wait_seconds_total", by=""), "waiting"),
         ],
     ),
     time_series(
-        "Items skipped", "Did answers hold jobs, segments or applications that could not be understood? They are not shown, the rest of "
-        "the answer is; the log says more.", "reqps", NO_CALL,
-        [query(rate("pinpoint_api_skipped_items_total"), "{{operation}}")], width=8,
+        "Items skipped",
+        "Did answers hold jobs, segments or applications that could not be understood? They are not shown, the rest of "
+        "the answer is; the log says more.",
+        "reqps",
+        NO_CALL,
+        [query(rate("pinpoint_api_skipped_items_total"), "{{operation}}")],
+        width=8,
     ),
     time_series(
-        "Time to credentials' expiry", "Are credentials renewed in time? A saw-tooth that turns before it reaches 4 minutes.", "s",
-        "They do not expire", [query(f"{EXPIRY} - time()", "{{instance}} {{aws_account_id}}")], width=8,
+        "Time to credentials' expiry",
+        "Are credentials renewed in time? A saw-tooth that turns before it reaches 4 minutes.",
+        "s",
+        "They do not expire",
+        [query(f"{EXPIRY} - time()", "{{instance}} {{aws_account_id}}")],
+        width=8,
         steps=thresholds((240, GREEN), base=RED),
     ),
     time_series(
-        "Clock skew", "Does the machine's clock drift from AWS's?", "s", "No answer of the API yet",
-        [query(own("pinpoint_exporter_clock_skew_seconds"), "{{instance}}")], width=8, least=None,
+        "Clock drift",
+        "Does the machine's clock drift from AWS's?",
+        "s",
+        "No answer of the API yet",
+        [query(own("pinpoint_exporter_clock_skew_seconds"), "{{instance}}")],
+        width=8,
+        least=None,
     ),
 )
 
@@ -132,9 +218,10 @@ FRESHNESS = row(
     "Targets and freshness",
     time_series(
         "Refresh time",
-        "Does a refresh fit into CACHE_TTL? Above the line data are older than it promises: more requests per second, a longer "
-        "CACHE_TTL, or shards.",
-        "s", NO_TARGET,
+        "Does a refresh fit into CACHE_TTL? Above the line data are older than it promises: more requests per second, a"
+        " longer CACHE_TTL, or shards.",
+        "s",
+        NO_TARGET,
         [
             query(f"max(pinpoint_target_refresh_duration_seconds{{{APPLICATION}}})", "slowest target"),
             query(f"quantile(0.5, pinpoint_target_refresh_duration_seconds{{{APPLICATION}}})", "half of the targets"),
@@ -142,39 +229,60 @@ FRESHNESS = row(
         ],
     ),
     time_series(
-        "Age of the data", "How old are the data that are shown? Above the line they vanish.", "s", NO_TARGET,
+        "Age of the data",
+        "How old are the data that are shown? Above the line they vanish.",
+        "s",
+        NO_TARGET,
         [
-            query(f"max({DATA_AGE})", "oldest target"), query(f"quantile(0.5, {DATA_AGE})", "half of the targets"),
+            query(f"max({DATA_AGE})", "oldest target"),
+            query(f"quantile(0.5, {DATA_AGE})", "half of the targets"),
             query("vector($max_staleness)", "MAX_STALENESS"),
         ],
     ),
     table(
-        "Targets that cannot be read", "Which targets fail, and why? The runbook of the alert says what to do about the exception.",
+        "Targets that cannot be read",
+        "Which targets fail, and why? The runbook of the alert says what to do about the exception.",
         "All targets are read",
         {
             "Failing": FAILING,
-            "Last read": f"max by ({SEGMENT}) (pinpoint_target_last_success_timestamp_seconds{{{APPLICATION}}}) * 1000 "
-                         f"and on ({SEGMENT}) {FAILING}",
+            "Last read": (
+                f"max by ({SEGMENT}) (pinpoint_target_last_success_timestamp_seconds{{{APPLICATION}}}) * 1000 "
+                f"and on ({SEGMENT}) {FAILING}"
+            ),
         },
         labels={
-            "exception": "Exception", "aws_account_id": "Account", "aws_region": "Region", "application_id": "Application",
-            "segment_id": "Segment",
+            "exception": "Exception",
+            "segment": "Segment",
+            "application_id": "Application",
+            "aws_region": "Region",
+            "aws_account_id": "Account",
         },
-        sort=[("Exception", False)], hidden=("Failing",), height=7,
+        sort=[("Exception", False)],
+        hidden=("Failing",),
+        height=7,
         overrides=[column("Last read", unit="dateTimeFromNow"), column("Segment", links=[TO_SEGMENT])],
     ),
     time_series(
-        "Targets", "How many targets are watched, and how many of them can be read?", "none", NO_TARGET,
-        [query(f"count({UP})", "watched"), query(f"sum({UP})", "readable")], step_line=True,
+        "Targets",
+        "How many targets are watched, and how many of them can be read?",
+        "none",
+        NO_TARGET,
+        [query(f"count({UP})", "watched"), query(f"sum({UP})", "readable")],
+        step_line=True,
     ),
     time_series(
-        "Lists", "Can the lists of applications and of segments be read? 0 is a list that cannot.", "none",
+        "Lists",
+        "Can the lists of applications and of segments be read? 0 is a list that cannot.",
+        "none",
         "No list is needed: each target is named",
-        [query(
-            f"max by (aws_region, application_id) (pinpoint_discovery_up{{{APPLICATION}}})",
-            "{{aws_region}} {{application_id}}",
-        )],
-        most=1, step_line=True,
+        [
+            query(
+                f"max by (aws_region, application_id) (pinpoint_discovery_up{{{APPLICATION}}})",
+                "{{aws_region}} {{application_id}}",
+            )
+        ],
+        most=1,
+        step_line=True,
     ),
 )
 
@@ -182,48 +290,85 @@ SCRAPES = row(
     "Scrapes",
     time_series(
         "Cache hits",
-        "How much does the cache save? With one Prometheus and CACHE_TTL below the scrape interval nothing, and that is right; with two "
-        "it should be about half.",
-        "percentunit", NO_EXPORTER,
-        [query(
-            f"{rate('pinpoint_exporter_cache_hits_total', by='instance')} "
-            f"/ ({rate('pinpoint_exporter_cache_lookups_total', by='instance')} > 0)",
-            "{{instance}}",
-        )],
-        most=1, width=8,
+        "How much does the cache save? With one Prometheus and CACHE_TTL below the scrape interval nothing, and that is"
+        " right; with two it should be about half.",
+        "percentunit",
+        NO_EXPORTER,
+        [
+            query(
+                f"{rate('pinpoint_exporter_cache_hits_total', by='instance')} "
+                f"/ ({rate('pinpoint_exporter_cache_lookups_total', by='instance')} > 0)",
+                "{{instance}}",
+            )
+        ],
+        most=1,
+        width=8,
     ),
     time_series(
-        "Scrape duration", "How long does an answer to Prometheus take? It must stay below the scrape timeout.", "s", NO_EXPORTER,
-        [query(own("pinpoint_exporter_last_scrape_duration_seconds"), "{{instance}}")], width=8,
+        "Scrape duration",
+        "How long does an answer to Prometheus take? It must stay below the scrape timeout.",
+        "s",
+        NO_EXPORTER,
+        [query(own("pinpoint_exporter_last_scrape_duration_seconds"), "{{instance}}")],
+        width=8,
     ),
     time_series(
-        "Series", "How many series of jobs, segments and targets are in a scrape? At the sample_limit Prometheus drops all of them.",
-        "short", NO_EXPORTER, [query(own("pinpoint_exporter_series"), "{{instance}}")], width=8,
+        "Series",
+        "How many series of jobs, segments and targets are in a scrape? At the sample_limit Prometheus drops all of"
+        " them.",
+        "short",
+        NO_EXPORTER,
+        [query(own("pinpoint_exporter_series"), "{{instance}}")],
+        width=8,
     ),
 )
 
 PROCESS = row(
     "Process",
     time_series(
-        "CPU", "How much of a core does the exporter use?", "percentunit", NO_EXPORTER,
-        [query(f"rate({own('process_cpu_seconds_total')}[$__rate_interval])", "{{instance}}")], width=8,
+        "CPU",
+        "How much of a core does the exporter use?",
+        "percentunit",
+        NO_EXPORTER,
+        [query(f"rate({own('process_cpu_seconds_total')}[$__rate_interval])", "{{instance}}")],
+        width=8,
+        soft_most=0.1,
     ),
     time_series(
-        "Memory", "How much memory does the exporter hold?", "bytes", NO_EXPORTER,
-        [query(own("process_resident_memory_bytes"), "{{instance}}")], width=8,
+        "Memory",
+        "How much memory does the exporter hold?",
+        "bytes",
+        NO_EXPORTER,
+        [query(own("process_resident_memory_bytes"), "{{instance}}")],
+        width=8,
     ),
     time_series(
-        "File descriptors", "Is the exporter near the limit of open files and connections?", "percentunit", NO_EXPORTER,
-        [query(f"{own('process_open_fds')} / {own('process_max_fds')}", "{{instance}}")], most=1, width=8,
+        "File descriptors",
+        "Is the exporter near the limit of open files and connections?",
+        "percentunit",
+        NO_EXPORTER,
+        [query(f"{own('process_open_fds')} / {own('process_max_fds')}", "{{instance}}")],
+        most=1,
+        width=8,
     ),
 )
 
 DASHBOARD = dashboard(
-    UID, "Pinpoint exporter", "Whether pinpoint-exporter does well: its calls to AWS, how fresh its data are, and what it costs.",
+    UID,
+    "Pinpoint exporter",
+    "Whether pinpoint-exporter does well: its calls to AWS, how fresh its data are, and what it costs.",
     variables(
         number("cache_ttl", "CACHE_TTL", "50", "The exporter's CACHE_TTL in seconds, for the line in Refresh time"),
-        number("max_staleness", "MAX_STALENESS", "600", "The exporter's MAX_STALENESS in seconds, for the line in Age of the data"),
+        number(
+            "max_staleness",
+            "MAX_STALENESS",
+            "600",
+            "The exporter's MAX_STALENESS in seconds, for the line in Age of the data",
+        ),
         segments=False,
     ),
-    [RESTARTS], [OVERVIEW, API, FRESHNESS, SCRAPES, PROCESS], links_but(UID), since="now-6h",
+    [RESTARTS],
+    [OVERVIEW, API, FRESHNESS, SCRAPES, PROCESS],
+    links_but(UID),
+    since="now-6h",
 )

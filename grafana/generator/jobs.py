@@ -1,21 +1,44 @@
 """What the dashboards of all segments and of one show alike: jobs, and what happened to them."""
 
 from panels import (
-    ORANGE, RED, STATE_COLUMN, column, event, link, query, table, thresholds, time_series,
+    ORANGE,
+    RED,
+    STATE_COLUMN,
+    column,
+    event,
+    link,
+    query,
+    table,
+    thresholds,
+    time_series,
 )
 from queries import (
-    AGE, DURATION, FAILURE_SHARE, JOB, PROGRESS, RUNNING, jobs_in, named, of_running, own, per_job, per_segment, state, watched,
+    AGE,
+    DURATION,
+    FAILURE_SHARE,
+    JOB,
+    PROGRESS,
+    jobs_in,
+    named,
+    of_running,
+    own,
+    per_job,
+    per_segment,
+    state,
+    watched,
 )
 
 # What a link of a row keeps of the dashboard; the rest is the row's own.
 KEPT = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${account:queryparam}&${__url_time_range}"
 TO_SEGMENT = link(
     "History of this segment",
-    "/d/pinpoint-segment?var-region=${__data.fields.aws_region}&var-application=${__data.fields.application_id}"
-    f"&var-segment=${{__data.fields.segment_id}}&{KEPT}",
+    "/d/pinpoint-segment?var-region=${__data.fields.aws_region}&var-application=${__data.fields.application_id:percentencode}"
+    f"&var-segment=${{__data.fields.segment_id:percentencode}}&{KEPT}",
 )
 TO_S3 = link(
-    "The export in S3", "https://console.aws.amazon.com/s3/buckets/${__data.fields.bucket}?prefix=${__data.fields.prefix}", True,
+    "The export in S3",
+    "https://console.aws.amazon.com/s3/buckets/${__data.fields.bucket}?prefix=${__data.fields.prefix:percentencode}",
+    True,
 )
 
 NO_JOB = "No export job with these filters"
@@ -40,7 +63,7 @@ def s3(expr):
     return expr
 
 
-def job_table(title, description, labels, height=12):
+def job_table(title, description, labels, last=None, height=12):
     """A row for each job that has series of its own."""
     columns = {
         "Status": state("pinpoint_export_job_status", JOB),
@@ -56,22 +79,37 @@ def job_table(title, description, labels, height=12):
     overrides = [
         column("Status", **STATE_COLUMN),
         column(
-            "Progress", unit="percentunit", min=0, max=1, color={"mode": "fixed", "fixedColor": "blue"}, custom_cellOptions=GAUGE,
-            custom_width=170,
+            "Progress",
+            unit="percentunit",
+            min=0,
+            max=1,
+            color={"mode": "fixed", "fixedColor": "blue"},
+            custom_cellOptions=GAUGE,
+            custom_width=150,
         ),
-        column("Lost endpoints", thresholds=LOST, custom_cellOptions=COLOURED_TEXT),
-        column("Lost share", unit="percentunit", thresholds=LOST_SHARE, custom_cellOptions=COLOURED_TEXT),
-        column("Lost pieces", thresholds=LOST, custom_cellOptions=COLOURED_TEXT),
+        column("Endpoints", custom_width=105),
+        column("Lost endpoints", thresholds=LOST, custom_cellOptions=COLOURED_TEXT, custom_width=145),
+        column(
+            "Lost share", unit="percentunit", thresholds=LOST_SHARE, custom_cellOptions=COLOURED_TEXT, custom_width=105
+        ),
+        column("Lost pieces", thresholds=LOST, custom_cellOptions=COLOURED_TEXT, custom_width=120),
         column("Created", unit="dateTimeAsIso", custom_width=170),
-        column("Took", unit="dtdurations"),
+        column("Took", unit="s", decimals=1, custom_width=95),
         column("S3 prefix", links=[TO_S3]),
     ]
-    if "segment_id" in labels:
+    if "segment" in labels:
         overrides.append(column("Segment", links=[TO_SEGMENT]))
     return table(
-        title, description, NO_JOB, {name: chosen(expr) for name, expr in columns.items()}, sort=[("Created", True)],
-        labels={**labels, "s3_url_prefix": "S3 prefix", "bucket": "Bucket", "prefix": "Prefix"}, overrides=overrides,
-        hidden=("Is", "Bucket", "Prefix"), height=height,
+        title,
+        description,
+        NO_JOB,
+        {name: chosen(expr) for name, expr in columns.items()},
+        sort=[("Created", True)],
+        labels=labels,
+        last={"s3_url_prefix": "S3 prefix", **(last or {}), "bucket": "Bucket", "prefix": "Prefix"},
+        overrides=overrides,
+        hidden=("Is", "Bucket", "Prefix"),
+        height=height,
     )
 
 
@@ -80,7 +118,11 @@ def progress(legend, width=12):
     return time_series(
         "Progress of running exports",
         "How far is each export that runs? The part of its pieces that is done; a line that stays level has stopped.",
-        "percentunit", NONE_RUNS, [query(named(of_running(PROGRESS)), legend)], most=1, width=width,
+        "percentunit",
+        NONE_RUNS,
+        [query(named(of_running(PROGRESS)), legend)],
+        most=1,
+        width=width,
     )
 
 
@@ -89,9 +131,14 @@ def time_left(legend, width=12):
     share = f"({PROGRESS} > 0)"
     return time_series(
         "Time left",
-        "When should each running export be done? Reckoned from its progress so far: a line that rises is an export that slows "
-        "down or hangs. There is none before the first piece is done.",
-        "s", NONE_RUNS, [query(named(of_running(f"{AGE} * (1 - {share}) / {share}")), legend)], width=width,
+        "When should each running export be done? Reckoned from its progress so far: a line that rises is an export"
+        " that slows down or hangs. There is none before the first piece is done.",
+        "s",
+        NONE_RUNS,
+        [query(named(of_running(f"{AGE} * (1 - {share}) / {share}")), legend)],
+        width=width,
+        least=None,
+        logarithmic=True,
     )
 
 
@@ -99,13 +146,20 @@ def throughput(legend, width=12):
     """How fast the running exports are."""
     speed = f"max by ({JOB}) (deriv({watched('pinpoint_export_job_processed_endpoints')}[$__rate_interval]))"
     return time_series(
-        "Throughput", "How many endpoints a second does each running export write? At 0 it makes no progress.",
-        "cps", NONE_RUNS, [query(named(of_running(f"clamp_min({speed}, 0)")), legend)], width=width,
+        "Throughput",
+        "How many endpoints a second does each running export write? At 0 it makes no progress.",
+        "cps",
+        NONE_RUNS,
+        [query(named(of_running(f"clamp_min({speed}, 0)")), legend)],
+        width=width,
     )
 
 
 FAILURES = event(
-    "Failed exports", RED, per_segment("pinpoint_segment_last_failed_export_timestamp_seconds"), "An export failed",
+    "Failed exports",
+    RED,
+    per_segment("pinpoint_segment_last_failed_export_timestamp_seconds"),
+    "An export failed",
     "Segment {{segment_id}} of application {{application_id}}",
 )
 RESTARTS = event("Exporter restarts", "blue", own("process_start_time_seconds"), "The exporter started", "{{instance}}")

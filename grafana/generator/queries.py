@@ -9,10 +9,18 @@ What holds for all of them:
 - No recording rule is needed.
 """
 
-# In the order of a job's life, which is that of the API's model. Its place in the list is the number that stands for it.
+# In the order of a job's life, which is that of the API's model. The number that stands for a state is its place here.
 STATUSES = (
-    "UNKNOWN", "CREATED", "PREPARING_FOR_INITIALIZATION", "INITIALIZING", "PROCESSING", "PENDING_JOB", "COMPLETING", "COMPLETED",
-    "FAILING", "FAILED",
+    "UNKNOWN",
+    "CREATED",
+    "PREPARING_FOR_INITIALIZATION",
+    "INITIALIZING",
+    "PROCESSING",
+    "PENDING_JOB",
+    "COMPLETING",
+    "COMPLETED",
+    "FAILING",
+    "FAILED",
 )
 RUNNING = 'status!~"COMPLETED|FAILED|UNKNOWN"'
 
@@ -70,15 +78,17 @@ def or_zero(query):
 
 def state(metric, by):
     """The number that stands for the state, which the value mappings turn into its name and colour."""
-    numbers = " or ".join(f'label_replace(vector({number}), "status", "{status}", "", "")' for number, status in enumerate(STATUSES))
+    numbers = " or ".join(
+        f'label_replace(vector({number}), "status", "{status}", "", "")' for number, status in enumerate(STATUSES)
+    )
     return f"max by ({by}) (({watched(metric)} == 1) * on (status) group_left () ({numbers}))"
 
 
 def newest_success(query):
     """For each segment, what the query gives for the job that succeeded last."""
     return (
-        f"max by ({SEGMENT}) ({query} and on ({JOB}) ({per_job('completed_timestamp_seconds')} == on ({SEGMENT}) group_left () "
-        f"{per_segment('pinpoint_segment_last_completed_export_timestamp_seconds')}))"
+        f"max by ({SEGMENT}) ({query} and on ({JOB}) ({per_job('completed_timestamp_seconds')} == on ({SEGMENT})"
+        f" group_left () {per_segment('pinpoint_segment_last_completed_export_timestamp_seconds')}))"
     )
 
 
@@ -92,5 +102,6 @@ DURATION = f"({per_job('completed_timestamp_seconds')} - {per_job('created_times
 def named(query):
     """With a label `segment` to show, which is never empty."""
     return (
-        f'label_replace(label_replace({query}, "segment", "$1", "segment_id", "(.+)"), "segment", "all endpoints", "segment_id", "")'
+        f'label_replace(label_replace({query}, "segment", "$1", "segment_id", "(.+)"), "segment", "all endpoints",'
+        ' "segment_id", "")'
     )

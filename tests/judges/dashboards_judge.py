@@ -34,13 +34,21 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WATCHED = ("job", "instance", "account", "region", "application", "segment", "status")
 # The variable that stands for a label.
 VARIABLES = {
-    "job": "job", "instance": "instance", "aws_account_id": "account", "aws_region": "region", "application_id": "application",
+    "job": "job",
+    "instance": "instance",
+    "aws_account_id": "account",
+    "aws_region": "region",
+    "application_id": "application",
     "segment_id": "segment",
 }
 # Members of Grafana's Prometheus plugin, which the schema of dashboards leaves to it: src/types.ts of the plugin has them.
 PLUGINS_OWN = {
-    "/annotations/list/expr", "/annotations/list/step", "/annotations/list/titleFormat", "/annotations/list/textFormat",
-    "/annotations/list/useValueForTime", "/templating/list/definition",
+    "/annotations/list/expr",
+    "/annotations/list/step",
+    "/annotations/list/titleFormat",
+    "/annotations/list/textFormat",
+    "/annotations/list/useValueForTime",
+    "/templating/list/definition",
 }
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")} | {
     # Known to Grafana, though not to this list of the SDK.
@@ -60,20 +68,26 @@ def panels(dashboard):
 def all_panels(*kinds):
     """Each panel of each dashboard, or those of these kinds, with a name for messages."""
     return [
-        (f"{name}: {panel['title']}", panel) for name, one in DASHBOARDS.items() for panel in panels(one)
+        (f"{name}: {panel['title']}", panel)
+        for name, one in DASHBOARDS.items()
+        for panel in panels(one)
         if not kinds or panel["type"] in kinds
     ]
 
 
 def queries():
     """Each query of each panel, with a name for messages."""
-    return [(f"{name} {target['refId']}", target["expr"]) for name, panel in all_panels() for target in panel["targets"]]
+    return [
+        (f"{name} {target['refId']}", target["expr"]) for name, panel in all_panels() for target in panel["targets"]
+    ]
 
 
 def annotations():
     """Each query of an annotation, with a name for messages."""
     return [
-        (f"{name}: {one['name']}", one["expr"]) for name, dashboard in DASHBOARDS.items() for one in dashboard["annotations"]["list"]
+        (f"{name}: {one['name']}", one["expr"])
+        for name, dashboard in DASHBOARDS.items()
+        for one in dashboard["annotations"]["list"]
     ]
 
 
@@ -99,7 +113,8 @@ def lost(before, after, path=""):
     """The paths of what is not the same any more."""
     if isinstance(before, dict) and isinstance(after, dict):
         return [
-            found for key, value in before.items()
+            found
+            for key, value in before.items()
             for found in (lost(value, after[key], f"{path}/{key}") if key in after else [f"{path}/{key}"])
         ]
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
@@ -110,16 +125,21 @@ def lost(before, after, path=""):
 def state_numbers(expr):
     """The states that a query turns into numbers, by these; empty for another query."""
     return {
-        int(node.args[0].args[0].val): node.args[2].val for node, _ in promql.walk(tree(expr))
-        if isinstance(node, promql.syntax.Call) and node.func.name == "label_replace"
-        and isinstance(node.args[0], promql.syntax.Call) and node.args[0].func.name == "vector"
+        int(node.args[0].args[0].val): node.args[2].val
+        for node, _ in promql.walk(tree(expr))
+        if isinstance(node, promql.syntax.Call)
+        and node.func.name == "label_replace"
+        and isinstance(node.args[0], promql.syntax.Call)
+        and node.args[0].func.name == "vector"
     }
 
 
 def mapped_texts(mappings):
     """What value mappings turn numbers into."""
     return {
-        int(value): (result["text"], result["color"]) for mapping in mappings if mapping["type"] == "value"
+        int(value): (result["text"], result["color"])
+        for mapping in mappings
+        if mapping["type"] == "value"
         for value, result in mapping["options"].items()
     }
 
@@ -127,7 +147,12 @@ def mapped_texts(mappings):
 class Files(unittest.TestCase):
     def test_the_dashboards_are_what_the_generator_writes(self):
         run = subprocess.run(
-            [sys.executable, "-B", str(ROOT / "grafana/generator"), "--check"], capture_output=True, text=True, timeout=60, check=False)
+            [sys.executable, "-B", str(ROOT / "grafana/generator"), "--check"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "", ""))
 
     def test_the_chart_has_the_same_dashboards(self):
@@ -139,12 +164,21 @@ class Files(unittest.TestCase):
         uids = {name: one["uid"] for name, one in DASHBOARDS.items()}
         self.assertEqual(uids, {name: f"pinpoint-{name}" for name in ("export-jobs", "segment", "exporter")})
 
+    def test_the_readmes_pictures_are_there_and_small(self):
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        for name in DASHBOARDS:
+            picture = f"docs/images/dashboard-{name}.png"
+            self.assertIn(f"]({picture})", readme)
+            self.assertLess((ROOT / picture).stat().st_size, 200_000)
+
     def test_the_provisioning_finds_dashboards_and_datasource(self):
         providers = yaml.safe_load((ROOT / "grafana/provisioning/dashboards/pinpoint.yaml").read_text(encoding="utf-8"))
         self.assertEqual(providers["apiVersion"], 1)
         folder = pathlib.PurePosixPath(providers["providers"][0]["options"]["path"])
         self.assertTrue(folder.is_absolute())
-        sources = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yaml").read_text(encoding="utf-8"))
+        sources = yaml.safe_load(
+            (ROOT / "grafana/provisioning/datasources/prometheus.yaml").read_text(encoding="utf-8")
+        )
         self.assertEqual((sources["apiVersion"], sources["datasources"][0]["type"]), (1, "prometheus"))
         self.assertTrue(sources["datasources"][0]["isDefault"])
 
@@ -162,12 +196,18 @@ class Schema(unittest.TestCase):
         wrong["panels"][2]["fieldConfig"]["defaults"]["units"] = "s"
         back = json.loads(JSONEncoder().encode(Dashboard.from_json(wrong)))
         self.assertEqual(
-            set(lost(wrong, back)) - PLUGINS_OWN, {"/panels/options/colourMode", "/panels/fieldConfig/defaults/units"})
+            set(lost(wrong, back)) - PLUGINS_OWN, {"/panels/options/colourMode", "/panels/fieldConfig/defaults/units"}
+        )
 
     def test_units_are_grafanas(self):
         for name, panel in all_panels():
             with self.subTest(name):
-                overrides = [one["value"] for override in panel["fieldConfig"]["overrides"] for one in override["properties"] if one["id"] == "unit"]
+                overrides = [
+                    one["value"]
+                    for override in panel["fieldConfig"]["overrides"]
+                    for one in override["properties"]
+                    if one["id"] == "unit"
+                ]
                 self.assertLessEqual({panel["fieldConfig"]["defaults"]["unit"], *overrides}, UNITS)
 
 
@@ -191,15 +231,19 @@ class Panels(unittest.TestCase):
     def test_titles_differ(self):
         for name, one in DASHBOARDS.items():
             with self.subTest(name):
-                named = [(panel["type"], panel["title"]) for panel in panels(one)]
+                named = [panel["title"] for panel in panels(one)]
                 self.assertEqual(len(named), len(set(named)))
 
     def test_panels_lie_within_the_grid_and_not_upon_each_other(self):
         for name, one in DASHBOARDS.items():
             with self.subTest(name):
                 cells = [
-                    (x, y) for panel in one["panels"] for place in [panel["gridPos"]]
-                    for x, y in itertools.product(range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"]))
+                    (x, y)
+                    for panel in one["panels"]
+                    for place in [panel["gridPos"]]
+                    for x, y in itertools.product(
+                        range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+                    )
                 ]
                 self.assertEqual(len(cells), len(set(cells)))
                 self.assertLess(max(x for x, _ in cells), 24)
@@ -229,8 +273,11 @@ class Panels(unittest.TestCase):
         for name, one in DASHBOARDS.items():
             with self.subTest(name):
                 sources = [
-                    part["datasource"] for part in (
-                        *panels(one), *(target for panel in panels(one) for target in panel["targets"]), *one["annotations"]["list"],
+                    part["datasource"]
+                    for part in (
+                        *panels(one),
+                        *(target for panel in panels(one) for target in panel["targets"]),
+                        *one["annotations"]["list"],
                         *(variable for variable in one["templating"]["list"] if variable["type"] == "query"),
                     )
                 ]
@@ -253,11 +300,17 @@ class Panels(unittest.TestCase):
                         columns = panel["transformations"][1]["options"]["renameByName"]
                         title = columns[f"Value #{target['refId']}"]
                         mappings = next(
-                            one["value"] for override in panel["fieldConfig"]["overrides"] if override["matcher"]["options"] == title
-                            for one in override["properties"] if one["id"] == "mappings")
+                            one["value"]
+                            for override in panel["fieldConfig"]["overrides"]
+                            if override["matcher"]["options"] == title
+                            for one in override["properties"]
+                            if one["id"] == "mappings"
+                        )
                     texts = mapped_texts(mappings)
                     self.assertEqual({number: text for number, (text, _) in texts.items()}, expected)
-                    self.assertEqual(len({colour for _, colour in texts.values()}), len(expected), "a colour of its own for each")
+                    self.assertEqual(
+                        len({colour for _, colour in texts.values()}), len(expected), "a colour of its own for each"
+                    )
         self.assertGreaterEqual(found, 6)
 
     def test_a_table_names_columns_that_it_has(self):
@@ -265,22 +318,29 @@ class Panels(unittest.TestCase):
             with self.subTest(name):
                 columns = set(panel["transformations"][1]["options"]["renameByName"].values())
                 named = {
-                    override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]
+                    override["matcher"]["options"]
+                    for override in panel["fieldConfig"]["overrides"]
                     if override["matcher"]["id"] == "byName"
                 }
                 named |= {one["displayName"] for one in panel["options"]["sortBy"]}
                 self.assertLessEqual(named, columns)
-                labels = {key for key in panel["transformations"][1]["options"]["renameByName"] if not key.startswith("Value")}
+                labels = {
+                    key for key in panel["transformations"][1]["options"]["renameByName"] if not key.startswith("Value")
+                }
                 left = {label for target in panel["targets"] for label in promql.grouping_labels(tree(target["expr"]))}
                 left |= {label for target in panel["targets"] for label, _ in promql.labels_made(tree(target["expr"]))}
                 self.assertLessEqual(labels, left)
+                self.assertLessEqual(
+                    left - {"status", "job_id"}, labels | set(panel["transformations"][1]["options"]["excludeByName"])
+                )
                 for target in panel["targets"]:
                     self.assertEqual((target["format"], target["instant"]), ("table", True))
 
     def test_the_export_jobs_table_shows_progress_state_and_links(self):
         overrides = {
             override["matcher"]["options"]: {one["id"]: one["value"] for one in override["properties"]}
-            for panel in panels(DASHBOARDS["export-jobs"]) if panel["title"] == "Export jobs"
+            for panel in panels(DASHBOARDS["export-jobs"])
+            if panel["title"] == "Export jobs"
             for override in panel["fieldConfig"]["overrides"]
         }
         self.assertEqual(overrides["Progress"]["custom.cellOptions"]["type"], "gauge")
@@ -289,7 +349,8 @@ class Panels(unittest.TestCase):
 
     def test_failures_and_restarts_are_marked(self):
         for name, wanted in (
-            ("export-jobs", ["Failed exports", "Exporter restarts"]), ("segment", ["Failed exports", "Exporter restarts"]),
+            ("export-jobs", ["Failed exports", "Exporter restarts"]),
+            ("segment", ["Failed exports", "Exporter restarts"]),
             ("exporter", ["Exporter restarts"]),
         ):
             self.assertEqual([one["name"] for one in DASHBOARDS[name]["annotations"]["list"]], wanted)
@@ -302,13 +363,24 @@ class Variables(unittest.TestCase):
         self.assertEqual(list(variables(DASHBOARDS["segment"])), [*chosen, "segment", "status"])
         self.assertEqual(list(variables(DASHBOARDS["exporter"])), [*chosen, "cache_ttl", "max_staleness"])
 
+    def test_the_first_are_named_as_in_other_dashboards(self):
+        for name, one in DASHBOARDS.items():
+            with self.subTest(name):
+                labels = {variable["name"]: variable["label"] for variable in one["templating"]["list"]}
+                self.assertEqual(
+                    [labels[first] for first in ("datasource", "job", "instance")], ["Data source", "Job", "Instance"]
+                )
+                self.assertEqual([variables(one)[several]["multi"] for several in ("job", "instance")], [True, True])
+                self.assertEqual(variables(one)["datasource"]["query"], "prometheus")
+
     def test_they_are_read_again_with_the_time_and_labelled(self):
         for name, one in DASHBOARDS.items():
             with self.subTest(name):
                 for variable in one["templating"]["list"]:
                     self.assertTrue(variable["label"])
                     if variable["type"] == "query":
-                        self.assertEqual(variable["refresh"], 2)
+                        alone = (name, variable["name"]) == ("segment", "segment")
+                        self.assertEqual(variable["refresh"], 1 if alone else 2)
                         self.assertRegex(variable["query"]["query"], r"^label_values\(.+, \w+\)$")
                         self.assertEqual(variable["query"]["query"], variable["definition"])
 
@@ -336,7 +408,9 @@ class Variables(unittest.TestCase):
         for name, one in DASHBOARDS.items():
             with self.subTest(name):
                 used = {
-                    name or other for text in strings(one) for name, other in re.findall(r"\$(?:\{(\w+)(?:[.:][\w.]+)?\}|(\w+))", text)
+                    name or other
+                    for text in strings(one)
+                    for name, other in re.findall(r"\$(?:\{(\w+)(?:[.:][\w.]+)?\}|(\w+))", text)
                     if not (name or other).isdigit() and not (name or other).startswith("__")
                 }
                 self.assertEqual(used, set(variables(one)))
@@ -346,8 +420,13 @@ class Queries(unittest.TestCase):
     def all(self):
         """The queries of panels, annotations and variables."""
         asked = [
-            (f"{name}: ${variable['name']}", re.fullmatch(r"label_values\((.+), \w+\)", variable["definition"]).group(1))
-            for name, one in DASHBOARDS.items() for variable in one["templating"]["list"] if variable["type"] == "query"
+            (
+                f"{name}: ${variable['name']}",
+                re.fullmatch(r"label_values\((.+), \w+\)", variable["definition"]).group(1),
+            )
+            for name, one in DASHBOARDS.items()
+            for variable in one["templating"]["list"]
+            if variable["type"] == "query"
         ]
         return [*queries(), *annotations(), *asked]
 
@@ -359,7 +438,11 @@ class Queries(unittest.TestCase):
                     labels = {"job", "instance", *FAMILIES[promql.metric(selector)].labels}
                     for label in labels & set(VARIABLES):
                         # The dashboard of the exporter has no variable for segments; its panels show all.
-                        if label == "segment_id" and label not in found and "$application" in found["application_id"][1]:
+                        if (
+                            label == "segment_id"
+                            and label not in found
+                            and "$application" in found["application_id"][1]
+                        ):
                             continue
                         sign, value = found[label]
                         self.assertEqual((sign, value.removesuffix("|")), ("=~", f"${VARIABLES[label]}"))
@@ -379,7 +462,9 @@ class Queries(unittest.TestCase):
             with self.subTest(name):
                 for node, _ in promql.walk(tree(expr)):
                     if isinstance(node, (promql.syntax.MatrixSelector, promql.syntax.SubqueryExpr)):
-                        self.assertEqual(promql.syntax.display_duration(node.range), promql.STAND_INS["__rate_interval"])
+                        self.assertEqual(
+                            promql.syntax.display_duration(node.range), promql.STAND_INS["__rate_interval"]
+                        )
 
     def test_replicas_are_made_one(self):
         for name, expr in queries():
@@ -394,7 +479,11 @@ class Queries(unittest.TestCase):
             with self.subTest(name):
                 for selector, above in promql.selectors(tree(expr)):
                     if promql.metric(selector).endswith("_job_status"):
-                        compared = [node for node in above if isinstance(node, promql.syntax.BinaryExpr) and str(node.op) == "=="]
+                        compared = [
+                            node
+                            for node in above
+                            if isinstance(node, promql.syntax.BinaryExpr) and str(node.op) == "=="
+                        ]
                         self.assertTrue(compared)
 
     def test_nothing_is_multiplied_with_up(self):
@@ -429,7 +518,9 @@ class Links(unittest.TestCase):
             with self.subTest(name):
                 others = [link["url"].removeprefix("/d/") for link in one["links"]]
                 self.assertEqual(sorted([*others, one["uid"]]), sorted(BY_UID))
-                self.assertTrue(all(link["includeVars"] and link["keepTime"] and link["tooltip"] for link in one["links"]))
+                self.assertTrue(
+                    all(link["includeVars"] and link["keepTime"] and link["tooltip"] for link in one["links"])
+                )
 
     def test_links_lead_to_dashboards_with_their_variables(self):
         found = 0
@@ -441,7 +532,11 @@ class Links(unittest.TestCase):
                 path, _, query = url.partition("?")
                 dashboard = BY_UID[path.removeprefix("/d/")]
                 kept = re.findall(r"\$\{(\w+):queryparam\}", query)
-                given = [name.removeprefix("var-") for name in urllib.parse.parse_qs(query, keep_blank_values=True) if name.startswith("var-")]
+                given = [
+                    name.removeprefix("var-")
+                    for name in urllib.parse.parse_qs(query, keep_blank_values=True)
+                    if name.startswith("var-")
+                ]
                 self.assertLessEqual({*kept, *given}, set(variables(dashboard)))
         self.assertGreaterEqual(found, 25)
 
@@ -449,7 +544,11 @@ class Links(unittest.TestCase):
         for name, panel in all_panels("table"):
             with self.subTest(name):
                 fields = set(panel["transformations"][1]["options"]["renameByName"])
-                named = {field for text in strings(panel["fieldConfig"]) for field in re.findall(r"__data\.fields\.(\w+)", text)}
+                named = {
+                    field
+                    for text in strings(panel["fieldConfig"])
+                    for field in re.findall(r"__data\.fields\.(\w+)", text)
+                }
                 self.assertLessEqual(named, fields)
                 self.assertTrue(named)
 

@@ -6,16 +6,23 @@ import promql_parser as syntax
 
 # Grafana's macros and variables that stand where PromQL wants a number or a duration. Nobody would write this interval.
 STAND_INS = {
-    "__rate_interval": "3m59s", "__interval_ms": "60000", "__interval": "1m", "__range_s": "86400", "__range": "1d",
-    "cache_ttl": "50", "max_staleness": "600",
+    "__rate_interval": "3m59s",
+    "__interval_ms": "60000",
+    "__interval": "1m",
+    "__range_s": "86400",
+    "__range": "1d",
+    "cache_ttl": "50",
+    "max_staleness": "600",
 }
 
 
 def substitute(text, values):
     """The text with the value of each variable; `$1` and the like are label_replace's own."""
+
     def value(match):
         name = match.group(1) or match.group(2)
         return match.group(0) if name.isdigit() else values[name]
+
     return re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, text)
 
 
@@ -82,7 +89,9 @@ def labels_made(tree):
 
 def function_of(above):
     """The function that a selector is an argument of, if it is that of one."""
-    calls = [node for node in above if not isinstance(node, (syntax.MatrixSelector, syntax.ParenExpr, syntax.SubqueryExpr))]
+    calls = [
+        node for node in above if not isinstance(node, (syntax.MatrixSelector, syntax.ParenExpr, syntax.SubqueryExpr))
+    ]
     return calls[-1].func.name if calls and isinstance(calls[-1], syntax.Call) else None
 
 

@@ -18,7 +18,13 @@ import promql
 ROOT = pathlib.Path(__file__).parents[2]
 FAMILIES = catalogue.families()
 # What Prometheus writes itself.
-PROMETHEUS = {"up", "scrape_duration_seconds", "scrape_samples_scraped", "prometheus_config_last_reload_successful", "ALERTS"}
+PROMETHEUS = {
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "prometheus_config_last_reload_successful",
+    "ALERTS",
+}
 # A series that the user's own rules file gives.
 USERS_OWN = "pinpoint:expected_export_interval:seconds"
 # Labels whose values are a closed list.
@@ -123,15 +129,20 @@ class Names(unittest.TestCase):
     def test_metrics_that_a_document_names_in_its_text_exist(self):
         for file in sorted([*(ROOT / "deploy").rglob("*.md"), *(ROOT / "grafana").rglob("*.md")]):
             with self.subTest(file.name):
-                words = set(re.findall(r"\bpinpoint_[a-z_]+[a-z]\b", file.read_text(encoding="utf-8"))) - {"pinpoint_exporter"}
+                words = set(re.findall(r"\bpinpoint_[a-z_]+[a-z]\b", file.read_text(encoding="utf-8"))) - {
+                    "pinpoint_exporter"
+                }
                 histogram = {name.removesuffix("_bucket") for name in FAMILIES}
                 groups = {word for word in words if any(name.startswith(f"{word}_") for name in FAMILIES)}
                 self.assertLessEqual(words - groups, {*FAMILIES, *histogram})
 
     def test_a_wrong_name_label_or_value_is_noticed(self):
         for wrong in (
-            "pinpoint_export_job_piece", "pinpoint_target_up{status=\"FAILED\"}", "pinpoint_segment_export_jobs{status=~\"FAILED|COMPLETE\"}",
-            "sum by (application) (pinpoint_target_up)", 'pinpoint_api_errors_total{exception!="CredentialError"}',
+            "pinpoint_export_job_piece",
+            'pinpoint_target_up{status="FAILED"}',
+            'pinpoint_segment_export_jobs{status=~"FAILED|COMPLETE"}',
+            "sum by (application) (pinpoint_target_up)",
+            'pinpoint_api_errors_total{exception!="CredentialError"}',
         ):
             with self.subTest(wrong), self.assertRaises(AssertionError):
                 self.judge_one(promql.parse(wrong))

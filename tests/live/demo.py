@@ -1,0 +1,184 @@
+"""The world in which the dashboards are tried, and how Grafana would ask Prometheus about it.
+
+It has what each panel is for, faults too, so that a query without an answer is a wrong query.
+"""
+
+import datetime
+import json
+import math
+import pathlib
+import sys
+import time
+
+from stack import ACCESS_KEY, scrape_config, until
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tests/judges"))
+import promql  # noqa: E402
+
+DASHBOARDS = {
+    file.stem: json.loads(file.read_text(encoding="utf-8"))
+    for file in sorted((ROOT / "grafana/dashboards").glob("*.json"))
+}
+INTERVAL = 2
+# What Grafana puts in for its macros, with that scrape interval and a short time shown.
+MACROS = {
+    "__rate_interval": "20s",
+    "__interval": "2s",
+    "__interval_ms": "2000",
+    "__range": "1d",
+    "__range_s": "86400",
+    "cache_ttl": "3",
+    "max_staleness": "600",
+}
+ALL = {
+    "job": ".+",
+    "instance": ".+",
+    "account": ".*",
+    "region": ".*",
+    "application": ".*",
+    "segment": ".*",
+    "status": ".+",
+}
+
+APPLICATION, WHOLE, ABROAD = (
+    "6e0b7591a90841d2b5d93fa11143e5a7",
+    "7f1c86a2ba1952e3c6ea40b22254f6b8",
+    "8a2d97b3cb2a63f4d7fb51c33365a7c9",
+)
+# A segment to which everything happened, so that each panel of its dashboard has something to show.
+EVENTFUL = "b66c9e42f71444b2aa2e0ffc1df28f60"
+# One that could be read once, and cannot any more.
+DENIED = "3a7dbc3f8b6e4e3c8aad4f5b6c738495"
+
+
+def job(identifier, created, lasts, **more):
+    """A job of the world, with the definition that real ones have."""
+    return {
+        "id": identifier,
+        "created": created,
+        "lasts": lasts,
+        "s3_url_prefix": f"s3://exports/nightly/{identifier}",
+        "role_arn": "arn:aws:iam::123456789012:role/exports",
+        **more,
+    }
+
+
+def world():
+    """The demo world: what an operator wants to see, and what goes wrong."""
+    nightly = {"endpoints": 240000, "pieces": 24}
+    segments = {
+        EVENTFUL: [
+            job("nightly", "-75h", "25m", every="24h", times=3, **nightly),
+            job("failed", "-5h", "10m", end="FAILED", failed_endpoints=5000, failed_pieces=8, **nightly),
+            job("partly", "-4h", "20m", failed_endpoints=1234, failed_pieces=1, **nightly),
+            job("running", "-2m", "5m", every="5m", failed_endpoints=400, **nightly),
+        ],
+        "0d4a8f0c5e3b4b0f9d7a1c2e3f405162": [
+            job("night", "-50h", "25m", every="24h", times=2, **nightly),
+            job("lost", "-2h", "10m", end="FAILED", failed_pieces=8, pieces=8),
+        ],
+        "1e5b9a1d6f4c4c1a8e8b2d3f4a516273": [job("stuck", "-26h", "1h", end="STUCK")],
+        DENIED: [],
+        "4b8ecd4a9c7f4f4d9bbe5a6c7d8495a6": [job("archive", "-60d", "15m", every="1d", times=59)],
+        "5c9fde5bad8a4a5eaccf6b7d8e9506b7": [
+            {"item": {"Id": "new-kind", "JobStatus": "DREAMING", "CreationDate": "2026-01-31T00:00:00.000Z"}},
+            {"item": {"JobStatus": "FAILED"}},
+        ],
+    }
+    return {
+        "applications": {
+            APPLICATION: {"segments": {name: {"jobs": jobs} for name, jobs in segments.items()}},
+            WHOLE: {
+                "segments": {},
+                "jobs": [
+                    job("everyone", "-3h", "30m", every="1h", times=2),
+                    job("now", "-1m", "150s", every="4m", endpoints=90000, pieces=9),
+                ],
+            },
+            ABROAD: {"segments": {"6dafef6cbe9b4b6fbddf7c8e9fa617c8": {"jobs": [job("abroad", "-9h", "30m")]}}},
+        }
+    }
+
+
+def targets():
+    """What is watched: by segment, as a whole, elsewhere, and one that does not exist."""
+    abroad = f"arn:aws:mobiletargeting:eu-west-1:123456789012:apps/{ABROAD}/segments/*"
+    return f"{APPLICATION}/*, {WHOLE}, 9b3ea8c4dc3b74a5e8ac62d44476b8da/gone, {abroad}"
+
+
+def fill(expr, chosen):
+    """The query as Grafana sends it."""
+    return promql.substitute(expr, {**MACROS, **chosen})
+
+
+def numbers(result):
+    """All numbers of a result that are numbers."""
+    found = [float(value) for series in result for _, value in series.get("values", [series.get("value")])]
+    return [number for number in found if not math.isnan(number)]
+
+
+class Demo:
+    """Two exporters of the world, of which one shows no state but that which holds, and a Prometheus that scrapes both."""
+
+    def __init__(self, stack):
+        self.fake = stack.fake("--region", "eu-west-1", world=world())
+        settings = {"TARGETS": targets(), "CACHE_TTL": "3s", **expiring_credentials(stack.folder)}
+        self.exporters = [
+            stack.exporter(self.fake, **settings),
+            stack.exporter(self.fake, **settings, STATUS_SERIES="current"),
+        ]
+        self.prometheus = stack.prometheus(scrape_config(self.exporters, interval=f"{INTERVAL}s"))
+        self.calm_until = 0
+        self.prometheus.until(f'count(pinpoint_target_up{{segment_id="{DENIED}"}} == 1) == 2')
+        self.fake.control(
+            "POST", "faults", {"segment": DENIED, "fault": {"kind": "error", "name": "AccessDeniedException"}}
+        )
+
+    def throttle(self):
+        """One call of each listing is throttled, and repeated; not so often that retries run out."""
+        if time.monotonic() < self.calm_until:
+            return
+        self.calm_until = time.monotonic() + 2 * INTERVAL
+        for operation in ("GetSegmentExportJobs", "GetExportJobs"):
+            self.fake.control(
+                "POST",
+                "faults",
+                {"operation": operation, "times": 1, "fault": {"kind": "error", "name": "TooManyRequestsException"}},
+            )
+
+    def answer(self, expr, instant, begin=None, now=None):
+        """What Prometheus answers now, or over the last minute, or since `begin`."""
+        now = now or time.time()
+        if instant:
+            return self.prometheus.query(expr, now)
+        return self.prometheus.get("query_range", query=expr, start=begin or now - 60, end=now, step=INTERVAL)["result"]
+
+    def answers(self, expr, instant=False, begin=None):
+        """The answer as soon as it has a number."""
+
+        def asked():
+            self.throttle()
+            result = self.answer(expr, instant, begin)
+            return result if numbers(result) else None
+
+        return until(asked, lambda: f"no answer to {expr}\n{self.prometheus.log()}")
+
+
+def expiring_credentials(folder):
+    """Settings of an exporter whose credentials expire in an hour."""
+    expiry = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
+    credentials, config = folder / "credentials.json", folder / "config"
+    credentials.write_text(
+        json.dumps(
+            {
+                "Version": 1,
+                "AccessKeyId": ACCESS_KEY["access_key_id"],
+                "SecretAccessKey": ACCESS_KEY["secret_access_key"],
+                "Expiration": expiry.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+        ),
+        encoding="utf-8",
+    )
+    config.write_text(f"[default]\ncredential_process = cat {credentials}\n", encoding="utf-8")
+    return {"AWS_CONFIG_FILE": str(config), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
