@@ -80,13 +80,12 @@ def add_rust(folder):
 
 
 def build(tag, *arguments, context=ROOT):
-    """Builds the Dockerfile without any cache but cargo's downloads, and gives the image's id."""
+    """Builds the Dockerfile without any cache but cargo's downloads."""
     # The CA certificates of this machine, which may have to trust a proxy.
     buildah("bud", "--isolation", "chroot", "--pull-never", "--format", "docker", "--network", "host",
             "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--build-arg", f"REVISION={REVISION}",
             "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", "--timestamp", EPOCH, "--tag", tag, *arguments, context,
             timeout=LONG)
-    return buildah("images", "--quiet", "--no-trunc", tag)
 
 
 def setUpModule():
@@ -217,8 +216,12 @@ class Image(unittest.TestCase):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 if (ROOT / file).is_file():
                     shutil.copyfile(ROOT / file, copy)
-            again = build(f"{IMAGE}:again", context=folder)
-        self.assertEqual(again, buildah("images", "--quiet", "--no-trunc", f"{IMAGE}:latest"))
+            build(f"{IMAGE}:again", context=folder)
+        (again,) = json.loads(podman("image", "inspect", f"{IMAGE}:again").stdout)
+        # All but the id: buildah writes its container's id and host name into what is hashed.
+        for part in ("RootFS", "Config", "Healthcheck", "History", "Created", "Architecture", "Os", "Size"):
+            with self.subTest(part):
+                self.assertEqual(again[part], self.image[part])
 
 
 class Container(unittest.TestCase):
