@@ -1,7 +1,7 @@
-.PHONY: build demo test tools lint rust judges alerts dashboards pictures proof fmt deny help
+.PHONY: build demo test test-deploy tools lint rust judges alerts dashboards pictures manifests proof fmt deny help
 
 help: ## Lists the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 13
 
 build: ## Builds the exporter for production: target/release/pinpoint-exporter
 	cargo build --locked --release
@@ -9,8 +9,11 @@ build: ## Builds the exporter for production: target/release/pinpoint-exporter
 demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
-test: ## Everything that must hold: installs its tools, then lint, tests, judges; prints each step's time
-	@tests/run tools lint rust judges alerts dashboards
+test: ## Everything that must hold: installs its tools, then lint, tests, judges, alerts, dashboards, manifests; prints each step's time
+	@tests/run tools lint rust judges alerts dashboards manifests
+
+test-deploy: ## What takes long, as root: the images built twice and run, alone and as in compose.yaml; the unit run by systemd
+	@tests/run tools deploy
 
 tools: ## Installs what the tests need (apt, npm, pip into .venv)
 	@tests/run tools
@@ -32,6 +35,9 @@ dashboards: ## The tests of the dashboards: Grafana's schema, every query live, 
 
 pictures: ## Draws the README's pictures of the dashboards anew, which takes 6 minutes (needs pngquant)
 	@tests/run pictures
+
+manifests: ## The tests of deploy: Helm, Kubernetes, Compose, systemd
+	@tests/run manifests
 
 proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments
 	@tests/run proof
