@@ -8,6 +8,7 @@ mod discovery;
 mod exceptions;
 mod golden;
 mod iam;
+mod log;
 mod pace;
 mod prometheus;
 mod readme;
