@@ -1,4 +1,4 @@
-.PHONY: build demo test tools lint rust judges proof fmt deny help
+.PHONY: build demo test tools lint rust judges chaos mutants soak proof fmt deny help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -10,7 +10,7 @@ demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
 test: ## Everything that must hold: installs its tools, then lint, tests, judges; prints each step's time
-	@tests/run tools lint rust judges
+	@tests/run tools lint rust judges chaos soak shutdown
 
 tools: ## Installs what the tests need (apt, pip into .venv)
 	@tests/run tools
@@ -24,7 +24,16 @@ rust: ## The Rust tests alone
 judges: ## The tests by AWS's Python SDK, by moto and by promtool
 	@tests/run judges
 
-proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments
+chaos: ## The exporter under random faults, for CHAOS_SECONDS (60), from CHAOS_SEED
+	@tests/run chaos
+
+mutants: ## Breaks the exporter in listed ways, each of which chaos must find
+	@tests/run mutants
+
+soak: ## A month of 100,000 scrapes; SIGTERM under load, 200 times
+	@CHAOS_SCRAPES=$${CHAOS_SCRAPES:-100000} CHAOS_ROUNDS=$${CHAOS_ROUNDS:-200} tests/run soak shutdown
+
+proof: soak ## What takes minutes: soak, and the bounds that `plan` prints, held with five thousand segments
 	@tests/run proof
 
 fmt: ## Formats the code
