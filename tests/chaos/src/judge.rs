@@ -386,8 +386,14 @@ impl Judge {
         made
     }
 
-    /// When all has been well for a while: everything that there is is up, and nothing else is shown.
-    pub(crate) fn judge_calm(&self, scrape: &Scrape, gone: &BTreeSet<String>) -> Vec<String> {
+    /// When all is well again: what is missing for everything that there is to be up, and nothing else to be shown. `well` are the
+    /// targets that have been as they must be, since on a busy machine data can be too old by the time that all are read.
+    pub(crate) fn judge_calm(
+        &self,
+        scrape: &Scrape,
+        gone: &BTreeSet<String>,
+        well: &mut BTreeSet<Target>,
+    ) -> Vec<String> {
         let mut wrong = Vec::new();
         for target in &self.targets {
             let segment = target.segment.as_deref().unwrap_or("");
@@ -395,7 +401,9 @@ impl Judge {
             let up = scrape.value("pinpoint_target_up", &labels);
             let is_gone = target.application == crate::schedule::CHANGING && gone.contains(segment);
             let expected = if is_gone { None } else { Some(1.0) };
-            if up != expected {
+            if up == expected {
+                well.insert(target.clone());
+            } else if is_gone || !well.contains(target) {
                 let error = scrape.samples("pinpoint_target_error", &labels);
                 let error = error.first().map(|sample| &sample.labels["exception"]);
                 wrong.push(format!("{target:?}: up is {up:?} and must be {expected:?} ({error:?})"));

@@ -114,12 +114,12 @@ impl Scene {
 fn settings(rng: &mut Rng, kind: Kind) -> (Vec<(&'static str, String)>, Rules, usize) {
     let pick = |rng: &mut Rng, choices: &[u64]| choices[rng.usize(..choices.len())];
     let ttl = pick(rng, &[0, 100, 300, 700]);
-    let staleness = ttl.max(pick(rng, &[1_000, 2_000, 4_000]));
+    let staleness = ttl.max(pick(rng, &[2_000, 3_000, 5_000]));
     // Huge answers need time to be huge.
     let request = if kind == Kind::LittleMemory { 5_000 } else { pick(rng, &[300, 1_000, 5_000]) };
     let refresh = request.max(pick(rng, &[1_500, 4_000, 12_000]));
     let attempts = rng.usize(1..4);
-    let page_size = rng.usize(3..25);
+    let page_size = rng.usize(5..25);
     let bounds = Bounds {
         max_age: rng.i64(5..45) * 1_000,
         per_segment: rng.usize(2..12),
@@ -379,6 +379,7 @@ fn describe(plan: &Plan, actions: &[(Duration, Action)], exporter: &Exporter) {
 /// Waits until everything is up again, and holds the exporter's account against the API's.
 async fn recover(scene: &Scene, surroundings: &Surroundings, kind: Kind) {
     let end = Instant::now() + RECOVERY;
+    let mut well = BTreeSet::new();
     loop {
         let manner = Manner { timeout: Some(5.0), ..Manner::default() };
         let scrape = scene.scrape("the last client", manner).await;
@@ -386,7 +387,7 @@ async fn recover(scene: &Scene, surroundings: &Surroundings, kind: Kind) {
             return;
         }
         let Some(scrape) = scrape else { continue };
-        let mut wrong = scene.judge.judge_calm(&scrape, &surroundings.gone);
+        let mut wrong = scene.judge.judge_calm(&scrape, &surroundings.gone, &mut well);
         if wrong.is_empty() {
             if kind.is_accountable() {
                 scene.judge.judge_account(&scrape, &mut wrong);

@@ -76,7 +76,7 @@ fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T> {
 }
 
 /// How long everything goes wrong in a life.
-const LIFE: Duration = Duration::from_secs(7);
+const LIFE: Duration = Duration::from_secs(8);
 
 /// Lives, one after the other, until the time is up or something is wrong.
 async fn faults() -> anyhow::Result<bool> {
