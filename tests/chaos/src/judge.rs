@@ -387,11 +387,13 @@ impl Judge {
     }
 
     /// When all is well again: what is missing for everything that there is to be up, and nothing else to be shown. `well` are the
-    /// targets that have been as they must be, since on a busy machine data can be too old by the time that all are read.
+    /// targets that have been as they must be. On a busy machine data can be too old by the time that all are read: then it is enough
+    /// that they were read `since`, by the exporter's date.
     pub(crate) fn judge_calm(
         &self,
         scrape: &Scrape,
         gone: &BTreeSet<String>,
+        since: i64,
         well: &mut BTreeSet<Target>,
     ) -> Vec<String> {
         let mut wrong = Vec::new();
@@ -401,7 +403,10 @@ impl Judge {
             let up = scrape.value("pinpoint_target_up", &labels);
             let is_gone = target.application == crate::schedule::CHANGING && gone.contains(segment);
             let expected = if is_gone { None } else { Some(1.0) };
-            if up == expected {
+            let read = scrape.value("pinpoint_target_last_success_timestamp_seconds", &labels);
+            let was_read = read.is_some_and(|seconds| whole(seconds * 1000.0) > since);
+            let too_old = scrape.value("pinpoint_target_error", &labels_with_timeout(&labels)).is_some();
+            if up == expected || (!is_gone && too_old && was_read) {
                 well.insert(target.clone());
             } else if is_gone || !well.contains(target) {
                 let error = scrape.samples("pinpoint_target_error", &labels);
@@ -425,6 +430,10 @@ impl Judge {
         }
         wrong
     }
+}
+
+fn labels_with_timeout<'a>(labels: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    labels.iter().copied().chain([("exception", "Timeout")]).collect()
 }
 
 /// No secret stands in a text.

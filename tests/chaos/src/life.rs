@@ -37,7 +37,7 @@ use crate::{
 /// How much later than it said a scraper may get its answer, besides what the machine owes this program.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long the exporter may take to recover when all is well: a source of credentials may take 15 seconds alone.
-const RECOVERY: Duration = Duration::from_secs(40);
+const RECOVERY: Duration = Duration::from_secs(60);
 /// How long SIGTERM may take.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 /// More violations of a life say nothing new.
@@ -119,7 +119,7 @@ fn settings(rng: &mut Rng, kind: Kind) -> (Vec<(&'static str, String)>, Rules, u
     let request = if kind == Kind::LittleMemory { 5_000 } else { pick(rng, &[300, 1_000, 5_000]) };
     let refresh = request.max(pick(rng, &[1_500, 4_000, 12_000]));
     let attempts = rng.usize(1..4);
-    let page_size = rng.usize(5..25);
+    let page_size = rng.usize(6..40);
     let bounds = Bounds {
         max_age: rng.i64(5..45) * 1_000,
         per_segment: rng.usize(2..12),
@@ -371,7 +371,8 @@ fn describe(plan: &Plan, actions: &[(Duration, Action)], exporter: &Exporter) {
         say(format_args!("{:>8.3} s  {action:?}", at.as_secs_f64()));
     }
     let log = exporter.log();
-    for line in log.iter().rev().take(15).rev() {
+    let own: Vec<_> = log.iter().filter(|line| !line.contains("hyper_util")).collect();
+    for line in own.iter().rev().take(15).rev() {
         say(format_args!("log: {line}"));
     }
 }
@@ -379,7 +380,7 @@ fn describe(plan: &Plan, actions: &[(Duration, Action)], exporter: &Exporter) {
 /// Waits until everything is up again, and holds the exporter's account against the API's.
 async fn recover(scene: &Scene, surroundings: &Surroundings, kind: Kind) {
     let end = Instant::now() + RECOVERY;
-    let mut well = BTreeSet::new();
+    let (since, mut well) = (scene.judge.now() + surroundings.passed, BTreeSet::new());
     loop {
         let manner = Manner { timeout: Some(5.0), ..Manner::default() };
         let scrape = scene.scrape("the last client", manner).await;
@@ -387,7 +388,7 @@ async fn recover(scene: &Scene, surroundings: &Surroundings, kind: Kind) {
             return;
         }
         let Some(scrape) = scrape else { continue };
-        let mut wrong = scene.judge.judge_calm(&scrape, &surroundings.gone, &mut well);
+        let mut wrong = scene.judge.judge_calm(&scrape, &surroundings.gone, since, &mut well);
         if wrong.is_empty() {
             if kind.is_accountable() {
                 scene.judge.judge_account(&scrape, &mut wrong);

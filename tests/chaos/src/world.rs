@@ -61,7 +61,7 @@ pub(crate) fn world(rng: &mut Rng, start: i64) -> World {
 fn life(rng: &mut Rng, id: &str, start: i64) -> Life {
     let mut life = Life::new(id, start - 30_000 - rng.i64(0..2_000), rng.i64(800..9_000));
     life.every = Some(rng.i64(1_500..6_000));
-    life.times = Some(rng.i64(5..40));
+    life.times = Some(rng.i64(5..25));
     life.end = [End::Completed, End::Failed, End::Stuck][rng.usize(..3)];
     life.endpoints = rng.i64(1_000..9_000_000_000);
     life.pieces = rng.i64(1..5_000);
