@@ -1,6 +1,7 @@
 //! What must hold of every answer, whatever happens to the exporter.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
@@ -157,7 +158,7 @@ impl Judge {
         }
         *held = Arc::new(floor);
         let value = |name| scrape.value(name, &[]).unwrap_or(f64::NAN);
-        if value(HITS).partial_cmp(&value(LOOKUPS)).is_none_or(|order| order.is_gt()) {
+        if value(HITS).partial_cmp(&value(LOOKUPS)).is_none_or(Ordering::is_gt) {
             wrong.push(format!("{} hits in {} lookups", value(HITS), value(LOOKUPS)));
         }
     }

@@ -37,7 +37,7 @@ use crate::{
 /// How much later than it said a scraper may get its answer, besides what the machine owes this program.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long the exporter may take to recover when all is well: a source of credentials may take 15 seconds alone.
-const RECOVERY: Duration = Duration::from_secs(60);
+const RECOVERY: Duration = Duration::from_mins(1);
 /// How long SIGTERM may take.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 /// More violations of a life say nothing new.

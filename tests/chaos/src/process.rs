@@ -129,7 +129,7 @@ impl Exporter {
     }
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("it ended at its start, {status}:\n{}", self.log().join("\n"));

@@ -167,7 +167,6 @@ async fn pump(
         };
         let meets = || shared.met.fetch_add(1, Ordering::Relaxed);
         match mode {
-            Mode::Pass | Mode::Refuse => {}
             Mode::Delay(milliseconds) => {
                 meets();
                 sleep(Duration::from_millis(milliseconds)).await;
@@ -206,7 +205,7 @@ async fn pump(
                 }
                 continue;
             }
-            Mode::Cut(_) | Mode::Reset(_) | Mode::Corrupt | Mode::HalfClose => {}
+            _ => {}
         }
         if to.write_all(piece).await.is_err() {
             break;

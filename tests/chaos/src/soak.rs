@@ -125,7 +125,7 @@ async fn holdings(exporter: &Exporter, scrape: &Scrape) -> anyhow::Result<Holdin
 
 fn compare(first: &Holdings, second: &Holdings, run: (u64, usize, usize, Usage)) -> bool {
     let (scrapes, requests, most, peak) = run;
-    let mebibytes = |bytes: u64| format!("{}.{} MiB", bytes >> 20, (bytes % (1 << 20)) * 10 >> 20);
+    let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
     say(format_args!(
         "{scrapes} scrapes in {DAYS} days, {requests} requests to the API, {most} jobs shown at most, most memory {}",
         mebibytes(peak.peak_memory)
