@@ -12,6 +12,7 @@ use crate::{
     credentials::SECRETS,
     lock,
     model::{self, Bounds, Key, Series, WITHOUT_ANSWER},
+    schedule::CHANGING,
     text_format::{self, Sample, Scrape},
     witness::{Listings, Outcome, Witness},
     world::Target,
@@ -283,7 +284,8 @@ impl Judge {
         let instant =
             if shown.data.is_empty() { None } else { Some(self.instant_of(number, sent, listings, shown)?) };
         let after = instant.unwrap_or(i64::MIN);
-        let since = || listings.begun.iter().filter(|at| **at >= after);
+        let asked = listings.shown.get(&after).copied().unwrap_or(i64::MIN);
+        let since = || listings.begun.iter().filter(|at| **at >= asked);
         if up.to_bits() == 1_f64.to_bits() {
             if !shown.errors.is_empty() {
                 return Err(format!("it is up, and has an error: {:?}", shown.errors));
@@ -292,13 +294,14 @@ impl Judge {
                 return Err("it is up, and shows no data".to_owned());
             }
             // A segment that went and came back may have a refresh of its former self under way.
-            let most = 2 * self.rules.max_attempts;
+            let lives = if self.targets[number].application == CHANGING { 2 } else { 1 };
+            let most = lives * self.rules.max_attempts;
             let begun: Vec<_> = since().filter(|at| **at > after && **at < sent).collect();
             if begun.len() > most {
                 let begun = begun.len();
                 return Err(format!("it is up, though {begun} attempts at a later refresh have been made"));
             }
-            let longest = milliseconds(self.rules.refresh_timeout) + 3_000;
+            let longest = milliseconds(self.rules.refresh_timeout) + 10_000;
             if let Some(at) = begun.iter().find(|at| sent - ***at > longest) {
                 return Err(format!(
                     "it is up, though a refresh began {} ms ago and was not good",
@@ -334,7 +337,7 @@ impl Judge {
         let is_it = |instant: i64| *self.expected(number, instant, date) == shown.data;
         let oldest = sent - milliseconds(self.rules.max_staleness) - ROUNDING;
         // The nearest to the start of the refresh first.
-        let mut young: Vec<i64> = listings.shown.range(oldest..).copied().collect();
+        let mut young: Vec<i64> = listings.shown.range(oldest..).map(|(instant, _)| *instant).collect();
         let wrong = lock(&self.wrong).clone();
         let distance = |instant: &i64| wrong.iter().map(|(.., by)| (instant - (date - by)).abs()).min();
         young.sort_by_cached_key(distance);
@@ -358,7 +361,9 @@ impl Judge {
         if let Some(instant) = found.first() {
             return Ok(*instant);
         }
-        if let Some(old) = listings.shown.range(..oldest).rev().find(|instant| is_it(**instant)) {
+        if let Some(old) =
+            listings.shown.range(..oldest).rev().map(|(instant, _)| *instant).find(|at| is_it(*at))
+        {
             return Err(format!("it shows data of {} ms ago, older than MAX_STALENESS", sent - old));
         }
         let nearest = young.first().map(|instant| self.expected(number, *instant, date));
@@ -402,7 +407,7 @@ impl Judge {
             let segment = target.segment.as_deref().unwrap_or("");
             let labels = [("application_id", target.application), ("segment_id", segment)];
             let up = scrape.value("pinpoint_target_up", &labels);
-            let is_gone = target.application == crate::schedule::CHANGING && gone.contains(segment);
+            let is_gone = target.application == CHANGING && gone.contains(segment);
             let expected = if is_gone { None } else { Some(1.0) };
             let read = scrape.value("pinpoint_target_last_success_timestamp_seconds", &labels);
             let was_read = read.is_some_and(|seconds| whole(seconds * 1000.0) > since);

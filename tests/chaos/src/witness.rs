@@ -134,7 +134,8 @@ impl Witness {
             if let (true, Some(application)) = (is_listing, &request.application) {
                 let of_target = listings.entry((application.clone(), request.segment.clone())).or_default();
                 if let (Some(shown_at), Some(200)) = (request.shown_at, request.status) {
-                    of_target.shown.insert(shown_at);
+                    let begun = if request.token.is_none() { request.at } else { i64::MIN };
+                    of_target.shown.entry(shown_at).or_insert(begun);
                 }
                 if request.token.is_none() {
                     of_target.begun.push(request.at);
@@ -154,7 +155,8 @@ impl Witness {
 /// The requests for one target.
 #[derive(Debug, Default)]
 pub(crate) struct Listings {
-    pub(crate) shown: BTreeSet<i64>,
+    /// The instants that were shown, and when the first page of each was asked for, as far as that is sure.
+    pub(crate) shown: BTreeMap<i64, i64>,
     /// When each first page was asked for, retries included.
     pub(crate) begun: Vec<i64>,
     /// The labels of the errors that were answered.
