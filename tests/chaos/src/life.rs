@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context as _;
 use fake_pinpoint::{FakePinpoint, Options};
 use fastrand::Rng;
+use rustix::process::Pid;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -23,10 +24,9 @@ use crate::{
     client::{self, Answer, Manner},
     credentials::{Endpoint, Supply},
     judge::{Judge, Rules, judge_secrets},
-    lag::Lag,
     lock,
     model::{Bounds, REGION},
-    process::{Exporter, Plan, Program},
+    process::{Exporter, Plan, Program, owed},
     proxy::{Mode, Proxy},
     report::{Report, say},
     schedule::{self, Action, Kind},
@@ -34,8 +34,8 @@ use crate::{
     world,
 };
 
-/// How much later than it said a scraper may get its answer, besides what the machine owes this program.
-const GRACE: Duration = Duration::from_secs(2);
+/// How much later than it said a scraper may get its answer, besides what a busy machine owes the exporter.
+const GRACE: Duration = Duration::from_secs(3);
 /// How long the exporter may take to recover when all is well: a source of credentials may take 15 seconds alone.
 const RECOVERY: Duration = Duration::from_mins(1);
 /// How long SIGTERM may take.
@@ -50,7 +50,7 @@ struct Scene {
     report: Mutex<Report>,
     violations: Mutex<Vec<String>>,
     born: Instant,
-    lag: Lag,
+    pid: Pid,
     stop: CancellationToken,
 }
 
@@ -73,7 +73,7 @@ impl Scene {
     async fn scrape(&self, client: &'static str, manner: Manner) -> Option<crate::text_format::Scrape> {
         let before = self.judge.before();
         let seconds = manner.timeout.unwrap_or(1.0);
-        let since = Instant::now();
+        let owed = owed(self.pid);
         let answer = timeout(Duration::from_mins(1), client::get(self.address, "/metrics", manner)).await;
         let mut wrong = Vec::new();
         let scrape = match answer {
@@ -88,7 +88,7 @@ impl Scene {
             Ok(Ok(answer)) => {
                 // Who reads slowly is slow himself.
                 if manner.pause.is_zero() {
-                    self.judge_time(&answer, seconds, since, &mut wrong);
+                    self.judge_time(&answer, seconds, owed, &mut wrong);
                 }
                 self.judge.judge(&before, &answer, &mut wrong)
             }
@@ -98,12 +98,11 @@ impl Scene {
         scrape
     }
 
-    fn judge_time(&self, answer: &Answer, seconds: f64, since: Instant, wrong: &mut Vec<String>) {
-        let over = answer.took.saturating_sub(Duration::from_secs_f64(seconds));
-        let lag = self.lag.since(since);
-        if over > GRACE + 2 * lag {
-            let took = answer.took;
-            wrong.push(format!("the answer took {took:?} of {seconds} s; the machine lagged {lag:?}"));
+    fn judge_time(&self, answer: &Answer, seconds: f64, owed_before: Duration, wrong: &mut Vec<String>) {
+        let (took, owed) = (answer.took, owed(self.pid).saturating_sub(owed_before));
+        let over = took.saturating_sub(Duration::from_secs_f64(seconds) + owed);
+        if over > GRACE {
+            wrong.push(format!("the answer took {took:?} of {seconds} s; the machine owed {owed:?}"));
         }
         let mut report = lock(&self.report);
         report.latest = report.latest.max(over.as_millis());
@@ -312,7 +311,7 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
         report: Mutex::default(),
         violations: Mutex::default(),
         born: Instant::now(),
-        lag: Lag::default(),
+        pid: exporter.pid,
         stop: CancellationToken::new(),
     });
     let mut clients = JoinSet::new();
@@ -321,7 +320,6 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
         clients.spawn(scrape_steadily(Arc::clone(&scene), client, gzip, rng));
     }
     clients.spawn(scrape_rudely(Arc::clone(&scene), rng.fork()));
-    let lagging = tokio::spawn(Arc::clone(&scene).watch_lag());
 
     for (at, action) in &actions {
         sleep_until(scene.born + *at).await;
@@ -342,12 +340,11 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
         lock(&scene.report).used(exporter.usage()?);
         exporter.terminate()?;
     }
-    match exporter.end(SHUTDOWN + 2 * scene.lag.since(scene.born)).await? {
-        None => scene.violated(vec![format!("it has not ended {SHUTDOWN:?} after SIGTERM")]),
-        Some((status, _)) if !status.success() => scene.violated(vec![format!("it ended with {status}")]),
-        Some(_) => {}
+    match exporter.end().await? {
+        (status, _) if !status.success() => scene.violated(vec![format!("it ended with {status}")]),
+        (_, took) if took > SHUTDOWN => scene.violated(vec![format!("it ended {took:?} after SIGTERM")]),
+        _ => {}
     }
-    lagging.abort();
     judge_log(&scene, &exporter.log());
     let mut report = std::mem::take(&mut *lock(&scene.report));
     report.lives = 1;
@@ -469,11 +466,5 @@ async fn scrape_rudely(scene: Arc<Scene>, mut rng: Rng) {
             }
         }
         sleep(Duration::from_millis(rng.u64(5..100))).await;
-    }
-}
-
-impl Scene {
-    async fn watch_lag(self: Arc<Self>) {
-        self.lag.watch().await;
     }
 }

@@ -14,7 +14,6 @@ mod client;
 mod credentials;
 mod exporter;
 mod judge;
-mod lag;
 mod life;
 mod model;
 mod process;

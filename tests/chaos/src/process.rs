@@ -58,7 +58,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Exporter {
     child: Child,
-    pid: Pid,
+    pub(crate) pid: Pid,
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
@@ -182,6 +182,11 @@ impl Exporter {
         })
     }
 
+    /// How long it was kept waiting for a processor so far: what a busy machine owes it.
+    fn owed(&self) -> Duration {
+        owed(self.pid)
+    }
+
     /// Whether it has ended, which it must not by itself.
     pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
@@ -192,16 +197,35 @@ impl Exporter {
         Ok(kill_process(self.pid, Signal::TERM)?)
     }
 
-    /// Waits for its end, and for the end of its log. Gives the status and how long it took; `None` if it does not end.
-    pub(crate) async fn end(&mut self, patience: Duration) -> anyhow::Result<Option<(ExitStatus, Duration)>> {
-        let started = Instant::now();
-        let Ok(status) = timeout(patience, self.child.wait()).await else { return Ok(None) };
-        let took = started.elapsed();
+    /// Waits for its end, and for the end of its log. Gives the status and how long it took without what the machine owed it.
+    pub(crate) async fn end(&mut self) -> anyhow::Result<(ExitStatus, Duration)> {
+        let (started, before) = (Instant::now(), self.owed());
+        let mut owed = Duration::ZERO;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            ensure!(started.elapsed() < Duration::from_mins(2), "it does not end");
+            owed = owed.max(self.owed().saturating_sub(before));
+            sleep(Duration::from_millis(5)).await;
+        };
+        let took = started.elapsed().saturating_sub(owed);
         if let Some(reader) = self.reader.take() {
-            timeout(Duration::from_secs(10), reader).await.context("its log does not end")??;
+            timeout(Duration::from_mins(1), reader).await.context("its log does not end")??;
         }
-        Ok(Some((status?, took)))
+        Ok((status, took))
     }
+}
+
+/// The time that the threads of a process have waited for a processor.
+pub(crate) fn owed(pid: Pid) -> Duration {
+    let threads =
+        fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
+    let of_thread = threads.filter_map(|thread| {
+        let statistics = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        statistics.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(of_thread.sum())
 }
 
 async fn keep(stderr: ChildStderr, log: Arc<Mutex<Vec<String>>>) {
