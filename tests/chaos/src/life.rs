@@ -115,7 +115,7 @@ fn settings(rng: &mut Rng, kind: Kind) -> (Vec<(&'static str, String)>, Rules, u
     let ttl = pick(rng, &[0, 100, 300, 700]);
     let staleness = ttl.max(pick(rng, &[2_000, 3_000, 5_000]));
     // Huge answers need time to be huge.
-    let request = if kind == Kind::LittleMemory { 5_000 } else { pick(rng, &[300, 1_000, 5_000]) };
+    let request = if kind == Kind::LittleMemory { 5_000 } else { pick(rng, &[300, 800, 5_000]) };
     let refresh = request.max(pick(rng, &[1_500, 4_000, 12_000]));
     let attempts = rng.usize(1..4);
     let page_size = rng.usize(6..40);
@@ -124,7 +124,7 @@ fn settings(rng: &mut Rng, kind: Kind) -> (Vec<(&'static str, String)>, Rules, u
         per_segment: rng.usize(2..12),
         current_status_only: rng.u8(..4) == 0,
     };
-    let concurrent = if kind == Kind::LittleMemory { 2 } else { pick(rng, &[1, 4, 8]) };
+    let concurrent = if kind == Kind::LittleMemory { 2 } else { pick(rng, &[4, 8]) };
     let variables = vec![
         ("CACHE_TTL", format!("{ttl}ms")),
         ("MAX_STALENESS", format!("{staleness}ms")),

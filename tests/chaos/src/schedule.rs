@@ -174,7 +174,13 @@ pub(crate) fn draw(kind: Kind, rng: &mut Rng, lasts: Duration) -> Vec<(Duration,
     let mut actions = Vec::new();
     let mut at = Duration::from_millis(rng.u64(100..400));
     while at + Duration::from_millis(250) < lasts {
-        actions.push((at, kind.draws(rng)));
+        let action = kind.draws(rng);
+        let stops_everything = matches!(action, Action::Network(Mode::Stall | Mode::Refuse));
+        actions.push((at, action));
+        if stops_everything {
+            at += Duration::from_millis(rng.u64(100..1_200));
+            actions.push((at, Action::Network(Mode::Pass)));
+        }
         at += Duration::from_millis(rng.u64(60..700));
     }
     actions
@@ -233,6 +239,8 @@ fn api(rng: &mut Rng) -> Action {
         29 => Fault::Redirect { location: "http://127.0.0.1:9/".to_owned() },
         _ => named("ForbiddenException"),
     };
+    // A few that hang keep all the others waiting.
+    let most = if matches!(fault, Fault::Hang | Fault::HangInBody) { 4 } else { 25 };
     let operation = match rng.u8(..6) {
         0 => Some(Operation::GetSegments),
         1 | 2 => Some(Operation::GetSegmentExportJobs),
@@ -242,7 +250,7 @@ fn api(rng: &mut Rng) -> Action {
     Action::Api(Rule {
         operation,
         page: (rng.u8(..3) == 0).then(|| rng.usize(1..4)),
-        times: Some(rng.usize(1..25)),
+        times: Some(rng.usize(1..most)),
         ..fault.always()
     })
 }
