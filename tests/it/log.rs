@@ -8,7 +8,7 @@ use crate::support::{house::run_within, program::Program, raw::within};
 
 #[test]
 fn a_log_that_nobody_reads_keeps_nobody_waiting() {
-    run_within(Duration::from_secs(60), async {
+    run_within(Duration::from_mins(1), async {
         let mut world = World::default();
         world.segment("app", "segment");
         let fake = FakePinpoint::start(world).await.unwrap();
