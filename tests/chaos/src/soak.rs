@@ -103,6 +103,7 @@ pub(crate) async fn run(scrapes: u64) -> anyhow::Result<bool> {
             exporter.take_log();
         }
     }
+    requests += fake.requests().len();
     exporter.terminate()?;
     let (status, _) = exporter.end().await?;
     ensure!(status.success(), "it ended with {status}");
