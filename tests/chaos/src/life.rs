@@ -26,7 +26,7 @@ use crate::{
     judge::{Judge, Rules, judge_secrets},
     lock,
     model::{Bounds, REGION},
-    process::{Exporter, Plan, Program, owed},
+    process::{Exporter, Log, Plan, Program, owed},
     proxy::{Mode, Proxy},
     report::{Report, say},
     schedule::{self, Action, Kind},
@@ -141,7 +141,8 @@ fn settings(rng: &mut Rng, kind: Kind) -> (Vec<(&'static str, String)>, Rules, u
         ("SCRAPE_TIMEOUT_OFFSET", "50ms".to_owned()),
         ("SCRAPE_TIMEOUT", "1s".to_owned()),
         ("SHOW_FAILURES", rng.bool().to_string()),
-        ("LOG_LEVEL", "debug".to_owned()),
+        // Where nobody reads it, all the more.
+        ("LOG_LEVEL", if kind.log() == Log::Read { "debug" } else { "trace" }.to_owned()),
         ("LOG_FORMAT", if rng.bool() { "json" } else { "logfmt" }.to_owned()),
         ("TARGETS", world::TARGETS.to_owned()),
     ];
