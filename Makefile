@@ -1,4 +1,4 @@
-.PHONY: build demo test test-deploy tools lint rust judges alerts dashboards pictures manifests proof fmt deny help
+.PHONY: build demo test test-deploy tools lint rust judges alerts dashboards pictures manifests chaos soak mutants proof fmt deny help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 13
@@ -9,8 +9,8 @@ build: ## Builds the exporter for production: target/release/pinpoint-exporter
 demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
-test: ## Everything that must hold: installs its tools, then lint, tests, judges, alerts, dashboards, manifests; prints each step's time
-	@tests/run tools lint rust judges alerts dashboards manifests
+test: ## Everything that must hold: installs its tools, then lint, tests, judges, alerts, dashboards, manifests, chaos; prints each step's time
+	@tests/run tools lint rust judges alerts dashboards manifests chaos soak shutdown
 
 test-deploy: ## What takes long, as root: the images built twice and run, alone and as in compose.yaml; the unit run by systemd
 	@tests/run tools deploy
@@ -39,7 +39,16 @@ pictures: ## Draws the README's pictures of the dashboards anew, which takes 6 m
 manifests: ## The tests of deploy: Helm, Kubernetes, Compose, systemd
 	@tests/run manifests
 
-proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments
+chaos: ## The exporter under random faults, for CHAOS_SECONDS (60), from CHAOS_SEED
+	@tests/run chaos
+
+mutants: ## Breaks the exporter in listed ways, each of which chaos must find
+	@tests/run mutants
+
+soak: ## A month of 100,000 scrapes; SIGTERM under load, 200 times
+	@CHAOS_SCRAPES=$${CHAOS_SCRAPES:-100000} CHAOS_ROUNDS=$${CHAOS_ROUNDS:-200} tests/run soak shutdown
+
+proof: soak ## What takes minutes: soak, and the bounds that `plan` prints, held with five thousand segments
 	@tests/run proof
 
 fmt: ## Formats the code

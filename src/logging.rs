@@ -1,9 +1,11 @@
-//! The log: one line per event on standard error, as logfmt or JSON. What may be logged is decided in
+//! The log: one line per event on standard error, as logfmt or JSON, written by a thread of its own, since whoever reads it may
+//! have stopped: then lines are lost, and nobody waits. What may be logged is decided in
 //! [`Config::parse`](crate::config::Config::parse), which keeps dependencies from logging secrets.
 
 use std::io;
 
 use tracing::Subscriber;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     filter::Targets,
     fmt::MakeWriter,
@@ -14,9 +16,15 @@ use tracing_subscriber::{
 
 use crate::config::LogFormat;
 
-/// Starts the log of this process.
-pub fn init(format: LogFormat, filter: Targets) -> Result<(), TryInitError> {
-    subscriber(format, filter, io::stderr).try_init()
+/// So many lines wait to be written, at most.
+const WAITING_LINES: usize = 1_000;
+
+/// Starts the log of this process. What waits is written when the guard is dropped, which takes a second at most.
+pub fn init(format: LogFormat, filter: Targets) -> Result<WorkerGuard, TryInitError> {
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
+    let (writer, guard) = writer.thread_name("log").finish(io::stderr());
+    subscriber(format, filter, writer).try_init()?;
+    Ok(guard)
 }
 
 fn subscriber<W>(format: LogFormat, filter: Targets, writer: W) -> impl Subscriber + Send + Sync

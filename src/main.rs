@@ -47,7 +47,7 @@ fn configure(command: Command) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
-    logging::init(config.log_format, config.log_filter.clone()).context("cannot start the log")?;
+    let _log = logging::init(config.log_format, config.log_filter.clone()).context("cannot start the log")?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -10,6 +10,7 @@ mod exceptions;
 mod frugality;
 mod golden;
 mod iam;
+mod log;
 mod pace;
 mod prometheus;
 mod readme;

@@ -110,7 +110,6 @@ fn job(application: usize, segment: &str, n: usize, version: usize) -> String {
         segment = segment,
         id = format_args!("{}{n:08x}", &segment[8..]),
         failures = failures.join(","),
-        n = n,
         status = status,
         processed = processed,
     )

@@ -36,7 +36,8 @@ use crate::{
     fault::{Fault, Place, Seen},
     log::{InFlight, Request, request_id},
     operation::{Operation, Route},
-    paging, permission,
+    paging::{self, Page},
+    permission,
     reply::{Reply, Step, Steps},
     server::State,
     sigv4::{self, Caller},
@@ -158,13 +159,16 @@ async fn answer(
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect(),
         request_id: String::new(),
+        shown_at: None,
         status: None,
         error: None,
         fault: fault.as_ref().map(Fault::name),
     });
     let right = || {
         let request_id = request_id(number);
-        let reply = reply(&state, &parts, &body, route.as_ref())
+        let now = instant(&parts).unwrap_or_else(|| state.clock.now());
+        state.log.amend(number, |request| request.shown_at = Some(now));
+        let reply = reply(&state, &parts, &body, route.as_ref(), now)
             .unwrap_or_else(|error| aws_error(&error, &request_id));
         reply
             .with_header("x-amzn-requestid", request_id)
@@ -193,12 +197,23 @@ async fn answer(
 
 /// The page that a query's token leads to.
 fn page_number(parts: &Parts) -> Option<usize> {
-    let (from, size) = paging::page(&paging::query(parts.uri.query().unwrap_or_default())).ok()?;
-    Some(from / size + 1)
+    let page = paging::page(&paging::query(parts.uri.query().unwrap_or_default())).ok()?;
+    Some(page.from / page.size + 1)
 }
 
-/// The answer that AWS would give.
-fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Result<Reply, AwsError> {
+/// The instant that a query's token names.
+fn instant(parts: &Parts) -> Option<i64> {
+    paging::page(&paging::query(parts.uri.query().unwrap_or_default())).ok()?.instant
+}
+
+/// The answer that AWS would give when the jobs are as they are `now`.
+fn reply(
+    state: &State,
+    parts: &Parts,
+    body: &[u8],
+    route: Option<&Route>,
+    now: i64,
+) -> Result<Reply, AwsError> {
     let Some(route) = route else {
         return Err(AwsError::new("UnknownOperationException", "The requested operation is not supported."));
     };
@@ -217,14 +232,14 @@ fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Re
             permission::authorize(policies, account_id, &region, operation, route)?;
         }
     }
-    let now = state.clock.now();
+    let pinned = state.pinned_pages.then_some(now);
     let missing = || AwsError::new("NotFoundException", "Resource not found");
     let application = route.application.as_deref().unwrap_or_default();
     let segment = route.segment.as_deref().unwrap_or_default();
     let query = paging::query(parts.uri.query().unwrap_or_default());
     let mut world = state.world();
     if operation == Operation::GetApps {
-        return paged(&query, world.applications.iter(), |(id, it)| application_item(id, &it.name));
+        return paged(&query, pinned, world.applications.iter(), |(id, it)| application_item(id, &it.name));
     }
     let known = world.applications.get(application).ok_or_else(missing)?;
     match operation {
@@ -232,7 +247,7 @@ fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Re
             Ok(Reply::json(200, &application_item(application, &known.name)))
         }
         Operation::GetSegments => {
-            paged(&query, known.segments.iter(), |(id, it)| segment_item(application, id, it))
+            paged(&query, pinned, known.segments.iter(), |(id, it)| segment_item(application, id, it))
         }
         Operation::GetSegment => {
             let it = known.segments.get(segment).ok_or_else(missing)?;
@@ -240,11 +255,11 @@ fn reply(state: &State, parts: &Parts, body: &[u8], route: Option<&Route>) -> Re
         }
         Operation::GetSegmentExportJobs => {
             let jobs = world.segment_jobs(application, segment, now).ok_or_else(missing)?;
-            paged(&query, jobs, |job| job.item(now))
+            paged(&query, pinned, jobs, |job| job.item(now))
         }
         Operation::GetExportJobs => {
             let jobs = world.application_jobs(application, now).ok_or_else(missing)?;
-            paged(&query, jobs, |job| job.item(now))
+            paged(&query, pinned, jobs, |job| job.item(now))
         }
         Operation::GetExportJob => {
             let mut jobs = world.application_jobs(application, now).ok_or_else(missing)?;
@@ -308,15 +323,16 @@ fn segment_item(application: &str, id: &str, segment: &crate::world::Segment) ->
 /// A page of a listing, of which only its own items are written out.
 fn paged<T>(
     query: &HashMap<String, String>,
+    pinned: Option<i64>,
     listed: impl Iterator<Item = T>,
     item: impl FnMut(T) -> Value,
 ) -> Result<Reply, AwsError> {
-    let (from, size) = paging::page(query)?;
+    let Page { from, size, .. } = paging::page(query)?;
     let mut rest = listed.skip(from);
     let page: Vec<Value> = rest.by_ref().take(size).map(item).collect();
     let mut body = json!({"Item": page});
     if rest.next().is_some() {
-        body["NextToken"] = json!(paging::token(from.saturating_add(size)));
+        body["NextToken"] = json!(paging::token(from.saturating_add(size), pinned));
     }
     Ok(Reply::json(200, &body))
 }
@@ -398,8 +414,8 @@ fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
         Fault::Wrapped => altered(&|body| *body = json!({"ExportJobsResponse": body.clone()})),
         Fault::Empty => right.with_body(Bytes::new()),
         Fault::NoItem => right.with_body("{}"),
-        Fault::RepeatedToken => altered(&|body| body["NextToken"] = json!(paging::token(0))),
-        Fault::EndlessTokens => altered(&|body| body["NextToken"] = json!(paging::token(number + 1))),
+        Fault::RepeatedToken => altered(&|body| body["NextToken"] = json!(paging::token(0, None))),
+        Fault::EndlessTokens => altered(&|body| body["NextToken"] = json!(paging::token(number + 1, None))),
         Fault::Date { offset } => right.with_header("date", http_date(state.server_clock.now() + offset)),
         Fault::NoDate => {
             let mut reply = right;

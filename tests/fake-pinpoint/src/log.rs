@@ -35,6 +35,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The request id that its answer carries, unless a fault takes the answer away.
     pub request_id: String,
+    /// The instant that its answer shows the jobs of, unless a fault comes before.
+    pub shown_at: Option<i64>,
     /// The status of its answer, once there is one.
     pub status: Option<u16>,
     /// The name of the error it got, if it did.
@@ -106,6 +108,10 @@ impl Log {
         if let Some(request) = index.and_then(|index| noted.requests.get_mut(index)) {
             change(request);
         }
+    }
+
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&[Request]) -> T) -> T {
+        read(&self.noted().requests)
     }
 
     pub(crate) fn all(&self) -> Vec<Request> {

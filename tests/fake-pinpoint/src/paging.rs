@@ -25,23 +25,39 @@ pub(crate) fn query(text: &str) -> HashMap<String, String> {
         .collect()
 }
 
-/// The token that leads to the items from this one on.
-pub(crate) fn token(from: usize) -> String {
-    format!("eyJ{from:x}/+ &=%2B{:x}==", checksum(from))
+/// The token that leads to the items from this one on; with an instant, to those that there were then.
+pub(crate) fn token(from: usize, instant: Option<i64>) -> String {
+    let instant = instant.map(|instant| format!(".{instant:x}")).unwrap_or_default();
+    format!("eyJ{from:x}{instant}/+ &=%2B{:x}==", checksum(from))
 }
 
 fn checksum(from: usize) -> usize {
     from.wrapping_mul(0x9e37_79b9).rotate_left(7) & 0xffff
 }
 
-fn read_token(token: &str) -> Option<usize> {
-    let (from, _) = token.strip_prefix("eyJ")?.split_once('/')?;
+fn read_token(token: &str) -> Option<(usize, Option<i64>)> {
+    let (position, _) = token.strip_prefix("eyJ")?.split_once('/')?;
+    let (from, instant) = match position.split_once('.') {
+        Some((from, instant)) => (from, Some(i64::from_str_radix(instant, 16).ok()?)),
+        None => (position, None),
+    };
     let from = usize::from_str_radix(from, 16).ok()?;
-    (self::token(from) == token).then_some(from)
+    (self::token(from, instant) == token).then_some((from, instant))
 }
 
-/// Where the page that a query asks for begins, and how many items it may have.
-pub(crate) fn page(query: &HashMap<String, String>) -> Result<(usize, usize), AwsError> {
+/// What a query asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    /// Where it begins.
+    pub(crate) from: usize,
+    /// How many items it may have.
+    pub(crate) size: usize,
+    /// The instant that its token names.
+    pub(crate) instant: Option<i64>,
+}
+
+/// The page that a query asks for.
+pub(crate) fn page(query: &HashMap<String, String>) -> Result<Page, AwsError> {
     let bad = |text: String| AwsError::new("BadRequestException", text);
     let size = match query.get("page-size") {
         None => DEFAULT_PAGE_SIZE,
@@ -51,11 +67,11 @@ pub(crate) fn page(query: &HashMap<String, String>) -> Result<(usize, usize), Aw
             .filter(|size| *size > 0)
             .ok_or_else(|| bad(format!("The page size {size:?} is not a positive number.")))?,
     };
-    let from = match query.get("token") {
-        None => 0,
+    let (from, instant) = match query.get("token") {
+        None => (0, None),
         Some(token) => {
             read_token(token).ok_or_else(|| bad("The token is not one that was given.".to_owned()))?
         }
     };
-    Ok((from, size))
+    Ok(Page { from, size, instant })
 }

@@ -28,6 +28,9 @@ pub struct Options {
     pub keys: Vec<Key>,
     /// The regions that signatures may name. Empty: any.
     pub regions: Vec<String>,
+    /// Whether all pages of a listing show the instant of its first one. AWS promises no such thing; with it a reader can be held
+    /// to showing nothing that never was.
+    pub pinned_pages: bool,
     /// With this it speaks TLS.
     pub tls: Option<Arc<ServerConfig>>,
     /// Whether a line is printed for each request.
@@ -51,6 +54,7 @@ impl Default for Options {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             keys: vec![Self::default_key()],
             regions: Vec::new(),
+            pinned_pages: false,
             tls: None,
             verbose: false,
         }
@@ -69,6 +73,7 @@ pub(crate) struct State {
     pub(crate) log: Arc<Log>,
     pub(crate) keys: Mutex<Vec<Key>>,
     pub(crate) regions: Vec<String>,
+    pub(crate) pinned_pages: bool,
     pub(crate) verbose: bool,
 }
 
@@ -105,6 +110,7 @@ impl FakePinpoint {
             log: Arc::default(),
             keys: Mutex::new(options.keys),
             regions: options.regions,
+            pinned_pages: options.pinned_pages,
             verbose: options.verbose,
         });
         let tls = options.tls.is_some();
@@ -158,6 +164,11 @@ impl FakePinpoint {
     /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.state.log.all()
+    }
+
+    /// Looks at the requests so far, in their order.
+    pub fn read_requests<T>(&self, read: impl FnOnce(&[Request]) -> T) -> T {
+        self.state.log.read(read)
     }
 
     /// How many requests there were for an operation.

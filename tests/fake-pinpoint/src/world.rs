@@ -372,6 +372,14 @@ impl World {
         Some(of_segments.chain(of_all))
     }
 
+    /// The items of a listing as they are at an instant: those of a segment, or without one of the whole application.
+    pub fn items(&self, application: &str, segment: Option<&str>, now: i64) -> Option<Vec<Value>> {
+        Some(match segment {
+            Some(segment) => self.segment_jobs(application, segment, now)?.map(|job| job.item(now)).collect(),
+            None => self.application_jobs(application, now)?.map(|job| job.item(now)).collect(),
+        })
+    }
+
     /// The segment, made if it is not there, for a test to fill.
     pub fn segment(&mut self, application: &str, segment: &str) -> &mut Segment {
         let application = self.applications.entry(application.to_owned()).or_default();

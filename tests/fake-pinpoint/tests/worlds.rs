@@ -21,6 +21,11 @@ const README: &str = include_str!("../README.md");
 
 /// The items of a listing, asked for without a signature.
 async fn items(fake: &FakePinpoint, path: &str) -> Vec<Value> {
+    page(fake, path).await["Item"].as_array().unwrap().clone()
+}
+
+/// A page of it.
+async fn page(fake: &FakePinpoint, path: &str) -> Value {
     let exchange = async {
         let mut socket = TcpStream::connect(fake.address()).await.unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nhost: fake\r\nconnection: close\r\n\r\n");
@@ -32,7 +37,7 @@ async fn items(fake: &FakePinpoint, path: &str) -> Vec<Value> {
     let answer = timeout(Duration::from_secs(20), exchange).await.expect("an answer in time");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
-    serde_json::from_str::<Value>(body).unwrap()["Item"].as_array().unwrap().clone()
+    serde_json::from_str(body).unwrap()
 }
 
 async fn fake_of(world: World) -> FakePinpoint {
@@ -142,4 +147,25 @@ async fn a_verbatim_item_is_listed_as_it_is() {
     world.segment("app", "seg").jobs.extend(odd.iter().map(|item| Job::Verbatim { item: item.clone() }));
     let fake = fake_of(world).await;
     assert_eq!(items(&fake, "/v1/apps/app/segments/seg/jobs/export").await, odd);
+}
+
+#[tokio::test]
+async fn pinned_pages_show_the_instant_of_the_first_one() {
+    let mut world = World::default();
+    let mut row = Life::new("job-", 0, 1_000);
+    row.every = Some(1_000);
+    world.segment("a", "s").jobs.push(row.into());
+    let options = Options { keys: Vec::new(), pinned_pages: true, ..Options::default() };
+    let fake = FakePinpoint::start_with(world, options).await.unwrap();
+    fake.clock().stop_at(3_500);
+    let path = "/v1/apps/a/segments/s/jobs/export?page-size=2";
+    let first = page(&fake, path).await;
+    let token = first["NextToken"].as_str().unwrap();
+    fake.clock().advance(60_000);
+    let token: String = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let second = page(&fake, &format!("{path}&token={token}")).await;
+    assert_eq!(second["Item"].as_array().unwrap().len(), 2, "{second}");
+    assert!(second["NextToken"].is_null(), "{second}");
+    let shown: Vec<_> = fake.requests().iter().map(|request| request.shown_at).collect();
+    assert_eq!(shown, [Some(3_500); 2]);
 }

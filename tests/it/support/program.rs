@@ -2,9 +2,9 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
@@ -37,7 +37,8 @@ pub(crate) struct Program {
     /// The same as a URL.
     pub(crate) url: String,
     log: Arc<Mutex<String>>,
-    reader: Option<thread::JoinHandle<()>>,
+    /// Gives the rest of the log, unread, once nobody reads any more of it.
+    reader: Option<thread::JoinHandle<BufReader<ChildStderr>>>,
 }
 
 impl Program {
@@ -46,8 +47,17 @@ impl Program {
         Self::start_under("", variables)
     }
 
+    /// The same, but nobody reads its log once it serves.
+    pub(crate) fn start_unread(variables: &[(&str, &str)]) -> Self {
+        Self::spawn("", variables, false)
+    }
+
     /// The same, with limits that a shell sets before it becomes the exporter.
     pub(crate) fn start_under(limits: &str, variables: &[(&str, &str)]) -> Self {
+        Self::spawn(limits, variables, true)
+    }
+
+    fn spawn(limits: &str, variables: &[(&str, &str)], reads_log: bool) -> Self {
         let mut child = Command::new("/bin/sh")
             .args(["-c", &format!("{limits} exec \"$0\""), env!("CARGO_BIN_EXE_pinpoint-exporter")])
             .env_clear()
@@ -62,20 +72,25 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap());
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(String::new()));
         let (found, serving) = mpsc::channel();
         let kept = Arc::clone(&log);
         let reader = thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
+            for line in lines.by_ref().lines().map_while(Result::ok) {
                 let address = line.split_whitespace().find_map(|word| word.strip_prefix("address="));
-                if let (Some(address), true) = (address, line.contains("serving")) {
+                let serves = address.is_some() && line.contains("serving");
+                if let (Some(address), true) = (address, serves) {
                     let _ = found.send(address.parse().unwrap());
                 }
                 let mut log = kept.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
+                if serves && !reads_log {
+                    break;
+                }
             }
+            lines
         });
         let address = serving.recv_timeout(Duration::from_secs(20));
         let address: SocketAddr =
@@ -131,7 +146,7 @@ impl Program {
             }
         })
         .await;
-        self.reader.take().into_iter().for_each(|reader| reader.join().unwrap());
+        self.reader.take().into_iter().for_each(|reader| drop(reader.join().unwrap()));
         status
     }
 

@@ -1,0 +1,505 @@
+//! What must hold of every answer, whatever happens to the exporter.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crate::{
+    client::Answer,
+    credentials::SECRETS,
+    lock,
+    model::{self, Bounds, Key, Series, WITHOUT_ANSWER},
+    schedule::CHANGING,
+    text_format::{self, Sample, Scrape},
+    witness::{Listings, Outcome, Witness},
+    world::Target,
+};
+
+const REQUESTS: &str = "pinpoint_api_requests_total";
+const ERRORS: &str = "pinpoint_api_errors_total";
+const RETRIES: &str = "pinpoint_api_retries_total";
+const ENDED: &str = "pinpoint_api_request_duration_seconds_count";
+const LOOKUPS: &str = "pinpoint_exporter_cache_lookups_total";
+const HITS: &str = "pinpoint_exporter_cache_hits_total";
+
+/// Our clock and the API's read whole milliseconds.
+const ROUNDING: i64 = 20;
+
+/// What the exporter was told, as far as the judge must know it.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) bounds: Bounds,
+    pub(crate) max_staleness: Duration,
+    pub(crate) refresh_timeout: Duration,
+    pub(crate) max_attempts: usize,
+    /// Whether bytes can be damaged on the way: an error may then bear any name.
+    pub(crate) damages: bool,
+    /// Whether the exporter can fail without any failure that the API knows of.
+    pub(crate) fails_unseen: bool,
+}
+
+/// What was known when a scrape was sent.
+#[derive(Debug)]
+pub(crate) struct Before {
+    sent: i64,
+    floor: Arc<BTreeMap<Key, f64>>,
+    requests: BTreeMap<&'static str, u64>,
+}
+
+/// The judge of one life of the exporter.
+pub(crate) struct Judge {
+    pub(crate) witness: Arc<Witness>,
+    targets: Vec<Target>,
+    rules: Rules,
+    /// Counters as they were in answers that are whole.
+    floor: Mutex<Arc<BTreeMap<Key, f64>>>,
+    /// How wrong the exporter's date may have been, in milliseconds: from when until when.
+    wrong: Mutex<Vec<(i64, i64, i64)>>,
+    /// What listings look like, by target, instant, and date of the refresh.
+    expected: Mutex<HashMap<(usize, i64, i64), Arc<Series>>>,
+    clock: fake_pinpoint::Clock,
+}
+
+/// What a scrape shows of a target.
+#[derive(Debug, Default)]
+struct Shown {
+    up: Option<f64>,
+    errors: Vec<String>,
+    last_success: Option<f64>,
+    data: Series,
+}
+
+impl Judge {
+    pub(crate) fn new(witness: Arc<Witness>, targets: Vec<Target>, rules: Rules) -> Self {
+        Self {
+            witness,
+            targets,
+            rules,
+            floor: Mutex::default(),
+            wrong: Mutex::new(vec![(i64::MIN, i64::MAX, 0)]),
+            expected: Mutex::default(),
+            clock: fake_pinpoint::Clock::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
+    /// The exporter's date is about to become wrong by so much, or to be right.
+    pub(crate) fn date_turns(&self, by: i64) {
+        lock(&self.wrong).push((self.now(), i64::MAX, by));
+    }
+
+    /// It is so now, and is no more as it was before.
+    pub(crate) fn date_has_turned(&self) {
+        let now = self.now();
+        let mut wrong = lock(&self.wrong);
+        let last = wrong.len() - 1;
+        wrong[..last].iter_mut().for_each(|(_, until, _)| *until = now.min(*until));
+    }
+
+    /// To be called before a scrape is sent.
+    pub(crate) fn before(&self) -> Before {
+        Before { floor: lock(&self.floor).clone(), requests: self.witness.counts(), sent: self.now() }
+    }
+
+    /// Judges an answer of `/metrics`. Gives what is in it, and adds what is wrong with it.
+    pub(crate) fn judge(&self, before: &Before, answer: &Answer, wrong: &mut Vec<String>) -> Option<Scrape> {
+        judge_secrets(&answer.text, "an answer", wrong);
+        if answer.status != 200 {
+            wrong.push(format!("a scrape is answered with status {}", answer.status));
+            return None;
+        }
+        let content_type = answer.headers.iter().find(|(name, _)| name == "content-type");
+        if content_type.is_none_or(|(_, value)| value != "text/plain; version=0.0.4; charset=utf-8") {
+            wrong.push(format!("the content type is {content_type:?}"));
+        }
+        match text_format::parse(&answer.text) {
+            Err(problem) => {
+                wrong.push(format!("not the text format: {problem}"));
+                None
+            }
+            Ok(scrape) => {
+                self.judge_counters(before, &scrape, wrong);
+                self.judge_equation(before, &scrape, wrong);
+                self.judge_targets(before, &scrape, wrong);
+                Some(scrape)
+            }
+        }
+    }
+
+    /// No counter goes back.
+    fn judge_counters(&self, before: &Before, scrape: &Scrape, wrong: &mut Vec<String>) {
+        let mut counters: BTreeMap<Key, f64> = BTreeMap::new();
+        for family in scrape.families.iter().filter(|family| family.kind != "gauge") {
+            for sample in &family.samples {
+                counters.insert(key(sample), sample.value);
+            }
+        }
+        for (key, floor) in &*before.floor {
+            match counters.get(key) {
+                // Those of the process are read from files, for which there may be no descriptor.
+                None if key.0.starts_with("process_") => {}
+                None => wrong.push(format!("a counter is gone: {key:?}")),
+                Some(value) if value < floor => {
+                    wrong.push(format!("a counter goes back from {floor} to {value}: {key:?}"));
+                }
+                Some(_) => {}
+            }
+        }
+        let mut held = lock(&self.floor);
+        let mut floor = BTreeMap::clone(&held);
+        for (key, value) in counters {
+            let known = floor.entry(key).or_insert(value);
+            *known = known.max(value);
+        }
+        *held = Arc::new(floor);
+        let value = |name| scrape.value(name, &[]).unwrap_or(f64::NAN);
+        if value(HITS).partial_cmp(&value(LOOKUPS)).is_none_or(Ordering::is_gt) {
+            wrong.push(format!("{} hits in {} lookups", value(HITS), value(LOOKUPS)));
+        }
+    }
+
+    /// Attempts, errors, and what the API knows of both.
+    fn judge_equation(&self, before: &Before, scrape: &Scrape, wrong: &mut Vec<String>) {
+        let answered = self.witness.answered_errors();
+        for operation in ["GetApps", "GetSegments", "GetSegmentExportJobs", "GetExportJobs"] {
+            let labels = [("operation", operation)];
+            let count = Count::of(scrape, operation);
+            let seen = before.requests.get(operation).copied().unwrap_or(0);
+            if count.requests < seen {
+                wrong.push(format!("{operation}: {} requests are counted, {seen} came", count.requests));
+            }
+            if count.errors > count.requests
+                || count.ended > count.requests
+                || scrape.sum(RETRIES, &labels) > count.requests
+            {
+                wrong.push(format!("{operation}: the counters contradict each other: {count:?}"));
+            }
+            for sample in scrape.samples(ERRORS, &labels) {
+                let exception = sample.labels.get("exception").map_or("", String::as_str);
+                let answered =
+                    answered.iter().find(|((of, label), _)| *of == operation && *label == exception);
+                let answered = answered.map_or(0, |(_, count)| *count);
+                let unseen =
+                    self.rules.damages || WITHOUT_ANSWER.contains(&exception) || exception == "Other";
+                if !unseen && count_of(sample) > answered {
+                    let value = sample.value;
+                    wrong.push(format!(
+                        "{operation}: {value} errors {exception} are counted, {answered} were answered"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The same to the last one, when all is quiet and nothing was lost on the way.
+    pub(crate) fn judge_account(&self, scrape: &Scrape, wrong: &mut Vec<String>) {
+        for (operation, outcomes) in self.witness.outcomes() {
+            let count = Count::of(scrape, operation);
+            let all: u64 = outcomes.values().sum();
+            let of = |outcome| outcomes.get(&outcome).copied().unwrap_or(0);
+            let error = |exception| scrape.sum(ERRORS, &[("operation", operation), ("exception", exception)]);
+            // On a busy machine anything can be late, and what is late may not even have come.
+            let late = error("Timeout").saturating_sub(of(Outcome::Late));
+            let mut expect = |what: &str, counted: u64, least: u64, most: u64| {
+                if !(least..=most).contains(&counted) {
+                    wrong.push(format!("{operation}: {counted} {what}, and it must be {least} to {most}"));
+                }
+            };
+            expect("requests", count.requests, all, all + error("Timeout"));
+            expect("timeouts", error("Timeout"), of(Outcome::Late), u64::MAX);
+            let broken = error("InvalidResponse") + error("ConnectionError") + error("TlsError");
+            let (least, either) = (of(Outcome::Broken), of(Outcome::CleanOrBroken));
+            expect("broken answers", broken, least.saturating_sub(late), least + either);
+            let (least, clean) = (of(Outcome::Clean), count.requests.saturating_sub(count.errors));
+            expect("clean answers", clean, least.saturating_sub(late), least + either);
+            for (outcome, answered) in &outcomes {
+                if let Outcome::Answered(label) = outcome {
+                    expect(label, error(label), answered.saturating_sub(late), *answered);
+                }
+            }
+        }
+    }
+
+    fn judge_targets(&self, before: &Before, scrape: &Scrape, wrong: &mut Vec<String>) {
+        let mut shown: Vec<Shown> = self.targets.iter().map(|_| Shown::default()).collect();
+        let mut series = 0;
+        for sample in scrape.families.iter().flat_map(|family| &family.samples) {
+            let name = sample.name.as_str();
+            let of = |prefix| name.starts_with(prefix);
+            if of("pinpoint_discovery_") {
+                series += 1;
+            }
+            if !of("pinpoint_export_job_") && !of("pinpoint_segment_") && !of("pinpoint_target_") {
+                continue;
+            }
+            series += 1;
+            let label = |name: &str| sample.labels.get(name).map_or("", String::as_str);
+            let target = self.targets.iter().position(|target| {
+                target.application == label("application_id")
+                    && target.segment.as_ref().is_none_or(|segment| segment == label("segment_id"))
+            });
+            let Some(shown) = target.and_then(|target| shown.get_mut(target)) else {
+                wrong.push(format!("a series of no target: {sample:?}"));
+                continue;
+            };
+            match name {
+                "pinpoint_target_up" => shown.up = Some(sample.value),
+                "pinpoint_target_error" => shown.errors.push(label("exception").to_owned()),
+                "pinpoint_target_last_success_timestamp_seconds" => shown.last_success = Some(sample.value),
+                "pinpoint_target_refresh_duration_seconds" => {}
+                _ => drop(shown.data.insert(key(sample), sample.value)),
+            }
+        }
+        if scrape.value("pinpoint_exporter_series", &[]) != Some(f64::from(series)) {
+            let said = scrape.value("pinpoint_exporter_series", &[]);
+            wrong.push(format!("{series} series are said to be {said:?}"));
+        }
+        let listings = self.witness.listings();
+        let none = Listings::default();
+        for (number, (target, shown)) in self.targets.iter().zip(&shown).enumerate() {
+            let of_target = listings.get(&(target.application.to_owned(), target.segment.clone()));
+            if let Err(problem) = self.judge_target(number, before.sent, of_target.unwrap_or(&none), shown) {
+                wrong.push(format!("{target:?}: {problem}"));
+            }
+        }
+    }
+
+    fn judge_target(
+        &self,
+        number: usize,
+        sent: i64,
+        listings: &Listings,
+        shown: &Shown,
+    ) -> Result<(), String> {
+        let Some(up) = shown.up else {
+            let is_empty = shown.data.is_empty() && shown.errors.is_empty() && shown.last_success.is_none();
+            return if is_empty { Ok(()) } else { Err(format!("it shows something, and no up: {shown:?}")) };
+        };
+        let instant =
+            if shown.data.is_empty() { None } else { Some(self.instant_of(number, sent, listings, shown)?) };
+        let after = instant.unwrap_or(i64::MIN);
+        let asked = listings.shown.get(&after).copied().unwrap_or(i64::MIN);
+        let since = || listings.begun.iter().filter(|at| **at >= asked);
+        if up.to_bits() == 1_f64.to_bits() {
+            if !shown.errors.is_empty() {
+                return Err(format!("it is up, and has an error: {:?}", shown.errors));
+            }
+            if instant.is_none() {
+                return Err("it is up, and shows no data".to_owned());
+            }
+            // A segment that went and came back may have a refresh of its former self under way.
+            let lives = if self.targets[number].application == CHANGING { 2 } else { 1 };
+            let most = lives * self.rules.max_attempts;
+            let begun: Vec<_> = since().filter(|at| **at > after && **at < sent).collect();
+            if begun.len() > most {
+                let begun = begun.len();
+                return Err(format!("it is up, though {begun} attempts at a later refresh have been made"));
+            }
+            let longest = milliseconds(self.rules.refresh_timeout) + 10_000;
+            if let Some(at) = begun.iter().find(|at| sent - ***at > longest) {
+                return Err(format!(
+                    "it is up, though a refresh began {} ms ago and was not good",
+                    sent - **at
+                ));
+            }
+            return Ok(());
+        }
+        let [error] = &shown.errors[..] else {
+            return Err(format!("it is not up ({up}), and its errors are {:?}", shown.errors));
+        };
+        let needs_no_answer = WITHOUT_ANSWER.contains(&error.as_str()) || error == "Other";
+        if !needs_no_answer && !self.rules.damages && !listings.errors.contains(error.as_str()) {
+            return Err(format!("its error is {error}, which was never answered"));
+        }
+        if !self.rules.fails_unseen && instant.is_some() && since().count() <= 1 && error != "Timeout" {
+            return Err(format!("it is not up ({error}), though its last refresh was good"));
+        }
+        Ok(())
+    }
+
+    /// The instant whose jobs are shown.
+    fn instant_of(
+        &self,
+        number: usize,
+        sent: i64,
+        listings: &Listings,
+        shown: &Shown,
+    ) -> Result<i64, String> {
+        let Some(date) = shown.last_success.map(|seconds| whole(seconds * 1000.0)) else {
+            return Err("it shows data, and no last success".to_owned());
+        };
+        let is_it = |instant: i64| *self.expected(number, instant, date) == shown.data;
+        let oldest = sent - milliseconds(self.rules.max_staleness) - ROUNDING;
+        // The nearest to the start of the refresh first.
+        let mut young: Vec<i64> = listings.shown.range(oldest..).map(|(instant, _)| *instant).collect();
+        let wrong = lock(&self.wrong).clone();
+        let distance = |instant: &i64| wrong.iter().map(|(.., by)| (instant - (date - by)).abs()).min();
+        young.sort_by_cached_key(distance);
+        let mut found: Vec<i64> = young.iter().copied().filter(|instant| is_it(*instant)).take(1).collect();
+        // What the exporter says of the age must be true as well. Instants may look the same.
+        let longest = milliseconds(self.rules.refresh_timeout) + 20_000;
+        let is_true = |instant: &i64| {
+            wrong.iter().any(|(from, until, by)| {
+                let began = date - by;
+                (-ROUNDING..=longest).contains(&(instant - began))
+                    && *from <= *instant
+                    && began - ROUNDING <= *until
+            })
+        };
+        if found.first().is_some_and(|instant| !is_true(instant)) {
+            found = young.iter().copied().filter(|instant| is_it(*instant) && is_true(instant)).collect();
+            if found.is_empty() {
+                return Err(format!("the last success is said to be at {date}, which is not true"));
+            }
+        }
+        if let Some(instant) = found.first() {
+            return Ok(*instant);
+        }
+        if let Some(old) =
+            listings.shown.range(..oldest).rev().map(|(instant, _)| *instant).find(|at| is_it(*at))
+        {
+            return Err(format!("it shows data of {} ms ago, older than MAX_STALENESS", sent - old));
+        }
+        let nearest = young.first().map(|instant| self.expected(number, *instant, date));
+        let nearest = nearest.unwrap_or_default();
+        Err(format!(
+            "it shows what never was, of {} instants; {}",
+            young.len(),
+            difference(&nearest, &shown.data)
+        ))
+    }
+
+    fn expected(&self, number: usize, instant: i64, date: i64) -> Arc<Series> {
+        if let Some(known) = lock(&self.expected).get(&(number, instant, date)) {
+            return Arc::clone(known);
+        }
+        let target = &self.targets[number];
+        let items = self.witness.items(target, instant);
+        let made =
+            model::series(target.application, target.segment.as_deref(), &items, date, self.rules.bounds);
+        let made = Arc::new(made);
+        let mut expected = lock(&self.expected);
+        if expected.len() > 4_000 {
+            expected.clear();
+        }
+        expected.insert((number, instant, date), Arc::clone(&made));
+        made
+    }
+
+    /// When all is well again: what is missing for everything that there is to be up, and nothing else to be shown. `well` are the
+    /// targets that have been as they must be. On a busy machine data can be too old by the time that all are read: then it is enough
+    /// that they were read `since`, by the exporter's date.
+    pub(crate) fn judge_calm(
+        &self,
+        scrape: &Scrape,
+        gone: &BTreeSet<String>,
+        since: i64,
+        well: &mut BTreeSet<Target>,
+    ) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for target in &self.targets {
+            let segment = target.segment.as_deref().unwrap_or("");
+            let labels = [("application_id", target.application), ("segment_id", segment)];
+            let up = scrape.value("pinpoint_target_up", &labels);
+            let is_gone = target.application == CHANGING && gone.contains(segment);
+            let expected = if is_gone { None } else { Some(1.0) };
+            let read = scrape.value("pinpoint_target_last_success_timestamp_seconds", &labels);
+            let was_read = read.is_some_and(|seconds| whole(seconds * 1000.0) > since);
+            let too_old = scrape.value("pinpoint_target_error", &labels_with_timeout(&labels)).is_some();
+            if up == expected || (!is_gone && too_old && was_read) {
+                well.insert(target.clone());
+            } else if is_gone || !well.contains(target) {
+                let error = scrape.samples("pinpoint_target_error", &labels);
+                let error = error.first().map(|sample| &sample.labels["exception"]);
+                wrong.push(format!("{target:?}: up is {up:?} and must be {expected:?} ({error:?})"));
+            }
+            if is_gone && !scrape.samples("pinpoint_segment_export_jobs", &labels).is_empty() {
+                wrong.push(format!("{target:?} is deleted, and shown"));
+            }
+        }
+        for sample in scrape.samples("pinpoint_discovery_up", &[]) {
+            if sample.value.to_bits() != 1_f64.to_bits() {
+                wrong.push(format!("{sample:?}, and all is well"));
+            }
+        }
+        for operation in ["GetSegments", "GetSegmentExportJobs", "GetExportJobs"] {
+            let count = Count::of(scrape, operation);
+            if count.ended != count.requests {
+                wrong.push(format!("{operation}: requests are under way: {count:?}"));
+            }
+        }
+        wrong
+    }
+}
+
+fn labels_with_timeout<'a>(labels: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    labels.iter().copied().chain([("exception", "Timeout")]).collect()
+}
+
+/// No secret stands in a text.
+pub(crate) fn judge_secrets(text: &str, what: &str, wrong: &mut Vec<String>) {
+    for secret in SECRETS {
+        if let Some(at) = text.find(secret) {
+            let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
+            let line = text[line..].lines().next().unwrap_or_default();
+            wrong.push(format!("a secret stands in {what}: {line}"));
+        }
+    }
+}
+
+/// The counters of an operation.
+#[derive(Debug)]
+struct Count {
+    requests: u64,
+    /// Those of attempts.
+    errors: u64,
+    /// Attempts that have ended.
+    ended: u64,
+}
+
+impl Count {
+    fn of(scrape: &Scrape, operation: &str) -> Self {
+        let labels = [("operation", operation)];
+        let without = [("operation", operation), ("exception", "CredentialsError")];
+        Self {
+            requests: scrape.sum(REQUESTS, &labels),
+            errors: scrape.sum(ERRORS, &labels).saturating_sub(scrape.sum(ERRORS, &without)),
+            ended: scrape.sum(ENDED, &labels),
+        }
+    }
+}
+
+fn key(sample: &Sample) -> Key {
+    (sample.name.clone(), sample.labels.clone())
+}
+
+/// The first few differences.
+fn difference(expected: &Series, shown: &Series) -> String {
+    let missing = expected.iter().filter(|(key, _)| !shown.contains_key(*key));
+    let missing = missing.map(|(key, value)| format!("missing {key:?} {value}"));
+    let other = shown.iter().filter(|(key, value)| expected.get(*key) != Some(value));
+    let other = other.map(|(key, value)| format!("{key:?} {value} and not {:?}", expected.get(key)));
+    let all: Vec<String> = other.chain(missing).collect();
+    let few = all[..all.len().min(3)].join("; ");
+    format!("{} differences to the nearest: {few}", all.len())
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "dates in milliseconds")]
+fn whole(number: f64) -> i64 {
+    number.round() as i64
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters of a test")]
+fn count_of(sample: &Sample) -> u64 {
+    sample.value as u64
+}

@@ -1,0 +1,471 @@
+//! One life of the exporter: it starts, everything goes wrong for a while, all is well again, it ends. Three clients scrape it
+//! throughout.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use fake_pinpoint::{FakePinpoint, Options};
+use fastrand::Rng;
+use rustix::process::Pid;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    client::{self, Answer, Manner},
+    credentials::{Endpoint, Supply},
+    judge::{Judge, Rules, judge_secrets},
+    lock,
+    model::{Bounds, REGION},
+    process::{Exporter, Log, Plan, Program, owed},
+    proxy::{Mode, Proxy},
+    report::{Report, say},
+    schedule::{self, Action, Kind},
+    witness::Witness,
+    world,
+};
+
+/// How much later than it said a scraper may get its answer, besides what a busy machine owes the exporter.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long the exporter may take to recover when all is well: a source of credentials may take 15 seconds alone.
+const RECOVERY: Duration = Duration::from_mins(1);
+/// How long SIGTERM may take.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+/// More violations of a life say nothing new.
+const ENOUGH: usize = 8;
+
+/// What the tasks of a life share.
+struct Scene {
+    judge: Judge,
+    address: SocketAddr,
+    report: Mutex<Report>,
+    violations: Mutex<Vec<String>>,
+    born: Instant,
+    pid: Pid,
+    stop: CancellationToken,
+}
+
+impl Scene {
+    fn violated(&self, problems: Vec<String>) {
+        let at = self.born.elapsed().as_secs_f64();
+        let mut violations = lock(&self.violations);
+        for problem in problems {
+            if violations.len() < ENOUGH {
+                violations.push(format!("at {at:.3} s: {problem}"));
+            }
+        }
+    }
+
+    fn has_enough(&self) -> bool {
+        lock(&self.violations).len() >= ENOUGH
+    }
+
+    /// Scrapes as a client and judges the answer, which gives what is in it.
+    async fn scrape(&self, client: &'static str, manner: Manner) -> Option<crate::text_format::Scrape> {
+        let before = self.judge.before();
+        let seconds = manner.timeout.unwrap_or(1.0);
+        let owed = owed(self.pid);
+        let answer = timeout(Duration::from_mins(1), client::get(self.address, "/metrics", manner)).await;
+        let mut wrong = Vec::new();
+        let scrape = match answer {
+            Err(_) => {
+                wrong.push(format!("{client}: no answer within a minute"));
+                None
+            }
+            Ok(Err(error)) => {
+                wrong.push(format!("{client}: {error:#}"));
+                None
+            }
+            Ok(Ok(answer)) => {
+                // Who reads slowly is slow himself.
+                if manner.pause.is_zero() {
+                    self.judge_time(&answer, seconds, owed, &mut wrong);
+                }
+                self.judge.judge(&before, &answer, &mut wrong)
+            }
+        };
+        *lock(&self.report).answers.entry(client).or_default() += 1;
+        self.violated(wrong.into_iter().map(|problem| format!("{client}: {problem}")).collect());
+        scrape
+    }
+
+    fn judge_time(&self, answer: &Answer, seconds: f64, owed_before: Duration, wrong: &mut Vec<String>) {
+        let (took, owed) = (answer.took, owed(self.pid).saturating_sub(owed_before));
+        let over = took.saturating_sub(Duration::from_secs_f64(seconds) + owed);
+        if over > GRACE {
+            wrong.push(format!("the answer took {took:?} of {seconds} s; the machine owed {owed:?}"));
+        }
+        let mut report = lock(&self.report);
+        report.latest = report.latest.max(over.as_millis());
+    }
+}
+
+/// The settings that a life draws, and what the judge must know of them.
+fn settings(rng: &mut Rng, kind: Kind) -> (Vec<(&'static str, String)>, Rules, usize) {
+    let pick = |rng: &mut Rng, choices: &[u64]| choices[rng.usize(..choices.len())];
+    let ttl = pick(rng, &[0, 100, 300, 700]);
+    let staleness = ttl.max(pick(rng, &[2_000, 3_000, 5_000]));
+    // Huge answers need time to be huge.
+    let request = if kind == Kind::LittleMemory { 5_000 } else { pick(rng, &[300, 800, 5_000]) };
+    let refresh = request.max(pick(rng, &[1_500, 4_000, 12_000]));
+    let attempts = rng.usize(1..4);
+    let page_size = rng.usize(6..40);
+    let bounds = Bounds {
+        max_age: rng.i64(5..45) * 1_000,
+        per_segment: rng.usize(2..12),
+        current_status_only: rng.u8(..4) == 0,
+    };
+    let concurrent = if kind == Kind::LittleMemory { 2 } else { pick(rng, &[4, 8]) };
+    let variables = vec![
+        ("CACHE_TTL", format!("{ttl}ms")),
+        ("MAX_STALENESS", format!("{staleness}ms")),
+        ("DISCOVERY_TTL", format!("{}ms", pick(rng, &[200, 800]))),
+        ("REQUEST_TIMEOUT", format!("{request}ms")),
+        ("REFRESH_TIMEOUT", format!("{refresh}ms")),
+        ("MAX_ATTEMPTS", attempts.to_string()),
+        ("PAGE_SIZE", page_size.to_string()),
+        ("MAX_CONCURRENT_REQUESTS", concurrent.to_string()),
+        ("MAX_REQUESTS_PER_SECOND", pick(rng, &[0, 80, 200]).to_string()),
+        ("FINISHED_JOB_MAX_AGE", format!("{}ms", bounds.max_age)),
+        ("FINISHED_JOBS_PER_SEGMENT", bounds.per_segment.to_string()),
+        ("STATUS_SERIES", if bounds.current_status_only { "current" } else { "all" }.to_owned()),
+        ("SCRAPE_TIMEOUT_OFFSET", "50ms".to_owned()),
+        ("SCRAPE_TIMEOUT", "1s".to_owned()),
+        ("SHOW_FAILURES", rng.bool().to_string()),
+        // Where nobody reads it, all the more.
+        ("LOG_LEVEL", if kind.log() == Log::Read { "debug" } else { "trace" }.to_owned()),
+        ("LOG_FORMAT", if rng.bool() { "json" } else { "logfmt" }.to_owned()),
+        ("TARGETS", world::TARGETS.to_owned()),
+    ];
+    let rules = Rules {
+        bounds,
+        max_staleness: Duration::from_millis(staleness),
+        refresh_timeout: Duration::from_millis(refresh),
+        max_attempts: attempts,
+        damages: kind.damages(),
+        fails_unseen: !kind.is_accountable(),
+    };
+    (variables, rules, page_size)
+}
+
+/// The surroundings of the exporter.
+struct Surroundings {
+    proxy: Proxy,
+    endpoint: Endpoint,
+    witness: Arc<Witness>,
+    /// Segments that are deleted.
+    gone: BTreeSet<String>,
+    /// How wrong the API's date is.
+    server_date: i64,
+    /// The same of the exporter's date, and what has passed besides.
+    date: i64,
+    passed: i64,
+    idle: Vec<TcpStream>,
+}
+
+impl Surroundings {
+    async fn start(seed: u64, witness: Arc<Witness>) -> anyhow::Result<Self> {
+        let mut surroundings = Self {
+            proxy: Proxy::start(seed).await?,
+            endpoint: Endpoint::start().await?,
+            witness,
+            gone: BTreeSet::new(),
+            server_date: 0,
+            date: 0,
+            passed: 0,
+            idle: Vec::new(),
+        };
+        surroundings.start_api().await?;
+        Ok(surroundings)
+    }
+
+    async fn start_api(&mut self) -> anyhow::Result<()> {
+        let mut world = self.witness.world.clone();
+        if let Some(application) = world.applications.get_mut(world::ALL) {
+            application.segments.retain(|segment, _| !self.gone.contains(segment));
+        }
+        let options = Options { keys: self.endpoint.keys(), pinned_pages: true, ..Options::default() };
+        let fake = FakePinpoint::start_with(world, options).await?;
+        fake.server_clock().advance(self.server_date);
+        self.proxy.lead_to(Some(fake.address()));
+        self.witness.follow(Some(Arc::new(fake)));
+        Ok(())
+    }
+
+    async fn restart_api(&mut self, after: Duration) -> anyhow::Result<()> {
+        // Cut first: what the API notes from now on reaches nobody.
+        self.proxy.lead_to(None);
+        sleep(Duration::from_millis(5)).await;
+        self.witness.follow(None);
+        sleep(after).await;
+        self.start_api().await
+    }
+
+    async fn act(&mut self, action: &Action, exporter: &Exporter, judge: &Judge) -> anyhow::Result<()> {
+        let fake = self.witness.fake().context("there is no fake")?;
+        match action {
+            Action::Api(rule) => fake.fault(rule.clone()),
+            Action::ApiIsWell => fake.clear_faults(),
+            Action::Network(mode) => self.proxy.set(*mode),
+            Action::Restart(after) => {
+                drop(fake);
+                self.restart_api(*after).await?;
+            }
+            Action::RotateKeys => fake.set_keys(self.endpoint.rotate()),
+            Action::Credentials(supply) => self.endpoint.supply(*supply),
+            Action::Date(wrong) => {
+                self.date = *wrong;
+                judge.date_turns(self.date + self.passed);
+                exporter.steer(&format!("date {wrong}")).await?;
+                judge.date_has_turned();
+            }
+            Action::Pass(time) => {
+                let milliseconds = i64::try_from(time.as_millis())?;
+                self.passed += milliseconds;
+                judge.date_turns(self.date + self.passed);
+                exporter.steer(&format!("pass {milliseconds}")).await?;
+                judge.date_has_turned();
+            }
+            Action::ServerDate(wrong) => {
+                fake.server_clock().advance(wrong - self.server_date);
+                self.server_date = *wrong;
+            }
+            Action::Delete(segment) => {
+                self.gone.insert((*segment).to_owned());
+                let mut world = fake.world();
+                world.applications.get_mut(schedule::CHANGING).and_then(|it| it.segments.remove(*segment));
+            }
+            Action::Restore(segment) => {
+                self.gone.remove(*segment);
+                let jobs = &self.witness.world.applications[schedule::CHANGING].segments[*segment];
+                *fake.world().segment(schedule::CHANGING, segment) = jobs.clone();
+            }
+            Action::IdleConnections(count) => {
+                self.idle.clear();
+                for _ in 0..*count {
+                    let connection = TcpStream::connect(exporter.address);
+                    if let Ok(Ok(connection)) = timeout(Duration::from_millis(200), connection).await {
+                        self.idle.push(connection);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All is well from now on.
+    async fn calm_down(&mut self, exporter: &Exporter, judge: &Judge, turned: bool) -> anyhow::Result<()> {
+        let well = [
+            Action::Network(Mode::Pass),
+            Action::ApiIsWell,
+            Action::Credentials(Supply::Good(Duration::from_hours(1))),
+            Action::ServerDate(0),
+        ];
+        for action in well {
+            self.act(&action, exporter, judge).await?;
+        }
+        if turned {
+            self.act(&Action::Date(0), exporter, judge).await?;
+        }
+        self.idle.clear();
+        Ok(())
+    }
+}
+
+/// Lives a life. Gives what it came to, and what was wrong.
+pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Result<(Report, Vec<String>)> {
+    let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let kind = Kind::of_life(number);
+    let (variables, rules, page_size) = settings(&mut rng, kind);
+    let start = fake_pinpoint::Clock::default().now();
+    let world = world::world(&mut rng, start);
+    let targets = world::targets(&world);
+    let actions = schedule::draw(kind, &mut rng, lasts);
+    let witness = Arc::new(Witness::new(world, page_size));
+    let mut surroundings = Surroundings::start(rng.u64(..), Arc::clone(&witness)).await?;
+    let own = variables.into_iter().map(|(name, value)| (format!("PINPOINT_EXPORTER_{name}"), value));
+    let aws = [
+        ("AWS_REGION", REGION.to_owned()),
+        ("AWS_ENDPOINT_URL_PINPOINT", format!("http://{}", surroundings.proxy.address)),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}/", surroundings.endpoint.address)),
+    ];
+    let aws = aws.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let plan = Plan {
+        program: kind.program(),
+        log: kind.log(),
+        limits: kind.limits(),
+        variables: own.chain(aws).collect(),
+    };
+    let mut exporter = Exporter::start(&plan).await?;
+    let scene = Arc::new(Scene {
+        judge: Judge::new(Arc::clone(&witness), targets, rules),
+        address: exporter.address,
+        report: Mutex::default(),
+        violations: Mutex::default(),
+        born: Instant::now(),
+        pid: exporter.pid,
+        stop: CancellationToken::new(),
+    });
+    let mut clients = JoinSet::new();
+    for (client, gzip) in [("a plain client", false), ("a client with gzip", true)] {
+        let rng = rng.fork();
+        clients.spawn(scrape_steadily(Arc::clone(&scene), client, gzip, rng));
+    }
+    clients.spawn(scrape_rudely(Arc::clone(&scene), rng.fork()));
+
+    for (at, action) in &actions {
+        sleep_until(scene.born + *at).await;
+        if scene.has_enough() || exporter.ended()?.is_some() {
+            break;
+        }
+        surroundings.act(action, &exporter, &scene.judge).await?;
+        let mut report = lock(&scene.report);
+        *report.faults.entry(action.name()).or_default() += 1;
+        report.used(exporter.usage().unwrap_or_default());
+    }
+    sleep_until(scene.born + lasts).await;
+    scene.stop.cancel();
+    while clients.join_next().await.is_some() {}
+    if exporter.ended()?.is_none() {
+        surroundings.calm_down(&exporter, &scene.judge, kind.program() == Program::Turned).await?;
+        recover(&scene, &surroundings, kind).await;
+        lock(&scene.report).used(exporter.usage()?);
+        exporter.terminate()?;
+    }
+    match exporter.end().await? {
+        (status, _) if !status.success() => scene.violated(vec![format!("it ended with {status}")]),
+        (_, took) if took > SHUTDOWN => scene.violated(vec![format!("it ended {took:?} after SIGTERM")]),
+        _ => {}
+    }
+    judge_log(&scene, &exporter.log());
+    let mut report = std::mem::take(&mut *lock(&scene.report));
+    report.lives = 1;
+    report.pieces_met = surroundings.proxy.met();
+    witness.each(|request| {
+        report.requests += 1;
+        report.requests_met += u64::from(request.fault.is_some());
+    });
+    let violations = std::mem::take(&mut *lock(&scene.violations));
+    if !violations.is_empty() {
+        describe(&plan, &actions, &exporter);
+    }
+    Ok((report, violations))
+}
+
+/// What is of use to whoever looks for the cause.
+fn describe(plan: &Plan, actions: &[(Duration, Action)], exporter: &Exporter) {
+    let settings: BTreeMap<_, _> = plan.variables.iter().map(|(name, value)| (name, value)).collect();
+    say(format_args!("settings: {settings:?}"));
+    for (at, action) in actions {
+        say(format_args!("{:>8.3} s  {action:?}", at.as_secs_f64()));
+    }
+    let log = exporter.log();
+    let own: Vec<_> = log.iter().filter(|line| !line.contains("hyper_util")).collect();
+    for line in own.iter().rev().take(15).rev() {
+        say(format_args!("log: {line}"));
+    }
+}
+
+/// Waits until everything is up again, and holds the exporter's account against the API's.
+async fn recover(scene: &Scene, surroundings: &Surroundings, kind: Kind) {
+    let end = Instant::now() + RECOVERY;
+    let (since, mut well) = (scene.judge.now() + surroundings.passed, BTreeSet::new());
+    loop {
+        let manner = Manner { timeout: Some(5.0), ..Manner::default() };
+        let scrape = scene.scrape("the last client", manner).await;
+        if scene.has_enough() {
+            return;
+        }
+        let Some(scrape) = scrape else { continue };
+        let mut wrong = scene.judge.judge_calm(&scrape, &surroundings.gone, since, &mut well);
+        if wrong.is_empty() {
+            if kind.is_accountable() {
+                scene.judge.judge_account(&scrape, &mut wrong);
+                scene.violated(wrong);
+            }
+            return;
+        }
+        if Instant::now() > end {
+            wrong.truncate(3);
+            wrong.insert(0, format!("all has been well for {RECOVERY:?}, and the exporter is not"));
+            return scene.violated(wrong);
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn judge_log(scene: &Scene, log: &[String]) {
+    let mut wrong = Vec::new();
+    for line in log {
+        judge_secrets(line, "the log", &mut wrong);
+        if line.contains("panicked at") || line.contains("is a bug") {
+            wrong.push(format!("the log tells of a crash: {line}"));
+        }
+    }
+    scene.violated(wrong);
+}
+
+/// As Prometheus does it, and more often.
+async fn scrape_steadily(scene: Arc<Scene>, client: &'static str, gzip: bool, mut rng: Rng) {
+    while !scene.stop.is_cancelled() && !scene.has_enough() {
+        let timeout = Some([0.06, 0.1, 0.2, 0.5, 1.0][rng.usize(..5)]);
+        scene.scrape(client, Manner { gzip, timeout, ..Manner::default() }).await;
+        sleep(Duration::from_millis(rng.u64(5..80))).await;
+    }
+}
+
+/// As nobody should. What comes whole must be flawless all the same.
+async fn scrape_rudely(scene: Arc<Scene>, mut rng: Rng) {
+    while !scene.stop.is_cancelled() && !scene.has_enough() {
+        let manner = Manner { gzip: rng.bool(), timeout: Some(0.3), ..Manner::default() };
+        match rng.u8(..5) {
+            0 | 1 => {
+                let pause = Duration::from_millis(rng.u64(1..4));
+                scene.scrape("a slow client", Manner { pause, ..manner }).await;
+            }
+            2 => {
+                let path = ["/", "/api/v1/jobs", "/?page=1", "/-/healthy"][rng.usize(..4)];
+                let mut wrong = Vec::new();
+                match timeout(Duration::from_mins(1), client::get(scene.address, path, manner)).await {
+                    Ok(Ok(answer)) => {
+                        judge_secrets(&answer.text, path, &mut wrong);
+                        if answer.status != 200 {
+                            wrong.push(format!("{path} is answered with status {}", answer.status));
+                        }
+                    }
+                    Ok(Err(error)) => wrong.push(format!("{path}: {error:#}")),
+                    Err(_) => wrong.push(format!("{path}: no answer within a minute")),
+                }
+                *lock(&scene.report).answers.entry("a reader of the pages").or_default() += 1;
+                scene.violated(wrong);
+            }
+            _ => {
+                // Half a request, garbage, or a whole one whose answer is not wanted.
+                let request = client::request("/metrics", manner);
+                let bytes = match rng.u8(..3) {
+                    0 => request.as_bytes()[..rng.usize(..request.len())].to_vec(),
+                    1 => (0..rng.usize(1..200)).map(|_| rng.u8(..)).collect(),
+                    _ => request.into_bytes(),
+                };
+                if let Ok(mut socket) = TcpStream::connect(scene.address).await {
+                    _ = socket.write_all(&bytes).await;
+                    let mut few = [0; 100];
+                    _ = timeout(Duration::from_millis(rng.u64(..60)), socket.read(&mut few)).await;
+                    if rng.bool() {
+                        _ = socket.set_zero_linger();
+                    }
+                }
+            }
+        }
+        sleep(Duration::from_millis(rng.u64(5..100))).await;
+    }
+}

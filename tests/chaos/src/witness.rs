@@ -1,0 +1,180 @@
+//! What really happened: the requests that reached the API, what it answered them, and the world as it was.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use fake_pinpoint::{FakePinpoint, Operation, Request, world::World};
+
+use crate::{lock, model, world::Target};
+
+/// What an attempt must have come to, by the API's own account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
+    Clean,
+    /// An error that was answered, by its label.
+    Answered(&'static str),
+    /// An answer that cannot be read, or a broken connection: which of the two it looks like is a matter of moments.
+    Broken,
+    /// No answer in time.
+    Late,
+    /// Clean or broken.
+    CleanOrBroken,
+}
+
+/// The fakes of a life, one after the other, and their world.
+pub(crate) struct Witness {
+    /// Every segment that can be, with its jobs.
+    pub(crate) world: World,
+    page_size: usize,
+    fake: Mutex<Option<Arc<FakePinpoint>>>,
+    /// Of the fakes that have ended.
+    archive: Mutex<Vec<Request>>,
+}
+
+impl Witness {
+    pub(crate) fn new(world: World, page_size: usize) -> Self {
+        Self { world, page_size, fake: Mutex::default(), archive: Mutex::default() }
+    }
+
+    /// From now on this fake is asked, or none. What the one before it saw is kept.
+    pub(crate) fn follow(&self, fake: Option<Arc<FakePinpoint>>) {
+        let before = std::mem::replace(&mut *lock(&self.fake), fake);
+        if let Some(before) = before {
+            lock(&self.archive).extend(before.requests());
+        }
+    }
+
+    pub(crate) fn fake(&self) -> Option<Arc<FakePinpoint>> {
+        lock(&self.fake).clone()
+    }
+
+    /// Looks at every request so far.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Request)) {
+        lock(&self.archive).iter().for_each(&mut look);
+        if let Some(fake) = self.fake() {
+            fake.read_requests(|requests| requests.iter().for_each(look));
+        }
+    }
+
+    /// How many requests there were, by operation.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        self.each(|request| {
+            if let Some(operation) = request.operation {
+                *counts.entry(name(operation)).or_default() += 1;
+            }
+        });
+        counts
+    }
+
+    /// How many errors were answered, by operation and label.
+    pub(crate) fn answered_errors(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let mut errors = BTreeMap::new();
+        self.each(|request| {
+            if let (Some(operation), Some(label)) = (request.operation, label(request)) {
+                *errors.entry((name(operation), label)).or_default() += 1;
+            }
+        });
+        errors
+    }
+
+    /// What each attempt must have come to, by operation.
+    pub(crate) fn outcomes(&self) -> BTreeMap<&'static str, BTreeMap<Outcome, u64>> {
+        let mut outcomes: BTreeMap<&'static str, BTreeMap<Outcome, u64>> = BTreeMap::new();
+        self.each(|request| {
+            if let Some(operation) = request.operation {
+                let outcome = self.outcome(request);
+                *outcomes.entry(name(operation)).or_default().entry(outcome).or_default() += 1;
+            }
+        });
+        outcomes
+    }
+
+    fn outcome(&self, request: &Request) -> Outcome {
+        match request.fault.as_deref() {
+            Some("hang" | "hang_in_body") => Outcome::Late,
+            Some("reset" | "reset_in_body" | "truncated" | "corrupt_gzip" | "oversized") => Outcome::Broken,
+            Some("redirect") => Outcome::Answered("Other"),
+            fault => match label(request) {
+                Some(label) => Outcome::Answered(label),
+                None if request.status.is_none() => Outcome::Late,
+                None => match fault {
+                    Some("html" | "wrapped" | "empty" | "no_item") => Outcome::Broken,
+                    Some("repeated_token") => Outcome::CleanOrBroken,
+                    _ if self.is_clean(request) => Outcome::Clean,
+                    _ => Outcome::Broken,
+                },
+            },
+        }
+    }
+
+    /// Whether the page that it got can be understood whole.
+    fn is_clean(&self, request: &Request) -> bool {
+        let (Some(application), Some(shown_at), Some(page)) =
+            (&request.application, request.shown_at, request.page)
+        else {
+            return true;
+        };
+        if !matches!(request.operation, Some(Operation::GetSegmentExportJobs | Operation::GetExportJobs)) {
+            return true;
+        }
+        let items = self.world.items(application, request.segment.as_deref(), shown_at).unwrap_or_default();
+        let rest = items.get((page - 1) * self.page_size..).unwrap_or_default();
+        model::is_clean(&rest[..rest.len().min(self.page_size)])
+    }
+
+    /// The instants whose jobs the API has shown in listings of each target, and when the listings of each were begun.
+    pub(crate) fn listings(&self) -> BTreeMap<(String, Option<String>), Listings> {
+        let mut listings: BTreeMap<_, Listings> = BTreeMap::new();
+        self.each(|request| {
+            let is_listing =
+                matches!(request.operation, Some(Operation::GetSegmentExportJobs | Operation::GetExportJobs));
+            if let (true, Some(application)) = (is_listing, &request.application) {
+                let of_target = listings.entry((application.clone(), request.segment.clone())).or_default();
+                if let (Some(shown_at), Some(200)) = (request.shown_at, request.status) {
+                    let begun = if request.token.is_none() { request.at } else { i64::MIN };
+                    of_target.shown.entry(shown_at).or_insert(begun);
+                }
+                if request.token.is_none() {
+                    of_target.begun.push(request.at);
+                }
+                of_target.errors.extend(label(request));
+            }
+        });
+        listings
+    }
+
+    /// The items of a target's listing at an instant.
+    pub(crate) fn items(&self, target: &Target, instant: i64) -> Vec<serde_json::Value> {
+        self.world.items(target.application, target.segment.as_deref(), instant).unwrap_or_default()
+    }
+}
+
+/// The requests for one target.
+#[derive(Debug, Default)]
+pub(crate) struct Listings {
+    /// The instants that were shown, and when the first page of each was asked for, as far as that is sure.
+    pub(crate) shown: BTreeMap<i64, i64>,
+    /// When each first page was asked for, retries included.
+    pub(crate) begun: Vec<i64>,
+    /// The labels of the errors that were answered.
+    pub(crate) errors: BTreeSet<&'static str>,
+}
+
+/// The label of the error that was answered.
+fn label(request: &Request) -> Option<&'static str> {
+    Some(model::exception(request.error.as_deref()?, request.status?))
+}
+
+/// The name of an operation, as the API spells it.
+pub(crate) fn name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::GetApps => "GetApps",
+        Operation::GetSegments => "GetSegments",
+        Operation::GetSegmentExportJobs => "GetSegmentExportJobs",
+        Operation::GetExportJobs => "GetExportJobs",
+        _ => "another",
+    }
+}
