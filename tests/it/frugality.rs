@@ -9,7 +9,7 @@ use pinpoint_exporter::web::Exporter as _;
 use crate::support::house::{APP, House, Plan, run};
 
 /// Beyond the default `CACHE_TTL`.
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_mins(1);
 
 /// Segments with so many jobs that each family is a piece of its own.
 fn plan() -> Plan {

@@ -31,12 +31,12 @@ async fn fetch<T: Send + 'static>(
         let (paths, next) = (Arc::clone(&paths), Arc::clone(&next));
         tasks.spawn(async move {
             let mut connection = Connection::to(api).await?;
-            let mut made = Vec::new();
+            let mut results = Vec::new();
             while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let page = connection.get(path, "gzip").await?.into_body();
-                made.push(make(path, &page));
+                results.push(make(path, &page));
             }
-            anyhow::Ok(made)
+            anyhow::Ok(results)
         });
     }
     let mut all = Vec::new();
@@ -80,12 +80,12 @@ pub(crate) async fn by_hand(
 #[derive(Deserialize)]
 struct Page<'a> {
     #[serde(borrow, rename = "Item")]
-    jobs: Vec<Job<'a>>,
+    jobs: Vec<Item<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Job<'a> {
+struct Item<'a> {
     id: &'a str,
     job_status: &'a str,
     #[serde(borrow)]
@@ -123,7 +123,7 @@ const STATUSES: [&str; 9] = [
 ];
 
 /// The lines of a job. Dates are hashed instead of read, which costs about the same and needs no calendar here.
-fn format(text: &mut String, application: &str, job: &Job<'_>) {
+fn format(text: &mut String, application: &str, job: &Item<'_>) {
     let mut labels = String::with_capacity(256);
     let _ = write!(
         labels,

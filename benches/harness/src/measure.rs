@@ -370,7 +370,7 @@ async fn throttled(program: &Path) -> anyhow::Result<()> {
         let bench = Bench::throttled(program, TEN_THOUSAND, 20, share, &settings).await?;
         let began = now();
         let (mut scrapes, mut whole, mut partial) = (0, None, 0);
-        while scrapes < 30 && began.elapsed() < Duration::from_secs(60) {
+        while scrapes < 30 && began.elapsed() < Duration::from_mins(1) {
             let text = bench.scrape("identity").await?;
             scrapes += 1;
             let jobs = count(&text, b"\npinpoint_export_job_info{");

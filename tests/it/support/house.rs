@@ -198,8 +198,8 @@ impl Plan {
         let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let served = Arc::clone(&exporter);
-        let server = tokio::spawn(web::serve(listener, served, timeout, Limits::default(), stopped));
+        let serving = web::serve(listener, Arc::clone(&exporter), timeout, Limits::default(), stopped);
+        let server = tokio::spawn(serving);
         House { exporter, fake, clock, source, url, client: client(), stop, server }
     }
 }
