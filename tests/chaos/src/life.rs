@@ -341,10 +341,11 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
         lock(&scene.report).used(exporter.usage()?);
         exporter.terminate()?;
     }
-    match exporter.end().await? {
-        (status, _) if !status.success() => scene.violated(vec![format!("it ended with {status}")]),
-        (_, took) if took > SHUTDOWN => scene.violated(vec![format!("it ended {took:?} after SIGTERM")]),
-        _ => {}
+    match exporter.end().await {
+        Err(problem) => scene.violated(vec![format!("{problem:#}")]),
+        Ok((status, _)) if !status.success() => scene.violated(vec![format!("it ended with {status}")]),
+        Ok((_, took)) if took > SHUTDOWN => scene.violated(vec![format!("it ended {took:?} after SIGTERM")]),
+        Ok(_) => {}
     }
     judge_log(&scene, &exporter.log());
     let mut report = std::mem::take(&mut *lock(&scene.report));

@@ -205,7 +205,7 @@ impl Exporter {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
-            ensure!(started.elapsed() < Duration::from_mins(2), "it does not end");
+            ensure!(started.elapsed() < Duration::from_mins(1), "it does not end");
             owed = owed.max(self.owed().saturating_sub(before));
             sleep(Duration::from_millis(5)).await;
         };
