@@ -25,6 +25,7 @@ mod shard;
 mod value;
 
 pub(crate) use settings::nearest;
+pub(crate) use value::duration;
 pub use {
     effective::Effective,
     problem::{Problem, Problems, Warning},
