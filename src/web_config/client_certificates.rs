@@ -5,9 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    crypto::{
-        CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-    },
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, UnixTime},
     server::{
         WebPkiClientVerifier,
@@ -88,7 +86,8 @@ impl ClientCertificates {
         let chains = if roots.is_empty() {
             None
         } else {
-            let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+            let built =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
             Some(built.map_err(|error| format!("the certificates in it cannot be used: {error}"))?)
         };
         let algorithms = provider.signature_verification_algorithms;

@@ -51,8 +51,8 @@ pub(super) fn parse(text: &str) -> Result<Option<Value>, String> {
     let mut root = None;
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
-        let (event, span) =
-            event.map_err(|error| format!("line {}: this is no YAML: {}", error.marker().line(), error.info()))?;
+        let (event, span) = event
+            .map_err(|error| format!("line {}: this is no YAML: {}", error.marker().line(), error.info()))?;
         let line = span.start.line();
         let done = match event {
             Event::DocumentStart(_) => {

@@ -60,13 +60,12 @@ pub(super) fn read(
     let versions = reader.versions();
     let suites = reader.cipher_suites(http2, &versions);
     let groups = reader.curves();
-    let provider = Arc::new(CryptoProvider {
-        cipher_suites: suites,
-        kx_groups: groups,
-        ..ring::default_provider()
-    });
+    let provider =
+        Arc::new(CryptoProvider { cipher_suites: suites, kx_groups: groups, ..ring::default_provider() });
     let verifier = reader.client_certificates(&provider);
-    let (chain, key, verifier) = (chain?, key?, verifier?);
+    let (chain, key, Ok(verifier)) = (chain?, key?, verifier) else {
+        return None;
+    };
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
         .map(|builder| match verifier {
@@ -97,6 +96,9 @@ pub(super) fn read(
     Some(Arc::new(config))
 }
 
+/// What is wrong is among the faults.
+struct Faulty;
+
 struct Reader<'a, 'b> {
     section: &'b Section<'a>,
     folder: &'b Path,
@@ -105,11 +107,11 @@ struct Reader<'a, 'b> {
 }
 
 impl<'a> Reader<'a, '_> {
-    /// What stands in the file or inline. `None` if neither is written, or the file cannot be read.
-    fn pem(&mut self, inline: &str, file: &str) -> Option<Option<(Field<'a>, Cow<'a, [u8]>)>> {
+    /// What stands in the file or inline. `None` if neither is written.
+    fn pem(&mut self, inline: &str, file: &str) -> Result<Option<(Field<'a>, Cow<'a, [u8]>)>, Faulty> {
         let inline_text = self.section.text(inline, self.faults);
         let Some((field, path)) = self.section.text(file, self.faults) else {
-            return Some(inline_text.map(|(field, text)| (field.clone(), text.as_bytes().into())));
+            return Ok(inline_text.map(|(field, text)| (field.clone(), text.as_bytes().into())));
         };
         if inline_text.is_some() {
             self.faults.add(field, format_args!("there is {inline} too; keep one of the two"));
@@ -117,13 +119,15 @@ impl<'a> Reader<'a, '_> {
         let contents = self.files.read(&self.folder.join(path));
         let contents =
             contents.map_err(|error| format!("cannot read {path:?}: {error}; write the path of a file"));
-        let contents = self.faults.keep(field, contents)?;
-        Some(Some((field.clone(), contents.into())))
+        let contents = self.faults.keep(field, contents).ok_or(Faulty)?;
+        Ok(Some((field.clone(), contents.into())))
     }
 
     fn chain(&mut self) -> Option<Vec<CertificateDer<'static>>> {
-        let Some((field, pem)) = self.pem("cert", "cert_file")? else {
-            self.faults.0.push("tls_server_config: the certificate is missing; write cert_file or cert".into());
+        let Some((field, pem)) = self.pem("cert", "cert_file").ok()? else {
+            self.faults
+                .0
+                .push("tls_server_config: the certificate is missing; write cert_file or cert".into());
             return None;
         };
         self.certificates(&field, &pem)
@@ -141,7 +145,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn key(&mut self) -> Option<PrivateKeyDer<'static>> {
-        let Some((field, pem)) = self.pem("key", "key_file")? else {
+        let Some((field, pem)) = self.pem("key", "key_file").ok()? else {
             self.faults.0.push("tls_server_config: the private key is missing; write key_file or key".into());
             return None;
         };
@@ -191,9 +195,7 @@ impl<'a> Reader<'a, '_> {
         http2: bool,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Vec<SupportedCipherSuite> {
-        let of_version = |version| {
-            move |suite: &&SupportedCipherSuite| suite.version() == version
-        };
+        let of_version = |version| move |suite: &&SupportedCipherSuite| suite.version() == version;
         let all = ring::ALL_CIPHER_SUITES;
         let list = self.section.field("cipher_suites");
         let names = list.map(|list| list.list(self.faults)).unwrap_or_default();
@@ -214,7 +216,9 @@ impl<'a> Reader<'a, '_> {
             let [rsa, ecdsa] = REQUIRED_BY_HTTP2;
             self.faults.add(
                 list,
-                format_args!("HTTP/2 needs {rsa} or {ecdsa}; add it, or set http_server_config.http2 to false"),
+                format_args!(
+                    "HTTP/2 needs {rsa} or {ecdsa}; add it, or set http_server_config.http2 to false"
+                ),
             );
         }
         all.iter().filter(of_version(&TLS13)).copied().chain(chosen).collect()
@@ -240,7 +244,8 @@ impl<'a> Reader<'a, '_> {
                 }
                 _ => {
                     let nearest = nearest(text, ["X25519", "CurveP256", "CurveP384"]).unwrap_or_default();
-                    self.faults.add(name, format_args!("there is no curve {text:?}; the closest is {nearest}"));
+                    self.faults
+                        .add(name, format_args!("there is no curve {text:?}; the closest is {nearest}"));
                     continue;
                 }
             };
@@ -249,19 +254,18 @@ impl<'a> Reader<'a, '_> {
         if groups.is_empty() { ring::DEFAULT_KX_GROUPS.to_vec() } else { groups }
     }
 
-    /// `Some(None)` if clients are not asked for certificates.
-    #[expect(clippy::option_option, reason = "the outer one is that of a fault")]
+    /// `None` if clients are not asked for certificates.
     fn client_certificates(
         &mut self,
         provider: &Arc<CryptoProvider>,
-    ) -> Option<Option<Arc<dyn ClientCertVerifier>>> {
+    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, Faulty> {
         let policy = match self.section.text("client_auth_type", self.faults) {
             None => ClientAuthType::NoClientCert,
-            Some((field, text)) => self.faults.keep(field, ClientAuthType::parse(text))?,
+            Some((field, text)) => self.faults.keep(field, ClientAuthType::parse(text)).ok_or(Faulty)?,
         };
         let authorities = match self.pem("client_ca", "client_ca_file")? {
             None => None,
-            Some((field, pem)) => Some((self.certificates(&field, &pem)?, field)),
+            Some((field, pem)) => Some((self.certificates(&field, &pem).ok_or(Faulty)?, field)),
         };
         let sans = self.section.field("client_allowed_sans");
         let allowed_sans = sans.map(|field| {
@@ -278,20 +282,21 @@ impl<'a> Reader<'a, '_> {
                     "clients are not asked for certificates; write client_auth_type: RequireAndVerifyClientCert",
                 );
             }
-            return Some(None);
+            return Ok(None);
         }
         if policy == ClientAuthType::RequireAndVerifyClientCert && authorities.is_none() {
-            let field = self.section.field("client_auth_type")?;
-            self.faults.add(field, "nobody could connect without client_ca_file; write whose certificates are good");
-            return None;
+            let field = self.section.field("client_auth_type").ok_or(Faulty)?;
+            self.faults
+                .add(field, "nobody could connect without client_ca_file; write whose certificates are good");
+            return Err(Faulty);
         }
         let field = authorities.as_ref().map(|(_, field)| field.clone());
         let authorities = authorities.map(|(authorities, _)| authorities).unwrap_or_default();
         match ClientCertificates::new(policy, authorities, allowed_sans, provider) {
-            Ok(verifier) => Some(Some(Arc::new(verifier))),
+            Ok(verifier) => Ok(Some(Arc::new(verifier))),
             Err(explanation) => {
-                self.faults.add(&field?, explanation);
-                None
+                self.faults.add(&field.ok_or(Faulty)?, explanation);
+                Err(Faulty)
             }
         }
     }

@@ -264,7 +264,6 @@ const REFUSED: &[Refused<'_>] = &[
         cure: "HOSTNAME=\"exporter\"",
         neighbours: &[&[("SHARD", "auto/5"), ("HOSTNAME", "exporter-4")]],
     },
-    value! { "WEB_CONFIG_FILE", "web.yml", "later release", [""] },
     // AWS's variables.
     value! { "AWS_REGION", "US-EAST-1", "us-east-1", ["us-east-1"] },
     value! { "AWS_REGION", "evil.example/", "no region", ["local"] },
