@@ -21,10 +21,10 @@ lint: ## Formatting and lints
 rust: ## The Rust tests alone
 	@tests/run rust
 
-judges: ## The tests by AWS's Python SDK, by moto and by promtool
+judges: ## The tests by AWS's Python SDK, moto, promtool, curl, OpenSSL and Prometheus
 	@tests/run judges
 
-proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments
+proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments; a flood of passwords
 	@tests/run proof
 
 fmt: ## Formats the code
