@@ -39,10 +39,10 @@ enum Kind {
     Map(Vec<(String, Value)>),
 }
 
-/// A list or map that is being read, and the key that waits for its value.
+/// A list or map that is being read, and the key that waits for its value, with its line.
 struct Open {
     value: Value,
-    key: Option<String>,
+    key: Option<(String, usize)>,
 }
 
 /// Reads the text. An empty file is `None`.
@@ -97,9 +97,9 @@ pub(super) fn parse(text: &str) -> Result<Option<Value>, String> {
 impl Open {
     fn take(&mut self, value: Value) -> Result<(), String> {
         match (&mut self.value.kind, self.key.take()) {
-            (Kind::Map(fields), Some(key)) => fields.push((key, value)),
+            (Kind::Map(fields), Some((key, line))) => fields.push((key, Value { line, ..value })),
             (Kind::Map(_), None) => match value.kind {
-                Kind::Text(key) => self.key = Some(key),
+                Kind::Text(key) => self.key = Some((key, value.line)),
                 _ => return Err(format!("line {}: the name of a field is a text", value.line)),
             },
             (Kind::List(values), _) => values.push(value),

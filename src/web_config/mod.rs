@@ -131,16 +131,27 @@ fn read_headers(field: &Field<'_>, faults: &mut Faults) -> Vec<(HeaderName, Head
     headers
 }
 
+/// At a higher cost a single try takes minutes, and nobody is let in meanwhile.
+const MAX_COST: u32 = 18;
+
 fn read_users(field: &Field<'_>, faults: &mut Faults) -> BTreeMap<String, String> {
     let mut users = BTreeMap::new();
     for user in field.map(faults) {
+        if user.name().contains(':') {
+            faults.add(&user, "basic auth cannot send a name with a colon; write another name");
+            continue;
+        }
         // The value is never shown: it may be a password that somebody forgot to hash.
-        let hash = user.text(faults).filter(|hash| is_bcrypt(hash));
-        match hash {
-            _ if user.name().contains(':') => {
-                faults.add(&user, "basic auth cannot send a name with a colon; write another name");
-            }
-            Some(hash) => _ = users.insert(user.name().to_owned(), hash.to_owned()),
+        let hash = user.text(faults).unwrap_or_default();
+        let cost = hash.parse().ok().map(|parts: bcrypt::HashParts| parts.get_cost());
+        match cost.filter(|cost| *cost >= 4) {
+            Some(..=MAX_COST) => _ = users.insert(user.name().to_owned(), hash.to_owned()),
+            Some(cost) => faults.add(
+                &user,
+                format_args!(
+                    "at a cost of {cost} a try takes minutes; write a hash with one of at most {MAX_COST}"
+                ),
+            ),
             None => faults.add(
                 &user,
                 "this is no bcrypt hash of a password (value not shown); make one with htpasswd -nBC 10 \"\"",
@@ -148,11 +159,6 @@ fn read_users(field: &Field<'_>, faults: &mut Faults) -> BTreeMap<String, String
         }
     }
     users
-}
-
-fn is_bcrypt(hash: &str) -> bool {
-    let parts: Result<bcrypt::HashParts, _> = hash.parse();
-    parts.is_ok_and(|parts| (4..=31).contains(&parts.get_cost()))
 }
 
 fn read_rate_limit(field: &Field<'_>, faults: &mut Faults) -> Option<RateLimit> {

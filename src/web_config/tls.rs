@@ -116,6 +116,11 @@ impl<'a> Reader<'a, '_> {
         if inline_text.is_some() {
             self.faults.add(field, format_args!("there is {inline} too; keep one of the two"));
         }
+        if path.contains("-----BEGIN") {
+            // It may be a private key.
+            self.faults.add(field, format_args!("this is no path but PEM (not shown); write it as {inline}"));
+            return Err(Faulty);
+        }
         let contents = self.files.read(&self.folder.join(path));
         let contents =
             contents.map_err(|error| format!("cannot read {path:?}: {error}; write the path of a file"));

@@ -611,6 +611,7 @@ fn every_setting_is_read() {
         ("FINISHED_JOBS_PER_SEGMENT", "0"),
         ("STATUS_SERIES", "current"),
         ("SHOW_FAILURES", "true"),
+        ("WEB_CONFIG_FILE", "/etc/web.yml"),
         ("LOG_LEVEL", "debug"),
         ("LOG_FORMAT", "json"),
         ("AWS_CA_BUNDLE", "/etc/ca.pem"),
@@ -637,6 +638,7 @@ fn every_setting_is_read() {
     assert!(config.show_failures && config.use_fips_endpoint && config.use_dualstack_endpoint);
     assert!(config.log_filter.would_enable("pinpoint_exporter", &Level::DEBUG));
     assert_eq!(config.ca_bundle.unwrap().to_str(), Some("/etc/ca.pem"));
+    assert_eq!(config.web_config_file.unwrap().to_str(), Some("/etc/web.yml"));
 }
 
 #[test]

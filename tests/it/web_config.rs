@@ -196,6 +196,11 @@ const CASES: &[(&str, &str, Verdict)] = &[
         "basic_auth_users:\n  a:b: $2y$10$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPze\n",
         RefusedHere("a name with a colon"),
     ),
+    (
+        "a cost that nobody can wait for",
+        "basic_auth_users:\n  john: $2y$31$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPze\n",
+        RefusedHere("at a cost of 31 a try takes minutes"),
+    ),
     ("no rate limit", "rate_limit:\n  interval: 0\n  burst: 0\n", Accepted),
     ("a rate limit", "rate_limit:\n  interval: 1s\n  burst: 20\n", Accepted),
     (
@@ -261,6 +266,13 @@ fn keys_that_cannot_be_used_are_refused_with_the_cure() {
         let secret = own.lines().nth(1).unwrap();
         assert!(!faults.contains(secret), "{faults}");
     }
+    let inline: String = own.lines().map(|line| format!("    {line}\n")).collect();
+    let misplaced = pki
+        .write("misplaced.yml", &tls!().replace("key_file: server.key\n", &format!("key_file: |\n{inline}")));
+    assert_eq!(
+        web_config::read(Path::new(&misplaced)).unwrap_err(),
+        ["line 3: tls_server_config.key_file: this is no path but PEM (not shown); write it as key"]
+    );
     pki.write("server.key", &own);
     pki.write("server.crt", "no certificate");
     let faults = web_config::read(Path::new(&path)).unwrap_err();
