@@ -99,6 +99,9 @@ pub(super) fn read(
 /// What is wrong is among the faults.
 struct Faulty;
 
+/// What is written in PEM, and where.
+type Pem<'a> = (Field<'a>, Cow<'a, [u8]>);
+
 struct Reader<'a, 'b> {
     section: &'b Section<'a>,
     folder: &'b Path,
@@ -108,7 +111,7 @@ struct Reader<'a, 'b> {
 
 impl<'a> Reader<'a, '_> {
     /// What stands in the file or inline. `None` if neither is written.
-    fn pem(&mut self, inline: &str, file: &str) -> Result<Option<(Field<'a>, Cow<'a, [u8]>)>, Faulty> {
+    fn pem(&mut self, inline: &str, file: &str) -> Result<Option<Pem<'a>>, Faulty> {
         let inline_text = self.section.text(inline, self.faults);
         let Some((field, path)) = self.section.text(file, self.faults) else {
             return Ok(inline_text.map(|(field, text)| (field.clone(), text.as_bytes().into())));
