@@ -312,9 +312,12 @@ mod tests {
         // With no thread to look, only what is known is right.
         passwords.0.queue().is_closed = true;
         passwords.0.filled.notify_all();
-        while Arc::strong_count(&passwords.0) > 1 {
-            tokio::task::yield_now().await;
-        }
+        let ended = async {
+            while Arc::strong_count(&passwords.0) > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.expect("the thread ends");
         assert_eq!(verify(&users, "alice", "secret").await, Verdict::Right);
         users.insert("alice".to_owned(), bcrypt::hash("other", 4).unwrap());
         let verdict = tokio::time::timeout(std::time::Duration::ZERO, verify(&users, "alice", "secret"));
