@@ -24,7 +24,7 @@ lint: ## Formatting and lints
 rust: ## The Rust tests alone
 	@tests/run rust
 
-judges: ## The tests by AWS's Python SDK, moto, Chromium with axe-core, and promtool
+judges: ## The tests by AWS's Python SDK, moto, promtool, curl, OpenSSL, Prometheus, and Chromium with axe-core
 	@tests/run judges
 
 alerts: ## The tests of the alerts: promtool, amtool, and live with Prometheus and Alertmanager
@@ -48,7 +48,7 @@ mutants: ## Breaks the exporter in listed ways, each of which chaos must find
 soak: ## A month of 100,000 scrapes; SIGTERM under load, 200 times
 	@CHAOS_SCRAPES=$${CHAOS_SCRAPES:-100000} CHAOS_ROUNDS=$${CHAOS_ROUNDS:-200} tests/run soak shutdown
 
-proof: soak ## What takes minutes: soak, and the bounds that `plan` prints, held with five thousand segments
+proof: soak ## What takes minutes: soak; the bounds that `plan` prints, held with five thousand segments; a flood of passwords
 	@tests/run proof
 
 fmt: ## Formats the code

@@ -29,7 +29,7 @@ pub use self::{
 use crate::{
     accounts::{Accounts, standard_sources},
     clock::{Clock, SystemClock},
-    config::{AWS_VARIABLES, Config, NotYet, SETTINGS, nearest},
+    config::{AWS_VARIABLES, Config, SETTINGS, nearest},
     exporter::SetupError,
     metrics::telemetry::Telemetry,
     pinpoint::{Http, Observer},
@@ -260,11 +260,7 @@ pub fn help() -> String {
             "" => String::new(),
             default => format!(" (default: {default})"),
         };
-        let not_yet = match setting.not_yet {
-            None => "",
-            Some(NotYet::Refused) => "\n      [comes with a later release; refused until then]",
-        };
-        _ = writeln!(page, "  {}{default}\n      {}{not_yet}", setting.variable, setting.meaning);
+        _ = writeln!(page, "  {}{default}\n      {}", setting.variable, setting.meaning);
     }
     page.push_str("\nAWS's own variables mean what they mean everywhere:\n");
     for variable in AWS_VARIABLES {

@@ -18,15 +18,6 @@ pub struct Setting {
     pub default: &'static str,
     /// What it means, in one line.
     pub meaning: &'static str,
-    /// What this version does with it, when its feature is still to come.
-    pub not_yet: Option<NotYet>,
-}
-
-/// What this version does with a setting whose feature comes with a later release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotYet {
-    /// Setting it is refused, since the exporter would not do what it says.
-    Refused,
 }
 
 /// A setting together with what the environment says about it.
@@ -45,14 +36,13 @@ impl<'a> Written<'a> {
 }
 
 macro_rules! settings {
-    ($($field:ident $name:ident = $default:literal $meaning:literal $($not_yet:ident)?;)*) => {
+    ($($field:ident $name:ident = $default:literal $meaning:literal;)*) => {
         /// Every setting, in the order in which they are documented.
         pub static SETTINGS: &[Setting] = &[$(Setting {
             name: stringify!($name),
             variable: concat!("PINPOINT_EXPORTER_", stringify!($name)),
             default: $default,
             meaning: $meaning,
-            not_yet: settings!(@not_yet $($not_yet)?),
         }),*];
 
         /// The variables' values as they are written, since envy would stop at the first that is wrong and quote it.
@@ -74,8 +64,6 @@ macro_rules! settings {
             })*
         }
     };
-    (@not_yet) => { None };
-    (@not_yet $not_yet:ident) => { Some(NotYet::$not_yet) };
 }
 
 settings! {
@@ -104,7 +92,7 @@ settings! {
     shard SHARD = "" "2/5: serve the third of five parts of the targets; auto/5: the part in HOSTNAME's ending";
     show_failures SHOW_FAILURES = "false" "true: show the text of Failures on / and in /api/v1/jobs";
     web_config_file WEB_CONFIG_FILE = ""
-        "TLS, client certificates, basic auth: a file as Prometheus's exporter-toolkit reads it" Refused;
+        "TLS, client certificates, basic auth: a file as Prometheus's exporter-toolkit reads it";
     log_level LOG_LEVEL = "info"
         "error, warn, info, debug, trace or off, or a filter such as warn,pinpoint_exporter=debug";
     log_format LOG_FORMAT = "logfmt" "or json";

@@ -1,30 +1,38 @@
-//! The HTTP server: routes, limits against rude clients, graceful stop. It knows nothing of Pinpoint or of metrics.
+//! The HTTP server: TLS, passwords, routes, limits against rude clients, graceful stop. It knows nothing of Pinpoint or of metrics.
 
 mod body;
 mod coding;
+mod connection;
 mod connections;
+mod guard;
+mod passwords;
 mod patience;
 mod routes;
+mod streams;
+mod tls;
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::Request;
-use http_body::Body as _;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use rustix::{io::Errno, net::sockopt};
+use rustix::io::Errno;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    connections::{Connections, Place},
-    patience::Patient,
+    connection::{Server, connection},
+    connections::Connections,
+    guard::Guard,
 };
 pub use self::{patience::Patience, routes::ScrapeTimeout};
+use crate::web_config::Watched;
 
 /// What the server serves.
 pub trait Exporter: Send + Sync + 'static {
@@ -74,34 +82,30 @@ impl Default for Limits {
     }
 }
 
-/// The largest head of a request, and the memory that reading one may take.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
-
-/// What the kernel may hold of an answer. Left alone it takes 4 MiB for each client that does not read, and tells of room, which
-/// is the progress of a client that reads slowly, in steps of a third of that.
-const SEND_BUFFER_BYTES: usize = 128 * 1024;
-
 /// How long the listener rests when it cannot accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Serves until `shutdown`, and then finishes what is in flight.
+/// Serves until `shutdown`, and then finishes what is in flight. `web_config` says how the port is protected. `Err` if there is
+/// no thread to look at passwords.
 pub async fn serve(
     listener: TcpListener,
     exporter: Arc<impl Exporter>,
     scrape_timeout: ScrapeTimeout,
     limits: Limits,
+    web_config: Option<Arc<Watched>>,
     shutdown: impl Future<Output = ()>,
-) {
+) -> io::Result<()> {
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let _cut = cut.clone().drop_guard();
     let connections = Arc::new(Connections::default());
+    let guard = web_config.clone().map(Guard::new).transpose()?;
+    let server = Arc::new(Server { exporter, scrape_timeout, patience: limits.patience, guard });
     let accept = async {
         loop {
             match listener.accept().await {
-                Ok((socket, _)) => {
+                Ok((socket, client)) => {
                     if let Some(place) = connections.place(limits.connections) {
-                        let exporter = Arc::clone(&exporter);
-                        let connection = connection(socket, place, exporter, scrape_timeout, limits.patience);
+                        let connection = connection(socket, client.ip(), place, Arc::clone(&server));
                         tasks.spawn(cut.clone().run_until_cancelled_owned(connection));
                     } else {
                         tracing::debug!("refused a connection: all of {} are busy", limits.connections);
@@ -117,57 +121,24 @@ pub async fn serve(
             }
         }
     };
+    let watch = async {
+        match web_config {
+            Some(web_config) => web_config.watch().await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
         () = accept => {}
+        () = watch => {}
         () = shutdown => {}
     }
     drop(listener);
     tracing::info!("stopping");
-    exporter.stop_waiting();
+    server.exporter.stop_waiting();
     connections.leave();
     tasks.close();
     if timeout(limits.grace, tasks.wait()).await.is_err() {
         tracing::warn!(connections = tasks.len(), "some clients did not take their answer in time");
     }
-}
-
-/// Serves a connection to its end.
-async fn connection(
-    socket: TcpStream,
-    place: Place,
-    exporter: Arc<impl Exporter>,
-    scrape_timeout: ScrapeTimeout,
-    patience: Patience,
-) {
-    // An answer must not wait for the client to acknowledge the one before it.
-    _ = socket.set_nodelay(true);
-    _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES);
-    let phase = &place.phase;
-    let service = service_fn(|request: Request<Incoming>| {
-        phase.requested(!request.body().is_end_stream());
-        let exporter = Arc::clone(&exporter);
-        async move {
-            let mut response = routes::answer(request, exporter, scrape_timeout).await;
-            response.body_mut().phase = Some(Arc::clone(phase));
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let socket = TokioIo::new(Patient::new(socket, patience, Arc::clone(phase)));
-    let served =
-        http1::Builder::new().max_buf_size(MAX_HEAD_BYTES).half_close(true).serve_connection(socket, service);
-    tokio::pin!(served);
-    let ended = tokio::select! {
-        ended = &mut served => ended,
-        () = place.leave.cancelled() => {
-            // Also when it has sent half a head. A request that came in the nick of time is answered.
-            if !phase.is_answering() {
-                return;
-            }
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
+    Ok(())
 }

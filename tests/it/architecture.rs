@@ -43,8 +43,12 @@ fn each_outside_crate_has_its_one_user() {
         ("envy::", &["config.rs", "config/settings.rs"]),
         ("flate2::", &["metrics/exposition.rs", "pinpoint/send.rs"]),
         ("prometheus::", &["exporter.rs", "metrics/telemetry.rs"]),
-        ("hyper_util::", &["command/healthcheck.rs", "web/mod.rs"]),
+        ("hyper_util::", &["command/healthcheck.rs", "web/connection.rs"]),
         ("lexopt::", &["command/mod.rs"]),
+        ("bcrypt::", &["web/passwords.rs", "web_config/mod.rs"]),
+        ("saphyr_parser::", &["web_config/document.rs"]),
+        ("tokio_rustls::", &["command/healthcheck.rs", "web/connection.rs", "web/tls.rs"]),
+        ("x509_cert::", &["web_config/client_certificates.rs"]),
         ("SystemTime::now", &["clock.rs"]),
         ("std::env", &[]),
     ] {
@@ -85,6 +89,7 @@ fn rooms_know_only_those_before_them() {
             ("web/", &["metrics", "collect", "pinpoint"]),
             ("metrics/", &["collect", "web"]),
             ("status/", &["accounts", "collect", "metrics", "web"]),
+            ("web_config/", &["metrics", "collect", "pinpoint", "web::"]),
         ] {
             for unknown in unknown.iter().filter(|_| name.starts_with(room)) {
                 assert!(!code.contains(&format!("crate::{unknown}")), "{name} knows {unknown}");

@@ -1,9 +1,6 @@
 //! The README's tables are those of the code.
 
-use pinpoint_exporter::{
-    config::{NotYet, SETTINGS},
-    metrics::catalogue::FAMILIES,
-};
+use pinpoint_exporter::{config::SETTINGS, metrics::catalogue::FAMILIES};
 
 const README: &str = include_str!("../../README.md");
 
@@ -36,11 +33,7 @@ fn the_table_of_settings_is_the_codes() {
     for setting in SETTINGS {
         let default =
             if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
-        let note = match setting.not_yet {
-            None => "",
-            Some(NotYet::Refused) => " (comes with a later release, refused until then)",
-        };
-        table.push_str(&format!("| `{}` | {default} | {}{note} |\n", setting.name, setting.meaning));
+        table.push_str(&format!("| `{}` | {default} | {} |\n", setting.name, setting.meaning));
     }
     assert_table("settings", &table);
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use pinpoint_exporter::{
-    config::{Config, LogFormat, NotYet, PREFIX, Problems, SETTINGS, StatusSeries, Warning},
+    config::{Config, LogFormat, PREFIX, Problems, SETTINGS, StatusSeries, Warning},
     target::{self, IdPattern, TargetPattern},
 };
 use proptest::prelude::*;
@@ -73,8 +73,6 @@ fn accepted(variables: Variables<'_>) -> Config {
     }
 }
 
-const LATER: &str = "later release";
-
 /// Settings that are refused, what the message says, and the nearest settings that are not.
 struct Refused<'a> {
     variables: Variables<'a>,
@@ -83,7 +81,7 @@ struct Refused<'a> {
     /// The value as the message shows it.
     shows: &'a str,
     cure: &'a str,
-    /// Accepted, or refused only because they come with a later release.
+    /// Accepted.
     neighbours: &'a [Variables<'a>],
 }
 
@@ -264,7 +262,6 @@ const REFUSED: &[Refused<'_>] = &[
         cure: "HOSTNAME=\"exporter\"",
         neighbours: &[&[("SHARD", "auto/5"), ("HOSTNAME", "exporter-4")]],
     },
-    value! { "WEB_CONFIG_FILE", "web.yml", "later release", [""] },
     // AWS's variables.
     value! { "AWS_REGION", "US-EAST-1", "us-east-1", ["us-east-1"] },
     value! { "AWS_REGION", "evil.example/", "no region", ["local"] },
@@ -331,7 +328,7 @@ fn every_bad_value_is_refused_with_its_name_its_value_and_the_cure() {
         let message = parse(refused.variables).expect_err(refused.cure).to_string();
         let (told, others): (Vec<_>, Vec<_>) = message.lines().partition(|line| is_told(line, refused));
         assert_eq!(told.len(), 1, "{:?}:\n{message}", refused.variables);
-        assert!(others.iter().all(|line| line.contains(LATER)), "{:?}:\n{message}", refused.variables);
+        assert!(others.is_empty(), "{:?}:\n{message}", refused.variables);
     }
 }
 
@@ -339,10 +336,7 @@ fn every_bad_value_is_refused_with_its_name_its_value_and_the_cure() {
 fn the_neighbours_of_every_bad_value_are_accepted() {
     for refused in REFUSED {
         for neighbour in refused.neighbours {
-            if let Err(problems) = parse(neighbour) {
-                let message = problems.to_string();
-                assert!(message.lines().all(|line| line.contains(LATER)), "{neighbour:?}:\n{message}");
-            }
+            accepted(neighbour);
         }
     }
 }
@@ -612,6 +606,7 @@ fn every_setting_is_read() {
         ("FINISHED_JOBS_PER_SEGMENT", "0"),
         ("STATUS_SERIES", "current"),
         ("SHOW_FAILURES", "true"),
+        ("WEB_CONFIG_FILE", "/etc/web.yml"),
         ("LOG_LEVEL", "debug"),
         ("LOG_FORMAT", "json"),
         ("AWS_CA_BUNDLE", "/etc/ca.pem"),
@@ -638,6 +633,7 @@ fn every_setting_is_read() {
     assert!(config.show_failures && config.use_fips_endpoint && config.use_dualstack_endpoint);
     assert!(config.log_filter.would_enable("pinpoint_exporter", &Level::DEBUG));
     assert_eq!(config.ca_bundle.unwrap().to_str(), Some("/etc/ca.pem"));
+    assert_eq!(config.web_config_file.unwrap().to_str(), Some("/etc/web.yml"));
 }
 
 #[test]
@@ -679,14 +675,6 @@ fn the_program_takes_the_region_of_the_profile_without_one_in_the_environment() 
     variables.push(("AWS_CONFIG_FILE".into(), file.into()));
     let run = run(&[], variables);
     assert!(run.stderr.contains("\nregion (in the AWS profile)=\"EU\": "), "{}", run.stderr);
-}
-
-#[test]
-fn every_setting_of_a_later_release_is_refused() {
-    for setting in SETTINGS.iter().filter(|setting| setting.not_yet == Some(NotYet::Refused)) {
-        let message = parse(&[(setting.name, "text")]).unwrap_err().to_string();
-        assert!(message.contains(setting.variable) && message.contains(LATER), "{message}");
-    }
 }
 
 #[test]

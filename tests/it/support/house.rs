@@ -198,8 +198,10 @@ impl Plan {
         let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let serving = web::serve(listener, Arc::clone(&exporter), timeout, Limits::default(), stopped);
-        let server = tokio::spawn(serving);
+        let web_config = exporter.web_config();
+        let limits = Limits::default();
+        let server = web::serve(listener, Arc::clone(&exporter), timeout, limits, web_config, stopped);
+        let server = tokio::spawn(async { server.await.unwrap() });
         House { exporter, fake, clock, source, url, client: client(), stop, server }
     }
 }
