@@ -317,7 +317,8 @@ impl Environment {
         let settings = self.texts.all().map(Effective::of);
         let others = self.others.iter().map(|(variable, text)| Effective {
             variable,
-            value: text.clone(),
+            // Those that are not used have not been refused for a password in them.
+            value: if variable.starts_with("AWS_ENDPOINT_URL") { endpoint::masked(text) } else { text.clone() },
             source: ENVIRONMENT,
         });
         let ca_bundle = self.ca_bundle.iter().map(|path| Effective {

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod commands;
+mod corpus;
 mod discovery;
 mod exceptions;
 mod golden;
