@@ -70,7 +70,7 @@ fn refused(problems: &Problems, variables: &Variables) {
         places.push(place.unwrap_or(SETTINGS.len()));
         let line = problem.to_string();
         assert!(line.starts_with(&problem.variable), "{line}");
-        let cures = ["write", "unset", "set ", "keep", "leave", "lower", "raise", "stands only for"];
+        let cures = ["write", "unset", "set ", "keep", "leave", "lower", "raise", "stands only for", "the closest is"];
         assert!(cures.iter().any(|cure| line.contains(cure)), "no cure in: {line}");
         let set = variables.get(OsStr::new(&problem.variable)).is_some_and(|value| !value.is_empty());
         assert!(set || problem.value.is_none() || place.is_some(), "a value that nobody wrote: {line}");
