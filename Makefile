@@ -24,10 +24,10 @@ deny: ## Licences, bans and sources of dependencies
 rust: ## The Rust tests alone
 	@tests/run rust
 
-judges: ## The tests by AWS's Python SDK, by moto and by promtool
+judges: ## The tests by AWS's Python SDK, moto, promtool, curl, OpenSSL and Prometheus
 	@tests/run judges
 
-proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments
+proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments; a flood of passwords
 	@tests/run proof
 
 fuzz: ## Looks for inputs that break what must hold, a minute for each target (FUZZ_SECONDS, FUZZ_TARGETS)

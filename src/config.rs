@@ -1,5 +1,5 @@
-//! Environment strings → a validated [`Config`]. Pure: it reads no environment and no file, and reports every problem at
-//! once.
+//! Environment strings → a validated [`Config`]. Pure: it reads no environment and, but for [`Config::read`], no file, and reports
+//! every problem at once.
 //!
 //! `settings` is the table of what there is, `value` and its neighbours read one value each, and this file puts them
 //! together and refuses what contradicts itself.
@@ -23,8 +23,10 @@ mod role;
 mod settings;
 mod shard;
 mod value;
+mod web_config_file;
 
 pub(crate) use settings::nearest;
+pub(crate) use value::duration;
 pub use {
     effective::Effective,
     problem::{Problem, Problems, Warning},
@@ -86,6 +88,8 @@ pub struct Config {
     pub shard: Shard,
     /// `SHOW_FAILURES`
     pub show_failures: bool,
+    /// `WEB_CONFIG_FILE`
+    pub web_config_file: Option<PathBuf>,
     /// `LOG_LEVEL`
     pub log_filter: tracing_subscriber::filter::Targets,
     /// `LOG_FORMAT`
@@ -166,8 +170,6 @@ impl Config {
         let aws = Aws::read(&environment, profile_region, &mut problems);
         let targets = read_targets(texts.targets(), aws.region.as_deref(), &mut problems);
         let durations = Durations::read(texts, &mut problems);
-        refuse_not_yet(&environment.texts, &mut problems);
-
         problems.warnings.extend(not_yet_effective(texts));
         match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
             Some(config) if problems.problems.is_empty() => Ok((config, problems.warnings)),
@@ -230,6 +232,7 @@ impl Config {
             roles,
             shard: shard?,
             show_failures: show_failures?,
+            web_config_file: texts.web_config_file().text.map(PathBuf::from),
             log_filter: log_filter?,
             log_format: log_format?,
             may_ask_sts: aws.endpoint_url.is_none() || environment.other(STS_ENDPOINT_URL).is_some(),
@@ -578,15 +581,6 @@ fn read_roles(texts: &Texts, problems: &mut Problems) -> Roles {
         roles.external_id = Some(text.to_owned());
     }
     roles
-}
-
-/// Refuses the settings whose features come with a later release.
-fn refuse_not_yet(texts: &Texts, problems: &mut Problems) {
-    let web_config_file = texts.web_config_file();
-    if let Some(text) = web_config_file.text {
-        let explanation = "its feature comes with a later release; leave it unset until then";
-        problems.problems.push(Problem::new(web_config_file.setting.variable, text, explanation));
-    }
 }
 
 /// Warnings about settings that have no effect yet.

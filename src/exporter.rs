@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use time::OffsetDateTime;
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     pinpoint::{self, CredentialsCache, Http, MakeProvider, Observer},
     status,
     web::{self, Limits, ScrapeTimeout},
+    web_config::Watched,
 };
 
 /// Answers scrapes.
@@ -35,6 +37,8 @@ pub struct Exporter {
     ready: AtomicBool,
     /// As the page shows them.
     settings: Vec<Effective>,
+    /// How the port is protected.
+    web_config: Option<Arc<Watched>>,
 }
 
 /// Why the exporter cannot be set up.
@@ -55,6 +59,12 @@ pub enum SetupError {
     /// The catalogue holds a name that Prometheus does not allow.
     #[error("the exporter's own metrics cannot be registered")]
     Telemetry(#[from] prometheus::Error),
+    /// The file of `WEB_CONFIG_FILE` is wrong.
+    #[error("the web configuration is wrong: {}", .0.join("; "))]
+    WebConfig(Vec<String>),
+    /// There is no thread to be had.
+    #[error("cannot start the server")]
+    Server(#[source] std::io::Error),
 }
 
 impl Exporter {
@@ -66,6 +76,9 @@ impl Exporter {
         sources: &dyn Fn(&str) -> Arc<MakeProvider>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
+        let web_config = config.web_config_file.as_deref();
+        let web_config = web_config.map(|path| Watched::open(path, Arc::clone(&clock))).transpose();
+        let web_config = web_config.map_err(SetupError::WebConfig)?.map(Arc::new);
         let telemetry = Arc::new(Telemetry::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
         let Accounts { clients, credentials } = Accounts::new(config, http, sources, &clock, &observer)?;
@@ -88,7 +101,13 @@ impl Exporter {
             last_duration: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             settings: config.effective.clone(),
+            web_config,
         })
+    }
+
+    /// How the port is protected, as `WEB_CONFIG_FILE` says.
+    pub fn web_config(&self) -> Option<Arc<Watched>> {
+        self.web_config.clone()
     }
 
     /// Looks for credentials for the first time. The exporter is ready after it, found or not.
@@ -116,8 +135,9 @@ pub async fn run(
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
     let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
-    web::serve(listener, exporter, timeout, Limits::default(), shutdown).await;
-    Ok(())
+    let web_config = exporter.web_config();
+    let served = web::serve(listener, exporter, timeout, Limits::default(), web_config, shutdown).await;
+    served.map_err(SetupError::Server)
 }
 
 impl web::Exporter for Exporter {
@@ -135,6 +155,10 @@ impl web::Exporter for Exporter {
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
             series: body.series,
+            config_reload: self.web_config.as_ref().map(|web_config| {
+                let reload = web_config.reload();
+                (reload.successful, OffsetDateTime::from(reload.last_success).into())
+            }),
         };
         let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);

@@ -10,7 +10,8 @@
 //! 3. [`discovery`]: patterns among the targets, and what was found → the listings to poll.
 //! 4. [`collect`]: the cache, and the queue of what is due ([`pace`]). A listing becomes a [`picture`] of the target, whole or not at all.
 //! 5. [`metrics`]: a picture becomes the bytes of its families, once; the exporter's own counters are beside it.
-//! 6. [`web`]: the server. A scrape ([`Exporter`]) refreshes what is due and sends the bytes that are there.
+//! 6. [`web`]: the server. A scrape ([`Exporter`]) refreshes what is due and sends the bytes that are there. [`web_config`] says
+//!    who may ask, and how the port is protected.
 //!
 //! The page and its JSON ([`status`]) show what is cached, in words, and make no request.
 //!
@@ -44,5 +45,6 @@ pub mod stop;
 pub mod target;
 pub mod version;
 pub mod web;
+pub mod web_config;
 
 pub use exporter::{Exporter, SetupError, run};

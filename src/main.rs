@@ -40,7 +40,7 @@ fn configure(command: Command) -> anyhow::Result<ExitCode> {
         command::suppose_targets(&mut variables);
     }
     let profile_region = runtime.block_on(profile::region(&variables));
-    let (config, warnings) = match Config::parse(variables, profile_region) {
+    let (config, warnings) = match Config::read(variables, profile_region, command != Command::Healthcheck) {
         Ok(parsed) => parsed,
         Err(problems) => {
             complain(format_args!("the settings are wrong\n{problems}"));
@@ -59,7 +59,7 @@ fn configure(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Healthcheck => command::healthcheck(config.listen_address).await?,
+        Command::Healthcheck => command::healthcheck(config).await?,
         Command::Check { .. } | Command::Plan { .. } => {
             let report = command::report(command, config, &progress).await?;
             let printed = print(&report.text);

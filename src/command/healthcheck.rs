@@ -1,14 +1,32 @@
 //! `healthcheck`: asks the server that runs beside it, for a container without a shell.
+//!
+//! It has no password and no certificate, and needs none: a server that asks for one is alive.
 
 use std::{
+    error::Error,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::config::Config;
 
 const PATH: &str = "/-/healthy";
 
@@ -25,7 +43,16 @@ pub enum Unhealthy {
         address: SocketAddr,
         /// Why not.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// What listens there speaks TLS, and no handshake with it succeeds.
+    #[error("no TLS can be agreed on with what listens at {address}")]
+    Tls {
+        /// The address that was asked.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// What listens there does not speak HTTP.
     #[error("what listens at {address} does not speak HTTP/1.1")]
@@ -52,24 +79,126 @@ pub enum Unhealthy {
     },
 }
 
-/// Makes sure that the server which listens at `address` says that it is healthy.
-pub async fn healthcheck(address: SocketAddr) -> Result<(), Unhealthy> {
-    let address = reachable(address);
-    timeout(PATIENCE, ask(address)).await.unwrap_or(Err(Unhealthy::Silent { address }))
+/// Makes sure that the server which listens at the configured address says that it is healthy, or asks who wants to know.
+pub async fn healthcheck(config: &Config) -> Result<(), Unhealthy> {
+    let address = reachable(config.listen_address);
+    let asked = async {
+        // The server speaks what it was started with, whatever stands in the file by now.
+        if config.web_config_file.is_some() && ask_over_tls(address).await? {
+            return Ok(());
+        }
+        ask(connect(address).await?, address).await
+    };
+    timeout(PATIENCE, asked).await.unwrap_or(Err(Unhealthy::Silent { address }))
 }
 
-async fn ask(address: SocketAddr) -> Result<(), Unhealthy> {
-    let stream =
-        TcpStream::connect(address).await.map_err(|source| Unhealthy::Connect { address, source })?;
+async fn connect(address: SocketAddr) -> Result<TcpStream, Unhealthy> {
+    TcpStream::connect(address).await.map_err(|source| Unhealthy::Connect { address, source })
+}
+
+/// Whether the server speaks TLS, and is healthy then.
+async fn ask_over_tls(address: SocketAddr) -> Result<bool, Unhealthy> {
+    let tls = |source| Unhealthy::Tls { address, source };
+    let config = client_config().map_err(|error| tls(io::Error::other(error)))?;
+    let name = ServerName::IpAddress(address.ip().into());
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, connect(address).await?).await;
+    let asked = match connected {
+        Ok(stream) => ask(stream, address).await,
+        Err(error) => Err(tls(error)),
+    };
+    match asked {
+        Ok(()) => Ok(true),
+        Err(error) => match rustls_error(&error) {
+            Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => Ok(true),
+            Some(rustls::Error::InvalidMessage(_)) => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+/// What rustls says about it.
+fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref()) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: SocketAddr,
+) -> Result<(), Unhealthy> {
     let http = |source| Unhealthy::Http { address, source };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-    tokio::spawn(connection);
+    let connection = tokio::spawn(connection);
     let mut request = Request::new(String::new());
     *request.uri_mut() = Uri::from_static(PATH);
     let host = HeaderValue::from_str(&address.to_string());
     request.headers_mut().extend(host.ok().map(|host| (header::HOST, host)));
-    let status = sender.send_request(request).await.map_err(http)?.status();
-    if status.is_success() { Ok(()) } else { Err(Unhealthy::Status { address, status }) }
+    let status = match sender.send_request(request).await {
+        Ok(response) => response.status(),
+        // The connection knows better what became of it.
+        Err(error) => match connection.await {
+            Ok(Err(cause)) => return Err(http(cause)),
+            _ => return Err(http(error)),
+        },
+    };
+    let asks_who = [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS].contains(&status);
+    if status.is_success() || asks_who { Ok(()) } else { Err(Unhealthy::Status { address, status }) }
+}
+
+/// TLS with whatever certificate is there: an address of one's own host is known without it, and nothing secret is said.
+fn client_config() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let schemes = provider.signature_verification_algorithms.supported_schemes();
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let verifier = Arc::new(AnyCertificate { schemes });
+    Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+#[derive(Debug)]
+struct AnyCertificate {
+    schemes: Vec<SignatureScheme>,
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
 }
 
 /// The address to ask a server that listens at all addresses.

@@ -106,7 +106,7 @@ settings! {
     shard SHARD = "" "2/5: serve the third of five parts of the targets; auto/5: the part in HOSTNAME's ending";
     show_failures SHOW_FAILURES = "false" "true: show the text of Failures on / and in /api/v1/jobs";
     web_config_file WEB_CONFIG_FILE = ""
-        "TLS, client certificates, basic auth: a file as Prometheus's exporter-toolkit reads it" Refused;
+        "TLS, client certificates, basic auth: a file as Prometheus's exporter-toolkit reads it";
     log_level LOG_LEVEL = "info"
         "error, warn, info, debug, trace or off, or a filter such as warn,pinpoint_exporter=debug";
     log_format LOG_FORMAT = "logfmt" "or json";

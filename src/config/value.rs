@@ -9,7 +9,7 @@ use std::{
 use humantime::{DurationError, format_duration, parse_duration};
 
 /// Why a value is refused and what would be right.
-pub(super) type Explanation = String;
+pub(crate) type Explanation = String;
 
 /// Longer ones are a mistake, and dates and instants must not overflow when they are added.
 const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 /// Larger ones are a mistake, and a semaphore or a capacity must be able to hold them.
 const MOST: u32 = 1_000_000;
 
-pub(super) fn duration(text: &str) -> Result<Duration, Explanation> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Explanation> {
     if text.starts_with('-') {
         return Err("a duration cannot be negative; write one such as 30s".into());
     }

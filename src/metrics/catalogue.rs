@@ -71,6 +71,8 @@ pub struct ScrapeFacts {
     pub last_duration_seconds: f64,
     /// Job, segment and target series in this answer.
     pub series: usize,
+    /// Whether the web configuration is in force as its file is, and when that was last read well. `None` without one.
+    pub config_reload: Option<(bool, Timestamp)>,
 }
 
 macro_rules! job_labels {
@@ -311,6 +313,22 @@ pub static FAMILIES: &[Family] = &[
         source: Source::Scrape(|scrape, out| {
             out.labelled(&[], u64::try_from(scrape.series).unwrap_or(u64::MAX));
         }),
+    },
+    Family {
+        name: "pinpoint_exporter_config_last_reload_successful",
+        help: "Whether the file of WEB_CONFIG_FILE could be read when it last changed. Absent without one.",
+        kind: Kind::Gauge,
+        labels: &[],
+        source: Source::Scrape(|scrape, out| {
+            out.integer(scrape.config_reload.map(|(successful, _)| i64::from(successful)));
+        }),
+    },
+    Family {
+        name: "pinpoint_exporter_config_last_reload_success_timestamp_seconds",
+        help: "When the file of WEB_CONFIG_FILE was last read well. Absent without one.",
+        kind: Kind::Gauge,
+        labels: &[],
+        source: Source::Scrape(|scrape, out| out.timestamp(scrape.config_reload.map(|(_, at)| at))),
     },
 ];
 

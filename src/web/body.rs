@@ -11,29 +11,40 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use http_body::{Frame, SizeHint};
 
-use super::patience::Phase;
+use super::{patience::Phase, streams::Stream};
+
+/// Of HTTP/2 an answer is sent in pieces, so that it is seen when the client takes one.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// What is told how the answer goes. Dropped with the body, which is when all was taken, or the client is gone.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    /// A connection of HTTP/1.
+    Connection(Arc<Phase>),
+    /// A stream of HTTP/2.
+    Stream(Stream),
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        if let Self::Connection(phase) = self {
+            phase.answered();
+        }
+    }
+}
 
 /// Chunks, one after the other.
 #[derive(Debug)]
 pub(super) struct Chunks {
     rest: VecDeque<Bytes>,
     left: u64,
-    /// Of the connection. Told when this is dropped, which is when all was taken, or the client is gone.
-    pub(super) phase: Option<Arc<Phase>>,
+    pub(super) carrier: Option<Carrier>,
 }
 
 impl From<Vec<Bytes>> for Chunks {
     fn from(chunks: Vec<Bytes>) -> Self {
         let left = chunks.iter().map(|chunk| chunk.remaining() as u64).sum();
-        Self { rest: chunks.into(), left, phase: None }
-    }
-}
-
-impl Drop for Chunks {
-    fn drop(&mut self) {
-        if let Some(phase) = &self.phase {
-            phase.answered();
-        }
+        Self { rest: chunks.into(), left, carrier: None }
     }
 }
 
@@ -45,7 +56,16 @@ impl http_body::Body for Chunks {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let chunk = self.rest.pop_front();
+        let mut chunk = self.rest.pop_front();
+        if let Some(Carrier::Stream(stream)) = &mut self.carrier {
+            stream.piece();
+            if let Some(chunk) = &mut chunk
+                && chunk.len() > PIECE_BYTES
+            {
+                let rest = chunk.split_off(PIECE_BYTES);
+                self.rest.push_front(rest);
+            }
+        }
         self.left -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
     }

@@ -19,7 +19,7 @@ use super::{Exporter, body::Chunks, coding};
 ///
 /// [Prometheus's text format]: https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
@@ -130,7 +130,11 @@ fn document(content_type: &'static str, document: Result<String, String>) -> Res
     }
 }
 
-fn response(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Chunks> {
+pub(super) fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    text: impl Into<Bytes>,
+) -> Response<Chunks> {
     chunked(status, content_type, vec![text.into()])
 }
 

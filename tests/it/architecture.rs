@@ -44,6 +44,10 @@ fn each_outside_crate_has_its_one_user() {
         ("prometheus::", &["exporter.rs", "metrics/telemetry.rs"]),
         ("hyper_util::", &["command/healthcheck.rs", "web/mod.rs"]),
         ("lexopt::", &["command/mod.rs"]),
+        ("bcrypt::", &["web/passwords.rs", "web_config/mod.rs"]),
+        ("saphyr_parser::", &["web_config/document.rs"]),
+        ("tokio_rustls::", &["command/healthcheck.rs", "web/mod.rs", "web/tls.rs"]),
+        ("x509_cert::", &["web_config/client_certificates.rs"]),
         ("SystemTime::now", &["clock.rs"]),
         ("std::env", &[]),
     ] {
@@ -83,6 +87,7 @@ fn the_client_knows_no_metrics_and_the_server_neither() {
             ("pinpoint/", &["metrics", "collect", "web"][..]),
             ("web/", &["metrics", "collect", "pinpoint"]),
             ("metrics/", &["collect", "web"]),
+            ("web_config/", &["metrics", "collect", "pinpoint", "web::"]),
         ] {
             for unknown in unknown.iter().filter(|_| name.starts_with(room)) {
                 assert!(!code.contains(&format!("crate::{unknown}")), "{name} knows {unknown}");

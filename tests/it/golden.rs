@@ -133,9 +133,11 @@ fn a_scrape_is_the_golden_file() {
             "app-4/*",
             &format!("{escaped}/{escaped}"),
         ];
+        let web_config = tempfile::NamedTempFile::new().unwrap();
         let house = Plan::new()
             .at(NOW)
             .world(fill)
+            .set("WEB_CONFIG_FILE", web_config.path().to_str().unwrap())
             .set("TARGETS", &targets.join(" "))
             .set("FINISHED_JOBS_PER_SEGMENT", "3")
             .set("FINISHED_JOB_MAX_AGE", "10d")

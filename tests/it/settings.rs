@@ -264,7 +264,6 @@ const REFUSED: &[Refused<'_>] = &[
         cure: "HOSTNAME=\"exporter\"",
         neighbours: &[&[("SHARD", "auto/5"), ("HOSTNAME", "exporter-4")]],
     },
-    value! { "WEB_CONFIG_FILE", "web.yml", "later release", [""] },
     // AWS's variables.
     value! { "AWS_REGION", "US-EAST-1", "us-east-1", ["us-east-1"] },
     value! { "AWS_REGION", "evil.example/", "no region", ["local"] },
@@ -612,6 +611,7 @@ fn every_setting_is_read() {
         ("FINISHED_JOBS_PER_SEGMENT", "0"),
         ("STATUS_SERIES", "current"),
         ("SHOW_FAILURES", "true"),
+        ("WEB_CONFIG_FILE", "/etc/web.yml"),
         ("LOG_LEVEL", "debug"),
         ("LOG_FORMAT", "json"),
         ("AWS_CA_BUNDLE", "/etc/ca.pem"),
@@ -638,6 +638,7 @@ fn every_setting_is_read() {
     assert!(config.show_failures && config.use_fips_endpoint && config.use_dualstack_endpoint);
     assert!(config.log_filter.would_enable("pinpoint_exporter", &Level::DEBUG));
     assert_eq!(config.ca_bundle.unwrap().to_str(), Some("/etc/ca.pem"));
+    assert_eq!(config.web_config_file.unwrap().to_str(), Some("/etc/web.yml"));
 }
 
 #[test]

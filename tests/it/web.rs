@@ -121,7 +121,8 @@ impl Server {
         let shutdown = CancellationToken::new();
         let timeout = ScrapeTimeout { default: Duration::from_secs(10), offset: Duration::from_millis(500) };
         let stopped = shutdown.clone().cancelled_owned();
-        let task = tokio::spawn(web::serve(listener, Arc::clone(&stub), timeout, limits, stopped));
+        let served = web::serve(listener, Arc::clone(&stub), timeout, limits, None, stopped);
+        let task = tokio::spawn(async { served.await.unwrap() });
         Self { address, stub, shutdown, task }
     }
 

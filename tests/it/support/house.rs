@@ -198,7 +198,10 @@ impl Plan {
         let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let server = tokio::spawn(web::serve(listener, exporter, timeout, Limits::default(), stopped));
+        let web_config = exporter.web_config();
+        let limits = Limits::default();
+        let server = web::serve(listener, exporter, timeout, limits, web_config, stopped);
+        let server = tokio::spawn(async { server.await.unwrap() });
         House { fake, clock, source, url, client: client(), stop, server }
     }
 }

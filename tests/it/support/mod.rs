@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod house;
+pub(crate) mod pki;
 pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod text_format;

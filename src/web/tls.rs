@@ -1,0 +1,68 @@
+//! The beginning of a connection where the port speaks TLS.
+
+use std::{future::poll_fn, pin::Pin, sync::Arc};
+
+use http::{HeaderValue, Response, StatusCode, header::CONNECTION};
+use rustls::ServerConfig;
+use tokio::{io::AsyncWrite as _, net::TcpStream, time::timeout};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::{
+    body::Chunks,
+    patience::{Patience, Patient, Phase},
+    routes::{TEXT, response},
+};
+
+/// The first byte of a handshake; no HTTP begins with it.
+const HANDSHAKE: u8 = 22;
+
+/// What a client speaks.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// TLS, and within it HTTP/1.
+    Http1(TlsStream<TcpStream>),
+    /// TLS, and within it HTTP/2.
+    Http2(TlsStream<TcpStream>),
+    /// No TLS.
+    Plain(TcpStream),
+    /// It is gone, too slow, or refused.
+    Nothing,
+}
+
+/// Waits for the client to begin, and shakes hands. All of it may take as long as the head of a request.
+pub(super) async fn accept(
+    socket: TcpStream,
+    config: Arc<ServerConfig>,
+    patience: Patience,
+    phase: &Arc<Phase>,
+) -> Accepted {
+    let shake_hands = async {
+        let mut first = [0];
+        match socket.peek(&mut first).await {
+            Ok(1) if first[0] == HANDSHAKE => {}
+            Ok(1) => return Accepted::Plain(socket),
+            _ => return Accepted::Nothing,
+        }
+        match TlsAcceptor::from(config).accept(socket).into_fallible().await {
+            Ok(socket) if socket.get_ref().1.alpn_protocol() == Some(b"h2") => Accepted::Http2(socket),
+            Ok(socket) => Accepted::Http1(socket),
+            Err((error, socket)) => {
+                tracing::debug!(%error, "a client could not shake hands");
+                // To close with bytes unread would reset the connection, and lose the alert that says why.
+                phase.requested(true);
+                let mut socket = Patient::new(socket, patience, Arc::clone(phase));
+                _ = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await;
+                Accepted::Nothing
+            }
+        }
+    };
+    timeout(patience.head, shake_hands).await.unwrap_or(Accepted::Nothing)
+}
+
+/// The answer to who speaks no TLS.
+pub(super) fn plain_refused() -> Response<Chunks> {
+    let mut refusal =
+        response(StatusCode::BAD_REQUEST, TEXT, "This port speaks TLS: write https, not http.\n");
+    refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    refusal
+}

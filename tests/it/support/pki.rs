@@ -1,0 +1,133 @@
+//! Certificates in a folder: of an authority, of servers, and of clients of every kind.
+
+use std::{fs, path::Path, sync::Arc};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+};
+use rustls::{
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use tempfile::TempDir;
+
+/// A folder with `ca.pem`, `server.crt` and `server.key`, and what else a test writes there.
+pub(crate) struct Pki {
+    folder: TempDir,
+    authority: (CertificateParams, KeyPair),
+}
+
+/// Whose certificate a client shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Client {
+    /// None.
+    Nobody,
+    /// One of the authority's.
+    OfTheAuthority,
+    /// One that it signed itself, and that calls itself an authority, as `openssl req -x509` makes them.
+    SelfSigned,
+    /// The same, of another.
+    Stranger,
+}
+
+impl Pki {
+    pub(crate) fn new() -> Self {
+        let _ = ring::default_provider().install_default();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let pki = Self { folder, authority: (params, key) };
+        pki.renew_server();
+        pki.issue("OfTheAuthority", ["DNS:client"].map(san).to_vec());
+        for name in ["SelfSigned", "Stranger"] {
+            pki.self_sign(name);
+        }
+        pki
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file; gives its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path().join(name);
+        // In one step, as one should.
+        let half = self.path().join("half");
+        fs::write(&half, text).unwrap();
+        fs::rename(&half, &path).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join(name)).unwrap()
+    }
+
+    /// A new certificate and a new key of the server, written one after the other.
+    pub(crate) fn renew_server(&self) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = ["DNS:localhost", "IP:127.0.0.1"].map(san).to_vec();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(params, "server.crt", "server.key");
+    }
+
+    /// A client's certificate of the authority, `<name>.pem` and `<name>.key`.
+    pub(crate) fn issue(&self, name: &str, names: Vec<SanType>) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = names;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params, &format!("{name}.pem"), &format!("{name}.key"));
+    }
+
+    fn sign(&self, params: CertificateParams, certificate: &str, key_file: &str) {
+        let key = KeyPair::generate().unwrap();
+        let (authority, authority_key) = &self.authority;
+        let issuer = Issuer::from_params(authority, authority_key);
+        self.write(certificate, &params.signed_by(&key, &issuer).unwrap().pem());
+        self.write(key_file, &key.serialize_pem());
+    }
+
+    fn self_sign(&self, name: &str) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.subject_alt_names = vec![san("DNS:client")];
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self.write(&format!("{name}.pem"), &params.self_signed(&key).unwrap().pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    /// A client that trusts the authority, and shows the certificate in `<name>.pem`; none for `""`.
+    pub(crate) fn client(&self, name: &str, version: &'static SupportedProtocolVersion) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.read("ca.pem").as_bytes()).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_protocol_versions(&[version]).with_root_certificates(roots);
+        if name.is_empty() {
+            return builder.with_no_client_auth();
+        }
+        let certificate = self.read(&format!("{name}.pem"));
+        let key = self.read(&format!("{name}.key"));
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let signing = ring::sign::any_supported_type(&key).unwrap();
+        let certified = Arc::new(rustls::sign::CertifiedKey::new(chain, signing));
+        // Whatever the server says that it would like to see.
+        builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)))
+    }
+}
+
+/// A name as one writes it, such as `DNS:localhost`.
+pub(crate) fn san(text: &str) -> SanType {
+    let (kind, name) = text.split_once(':').unwrap();
+    match kind {
+        "DNS" => SanType::DnsName(name.try_into().unwrap()),
+        "IP" => SanType::IpAddress(name.parse().unwrap()),
+        "email" => SanType::Rfc822Name(name.try_into().unwrap()),
+        "URI" => SanType::URI(name.try_into().unwrap()),
+        _ => panic!("{kind}"),
+    }
+}
