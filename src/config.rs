@@ -321,7 +321,11 @@ impl Environment {
         let others = self.others.iter().map(|(variable, text)| Effective {
             variable,
             // Those that are not used have not been refused for a password in them.
-            value: if variable.starts_with("AWS_ENDPOINT_URL") { endpoint::masked(text) } else { text.clone() },
+            value: if variable.starts_with("AWS_ENDPOINT_URL") {
+                endpoint::masked(text)
+            } else {
+                text.clone()
+            },
             source: ENVIRONMENT,
         });
         let ca_bundle = self.ca_bundle.iter().map(|path| Effective {

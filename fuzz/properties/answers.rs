@@ -37,7 +37,10 @@ pub(crate) fn check(body: &[u8]) {
 /// What holds for any page.
 fn bounds(page: &Page<ExportJob>, body: &[u8]) {
     let size = body.len() as u64;
-    assert!(page.items.len() as u64 + page.skipped + page.bad_members <= size, "more is counted than is there");
+    assert!(
+        page.items.len() as u64 + page.skipped + page.bad_members <= size,
+        "more is counted than is there"
+    );
     assert_ne!(page.next_token.as_deref(), Some(""));
     for job in &page.items {
         assert!(!job.id.is_empty());
@@ -137,7 +140,8 @@ fn member<'a, T>(
 
 #[expect(clippy::cast_possible_truncation, reason = "whole, and below 2^53")]
 fn whole(value: &Value) -> Option<i64> {
-    let float = || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= (1_u64 << 53) as f64);
+    let float =
+        || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= (1_u64 << 53) as f64);
     value.as_i64().or_else(|| float().map(|number| number as i64))
 }
 

@@ -24,7 +24,8 @@ pub(crate) fn check(data: &[u8]) {
 fn duration(text: &str) {
     let read = |text: &str| {
         let variables = [("TARGETS", "a"), ("DISCOVERY_TTL", text)];
-        let variables = variables.map(|(name, text)| (format!("PINPOINT_EXPORTER_{name}").into(), text.into()));
+        let variables =
+            variables.map(|(name, text)| (format!("PINPOINT_EXPORTER_{name}").into(), text.into()));
         Config::parse(variables, Some("us-east-1".to_owned())).map(|(config, _)| config.discovery_ttl)
     };
     match read(text) {
@@ -109,8 +110,8 @@ pub(super) fn milliseconds(text: &str) -> Option<i64> {
     if second == 60 {
         // A leap second ends a month in UTC, and Unix time has none: the moment before it stands for it.
         let next = minutes + 1;
-        let ends_a_month = (year - 1..=year + 1)
-            .any(|year| (1..=12).any(|month| days_before(year, month) * 1440 == next));
+        let ends_a_month =
+            (year - 1..=year + 1).any(|year| (1..=12).any(|month| days_before(year, month) * 1440 == next));
         return ends_a_month.then_some(next * 60_000 - 1);
     }
     Some((minutes * 60 + second) * 1000 + thousandths)
@@ -145,7 +146,8 @@ fn date_of_http(text: &str) {
         assert_eq!(late, whole.as_secs_f64() - YEAR_9999 as f64, "{written}, a clock ahead");
     }
     let Ok(value) = HeaderValue::from_str(text) else { return };
-    let headers = ["x-amz-retry-after", "retry-after"].map(|name| (name.parse().expect("a name"), value.clone()));
+    let headers =
+        ["x-amz-retry-after", "retry-after"].map(|name| (name.parse().expect("a name"), value.clone()));
     let waits = fuzzing::retry_after(HeaderMap::from_iter(headers), at(0));
     let day = Duration::from_hours(24);
     assert!([waits.amz, waits.http].into_iter().flatten().all(|wait| wait <= day), "{text:?}: {waits:?}");

@@ -12,16 +12,34 @@ const TOKEN: &str = "hush//FQoGZXIvYXdzEJr+token==";
 
 /// Names of AWS's that the contract lists, without the ending.
 const NAMES: [&str; 21] = [
-    "BadRequest", "InternalServerError", "PayloadTooLarge", "Forbidden", "NotFound", "MethodNotAllowed", "TooManyRequests",
-    "AccessDenied", "ExpiredToken", "UnrecognizedClient", "InvalidSignature", "SignatureDoesNotMatch",
-    "MissingAuthenticationToken", "IncompleteSignature", "RequestExpired", "RequestTimeTooSkewed", "OptInRequired",
-    "UnknownOperation", "Throttling", "InternalFailure", "ServiceUnavailable",
+    "BadRequest",
+    "InternalServerError",
+    "PayloadTooLarge",
+    "Forbidden",
+    "NotFound",
+    "MethodNotAllowed",
+    "TooManyRequests",
+    "AccessDenied",
+    "ExpiredToken",
+    "UnrecognizedClient",
+    "InvalidSignature",
+    "SignatureDoesNotMatch",
+    "MissingAuthenticationToken",
+    "IncompleteSignature",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "OptInRequired",
+    "UnknownOperation",
+    "Throttling",
+    "InternalFailure",
+    "ServiceUnavailable",
 ];
 
 pub(crate) fn check(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (first, body) = text.split_once('\n').unwrap_or((&text, ""));
-    let (status, header) = first.split_once(' ').map_or((first, None), |(status, header)| (status, Some(header)));
+    let (status, header) =
+        first.split_once(' ').map_or((first, None), |(status, header)| (status, Some(header)));
     let Ok(status) = status.parse::<u16>() else { return };
     let credentials = Credentials::new(ACCESS_KEY_ID, SECRET, Some(TOKEN.to_owned()), None, "fuzzing");
     let plain = fuzzing::failure(status, header, body.as_bytes(), &credentials);
@@ -32,8 +50,10 @@ pub(crate) fn check(data: &[u8]) {
     assert_eq!(plain.status, Some(status));
 
     let forms = forms();
-    let secret = |text: &str| forms.iter().fold(text.to_owned(), |text, (mark, form)| text.replace(mark, form));
-    let failure = fuzzing::failure(status, header.map(secret).as_deref(), secret(body).as_bytes(), &credentials);
+    let secret =
+        |text: &str| forms.iter().fold(text.to_owned(), |text, (mark, form)| text.replace(mark, form));
+    let failure =
+        fuzzing::failure(status, header.map(secret).as_deref(), secret(body).as_bytes(), &credentials);
     for text in [failure.to_string(), failure.message.clone(), format!("{failure:?}")] {
         for (mark, form) in &forms {
             assert!(!text.contains(form.as_str()), "{mark} of a secret in {text}");
@@ -124,9 +144,7 @@ fn class(label: &str, name: Option<&str>, status: u16) -> Class {
         return Class::Throttled;
     }
     let timeout = matches!(name, Some("RequestTimeout" | "RequestTimeoutException"));
-    let server = matches!(
-        label,
-        "InternalServerErrorException" | "InternalFailure" | "ServiceUnavailableException"
-    );
+    let server =
+        matches!(label, "InternalServerErrorException" | "InternalFailure" | "ServiceUnavailableException");
     if timeout || server || (500..600).contains(&status) { Class::Transient } else { Class::Final }
 }

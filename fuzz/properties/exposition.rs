@@ -73,7 +73,8 @@ impl World {
     }
 
     fn check(&self) {
-        let pictures: Vec<_> = self.targets.iter().map(|(target, jobs, _)| self.picture(target, jobs)).collect();
+        let pictures: Vec<_> =
+            self.targets.iter().map(|(target, jobs, _)| self.picture(target, jobs)).collect();
         let blocks: Vec<_> = std::iter::zip(&self.targets, &pictures)
             .flat_map(|((target, _, status), picture)| {
                 [
@@ -98,7 +99,10 @@ impl World {
             let known = order.find(|known| known.name == family.name).expect("in the catalogue's order");
             assert_eq!((family.help.as_str(), family.kind.as_str()), (known.help, known.kind.as_str()));
             for sample in &family.samples {
-                assert!(sample.labels.keys().all(|label| known.labels.contains(&label.as_str())), "{sample:?}");
+                assert!(
+                    sample.labels.keys().all(|label| known.labels.contains(&label.as_str())),
+                    "{sample:?}"
+                );
                 assert_eq!(sample.labels.len(), known.labels.len(), "{sample:?}");
             }
         }
@@ -125,7 +129,9 @@ impl World {
         assert_eq!(errors.first().map(|sample| sample.labels["exception"].as_str()), status.error);
         let expected = status.last_success.map(|date| date.0);
         assert_seconds(value("pinpoint_target_last_success_timestamp_seconds"), expected);
-        assert!(value("pinpoint_target_refresh_duration_seconds") == Some(status.refresh_duration.as_secs_f64()));
+        assert!(
+            value("pinpoint_target_refresh_duration_seconds") == Some(status.refresh_duration.as_secs_f64())
+        );
         2 + errors.len() + usize::from(expected.is_some())
     }
 
@@ -155,13 +161,21 @@ impl World {
             assert!(counted == jobs.len() as f64);
 
             let newest = jobs.iter().max_by_key(|job| (job.creation_date, &job.id));
-            series += self.state(scrape, "pinpoint_segment_latest_export_job_status", &labels, newest.map(|job| job.status));
+            series += self.state(
+                scrape,
+                "pinpoint_segment_latest_export_job_status",
+                &labels,
+                newest.map(|job| job.status),
+            );
             let latest = |status| {
                 let of = jobs.iter().filter(|job| job.status == status);
                 of.filter_map(|job| job.completion_date).max()
             };
             for (name, date) in [
-                ("pinpoint_segment_latest_export_job_created_timestamp_seconds", newest.and_then(|job| job.creation_date)),
+                (
+                    "pinpoint_segment_latest_export_job_created_timestamp_seconds",
+                    newest.and_then(|job| job.creation_date),
+                ),
                 ("pinpoint_segment_last_completed_export_timestamp_seconds", latest(JobStatus::Completed)),
                 ("pinpoint_segment_last_failed_export_timestamp_seconds", latest(JobStatus::Failed)),
             ] {
@@ -171,7 +185,8 @@ impl World {
 
             let (shown, aged, outnumbered) = self.chosen(jobs);
             for (reason, count) in [("age", aged), ("count", outnumbered)] {
-                let value = scrape.value("pinpoint_segment_suppressed_export_jobs", &with(&("reason", reason)));
+                let value =
+                    scrape.value("pinpoint_segment_suppressed_export_jobs", &with(&("reason", reason)));
                 assert_eq!(value, Some(count as f64), "{reason}");
                 series += 1;
             }
@@ -182,7 +197,8 @@ impl World {
 
     /// The jobs of a segment that have series of their own, and how many have none for their age and for their number.
     fn chosen<'a>(&self, jobs: Vec<&'a ExportJob>) -> (Vec<&'a ExportJob>, usize, usize) {
-        let (mut shown, mut finished): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.status.is_active());
+        let (mut shown, mut finished): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| job.status.is_active());
         let date = |job: &ExportJob| job.completion_date.or(job.creation_date);
         finished.sort_by(|a, b| (date(b), &b.id).cmp(&(date(a), &a.id)));
         let (mut aged, mut outnumbered) = (0, 0);
@@ -309,5 +325,9 @@ fn date(from: &mut Unstructured<'_>) -> Result<Option<Timestamp>> {
 /// A name: one of few, so that names meet, or any text.
 fn text(from: &mut Unstructured<'_>) -> Result<String> {
     let few = ["a", "a\"b", "back\\slash\n", "", "{le=\"x\"} 1"];
-    Ok(if from.arbitrary()? { (*from.choose(&few)?).to_owned() } else { from.arbitrary::<&str>()?.to_owned() })
+    Ok(if from.arbitrary()? {
+        (*from.choose(&few)?).to_owned()
+    } else {
+        from.arbitrary::<&str>()?.to_owned()
+    })
 }

@@ -8,6 +8,7 @@ pub(crate) mod exposition;
 pub(crate) mod query;
 pub(crate) mod settings;
 pub(crate) mod targets;
+pub(crate) mod web_config;
 
 /// Checks one input, and panics where a property does not hold.
 pub(crate) type Property = fn(&[u8]);
@@ -21,4 +22,5 @@ pub(crate) const ALL: &[(&str, Property)] = &[
     ("query", query::check),
     ("settings", settings::check),
     ("targets", targets::check),
+    ("web_config", web_config::check),
 ];

@@ -87,9 +87,20 @@ pub(crate) fn check(data: &[u8]) {
             let json: Value = serde_json::from_str(&json).expect("JSON");
             let problem = json["error"].as_str().expect("an error");
             assert!(!problem.is_empty() && !problem.chars().any(char::is_control), "{problem:?}");
-            let parameters =
-                ["application", "segment", "status", "sort", "page", "segments_page", "targets_page", "jobs are not sorted"];
-            assert!(parameters.iter().any(|name| problem.contains(name)), "what is wrong is not named: {problem}");
+            let parameters = [
+                "application",
+                "segment",
+                "status",
+                "sort",
+                "page",
+                "segments_page",
+                "targets_page",
+                "jobs are not sorted",
+            ];
+            assert!(
+                parameters.iter().any(|name| problem.contains(name)),
+                "what is wrong is not named: {problem}"
+            );
             assert_eq!(tags_unknown(&page), None, "a value became markup");
         }
         (asked, json, page) => {
@@ -127,7 +138,8 @@ impl Asked {
                 "application" => once(&mut asked.application),
                 "segment" => once(&mut asked.segment),
                 "sort" => {
-                    let keys = ["created", "completed", "application", "segment", "status", "processed", "failed"];
+                    let keys =
+                        ["created", "completed", "application", "segment", "status", "processed", "failed"];
                     let key = value.strip_prefix('-').unwrap_or(&value);
                     (value.is_empty() || keys.contains(&key)) && once(&mut asked.sort)
                 }
@@ -157,14 +169,22 @@ impl Asked {
             let of_it: Vec<_> = picture
                 .segments
                 .iter()
-                .filter(|it| wanted(&self.application, &state.target.application_id) && wanted(&self.segment, &it.id))
+                .filter(|it| {
+                    wanted(&self.application, &state.target.application_id) && wanted(&self.segment, &it.id)
+                })
                 .collect();
             targets += usize::from(!of_it.is_empty());
             segments += of_it.len();
             let shown = of_it.iter().flat_map(|segment| &segment.jobs);
-            jobs += shown.filter(|job| self.statuses.is_empty() || self.statuses.iter().any(|it| it == job.status.as_str())).count();
+            jobs += shown
+                .filter(|job| {
+                    self.statuses.is_empty() || self.statuses.iter().any(|it| it == job.status.as_str())
+                })
+                .count();
         }
-        for ((name, total), page) in [("jobs", jobs), ("segments", segments), ("targets", targets)].into_iter().zip(self.pages) {
+        for ((name, total), page) in
+            [("jobs", jobs), ("segments", segments), ("targets", targets)].into_iter().zip(self.pages)
+        {
             let (rows, page) = (&document[name], page.unwrap_or(1));
             assert_eq!(rows["total"], total, "{name}");
             assert_eq!(rows["page"], page, "{name}");
@@ -174,9 +194,14 @@ impl Asked {
         }
         let rows = document["jobs"]["items"].as_array().expect("a list");
         for row in rows {
-            let is = |name: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| row[name] == **wanted);
+            let is = |name: &str, wanted: &Option<String>| {
+                wanted.as_ref().is_none_or(|wanted| row[name] == **wanted)
+            };
             assert!(is("application_id", &self.application) && is("segment_id", &self.segment), "{row}");
-            assert!(self.statuses.is_empty() || self.statuses.iter().any(|status| row["status"] == **status), "{row}");
+            assert!(
+                self.statuses.is_empty() || self.statuses.iter().any(|status| row["status"] == **status),
+                "{row}"
+            );
         }
         self.check_order(rows);
     }
@@ -219,7 +244,8 @@ fn decoded(text: &str) -> String {
 fn check_links(page: &str) {
     let links = page.split("href=\"").skip(1).filter_map(|rest| rest.split(['"', '#']).next());
     for link in links.filter_map(|link| link.strip_prefix('?')) {
-        let query = link.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+        let query =
+            link.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
         assert!(Asked::read(&query).is_some(), "a link that is not understood: {link}");
     }
 }
@@ -227,7 +253,8 @@ fn check_links(page: &str) {
 /// The first tag that the page's templates do not write.
 fn tags_unknown(page: &str) -> Option<&str> {
     page.split('<').skip(1).find(|rest| {
-        let name = rest.split(|c: char| !(c.is_ascii_alphanumeric() || "/!".contains(c))).next().unwrap_or_default();
+        let name =
+            rest.split(|c: char| !(c.is_ascii_alphanumeric() || "/!".contains(c))).next().unwrap_or_default();
         matches!(name.trim_start_matches('/'), "" | "script" | "img" | "iframe" | "object" | "x" | "svg")
     })
 }

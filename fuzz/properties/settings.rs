@@ -70,7 +70,17 @@ fn refused(problems: &Problems, variables: &Variables) {
         places.push(place.unwrap_or(SETTINGS.len()));
         let line = problem.to_string();
         assert!(line.starts_with(&problem.variable), "{line}");
-        let cures = ["write", "unset", "set ", "keep", "leave", "lower", "raise", "stands only for", "the closest is"];
+        let cures = [
+            "write",
+            "unset",
+            "set ",
+            "keep",
+            "leave",
+            "lower",
+            "raise",
+            "stands only for",
+            "the closest is",
+        ];
         assert!(cures.iter().any(|cure| line.contains(cure)), "no cure in: {line}");
         let set = variables.get(OsStr::new(&problem.variable)).is_some_and(|value| !value.is_empty());
         assert!(set || problem.value.is_none() || place.is_some(), "a value that nobody wrote: {line}");
@@ -104,7 +114,10 @@ fn accepted(config: &Config, variables: &Variables) {
     assert!(config.roles.external_id.is_none() || !config.roles.by_account.is_empty());
     if let Some(url) = &config.endpoint_url {
         let clean = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-        assert!(clean && url.has_host() && !config.use_fips_endpoint && !config.use_dualstack_endpoint, "{url}");
+        assert!(
+            clean && url.has_host() && !config.use_fips_endpoint && !config.use_dualstack_endpoint,
+            "{url}"
+        );
     }
 
     let shown: Vec<_> = config.effective.iter().map(|it| (it.variable, it.value.as_str())).collect();
@@ -126,7 +139,8 @@ fn accepted(config: &Config, variables: &Variables) {
 }
 
 fn no_secret(shown: &str, variables: &Variables) {
-    let is_known = |name: &OsStr| SETTINGS.iter().any(|setting| name == setting.variable) || name == "AWS_CA_BUNDLE";
+    let is_known =
+        |name: &OsStr| SETTINGS.iter().any(|setting| name == setting.variable) || name == "AWS_CA_BUNDLE";
     let is_public = variables.iter().any(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes());
         let names = name.to_string_lossy();
@@ -137,7 +151,8 @@ fn no_secret(shown: &str, variables: &Variables) {
                 EXTERNAL_ID => false,
                 name if ENDPOINTS.contains(&name) => {
                     let scheme = value.rsplit_once('@').and_then(|(before, _)| before.split_once("://"));
-                    scheme.is_some_and(|(scheme, _)| scheme.contains(HUSH)) || public_part(&value).contains(HUSH)
+                    scheme.is_some_and(|(scheme, _)| scheme.contains(HUSH))
+                        || public_part(&value).contains(HUSH)
                 }
                 _ => is_known(name) || OTHERS.contains(&names.as_ref()) || names == "HOSTNAME",
             };

@@ -38,15 +38,18 @@ pub(crate) fn check(data: &[u8]) {
         assert!(entries.contains(entry.as_str()));
         sound(pattern);
         let written = written(pattern);
-        let again = parse(&written, Some(&pattern.region).filter(|region| !region.is_empty()).map(String::as_str));
+        let again =
+            parse(&written, Some(&pattern.region).filter(|region| !region.is_empty()).map(String::as_str));
         assert_eq!(again.patterns.keys().collect::<Vec<_>>(), [pattern], "{written}");
         assert!(again.errors.is_empty(), "{written}: {:?}", again.errors);
     }
     let mixed = || parsed.errors.iter().any(|error| matches!(error, Error::Mixed { .. }));
-    let both = |with_arn| entries.iter().any(|entry| {
-        has_arn(entry) == with_arn
-            && parse(entry, region).patterns.keys().any(|pattern| Some(pattern.region.as_str()) == region)
-    });
+    let both = |with_arn| {
+        entries.iter().any(|entry| {
+            has_arn(entry) == with_arn
+                && parse(entry, region).patterns.keys().any(|pattern| Some(pattern.region.as_str()) == region)
+        })
+    };
     assert_eq!(mixed(), both(true) && both(false), "an account could be meant twice");
     one_reading(&parsed.patterns.keys().collect::<Vec<_>>(), &parsed.errors);
 
@@ -99,8 +102,5 @@ fn one_reading(patterns: &[&TargetPattern], errors: &[Error]) {
 /// A label of a host name, as regions are.
 pub(crate) fn is_region(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..64).contains(&text.len())
-        && text.chars().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    (1..64).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
