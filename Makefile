@@ -12,7 +12,7 @@ demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 test: ## Everything that must hold: installs its tools, then lint, deny, tests, judges; prints each step's time
 	@tests/run tools lint deny rust judges
 
-tools: ## Installs what the tests need (apt, pip into .venv)
+tools: ## Installs what the tests need (apt, pip into .venv, npm)
 	@tests/run tools
 
 lint: ## Formatting and lints
@@ -24,7 +24,7 @@ deny: ## Licences, bans and sources of dependencies
 rust: ## The Rust tests alone
 	@tests/run rust
 
-judges: ## The tests by AWS's Python SDK, moto, promtool, curl, OpenSSL and Prometheus
+judges: ## The tests by AWS's Python SDK, moto, promtool, Chromium with axe-core, curl, OpenSSL and Prometheus
 	@tests/run judges
 
 proof: ## What takes minutes: the bounds that `plan` prints, held with five thousand segments; a flood of passwords

@@ -170,7 +170,6 @@ impl Config {
         let aws = Aws::read(&environment, profile_region, &mut problems);
         let targets = read_targets(texts.targets(), aws.region.as_deref(), &mut problems);
         let durations = Durations::read(texts, &mut problems);
-        problems.warnings.extend(not_yet_effective(texts));
         match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
             Some(config) if problems.problems.is_empty() => Ok((config, problems.warnings)),
             _ => {
@@ -240,7 +239,7 @@ impl Config {
             use_fips_endpoint: aws.use_fips_endpoint,
             use_dualstack_endpoint: aws.use_dualstack_endpoint,
             ca_bundle: environment.ca_bundle.clone(),
-            effective: environment.effective(),
+            effective: environment.effective(aws.region.as_deref()),
         })
     }
 }
@@ -315,17 +314,21 @@ impl Environment {
         environment
     }
 
-    /// Every setting, and those of AWS's variables that are set and that the exporter reads itself.
-    fn effective(&self) -> Vec<Effective> {
+    /// Every setting, and those of AWS's variables that are set and that the exporter reads itself. `region` is the configured
+    /// one.
+    fn effective(&self, region: Option<&str>) -> Vec<Effective> {
         let settings = self.texts.all().map(Effective::of);
-        let others = self.others.iter().map(|(variable, text)| Effective {
+        let of_profile = region.filter(|_| self.first(REGION_VARIABLES).is_none());
+        let of_profile = of_profile.map(|region| Effective {
+            variable: REGION_VARIABLES[0],
+            value: region.to_owned(),
+            source: "AWS profile",
+        });
+        let asks_host_name = self.texts.shard().text().starts_with("auto/");
+        let others = self.others.iter().filter(|(variable, _)| **variable != HOST_NAME || asks_host_name);
+        let others = others.map(|(variable, text)| Effective {
             variable,
-            // Those that are not used have not been refused for a password in them.
-            value: if variable.starts_with("AWS_ENDPOINT_URL") {
-                endpoint::masked(text)
-            } else {
-                text.clone()
-            },
+            value: if variable.contains("ENDPOINT_URL") { endpoint::masked(text) } else { text.clone() },
             source: ENVIRONMENT,
         });
         let ca_bundle = self.ca_bundle.iter().map(|path| Effective {
@@ -333,7 +336,7 @@ impl Environment {
             value: path.display().to_string(),
             source: ENVIRONMENT,
         });
-        settings.chain(others).chain(ca_bundle).collect()
+        settings.chain(of_profile).chain(others).chain(ca_bundle).collect()
     }
 
     fn other(&self, variable: &str) -> Option<&str> {
@@ -585,11 +588,4 @@ fn read_roles(texts: &Texts, problems: &mut Problems) -> Roles {
         roles.external_id = Some(text.to_owned());
     }
     roles
-}
-
-/// Warnings about settings that have no effect yet.
-fn not_yet_effective(texts: &Texts) -> impl Iterator<Item = Warning> {
-    let show_failures = texts.show_failures();
-    let asked = value::boolean(show_failures.text()) == Ok(true);
-    asked.then_some(Warning::NoEffectYet { variable: show_failures.setting.variable }).into_iter()
 }

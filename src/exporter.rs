@@ -174,7 +174,7 @@ impl web::Exporter for Exporter {
     }
 
     fn jobs(&self, query: &str) -> Result<String, String> {
-        status::json(&self.collector.overview(), query)
+        status::json(&self.collector.overview(), &self.settings, query)
     }
 
     fn stop_waiting(&self) {

@@ -36,13 +36,13 @@ pub struct ExportJob {
     /// `CompletionDate`
     pub completion_date: Option<Timestamp>,
     /// `Type`
-    pub job_type: Option<Box<str>>,
+    pub job_type: Option<Arc<str>>,
     /// `Definition.SegmentVersion`
     pub segment_version: Option<i64>,
     /// `Definition.S3UrlPrefix`
-    pub s3_url_prefix: Option<Box<str>>,
+    pub s3_url_prefix: Option<Arc<str>>,
     /// `Definition.RoleArn`
-    pub role_arn: Option<Box<str>>,
+    pub role_arn: Option<Arc<str>>,
 }
 
 /// `JobStatus` of the API.

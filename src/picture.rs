@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -35,6 +35,35 @@ pub struct Bounds {
 pub struct Picture {
     /// Every segment with a job in the listing; a segment's own listing always holds that segment.
     pub segments: Vec<Segment>,
+}
+
+impl Picture {
+    /// What it takes in memory, in bytes: its values, and its texts with what an allocation adds to each.
+    pub fn memory(&self) -> usize {
+        const OF_A_TEXT: usize = 32;
+        let mut met = BTreeSet::new();
+        let mut text = |text: &Arc<str>| {
+            if met.insert(Arc::as_ptr(text).cast::<u8>()) { text.len() + OF_A_TEXT } else { 0 }
+        };
+        let mut memory = self.segments.capacity() * size_of::<Segment>();
+        for segment in &self.segments {
+            memory += text(&segment.id) + segment.jobs.capacity() * size_of::<ExportJob>();
+            for job in &segment.jobs {
+                let shared = [&job.job_type, &job.s3_url_prefix, &job.role_arn].into_iter().flatten();
+                memory += [&job.id, &job.segment_id].into_iter().chain(shared).map(&mut text).sum::<usize>();
+                let messages = job.failures.iter().map(|message| message.capacity() + OF_A_TEXT);
+                memory += job.failures.capacity() * size_of::<String>() + messages.sum::<usize>();
+            }
+        }
+        memory
+    }
+}
+
+impl Segment {
+    /// How many jobs the listing held, with those that are not exported.
+    pub fn listed(&self) -> u64 {
+        self.by_status.0.iter().sum()
+    }
 }
 
 /// What a listing tells of one segment.
@@ -205,7 +234,9 @@ impl Collage {
         for record in std::mem::take(&mut self.records) {
             segments.entry(Arc::clone(&record.segment_id)).or_default().push(record);
         }
-        let segments = segments.into_iter().map(|(id, records)| self.segment(id, records)).collect();
+        let mut segments: Vec<_> =
+            segments.into_iter().map(|(id, records)| self.segment(id, records)).collect();
+        share_texts(segments.iter_mut().flat_map(|segment| &mut segment.jobs));
         Picture { segments }
     }
 
@@ -254,6 +285,19 @@ impl Collage {
             last_failed,
             suppressed_by_age,
             suppressed_by_count,
+        }
+    }
+}
+
+/// Keeps one copy of each text that many jobs have.
+fn share_texts<'a>(jobs: impl Iterator<Item = &'a mut ExportJob>) {
+    let mut texts: HashSet<Arc<str>> = HashSet::new();
+    for job in jobs {
+        for text in [&mut job.job_type, &mut job.s3_url_prefix, &mut job.role_arn].into_iter().flatten() {
+            match texts.get(text) {
+                Some(known) => *text = Arc::clone(known),
+                None => _ = texts.insert(Arc::clone(text)),
+            }
         }
     }
 }
@@ -376,6 +420,20 @@ mod tests {
         assert_eq!(picture.segments.len(), 1);
         assert_eq!(picture.segments[0].latest, None);
         assert_eq!(picture_of(Bounds::default(), None, []), Picture::default());
+    }
+
+    #[test]
+    fn a_text_that_many_jobs_have_is_kept_once() {
+        let role = "arn:aws:iam::123456789012:role/".to_owned() + &"r".repeat(1_000);
+        let jobs = |count: usize| {
+            let job = |n: usize| ExportJob {
+                role_arn: Some(role.as_str().into()),
+                ..completed(&format!("{n:032}"), 1)
+            };
+            picture_of(Bounds::default(), None, (0..count).map(job)).memory()
+        };
+        let of_a_job = (jobs(1_001) - jobs(1)) / 1_000;
+        assert!((size_of::<ExportJob>()..400).contains(&of_a_job), "{of_a_job} bytes for each job");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The writer of the text format: any listings of any targets → a picture of each → an answer, plain and compressed, which a
 //! reader that shares nothing with it reads again, and finds what the listings said.
 
-use std::{collections::BTreeMap, io::Read as _, time::Duration};
+use std::{collections::BTreeMap, io::Read as _, sync::Arc, time::Duration};
 
 use arbitrary::{Result, Unstructured};
 use flate2::read::GzDecoder;

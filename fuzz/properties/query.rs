@@ -74,9 +74,9 @@ fn job(number: i64) -> ExportJob {
 pub(crate) fn check(data: &[u8]) {
     // What a request line may hold.
     let Some(query) = std::str::from_utf8(data).ok().filter(|text| text.is_ascii()) else { return };
-    let json = status::json(&OVERVIEW, query);
+    let json = status::json(&OVERVIEW, &[], query);
     let page = status::page(&OVERVIEW, &[], query);
-    assert_eq!(json, status::json(&OVERVIEW, query), "the same data are the same bytes");
+    assert_eq!(json, status::json(&OVERVIEW, &[], query), "the same data are the same bytes");
     match (Asked::read(query), json, page) {
         (Some(asked), Ok(json), Ok(page)) => {
             asked.check(&serde_json::from_str(&json).expect("JSON"));
@@ -116,7 +116,7 @@ struct Asked {
     segment: Option<String>,
     statuses: Vec<String>,
     sort: Option<String>,
-    pages: [Option<usize>; 3],
+    pages: [Option<usize>; 4],
 }
 
 impl Asked {
@@ -154,6 +154,7 @@ impl Asked {
                 "page" => page(&mut asked.pages[0]),
                 "segments_page" => page(&mut asked.pages[1]),
                 "targets_page" => page(&mut asked.pages[2]),
+                "lists_page" => page(&mut asked.pages[3]),
                 _ => false,
             };
             accepted.then_some(())?;
@@ -183,7 +184,9 @@ impl Asked {
                 .count();
         }
         for ((name, total), page) in
-            [("jobs", jobs), ("segments", segments), ("targets", targets)].into_iter().zip(self.pages)
+            [("jobs", jobs), ("segments", segments), ("targets", targets), ("lists", 0)]
+                .into_iter()
+                .zip(self.pages)
         {
             let (rows, page) = (&document[name], page.unwrap_or(1));
             assert_eq!(rows["total"], total, "{name}");

@@ -52,6 +52,7 @@ struct Good {
     started: Duration,
     date: Timestamp,
     block: Block,
+    /// Absent once it is too old, and then the block is empty.
     picture: Option<Arc<Picture>>,
 }
 
@@ -129,17 +130,12 @@ impl Cell {
     /// What is shown now: data older than `max_staleness` never are, and are let go.
     pub(super) fn view(&self, now: Duration, max_staleness: Duration) -> View {
         let mut state = self.state();
+        state.let_go(now, max_staleness);
         let State { last, good, status, .. } = &mut *state;
         let Some(last) = last else { return View::default() };
         let last_success = good.as_ref().map(|good| good.date);
-        let picture = good.as_mut().and_then(|good| {
-            let end = good.started + max_staleness;
-            if now > end {
-                (good.block, good.picture) = (Block::default(), None);
-                return None;
-            }
-            Some((good.block.clone(), end))
-        });
+        let shown = good.as_ref().filter(|good| good.picture.is_some());
+        let picture = shown.map(|good| (good.block.clone(), good.started + max_staleness));
         let error = match (last.health().failure, &picture) {
             (Some(exception), _) => Some(exception.name()),
             (None, None) => Some(Exception::Timeout.name()),
@@ -158,11 +154,19 @@ impl Cell {
 
     /// What is known of it. Like [`Cell::view`] it lets data go that are too old.
     pub(super) fn overview(&self, now: Duration, max_staleness: Duration) -> TargetState {
-        let is_shown = self.view(now, max_staleness).picture.is_some();
-        let state = self.state();
-        let data = state.good.as_ref().map(|good| (good.date, good.picture.clone().filter(|_| is_shown)));
+        let mut state = self.state();
+        state.let_go(now, max_staleness);
+        let data = state.good.as_ref().map(|good| (good.date, good.picture.clone()));
         let reading = state.last.as_ref().map(|last| last.reading.clone());
         TargetState { target: self.target.clone(), reading, data }
+    }
+}
+
+impl State {
+    fn let_go(&mut self, now: Duration, max_staleness: Duration) {
+        if let Some(good) = self.good.as_mut().filter(|good| now > good.started + max_staleness) {
+            (good.block, good.picture) = (Block::default(), None);
+        }
     }
 }
 

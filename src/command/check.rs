@@ -260,11 +260,11 @@ impl fmt::Display for Check {
         for ListCall { call, found } in &self.lists {
             let of_segments = call.operation == Operation::GetSegments.name();
             let what = if of_segments { "segment" } else { "application" };
-            table.row(call.row(words::found(found.unwrap_or(0), what)));
+            table.row(call.row(words::found(found.unwrap_or(0) as u64, what)));
         }
         for TargetCall { call, jobs, and_more } in &self.targets {
             let more = if *and_more { " and more" } else { "" };
-            table.row(call.row(words::found(jobs.unwrap_or(0), "job") + more));
+            table.row(call.row(words::found(jobs.unwrap_or(0) as u64, "job") + more));
         }
         writeln!(f, "{table}")?;
         if let Some(policy) = &self.missing {
@@ -282,7 +282,7 @@ impl fmt::Display for Check {
         let failed =
             self.lists.iter().map(|list| &list.call).chain(self.targets.iter().map(|target| &target.call));
         let failed = failed.filter(|call| !call.ok).count();
-        let (calls, targets) = (counted(calls, "call"), counted(self.targets.len(), "target"));
+        let (calls, targets) = (counted(calls as u64, "call"), counted(self.targets.len() as u64, "target"));
         match (self.ok, failed) {
             (true, _) => writeln!(f, "Everything works: {calls}, {targets}."),
             (false, 0) => writeln!(f, "There are no credentials."),

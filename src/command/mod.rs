@@ -264,7 +264,6 @@ pub fn help() -> String {
         let not_yet = match setting.not_yet {
             None => "",
             Some(NotYet::Refused) => "\n      [comes with a later release; refused until then]",
-            Some(NotYet::Ignored) => "\n      [comes with a later release; no effect until then]",
         };
         _ = writeln!(page, "  {}{default}\n      {}{not_yet}", setting.variable, setting.meaning);
     }

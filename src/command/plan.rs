@@ -166,13 +166,14 @@ impl Plan {
         for load in loads {
             for (of_segment, count) in [(true, load.segments), (false, load.applications)] {
                 let in_memory = usize::try_from(count).unwrap_or(usize::MAX);
-                for block in target_blocks(config, jobs_per_segment, of_segment) {
+                let (blocks, picture) = shown(config, jobs_per_segment, of_segment);
+                for block in blocks {
                     block
                         .series_by_family()
                         .for_each(|(name, n)| *series.entry(name).or_default() += n as u64 * count);
                     memory = memory.saturating_add(block.memory().saturating_mul(in_memory));
                 }
-                memory = memory.saturating_add(MEMORY_OF_A_TARGET.saturating_mul(in_memory));
+                memory = memory.saturating_add((MEMORY_OF_A_TARGET + picture).saturating_mul(in_memory));
             }
             let catalog = Catalog { account_id: String::new(), region: String::new(), application_id: None };
             let list = exposition::discovery_status(&catalog, true);
@@ -251,8 +252,8 @@ fn per_hour(requests: u64, period: Duration) -> u64 {
     u64::try_from(exact).unwrap_or(u64::MAX)
 }
 
-/// What a target shows that has so many jobs.
-fn target_blocks(config: &Config, jobs: u32, of_segment: bool) -> [Block; 2] {
+/// What a target shows that has so many jobs, and what its picture takes in memory beside that.
+fn shown(config: &Config, jobs: u32, of_segment: bool) -> ([Block; 2], usize) {
     let id = |n: u32| format!("{n:032x}");
     let target = Target {
         account_id: "0".repeat(12),
@@ -267,10 +268,12 @@ fn target_blocks(config: &Config, jobs: u32, of_segment: bool) -> [Block; 2] {
     collage.add((0..jobs).map(|job| completed_job(&id(job), &id(0), now)).collect());
     let status =
         TargetStatus { error: None, last_success: Some(now), refresh_duration: Duration::from_millis(100) };
-    [
-        exposition::picture(&target, &collage.finish(), config.status_series),
+    let picture = collage.finish();
+    let blocks = [
+        exposition::picture(&target, &picture, config.status_series),
         exposition::target_status(&target, &status),
-    ]
+    ];
+    (blocks, picture.memory())
 }
 
 fn completed_job(id: &str, segment_id: &str, date: Timestamp) -> ExportJob {

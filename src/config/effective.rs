@@ -1,9 +1,11 @@
 //! Settings as they are in effect, for people to see. Nothing secret is in them.
 
+use serde::Serialize;
+
 use super::settings::Written;
 
 /// A setting, its value, and where that is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Effective {
     /// The variable's name.
     pub variable: &'static str,

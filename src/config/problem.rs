@@ -72,11 +72,6 @@ pub enum Warning {
         /// Whether Kubernetes sets such a variable for a Service named like the exporter.
         from_service: bool,
     },
-    /// A setting whose feature comes with a later release.
-    NoEffectYet {
-        /// The variable's name.
-        variable: &'static str,
-    },
 }
 
 impl fmt::Display for Warning {
@@ -92,9 +87,6 @@ impl fmt::Display for Warning {
                     )?;
                 }
                 Ok(())
-            }
-            Self::NoEffectYet { variable } => {
-                write!(f, "{variable} has no effect yet: its feature comes with a later release")
             }
         }
     }

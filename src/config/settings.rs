@@ -27,8 +27,6 @@ pub struct Setting {
 pub enum NotYet {
     /// Setting it is refused, since the exporter would not do what it says.
     Refused,
-    /// Setting it is warned about, since nothing is wrong without its effect.
-    Ignored,
 }
 
 /// A setting together with what the environment says about it.

@@ -217,10 +217,10 @@ impl Item<'_> {
             failures: failures.unwrap_or_default(),
             creation_date: note(&mut bad, date(self.creation_date)),
             completion_date: note(&mut bad, date(self.completion_date)),
-            job_type: note(&mut bad, read(self.job_type)),
+            job_type: note(&mut bad, text(self.job_type)),
             segment_version: note(&mut bad, count(definition.segment_version)),
-            s3_url_prefix: note(&mut bad, read(definition.s3_url_prefix)),
-            role_arn: note(&mut bad, read(definition.role_arn)),
+            s3_url_prefix: note(&mut bad, text(definition.s3_url_prefix)),
+            role_arn: note(&mut bad, text(definition.role_arn)),
         };
         *bad_members += bad;
         Some(job)
@@ -230,6 +230,10 @@ impl Item<'_> {
 /// The one member that an item cannot do without.
 fn id(member: Option<&RawValue>) -> Option<String> {
     read(member).ok().flatten().filter(|id: &String| !id.is_empty())
+}
+
+fn text(member: Option<&RawValue>) -> Result<Option<Arc<str>>, Unreadable> {
+    Ok(read(member)?.map(|text: String| text.into()))
 }
 
 /// A member of a wrong type, or a date that is none.

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use humantime::format_duration;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use crate::job::Timestamp;
 
 const FOR_PEOPLE: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 const FOR_PROGRAMS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
@@ -17,7 +16,7 @@ fn written(date: Timestamp, format: &[BorrowedFormatItem<'_>]) -> Option<String>
     date.format(format).ok()
 }
 
-/// `2026-01-31 23:59:59 UTC`; `None` for a date far from any calendar.
+/// `2026-01-31 23:59:59`, which is UTC; `None` for a date far from any calendar.
 pub(super) fn utc(date: Timestamp) -> Option<String> {
     written(date, FOR_PEOPLE)
 }
@@ -37,11 +36,19 @@ pub(super) fn from_now(date: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A duration by its two greatest units.
+/// A duration by its greatest unit and the one below that, in the units that settings are written in.
 pub(super) fn short(duration: Duration) -> String {
-    let milliseconds = Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-    let text = format_duration(milliseconds).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    const UNITS: [(u128, &str); 5] =
+        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let mut rest = duration.as_millis();
+    let first = UNITS.iter().position(|(unit, _)| rest >= *unit).unwrap_or(UNITS.len() - 1);
+    let counted = UNITS[first..].iter().take(2).map(|(unit, name)| {
+        let count = rest / unit;
+        rest %= unit;
+        (count, name)
+    });
+    let counted = counted.enumerate().filter(|(at, (count, _))| *at == 0 || *count > 0);
+    counted.map(|(_, (count, name))| format!("{count}{name}")).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -52,7 +59,7 @@ mod tests {
 
     #[test]
     fn dates_are_in_utc_and_ages_by_two_units() {
-        assert_eq!(utc(NOW).unwrap(), "2026-02-01 00:00:00 UTC");
+        assert_eq!(utc(NOW).unwrap(), "2026-02-01 00:00:00");
         assert_eq!(rfc3339(NOW).unwrap(), "2026-02-01T00:00:00.123Z");
         assert_eq!(utc(Timestamp(i64::MAX)), None);
         for (milliseconds, expected) in [
@@ -60,12 +67,15 @@ mod tests {
             (999, "now"),
             (1_000, "1s ago"),
             (125_000, "2m 5s ago"),
-            (26 * 3_600_000 + 61_000, "1day 2h ago"),
+            (26 * 3_600_000 + 61_000, "1d 2h ago"),
+            (26 * 3_600_000 - 1, "1d 1h ago"),
+            (24 * 3_600_000 + 59_000, "1d ago"),
             (-40_000, "in 40s"),
         ] {
             assert_eq!(from_now(Timestamp(NOW.0 - milliseconds), NOW), expected);
         }
-        assert_eq!(from_now(Timestamp(i64::MIN), Timestamp(i64::MAX)).split(' ').count(), 3);
+        assert_eq!(from_now(Timestamp(i64::MIN), Timestamp(i64::MAX)), "106751991167d 7h ago");
         assert_eq!(short(Duration::from_micros(1_234_567)), "1s 234ms");
+        assert_eq!(short(Duration::from_micros(999)), "0ms");
     }
 }

@@ -1,20 +1,38 @@
-//! The view as JSON, as `docs/api/jobs.schema.json` describes it. The same data are the same bytes, whenever they are asked for.
+//! The view as JSON, as `docs/jobs.schema.json` describes it. It holds dates and no ages: the same data are the same bytes,
+//! whenever they are asked for.
+
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Serialize;
 
 use super::{
-    Reading, TargetState,
+    ListState, Reading, TargetState,
     age::rfc3339,
-    view::{JobRow, Page, SegmentRow, View},
+    view::{JobRow, Page, SegmentRow, Totals, View},
     words::CallError,
 };
-use crate::job::Timestamp;
+use crate::{config::Effective, job::Timestamp};
 
 #[derive(Serialize)]
 struct Document<'a> {
+    totals: TotalsItem<'a>,
+    lists: Rows<ListItem<'a>>,
     targets: Rows<TargetItem<'a>>,
     segments: Rows<SegmentItem<'a>>,
     jobs: Rows<JobItem<'a>>,
+    settings: &'a [Effective],
+}
+
+#[derive(Serialize)]
+struct TotalsItem<'a> {
+    targets: usize,
+    targets_up: usize,
+    targets_not_read: usize,
+    lists_failing: usize,
+    segments: usize,
+    segments_failed: usize,
+    jobs_active: usize,
+    jobs_by_status: &'a BTreeMap<&'static str, usize>,
 }
 
 #[derive(Serialize)]
@@ -37,22 +55,34 @@ impl<T> Rows<T> {
 }
 
 #[derive(Serialize)]
+struct ListItem<'a> {
+    account_id: &'a str,
+    region: &'a str,
+    application_id: Option<&'a str>,
+    up: bool,
+    error: Option<&'a CallError>,
+    found: Option<usize>,
+    last_reading: Option<ReadingItem>,
+}
+
+#[derive(Serialize)]
 struct TargetItem<'a> {
     account_id: &'a str,
     region: &'a str,
     application_id: &'a str,
     segment_id: Option<&'a str>,
     up: bool,
-    last_success: Option<String>,
-    last_refresh: Option<ReadingItem<'a>>,
+    error: Option<Cow<'a, CallError>>,
+    data_as_of: Option<String>,
+    jobs_listed: Option<u64>,
+    last_reading: Option<ReadingItem>,
 }
 
 #[derive(Serialize)]
-struct ReadingItem<'a> {
+struct ReadingItem {
     began: Option<String>,
     seconds: f64,
     next: Option<String>,
-    error: Option<&'a CallError>,
 }
 
 #[derive(Serialize)]
@@ -65,8 +95,8 @@ struct SegmentItem<'a> {
     latest_created: Option<String>,
     last_completed: Option<String>,
     last_failed: Option<String>,
+    jobs_listed: u64,
     jobs_shown: usize,
-    jobs_left_out: u64,
 }
 
 #[derive(Serialize)]
@@ -75,7 +105,7 @@ struct JobItem<'a> {
     region: &'a str,
     application_id: &'a str,
     segment_id: &'a str,
-    id: &'a str,
+    job_id: &'a str,
     status: &'static str,
     created: Option<String>,
     completed: Option<String>,
@@ -85,7 +115,7 @@ struct JobItem<'a> {
     processed_endpoints: Option<i64>,
     failed_endpoints: Option<i64>,
     failure_samples: Option<usize>,
-    /// With `SHOW_FAILURES` alone.
+    /// There with `SHOW_FAILURES` alone.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     failures: &'a [String],
     job_type: Option<&'a str>,
@@ -98,13 +128,15 @@ fn date(date: Option<Timestamp>) -> Option<String> {
     date.and_then(rfc3339)
 }
 
-pub(super) fn json(view: &View<'_>) -> String {
-    let document = Document {
+pub(super) fn json(view: &View<'_>, settings: &[Effective]) -> String {
+    written(&Document {
+        totals: totals(&view.totals),
+        lists: Rows::of(&view.lists, |state| list(state)),
         targets: Rows::of(&view.targets, |state| target(state)),
         segments: Rows::of(&view.segments, segment),
         jobs: Rows::of(&view.jobs, job),
-    };
-    written(&document)
+        settings,
+    })
 }
 
 pub(super) fn problem(problem: &str) -> String {
@@ -118,21 +150,46 @@ fn written(value: &impl Serialize) -> String {
     text
 }
 
+fn totals(totals: &Totals) -> TotalsItem<'_> {
+    TotalsItem {
+        targets: totals.targets,
+        targets_up: totals.up,
+        targets_not_read: totals.waiting,
+        lists_failing: totals.failing_lists,
+        segments: totals.segments,
+        segments_failed: totals.failed_segments,
+        jobs_active: totals.active_jobs,
+        jobs_by_status: &totals.jobs,
+    }
+}
+
+fn reading(Reading { began, took, next, .. }: &Reading) -> ReadingItem {
+    ReadingItem { began: rfc3339(*began), seconds: took.as_secs_f64(), next: rfc3339(*next) }
+}
+
+fn list(state: &ListState) -> ListItem<'_> {
+    ListItem {
+        account_id: &state.catalog.account_id,
+        region: &state.catalog.region,
+        application_id: state.catalog.application_id.as_deref(),
+        up: state.reading.is_some() && state.trouble().is_none(),
+        error: state.trouble(),
+        found: state.found,
+        last_reading: state.reading.as_ref().map(reading),
+    }
+}
+
 fn target(state: &TargetState) -> TargetItem<'_> {
-    let reading = |reading: &'_ Reading| -> (Option<String>, f64, Option<String>) {
-        (rfc3339(reading.began), reading.took.as_secs_f64(), rfc3339(reading.next))
-    };
     TargetItem {
         account_id: &state.target.account_id,
         region: &state.target.region,
         application_id: &state.target.application_id,
         segment_id: state.target.segment_id.as_deref(),
         up: state.is_up(),
-        last_success: date(state.data.as_ref().map(|(as_of, _)| *as_of)),
-        last_refresh: state.reading.as_ref().map(|it| {
-            let (began, seconds, next) = reading(it);
-            ReadingItem { began, seconds, next, error: it.error.as_ref() }
-        }),
+        error: state.trouble(),
+        data_as_of: date(state.data.as_ref().map(|(as_of, _)| *as_of)),
+        jobs_listed: state.jobs_listed(),
+        last_reading: state.reading.as_ref().map(reading),
     }
 }
 
@@ -146,8 +203,8 @@ fn segment<'a>(SegmentRow { target, segment }: &SegmentRow<'a>) -> SegmentItem<'
         latest_created: date(segment.latest.and_then(|latest| latest.created)),
         last_completed: date(segment.last_completed),
         last_failed: date(segment.last_failed),
+        jobs_listed: segment.listed(),
         jobs_shown: segment.jobs.len(),
-        jobs_left_out: segment.suppressed_by_age + segment.suppressed_by_count,
     }
 }
 
@@ -157,7 +214,7 @@ fn job<'a>(JobRow { target, job }: &JobRow<'a>) -> JobItem<'a> {
         region: &target.region,
         application_id: &target.application_id,
         segment_id: &job.segment_id,
-        id: &job.id,
+        job_id: &job.id,
         status: job.status.as_str(),
         created: date(job.creation_date),
         completed: date(job.completion_date),

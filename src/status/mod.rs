@@ -1,5 +1,5 @@
 //! What the exporter itself sees, for people (`/`) and for programs (`/api/v1/jobs`): the state of every list and target, and
-//! the jobs that it shows. It never calls the API.
+//! the jobs that it shows, with the settings. It never calls the API.
 //!
 //! `query` is what is asked for, `view` what of the [`Overview`] that is, `page` and `json` how it is written. [`words`] are
 //! those of `check` too.
@@ -69,9 +69,9 @@ pub fn page(overview: &Overview, settings: &[Effective], query: &str) -> Result<
 }
 
 /// The same in JSON; `Err` with an object that says what is wrong with the query.
-pub fn json(overview: &Overview, query: &str) -> Result<String, String> {
+pub fn json(overview: &Overview, settings: &[Effective], query: &str) -> Result<String, String> {
     let query = Query::parse(query).map_err(|problem| json::problem(&problem))?;
-    Ok(json::json(&View::of(overview, &query)))
+    Ok(json::json(&View::of(overview, &query), settings))
 }
 
 /// The `Content-Security-Policy` of the page: its own style sheet and nothing else.

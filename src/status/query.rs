@@ -26,6 +26,8 @@ pub(super) struct Query {
     pub(super) segments_page: Number,
     /// `targets_page`
     pub(super) targets_page: Number,
+    /// `lists_page`
+    pub(super) lists_page: Number,
 }
 
 /// The number of a page, from 1.
@@ -80,8 +82,8 @@ impl Key {
     }
 }
 
-const PARAMETERS: [&str; 7] =
-    ["application", "segment", "status", "sort", "page", "segments_page", "targets_page"];
+const PARAMETERS: [&str; 8] =
+    ["application", "segment", "status", "sort", "page", "segments_page", "targets_page", "lists_page"];
 
 impl Query {
     /// Reads a query string. An empty value counts as absent, as forms send them. An error names what is wrong and what would
@@ -108,7 +110,8 @@ impl Query {
                 "sort" => query.sort = sort(&value)?,
                 "page" => query.page = number(parameter, &value)?,
                 "segments_page" => query.segments_page = number(parameter, &value)?,
-                _ => query.targets_page = number(parameter, &value)?,
+                "targets_page" => query.targets_page = number(parameter, &value)?,
+                _ => query.lists_page = number(parameter, &value)?,
             }
         }
         Ok(query)
@@ -119,7 +122,7 @@ impl Query {
         let mut changed = self.clone();
         change(&mut changed);
         if (&changed.application, &changed.segment) != (&self.application, &self.segment) {
-            (changed.segments_page, changed.targets_page) = Default::default();
+            (changed.segments_page, changed.targets_page, changed.lists_page) = Default::default();
         }
         let same = |query: &Self| {
             (query.application.clone(), query.segment.clone(), query.statuses.clone(), query.sort)
@@ -140,9 +143,12 @@ impl std::fmt::Display for Query {
         if self.sort != Sort::default() {
             text.append_pair("sort", &self.sort.to_string());
         }
-        for (name, Number(page)) in
-            [("page", self.page), ("segments_page", self.segments_page), ("targets_page", self.targets_page)]
-        {
+        for (name, Number(page)) in [
+            ("page", self.page),
+            ("segments_page", self.segments_page),
+            ("targets_page", self.targets_page),
+            ("lists_page", self.lists_page),
+        ] {
             if page > 1 {
                 text.append_pair(name, &page.to_string());
             }
@@ -199,7 +205,7 @@ mod tests {
         for text in [
             "?",
             "?application=a%2Fb+c&segment=%3Cscript%3E&status=FAILED&status=UNKNOWN&sort=failed&page=3",
-            "?sort=-status&segments_page=2&targets_page=4",
+            "?sort=-status&segments_page=2&targets_page=4&lists_page=5",
         ] {
             assert_eq!(Query::parse(&text[1..]).unwrap().to_string(), text);
         }

@@ -1,10 +1,15 @@
 //! What of the overview is asked for: filtered, sorted, and cut into pages.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    cmp::{Ordering, Reverse},
+    collections::BTreeMap,
+};
 
 use super::{
     ListState, Overview, TargetState,
     query::{Key, Number, Query, ROWS, Sort},
+    words::CallError,
 };
 use crate::{
     job::{ExportJob, JobStatus, Timestamp},
@@ -16,10 +21,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct View<'a> {
     pub(super) now: Timestamp,
-    pub(super) lists: &'a [ListState],
+    /// The account and region, if everything is in one.
+    pub(super) only_place: Option<(&'a str, &'a str)>,
     pub(super) totals: Totals,
-    /// Those that fail come first.
+    /// Those that fail come first, and then those that were not read yet.
+    pub(super) lists: Page<&'a ListState>,
+    /// In that order too.
     pub(super) targets: Page<&'a TargetState>,
+    /// Those whose newest export failed come first.
     pub(super) segments: Page<SegmentRow<'a>>,
     pub(super) jobs: Page<JobRow<'a>>,
 }
@@ -29,7 +38,9 @@ pub(super) struct View<'a> {
 pub(super) struct Totals {
     pub(super) targets: usize,
     pub(super) up: usize,
+    /// Targets that were not read yet.
     pub(super) waiting: usize,
+    pub(super) failing_lists: usize,
     pub(super) segments: usize,
     /// Segments whose newest job failed.
     pub(super) failed_segments: usize,
@@ -48,9 +59,20 @@ pub(super) struct Page<T> {
 }
 
 impl<T> Page<T> {
-    fn cut(all: Vec<T>, Number(page): Number) -> Self {
+    /// The page of that number, in an order in which no two are equal. Only what is on it is sorted.
+    fn cut(mut all: Vec<T>, Number(page): Number, order: impl Fn(&T, &T) -> Ordering) -> Self {
         let total = all.len();
-        let rows = all.into_iter().skip((page - 1) * ROWS).take(ROWS).collect();
+        let begin = (page - 1).saturating_mul(ROWS).min(total);
+        let end = (begin + ROWS).min(total);
+        if end < total {
+            all.select_nth_unstable_by(end, &order);
+            all.truncate(end);
+        }
+        if begin < end {
+            all.select_nth_unstable_by(begin, &order);
+        }
+        let mut rows = all.split_off(begin);
+        rows.sort_unstable_by(order);
         Self { rows, number: page, numbers: total.div_ceil(ROWS).max(1), total }
     }
 }
@@ -69,10 +91,29 @@ pub(super) struct JobRow<'a> {
     pub(super) job: &'a ExportJob,
 }
 
+impl ListState {
+    pub(super) fn trouble(&self) -> Option<&CallError> {
+        self.reading.as_ref()?.error.as_ref()
+    }
+}
+
 impl TargetState {
     /// Whether `pinpoint_target_up` is 1.
     pub(super) fn is_up(&self) -> bool {
-        self.reading.as_ref().is_some_and(|reading| reading.error.is_none()) && self.segments().is_some()
+        self.reading.is_some() && self.trouble().is_none()
+    }
+
+    /// What `pinpoint_target_error` is about, if a refresh has ended.
+    pub(super) fn trouble(&self) -> Option<Cow<'_, CallError>> {
+        match &self.reading.as_ref()?.error {
+            Some(error) => Some(Cow::Borrowed(error)),
+            None => self.segments().is_none().then(|| Cow::Owned(CallError::stale())),
+        }
+    }
+
+    /// How many jobs the listing held, unless that is too old.
+    pub(super) fn jobs_listed(&self) -> Option<u64> {
+        Some(self.segments()?.iter().map(Segment::listed).sum())
     }
 
     /// What is shown of it, unless that is too old.
@@ -82,10 +123,16 @@ impl TargetState {
     }
 }
 
+impl SegmentRow<'_> {
+    /// Whether the newest job failed.
+    pub(super) fn failed(&self) -> bool {
+        self.segment.latest.is_some_and(|latest| latest.status == JobStatus::Failed)
+    }
+}
+
 impl<'a> View<'a> {
     pub(super) fn of(overview: &'a Overview, query: &Query) -> Self {
-        let application =
-            |target: &Target| query.application.as_ref().is_none_or(|id| *id == target.application_id);
+        let application = |id: &str| query.application.as_ref().is_none_or(|wanted| wanted == id);
         let segment = |id: &str| query.segment.as_ref().is_none_or(|wanted| wanted == id);
         let mut totals = Totals { targets: overview.targets.len(), ..Totals::default() };
         let (mut targets, mut segments, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
@@ -93,44 +140,65 @@ impl<'a> View<'a> {
             totals.up += usize::from(state.is_up());
             totals.waiting += usize::from(state.reading.is_none());
             let (target, shown) = (&state.target, state.segments().unwrap_or_default());
-            let wanted = application(target)
-                && match &target.segment_id {
-                    Some(id) => segment(id),
-                    None => query.segment.is_none() || shown.iter().any(|it| segment(&it.id)),
-                };
-            if wanted {
+            let of_application = application(&target.application_id);
+            let of_segment = match &target.segment_id {
+                Some(id) => segment(id),
+                None => query.segment.is_none() || shown.iter().any(|it| segment(&it.id)),
+            };
+            if of_application && of_segment {
                 targets.push(state);
             }
             for it in shown {
-                totals.add(it);
-                if !application(target) || !segment(&it.id) {
+                let row = SegmentRow { target, segment: it };
+                totals.add(row);
+                if !of_application || !segment(&it.id) {
                     continue;
                 }
-                segments.push(SegmentRow { target, segment: it });
+                segments.push(row);
                 let in_state =
                     |job: &&ExportJob| query.statuses.is_empty() || query.statuses.contains(&job.status);
                 jobs.extend(it.jobs.iter().filter(in_state).map(|job| JobRow { target, job }));
             }
         }
-        targets.sort_by_key(|state| (state.is_up(), state.reading.is_none()));
-        jobs.sort_by(|a, b| query.sort.compare(a, b));
+        let lists = overview.lists.iter();
+        totals.failing_lists = lists.clone().filter(|list| list.trouble().is_some()).count();
+        let lists = lists.filter(|list| list.catalog.application_id.as_deref().is_none_or(application));
         Self {
             now: overview.now,
-            lists: &overview.lists,
+            only_place: overview.only_place(),
             totals,
-            targets: Page::cut(targets, query.targets_page),
-            segments: Page::cut(segments, query.segments_page),
-            jobs: Page::cut(jobs, query.page),
+            lists: Page::cut(lists.collect(), query.lists_page, |a, b| {
+                let key = |it: &ListState| (it.trouble().is_none(), it.reading.is_some());
+                key(a).cmp(&key(b)).then_with(|| a.catalog.cmp(&b.catalog))
+            }),
+            targets: Page::cut(targets, query.targets_page, |a, b| {
+                let key = |it: &TargetState| (it.trouble().is_none(), it.reading.is_some());
+                key(a).cmp(&key(b)).then_with(|| a.target.cmp(&b.target))
+            }),
+            segments: Page::cut(segments, query.segments_page, |a, b| {
+                let place = |it: &SegmentRow<'a>| (!it.failed(), it.target, &it.segment.id);
+                place(a).cmp(&place(b))
+            }),
+            jobs: Page::cut(jobs, query.page, |a, b| query.sort.compare(a, b)),
         }
     }
 }
 
+impl Overview {
+    fn only_place(&self) -> Option<(&str, &str)> {
+        let of_lists = self.lists.iter().map(|list| (&list.catalog.account_id, &list.catalog.region));
+        let of_targets = self.targets.iter().map(|state| (&state.target.account_id, &state.target.region));
+        let mut places = of_lists.chain(of_targets).map(|(account, region)| (&**account, &**region));
+        let first = places.next()?;
+        places.all(|place| place == first).then_some(first)
+    }
+}
+
 impl Totals {
-    fn add(&mut self, segment: &Segment) {
+    fn add(&mut self, row: SegmentRow<'_>) {
         self.segments += 1;
-        let failed = segment.latest.is_some_and(|latest| latest.status == JobStatus::Failed);
-        self.failed_segments += usize::from(failed);
-        for job in &segment.jobs {
+        self.failed_segments += usize::from(row.failed());
+        for job in &row.segment.jobs {
             *self.jobs.entry(job.status.as_str()).or_default() += 1;
             self.active_jobs += usize::from(job.status.is_active());
         }
@@ -153,7 +221,7 @@ impl Sort {
             Key::Application => self.turn(a.target.application_id.cmp(&b.target.application_id)),
             Key::Segment => self.turn(a.job.segment_id.cmp(&b.job.segment_id)),
         };
-        let newest = |row: &JobRow<'_>| std::cmp::Reverse(row.job.creation_date);
+        let newest = |row: &JobRow<'_>| Reverse(row.job.creation_date);
         first
             .then_with(|| newest(a).cmp(&newest(b)))
             .then_with(|| (a.target, &a.job.id).cmp(&(b.target, &b.job.id)))

@@ -17,6 +17,17 @@ pub struct CallError {
     pub request_id: Option<String>,
 }
 
+impl CallError {
+    /// Every call worked, and nobody asked for another one in time.
+    pub(super) fn stale() -> Self {
+        Self {
+            exception: Exception::Timeout,
+            message: "the data are older than MAX_STALENESS and not shown".to_owned(),
+            request_id: None,
+        }
+    }
+}
+
 impl From<&Error> for CallError {
     fn from(Error { failure, .. }: &Error) -> Self {
         Self {
@@ -35,11 +46,11 @@ impl fmt::Display for CallError {
 }
 
 /// What a call that worked has found.
-pub fn found(count: usize, one: &str) -> String {
+pub fn found(count: u64, one: &str) -> String {
     format!("ok, {}", counted(count, one))
 }
 
 /// A number of things.
-pub fn counted(count: usize, one: &str) -> String {
+pub fn counted(count: u64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }

@@ -18,6 +18,7 @@ mod scrapes;
 mod secrets;
 mod settings;
 mod signatures;
+mod status;
 mod support;
 mod surroundings;
 mod web;

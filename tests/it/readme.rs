@@ -41,7 +41,6 @@ fn the_table_of_settings_is_the_codes() {
         let note = match setting.not_yet {
             None => "",
             Some(NotYet::Refused) => " (comes with a later release, refused until then)",
-            Some(NotYet::Ignored) => " (comes with a later release, without effect until then)",
         };
         table.push_str(&format!("| `{}` | {default} | {}{note} |\n", setting.name, setting.meaning));
     }

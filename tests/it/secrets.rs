@@ -122,7 +122,7 @@ fn nothing_secret_is_shown_at_any_level_when_everything_fails() {
             ]);
             let client = client();
             let mut pages = String::new();
-            for path in ["/metrics", "/", "/-/ready", "/nothing", "/metrics"] {
+            for path in ["/metrics", "/", "/api/v1/jobs", "/?status=x", "/-/ready", "/nothing", "/metrics"] {
                 let answer = client.get(format!("{}{path}", program.url)).send().await.unwrap();
                 pages.push_str(&format!("{:?}\n", answer.headers()));
                 pages.push_str(&answer.text().await.unwrap());
@@ -130,6 +130,8 @@ fn nothing_secret_is_shown_at_any_level_when_everything_fails() {
             assert!(
                 pages.contains("pinpoint_target_error{")
                     && pages.contains("exception=\"AccessDeniedException\"")
+                    && pages.contains("<span class=\"state bad\">AccessDeniedException</span>: ")
+                    && pages.contains("\"exception\":\"AccessDeniedException\"")
             );
             assert_clean("a page", &pages);
             let log = program.last_words().await;
@@ -169,5 +171,42 @@ fn a_source_of_credentials_that_fails_tells_no_secret() {
         let log = program.last_words().await;
         assert!(log.contains("CredentialsError"), "{log}");
         assert_clean("the log", &log);
+    });
+}
+
+#[test]
+fn the_settings_that_the_page_shows_hold_no_secret() {
+    run(async {
+        let secret = secrets()[0].clone();
+        let url = format!("https://user:{secret}@host/path?token={secret}#{secret}");
+        let key = key();
+        let program = Program::start(&[
+            ("AWS_ACCESS_KEY_ID", &key.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
+            ("AWS_SESSION_TOKEN", key.session_token.as_deref().unwrap()),
+            // None of them is used, so none of them is refused.
+            ("AWS_ENDPOINT_URL_PINPOINT", &url),
+            ("AWS_ENDPOINT_URL", &url),
+            ("AWS_ENDPOINT_URL_STS", &url),
+            ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+            ("HTTPS_PROXY", &format!("http://user:{secret}@127.0.0.1:9")),
+            (
+                "PINPOINT_EXPORTER_TARGETS",
+                "arn:aws:mobiletargeting:eu-west-1:123456789012:apps/app/segments/s",
+            ),
+            ("PINPOINT_EXPORTER_ROLE_ARNS", "arn:aws:iam::123456789012:role/reader"),
+            ("PINPOINT_EXPORTER_ROLE_EXTERNAL_ID", &secret),
+        ]);
+        for path in ["/", "/api/v1/jobs"] {
+            let answer =
+                client().get(format!("{}{path}", program.url)).send().await.unwrap().text().await.unwrap();
+            assert_clean(path, &answer);
+            for shown in
+                ["https://***@host/path?***", "PINPOINT_EXPORTER_ROLE_EXTERNAL_ID", "role/reader", "***"]
+            {
+                assert!(answer.contains(shown), "{path} lacks {shown}: {answer}");
+            }
+        }
+        assert_clean("the log", &program.last_words().await);
     });
 }

@@ -1,0 +1,270 @@
+//! What the cells of the page's tables hold: names, dates, numbers, states.
+
+use maud::{Markup, html};
+
+use super::RUNBOOKS;
+use crate::{
+    discovery::Catalog,
+    job::{JobStatus, Timestamp},
+    pinpoint::Exception,
+    status::{
+        Reading,
+        age::{from_now, rfc3339, short, utc},
+        query::Query,
+        words::CallError,
+    },
+    target::Target,
+};
+
+/// A name of more characters is shortened.
+const LONGEST_NAME: usize = 80;
+/// A link to longer ids would hardly fit into the head of a request.
+const LONGEST_LINK: usize = 4096;
+
+/// A cell. Where there is no room for a table its label stands before it.
+pub(super) fn cell(label: &str, content: impl maud::Render) -> Markup {
+    html! { td data-label=(label) { div { (content) } } }
+}
+
+/// A cell with an id, which is wide enough for one of AWS's.
+pub(super) fn id_cell(label: &str, content: impl maud::Render) -> Markup {
+    html! { td.id data-label=(label) { div { (content) } } }
+}
+
+/// A cell of few characters, which are not torn apart.
+pub(super) fn short_cell(label: &str, content: impl maud::Render) -> Markup {
+    html! { td.short data-label=(label) { div { (content) } } }
+}
+
+/// A cell with a number.
+pub(super) fn number_cell(label: &str, content: impl maud::Render) -> Markup {
+    html! { td.number data-label=(label) { div { (content) } } }
+}
+
+/// Writes ids, as links to what the page shows of them.
+#[derive(Clone, Copy)]
+pub(super) struct Ids<'a> {
+    pub(super) query: &'a Query,
+    /// Whether it must be said in which account and region something is.
+    pub(super) with_place: bool,
+}
+
+impl Ids<'_> {
+    pub(super) fn segment(self, target: &Target, segment_id: &str) -> Markup {
+        html! {
+            (self.place(&target.account_id, &target.region))
+            small { (name(&target.application_id)) } br;
+            @if segment_id.is_empty() { "all endpoints" }
+            @else { (self.link(&target.application_id, Some(segment_id))) }
+        }
+    }
+
+    pub(super) fn target(self, target: &Target) -> Markup {
+        html! {
+            @match &target.segment_id {
+                Some(id) => { (self.segment(target, id)) }
+                None => {
+                    (self.place(&target.account_id, &target.region))
+                    small { "whole application" } br; (self.link(&target.application_id, None))
+                }
+            }
+        }
+    }
+
+    pub(super) fn list(self, catalog: &Catalog) -> Markup {
+        html! {
+            (self.place(&catalog.account_id, &catalog.region))
+            @match &catalog.application_id {
+                Some(id) => { small { "segments of" } br; (self.link(id, None)) }
+                None => { "applications" }
+            }
+        }
+    }
+
+    fn place(self, account_id: &str, region: &str) -> Markup {
+        html! { @if self.with_place { small { (place(account_id, region)) } br; } }
+    }
+
+    fn link(self, application_id: &str, segment_id: Option<&str>) -> Markup {
+        let link = self.query.link(|it| {
+            it.application = Some(application_id.to_owned());
+            it.segment = segment_id.map(str::to_owned);
+        });
+        let name = name(segment_id.unwrap_or(application_id));
+        html! { @if link.len() <= LONGEST_LINK { a href=(link) { (name) } } @else { (name) } }
+    }
+}
+
+pub(super) fn place(account_id: &str, region: &str) -> Markup {
+    html! { @if !account_id.is_empty() { (name(account_id)) " " } (name(region)) }
+}
+
+pub(super) fn status(status: JobStatus) -> Markup {
+    let class = match status {
+        JobStatus::Completed => "good",
+        JobStatus::Failed | JobStatus::Failing => "bad",
+        JobStatus::Unknown => "unknown",
+        _ => "active",
+    };
+    html! { span.state.(class) { (status.as_str()) } }
+}
+
+/// What became of the last reading, with what to do about it.
+pub(super) fn outcome(
+    reading: Option<&Reading>,
+    trouble: Option<&CallError>,
+    good: &str,
+    runbook: &'static str,
+) -> Markup {
+    match (reading, trouble) {
+        (None, _) => html! { span.state.unknown { "not read yet" } },
+        (Some(_), None) => html! { span.state.good { (good) } },
+        (Some(reading), Some(error)) => html! {
+            (trouble_in_words(error))
+            @let runbook = if reading.error.is_none() { DATA_STALE } else { runbook_of(error.exception).unwrap_or(runbook) };
+            " " a.runbook href={ (RUNBOOKS) "/" (runbook) ".md" } { "Runbook" }
+        },
+    }
+}
+
+/// The text is that of the error's `Display`.
+fn trouble_in_words(error: &CallError) -> Markup {
+    html! {
+        span.state.bad { (error.exception.name()) } ": " (visible(&error.message))
+        @if let Some(id) = &error.request_id { " (request " (name(id)) ")" }
+    }
+}
+
+/// Runbooks, by the names of their alerts.
+pub(super) const TARGET_DOWN: &str = "PinpointTargetDown";
+pub(super) const DISCOVERY_FAILING: &str = "PinpointDiscoveryFailing";
+const DATA_STALE: &str = "PinpointDataStale";
+
+/// The runbook of what ended a call, if that has one of its own.
+fn runbook_of(exception: Exception) -> Option<&'static str> {
+    match exception {
+        Exception::AccessDeniedException | Exception::ForbiddenException => Some("PinpointAccessDenied"),
+        Exception::CredentialsError
+        | Exception::ExpiredTokenException
+        | Exception::UnrecognizedClientException
+        | Exception::InvalidSignatureException
+        | Exception::SignatureDoesNotMatch
+        | Exception::MissingAuthenticationTokenException
+        | Exception::IncompleteSignatureException => Some("PinpointCredentialsFailing"),
+        Exception::NotFoundException => Some("PinpointSegmentNotFound"),
+        Exception::TooManyRequestsException | Exception::ThrottlingException => Some("PinpointThrottled"),
+        _ => None,
+    }
+}
+
+/// When a scrape will read it anew.
+pub(super) fn next(reading: Option<&Reading>, now: Timestamp) -> String {
+    match reading {
+        Some(reading) if reading.next > now => from_now(reading.next, now),
+        _ => "with the next scrape".to_owned(),
+    }
+}
+
+/// How long the last reading took.
+pub(super) fn took(reading: Option<&Reading>) -> String {
+    reading.map_or_else(|| "-".to_owned(), |reading| short(reading.took))
+}
+
+/// A date, with its age beside.
+pub(super) fn date(date: Option<Timestamp>, now: Timestamp) -> Markup {
+    html! {
+        @match date.and_then(|date| Some((date, utc(date)?, rfc3339(date)?))) {
+            Some((date, text, exact)) => { time datetime=(exact) { (text) } " " small { (from_now(date, now)) } }
+            None => { "-" }
+        }
+    }
+}
+
+/// A number with its thousands apart, or `-`.
+pub(super) fn number(number: Option<impl itoa::Integer>) -> String {
+    let mut buffer = itoa::Buffer::new();
+    let Some(text) = number.map(|number| buffer.format(number)) else { return "-".to_owned() };
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+    let mut shown = sign.to_owned();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// A name that somebody gave: it neither reaches into what is beside it nor hides anything, and a long one does not push the
+/// others off the page.
+pub(super) fn name(text: &str) -> Markup {
+    match text.char_indices().nth(LONGEST_NAME) {
+        None => html! { bdi { (visible(text)) } },
+        Some((end, _)) => html! {
+            bdi { (visible(&text[..end])) "…" } " " small { "(" (text.chars().count()) " characters)" }
+        },
+    }
+}
+
+/// A text that may be long, whole. It is folded.
+pub(super) fn folded(text: &str) -> Markup {
+    html! {
+        @if text.chars().nth(LONGEST_NAME).is_none() { (name(text)) }
+        @else { details { summary { (name(text)) } bdi { (visible(text)) } } }
+    }
+}
+
+/// Characters that cannot be seen, or that turn the direction of a text, as their escapes.
+pub(super) fn visible(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(
+                c,
+                '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            )
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}')
+            || matches!(c, '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_apart() {
+        for (value, expected) in [
+            (0_i64, "0"),
+            (-7, "-7"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (-123_456, "-123,456"),
+            (i64::MIN, "-9,223,372,036,854,775,808"),
+        ] {
+            assert_eq!(number(Some(value)), expected);
+        }
+        assert_eq!(number(None::<i64>), "-");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_written_out() {
+        assert_eq!(
+            visible("a\u{202e}b\u{200b}\u{0}\n\u{e0041}é日"),
+            "a\\u{202e}b\\u{200b}\\u{0}\\u{a}\\u{e0041}é日"
+        );
+    }
+
+    #[test]
+    fn every_runbook_that_an_error_leads_to_exists() {
+        let of_exceptions = Exception::ALL.iter().filter_map(|exception| runbook_of(*exception));
+        for name in of_exceptions.chain([TARGET_DOWN, DISCOVERY_FAILING, DATA_STALE]) {
+            let file = format!("{}/deploy/runbooks/{name}.md", env!("CARGO_MANIFEST_DIR"));
+            assert!(std::path::Path::new(&file).exists(), "{file}");
+        }
+    }
+}
