@@ -290,7 +290,7 @@ fn job(from: &mut Unstructured<'_>, segment_id: Option<&str>) -> Result<ExportJo
     };
     let failure_samples = from.arbitrary::<Option<u8>>()?.map(usize::from);
     let states = [&JobStatus::KNOWN[..], &[JobStatus::Unknown]].concat();
-    let optional = |from: &mut Unstructured<'_>| -> Result<Option<Box<str>>> {
+    let optional = |from: &mut Unstructured<'_>| -> Result<Option<Arc<str>>> {
         Ok(if from.arbitrary()? { Some(text(from)?.into()) } else { None })
     };
     Ok(ExportJob {
