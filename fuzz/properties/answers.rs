@@ -68,7 +68,6 @@ fn expected(body: &[u8]) -> Expected {
         next_token: Option<Value>,
     }
     let Body { items, next_token } = match serde_json::from_slice(body) {
-        Ok(Value::Array(_)) => return Expected::Refused,
         Ok(Value::Object(_)) => match serde_json::from_slice(body) {
             Ok(body) => body,
             Err(_) => return Expected::Unsure,

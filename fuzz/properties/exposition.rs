@@ -108,7 +108,7 @@ impl World {
         }
         let mut expected = 0;
         for ((target, jobs, status), picture) in std::iter::zip(&self.targets, &pictures) {
-            expected += self.of_target(&scrape, target, status);
+            expected += Self::of_target(&scrape, target, status);
             expected += self.of_listing(&scrape, target, jobs, picture);
         }
         assert_eq!(expected, samples, "nothing is there that no listing said:\n{text}");
@@ -121,7 +121,7 @@ impl World {
     }
 
     /// Checks the target's own series, and tells how many they are.
-    fn of_target(&self, scrape: &Scrape, target: &Target, status: &TargetStatus) -> usize {
+    fn of_target(scrape: &Scrape, target: &Target, status: &TargetStatus) -> usize {
         let labels = labels(target, target.segment_id.as_deref().unwrap_or_default());
         let value = |name| scrape.value(name, &labels);
         assert_eq!(value("pinpoint_target_up"), Some(f64::from(u8::from(status.error.is_none()))));

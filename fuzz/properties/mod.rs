@@ -1,6 +1,12 @@
 //! What must hold for any input, one function for each fuzz target: libFuzzer looks for inputs that break it, and a test runs
 //! the inputs that it kept (`fuzz/corpus`) through the same functions.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    reason = "what was written is compared with what its reader has: floats"
+)]
+
 pub(crate) mod answers;
 pub(crate) mod dates;
 pub(crate) mod errors;

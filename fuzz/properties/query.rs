@@ -221,17 +221,19 @@ impl Asked {
         };
         let states: Vec<_> =
             JobStatus::KNOWN.iter().map(|status| status.as_str()).chain(["UNKNOWN"]).collect();
-        let ordered = |a: &Value, b: &Value| match (&a[member], &b[member]) {
-            (_, Value::Null) => true,
-            (Value::Null, _) => false,
-            (Value::Number(a), Value::Number(b)) if descending => a.as_i64() >= b.as_i64(),
-            (Value::Number(a), Value::Number(b)) => a.as_i64() <= b.as_i64(),
-            (Value::String(a), Value::String(b)) => {
-                let place = |text: &String| states.iter().position(|state| state == text);
-                let order = if key == "status" { place(a).cmp(&place(b)) } else { a.cmp(b) };
-                if descending { order.is_ge() } else { order.is_le() }
-            }
-            _ => false,
+        let ordered = |a: &Value, b: &Value| {
+            let order = match (&a[member], &b[member]) {
+                (_, Value::Null) => return true,
+                (Value::Number(a), Value::Number(b)) => a.as_i64().cmp(&b.as_i64()),
+                (Value::String(a), Value::String(b)) if key == "status" => {
+                    let place = |text: &String| states.iter().position(|state| state == text);
+                    place(a).cmp(&place(b))
+                }
+                (Value::String(a), Value::String(b)) => a.cmp(b),
+                // What lacks the value comes last.
+                _ => return false,
+            };
+            if descending { order.is_ge() } else { order.is_le() }
         };
         assert!(rows.is_sorted_by(ordered), "not sorted by {sort}");
     }
