@@ -223,6 +223,12 @@ impl<'a> Section<'a> {
         self.0.iter()
     }
 
+    /// Whether anything is written there.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.field(name)
+            .is_some_and(|field| !matches!(&field.value.kind, Kind::Text(text) if text.is_empty()))
+    }
+
     /// A field with a text, and the text.
     pub(super) fn text(&self, name: &str, faults: &mut Faults) -> Option<(&Field<'a>, &'a str)> {
         let field = self.field(name)?;

@@ -48,7 +48,7 @@ pub(super) fn read(
     files: &mut Files,
     faults: &mut Faults,
 ) -> Option<Arc<ServerConfig>> {
-    if !ENABLING.iter().any(|name| section.text(name, faults).is_some()) {
+    if !ENABLING.iter().any(|name| section.is_set(name)) {
         if let Some(field) = FIELDS.iter().find_map(|name| section.field(name)) {
             faults.add(field, "it needs a certificate; write cert_file and key_file too");
         }
@@ -63,6 +63,7 @@ pub(super) fn read(
     let provider =
         Arc::new(CryptoProvider { cipher_suites: suites, kx_groups: groups, ..ring::default_provider() });
     let verifier = reader.client_certificates(&provider);
+    let server_prefers = section.boolean("prefer_server_cipher_suites", true, reader.faults);
     let (chain, key, Ok(verifier)) = (chain?, key?, verifier) else {
         return None;
     };
@@ -81,13 +82,13 @@ pub(super) fn read(
                 rustls::Error::InconsistentKeys(_) => {
                     "this is not the key of the certificate; write the one that belongs to it".to_owned()
                 }
-                error => format!("certificate and key cannot be used: {error}"),
+                error => format!("TLS cannot be set up with it: {error}; write another"),
             };
             reader.faults.add(key, explanation);
             return None;
         }
     };
-    config.ignore_client_order = section.boolean("prefer_server_cipher_suites", true, faults);
+    config.ignore_client_order = server_prefers;
     // A scraper keeps its connection; what sessions there were, nobody has to remember, and no certificate is trusted twice
     // on one look.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -99,6 +100,9 @@ pub(super) fn read(
 /// What is wrong is among the faults.
 struct Faulty;
 
+/// What is written in PEM, and where.
+type Pem<'a> = (Field<'a>, Cow<'a, [u8]>);
+
 struct Reader<'a, 'b> {
     section: &'b Section<'a>,
     folder: &'b Path,
@@ -108,7 +112,7 @@ struct Reader<'a, 'b> {
 
 impl<'a> Reader<'a, '_> {
     /// What stands in the file or inline. `None` if neither is written.
-    fn pem(&mut self, inline: &str, file: &str) -> Result<Option<(Field<'a>, Cow<'a, [u8]>)>, Faulty> {
+    fn pem(&mut self, inline: &str, file: &str) -> Result<Option<Pem<'a>>, Faulty> {
         let inline_text = self.section.text(inline, self.faults);
         let Some((field, path)) = self.section.text(file, self.faults) else {
             return Ok(inline_text.map(|(field, text)| (field.clone(), text.as_bytes().into())));
@@ -215,9 +219,10 @@ impl<'a> Reader<'a, '_> {
                 None => self.faults.add(name, unknown_suite(text)),
             }
         }
+        let all_known = chosen.len() == names.len();
         chosen.retain(|suite| suite.version() == &TLS12);
         let has_required = chosen.iter().any(|suite| REQUIRED_BY_HTTP2.contains(&name_of(suite).as_str()));
-        if http2 && versions.contains(&&TLS12) && !has_required {
+        if all_known && http2 && versions.contains(&&TLS12) && !has_required {
             let [rsa, ecdsa] = REQUIRED_BY_HTTP2;
             self.faults.add(
                 list,
@@ -318,13 +323,13 @@ fn name_of(suite: &SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")
 }
 
-/// Those that Go knows besides.
-const CBC_OR_RSA: [&str; 2] = ["_CBC_", "TLS_RSA_"];
+/// What the names of suites have in them that Go knows besides.
+const UNSAFE: [&str; 3] = ["_CBC_", "_RC4_", "TLS_RSA_"];
 
 fn unknown_suite(text: &str) -> String {
     let known: Vec<_> = ring::ALL_CIPHER_SUITES.iter().map(name_of).collect();
     let nearest = nearest(text, known.iter().map(String::as_str)).unwrap_or_default();
-    if CBC_OR_RSA.iter().any(|part| text.contains(part)) || text.contains("_RC4_") {
+    if UNSAFE.iter().any(|part| text.contains(part)) {
         format!(
             "{text} is of a kind that the exporter's TLS library (rustls) leaves out as unsafe: leave it out; the closest \
              that is safe is {nearest}"

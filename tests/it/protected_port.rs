@@ -426,12 +426,10 @@ fn variables<'a>(fake: &'a str, path: &'a str) -> [(&'a str, &'a str); 5] {
     ]
 }
 
-/// A client that trusts only these certificates.
-fn trusting(certificates: &[String]) -> reqwest::Client {
+/// A client that trusts one authority.
+fn trusting(authority: &str) -> reqwest::Client {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
-    }
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     reqwest::Client::builder().no_proxy().tls_backend_preconfigured(config).build().unwrap()
 }
@@ -445,7 +443,7 @@ fn certificates_are_replaced_under_scrapes_and_none_of_them_fails() {
         let path = pki.write("web.yml", TLS);
         let program = Program::start(&variables(&url, &path));
         let authority = pki.read("ca.pem");
-        let kept = trusting(&[authority.clone()]);
+        let kept = trusting(&authority);
         let scrape = async |client: &reqwest::Client| {
             let url = format!("https://localhost:{}/metrics", program.address.port());
             let answer =
@@ -463,7 +461,7 @@ fn certificates_are_replaced_under_scrapes_and_none_of_them_fails() {
             loop {
                 // On a connection that is kept, and on a new one.
                 scrape(&kept).await;
-                let text = scrape(&trusting(&[authority.clone()])).await;
+                let text = scrape(&trusting(&authority)).await;
                 assert!((value(&text, "successful") - 1.0).abs() < f64::EPSILON, "{text}");
                 let now = value(&text, "success_timestamp_seconds");
                 if now > last {
@@ -476,7 +474,7 @@ fn certificates_are_replaced_under_scrapes_and_none_of_them_fails() {
         pki.write("web.yml", "tls_server_config: [");
         while value(&scrape(&kept).await, "successful") > 0.0 {}
         for _ in 0..20 {
-            scrape(&trusting(&[authority.clone()])).await;
+            scrape(&trusting(&authority)).await;
         }
         fs::write(&path, TLS).unwrap();
         while value(&scrape(&kept).await, "successful") < 1.0 {}

@@ -143,6 +143,11 @@ const CASES: &[(&str, &str, Verdict)] = &[
         tls!("cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048]"),
         Refused("the closest is TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
     ),
+    (
+        "a version and no certificate",
+        "tls_server_config:\n  min_version: TLS13\n",
+        RefusedHere("it needs a certificate"),
+    ),
     ("curves", tls!("curve_preferences: [CurveP256, CurveP384, X25519]"), Accepted),
     ("P-521", tls!("curve_preferences: [CurveP521]"), RefusedHere("has no P-521")),
     ("an invented curve", tls!("curve_preferences: [CurveP257]"), Refused("the closest is CurveP256")),
@@ -285,7 +290,7 @@ fn keys_that_cannot_be_used_are_refused_with_the_cure() {
 #[test]
 fn everything_that_is_wrong_is_said_at_once_by_every_command_and_no_secret_with_it() {
     let pki = Pki::new();
-    let text = "tls_server_config:\n  cert_file: none\n  min_version: TLS10\nbasic_auth_user: {}\nbasic_auth_users:\n  \
+    let text = "tls_server_config:\n  cert_file: none\n  min_version: TLS10\n  prefer_server_cipher_suites: maybe\nbasic_auth_user: {}\nbasic_auth_users:\n  \
                 alice: open sesame\n";
     let path = pki.write("web.yml", text);
     let variables = [("PINPOINT_EXPORTER_WEB_CONFIG_FILE", path.as_str()), ("AWS_REGION", "us-east-1")];
@@ -297,8 +302,9 @@ fn everything_that_is_wrong_is_said_at_once_by_every_command_and_no_secret_with_
             "cannot read \"none\"",
             "tls_server_config: the private key is missing",
             "line 3: tls_server_config.min_version: TLS10 is broken",
-            "line 4: basic_auth_user: there is no such field here; the closest is basic_auth_users",
-            "line 6: basic_auth_users.alice: this is no bcrypt hash",
+            "line 4: tls_server_config.prefer_server_cipher_suites: \"maybe\" is neither",
+            "line 5: basic_auth_user: there is no such field here; the closest is basic_auth_users",
+            "line 7: basic_auth_users.alice: this is no bcrypt hash",
         ];
         for words in words {
             let line =

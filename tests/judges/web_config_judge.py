@@ -329,6 +329,7 @@ class Measured(unittest.TestCase):
             paced[1] = known.scrape(5, pause=0.05)
         print("20 scrapes a second, median ms:", *(f"{1000 * statistics.median(each):.2f}" for each in paced))
         print(f"memory in KiB {memory}, threads {threads}")
+        known.connection.close()
         self.assertEqual(set(flood.answers), {401, 429})
         self.assertLessEqual(max(threads), threads[0] + 2)
 
@@ -362,7 +363,8 @@ class Flood:
         self.port, self.sent, self.seconds, self.answers = port, 0, 0, collections.Counter()
 
     def __enter__(self):
-        self.process = subprocess.Popen([sys.executable, "-c", FLOOD, str(self.port), str(self.RATE),
+        # What it costs is not the exporter's doing.
+        self.process = subprocess.Popen(["nice", "-n", "5", sys.executable, "-c", FLOOD, str(self.port), str(self.RATE),
                                          str(self.CONNECTIONS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __exit__(self, *_):

@@ -72,7 +72,7 @@ impl Pki {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = ["DNS:localhost", "IP:127.0.0.1"].map(san).to_vec();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.sign(params, "server.crt", "server.key");
+        self.sign(&params, "server.crt", "server.key");
     }
 
     /// A client's certificate of the authority, `<name>.pem` and `<name>.key`.
@@ -80,10 +80,10 @@ impl Pki {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(params, &format!("{name}.pem"), &format!("{name}.key"));
+        self.sign(&params, &format!("{name}.pem"), &format!("{name}.key"));
     }
 
-    fn sign(&self, params: CertificateParams, certificate: &str, key_file: &str) {
+    fn sign(&self, params: &CertificateParams, certificate: &str, key_file: &str) {
         let key = KeyPair::generate().unwrap();
         let (authority, authority_key) = &self.authority;
         let issuer = Issuer::from_params(authority, authority_key);

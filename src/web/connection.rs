@@ -1,0 +1,181 @@
+//! A connection from its beginning to its end: TLS or none, HTTP/1 or HTTP/2.
+
+use std::{
+    convert::Infallible,
+    future::{Future, ready},
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+};
+
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustix::net::sockopt;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+
+use super::{
+    Exporter,
+    body::{Carrier, Chunks},
+    connections::Place,
+    guard::Guard,
+    patience::{Patience, Patient},
+    routes::{self, ScrapeTimeout},
+    streams::Streams,
+    tls::{self, Accepted},
+};
+
+/// The largest head of a request, and the memory that reading one may take.
+const MAX_HEAD_BYTES: u32 = 16 * 1024;
+
+/// What the kernel may hold of an answer. Left alone it takes 4 MiB for each client that does not read, and tells of room, which
+/// is the progress of a client that reads slowly, in steps of a third of that.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+
+/// How many requests a connection of HTTP/2 may have at once.
+const MAX_STREAMS: u32 = 16;
+
+/// What a client of HTTP/2 may send of bodies, which nobody reads: the least that the protocol allows.
+const BODY_WINDOW_BYTES: u32 = 65_535;
+
+/// What all connections share.
+pub(super) struct Server<E> {
+    pub(super) exporter: Arc<E>,
+    pub(super) scrape_timeout: ScrapeTimeout,
+    pub(super) patience: Patience,
+    /// `None` lets everyone in.
+    pub(super) guard: Option<Guard>,
+}
+
+impl<E: Exporter> Server<E> {
+    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Chunks> {
+        let Some(guard) = &self.guard else {
+            return routes::answer(request, Arc::clone(&self.exporter), self.scrape_timeout).await;
+        };
+        let mut response = match guard.admit(request.headers(), client).await {
+            Ok(()) => routes::answer(request, Arc::clone(&self.exporter), self.scrape_timeout).await,
+            Err(refusal) => refusal,
+        };
+        guard.dress(response.headers_mut());
+        response
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn connection<E: Exporter>(
+    socket: TcpStream,
+    client: IpAddr,
+    place: Place,
+    server: Arc<Server<E>>,
+) {
+    // An answer must not wait for the client to acknowledge the one before it.
+    _ = socket.set_nodelay(true);
+    _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES);
+    let tls = server.guard.as_ref().and_then(|guard| guard.web_config().tls.clone());
+    let answer = |request| {
+        let server = Arc::clone(&server);
+        async move { server.answer(request, client).await }
+    };
+    let Some(tls) = tls else {
+        return http1(socket, &place, server.patience, answer).await;
+    };
+    let accepted = tokio::select! {
+        accepted = tls::accept(socket, tls, server.patience, &place.phase) => accepted,
+        () = place.leave.cancelled() => return,
+    };
+    match accepted {
+        Accepted::Nothing => {}
+        Accepted::Plain(socket) => {
+            http1(socket, &place, server.patience, |_| ready(tls::plain_refused())).await;
+        }
+        Accepted::Http1(socket) => http1(socket, &place, server.patience, answer).await,
+        Accepted::Http2(socket) => http2(socket, &place, server.patience, answer).await,
+    }
+}
+
+async fn http1<F: Future<Output = Response<Chunks>>>(
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    place: &Place,
+    patience: Patience,
+    answer: impl Fn(Request<Incoming>) -> F,
+) {
+    let phase = &place.phase;
+    let service = service_fn(|request: Request<Incoming>| {
+        phase.requested(!request.body().is_end_stream());
+        let response = answer(request);
+        async move {
+            let mut response = response.await;
+            response.body_mut().carrier = Some(Carrier::Connection(Arc::clone(phase)));
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let socket = TokioIo::new(Patient::new(socket, patience, Arc::clone(phase)));
+    let served = http1::Builder::new()
+        .max_buf_size(MAX_HEAD_BYTES as usize)
+        .half_close(true)
+        .serve_connection(socket, service);
+    finish(served, place, http1::Connection::graceful_shutdown).await;
+}
+
+async fn http2<F: Future<Output = Response<Chunks>> + Send + 'static>(
+    socket: TlsStream<TcpStream>,
+    place: &Place,
+    patience: Patience,
+    answer: impl Fn(Request<Incoming>) -> F,
+) {
+    let streams = Streams::new(Arc::clone(&place.phase));
+    let service = service_fn(|request: Request<Incoming>| {
+        let (stream, response) = (streams.open(), answer(request));
+        async move {
+            let mut response = response.await;
+            response.body_mut().carrier = Some(Carrier::Stream(stream));
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let served = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .initial_stream_window_size(BODY_WINDOW_BYTES)
+        .initial_connection_window_size(BODY_WINDOW_BYTES)
+        .keep_alive_interval(patience.write)
+        .keep_alive_timeout(patience.write)
+        .serve_connection(TokioIo::new(socket), service);
+    tokio::select! {
+        () = finish(served, place, http2::Connection::graceful_shutdown) => {}
+        () = streams.overdue(patience) => tracing::debug!("a client took too long over HTTP/2"),
+    }
+}
+
+/// Serves a connection to its end, or until it is to leave.
+async fn finish<C: Future<Output = hyper::Result<()>>>(
+    served: C,
+    place: &Place,
+    graceful_shutdown: impl Fn(Pin<&mut C>),
+) {
+    tokio::pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = place.leave.cancelled() => {
+            // Also when it has sent half a head. A request that came in the nick of time is answered.
+            if !place.phase.is_answering() {
+                return;
+            }
+            graceful_shutdown(served.as_mut());
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
