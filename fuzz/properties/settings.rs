@@ -49,7 +49,9 @@ pub(crate) fn check(data: &[u8]) {
             accepted(&config, &variables);
             let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
             one_line_each(&warnings);
-            no_secret(&format!("{config:?} {warnings:?}"), &variables);
+            // It was accepted, so it has no user information: an @ in it is in its path.
+            let shown = Config { endpoint_url: None, ..config };
+            no_secret(&format!("{shown:?} {warnings:?}"), &variables);
         }
         Err(problems) => {
             let again = reversed.expect_err("the order does not matter");
