@@ -1,7 +1,7 @@
-.PHONY: build demo test test-deploy tools lint rust judges alerts dashboards pictures manifests chaos soak mutants proof fmt deny help
+.PHONY: build demo test test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof fuzz corpus audit sbom reproducible fmt help
 
 help: ## Lists the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 13
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 build: ## Builds the exporter for production: target/release/pinpoint-exporter
 	cargo build --locked --release
@@ -9,8 +9,8 @@ build: ## Builds the exporter for production: target/release/pinpoint-exporter
 demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
-test: ## Everything that must hold: installs its tools, then lint, tests, judges, alerts, dashboards, manifests, chaos; prints each step's time
-	@tests/run tools lint rust judges alerts dashboards manifests chaos soak shutdown
+test: ## Everything that must hold: installs its tools, then lint, deny, tests, judges, alerts, dashboards, manifests, chaos; prints each step's time
+	@tests/run tools lint deny rust judges alerts dashboards manifests chaos soak shutdown
 
 test-deploy: ## What takes long, as root: the images built twice and run, alone and as in compose.yaml; the unit run by systemd
 	@tests/run tools deploy
@@ -20,6 +20,9 @@ tools: ## Installs what the tests need (apt, npm, pip into .venv)
 
 lint: ## Formatting and lints
 	@tests/run lint
+
+deny: ## Licences, bans and sources of dependencies
+	@tests/run deny
 
 rust: ## The Rust tests alone
 	@tests/run rust
@@ -51,8 +54,20 @@ soak: ## A month of 100,000 scrapes; SIGTERM under load, 200 times
 proof: soak ## What takes minutes: soak; the bounds that `plan` prints, held with five thousand segments; a flood of passwords
 	@tests/run proof
 
+fuzz: ## Looks for inputs that break what must hold, a minute for each target (FUZZ_SECONDS, FUZZ_TARGETS)
+	@tests/run tools fuzz
+
+corpus: ## Keeps what fuzzing found for the tests
+	@tests/run corpus
+
+audit: ## Known vulnerabilities of dependencies, by RustSec's database (ADVISORY_DB: a copy of its repository)
+	@tests/run tools audit
+
+sbom: ## What the exporter is made of, in CycloneDX: target/pinpoint-exporter.cdx.json
+	@tests/run sbom
+
+reproducible: ## Builds the release twice, in two folders, and compares
+	@tests/run reproducible
+
 fmt: ## Formats the code
 	cargo fmt --all
-
-deny: ## Licences, bans and sources of dependencies (needs cargo-deny)
-	cargo deny --all-features check licenses bans sources

@@ -3,6 +3,8 @@
 mod credentials;
 mod endpoint;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod limit;
 mod operation;
 mod page;

@@ -30,8 +30,10 @@ impl Secrets {
         Self(forms)
     }
 
-    /// The text with every form of every secret masked.
-    pub(super) fn mask(&self, text: String) -> String {
+    /// The text with every form of every secret masked, and without control characters but for line ends: they are not shown,
+    /// and would hide a secret that they split.
+    pub(super) fn mask(&self, mut text: String) -> String {
+        text.retain(|c| !c.is_control() || c == '\n');
         self.0.iter().fold(text, |text, form| {
             if text.contains(form.as_str()) { text.replace(form.as_str(), MASK) } else { text }
         })
@@ -97,5 +99,14 @@ mod tests {
             assert!(secrets.mask(text.to_owned()).contains("***"), "{text}");
         }
         assert_eq!(secrets.mask("nothing to hide".to_owned()), "nothing to hide");
+    }
+
+    #[test]
+    fn control_characters_which_are_not_shown_hide_no_secret() {
+        let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+        let secrets = Secrets::of(&credentials);
+        for text in ["AKID\u{7}EXAMPLE", "se\rcret", "s\u{0}e\u{1b}cret", "AKID\u{85}EXAMPLE"] {
+            assert_eq!(secrets.mask(format!("a {text}\nb")), "a ***\nb");
+        }
     }
 }

@@ -182,7 +182,9 @@ impl<'a> Field<'a> {
         };
         let mut found: Vec<Self> = Vec::new();
         for (name, value) in fields {
-            let path = if self.path.is_empty() { name.clone() } else { format!("{}.{name}", self.path) };
+            let shown = name.escape_debug();
+            let path =
+                if self.path.is_empty() { shown.to_string() } else { format!("{}.{shown}", self.path) };
             let field = Self { path, name, value };
             if found.iter().any(|other| other.name == name) {
                 faults.add(&field, "this is written twice; keep one");

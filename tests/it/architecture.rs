@@ -103,3 +103,16 @@ fn main_is_short() {
     let main = include_str!("../../src/main.rs");
     assert!(main.lines().count() <= 80, "{} lines", main.lines().count());
 }
+
+#[test]
+fn the_compiler_forbids_unsafe_code_in_every_crate() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let workspace = read("Cargo.toml");
+    assert!(workspace.contains("[workspace.lints.rust]\nunsafe_code = \"forbid\"\n"));
+    let members = workspace.lines().find_map(|line| line.strip_prefix("members = ")).unwrap();
+    let members: Vec<String> = serde_json::from_str(members).unwrap();
+    for member in members.iter().map(String::as_str).chain(["."]) {
+        let manifest = read(&format!("{member}/Cargo.toml"));
+        assert!(manifest.contains("[lints]\nworkspace = true\n"), "{member} has no lints of the workspace");
+    }
+}

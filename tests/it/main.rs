@@ -4,6 +4,7 @@
 
 mod architecture;
 mod commands;
+mod corpus;
 mod credential_sources;
 mod discovery;
 mod exceptions;

@@ -1,4 +1,6 @@
-//! The README's tables are those of the code.
+//! The README's tables are those of the code, and what SECURITY.md claims has its tests.
+
+use std::{fs, path::Path};
 
 use pinpoint_exporter::{config::SETTINGS, metrics::catalogue::FAMILIES};
 
@@ -56,4 +58,47 @@ fn every_metric_and_setting_that_the_readme_names_exists() {
         let known = name.is_empty() || SETTINGS.iter().any(|setting| setting.name == name);
         assert!(known, "the README names PINPOINT_EXPORTER_{name}, which is no setting");
     }
+}
+
+/// The code of a folder's files, one after the other.
+fn code(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let code = entries.filter(|path| !path.ends_with("target")).map(|path| {
+        let is_code = path.extension().is_some_and(|extension| extension == "rs");
+        if path.is_dir() {
+            code(&path)
+        } else if is_code {
+            fs::read_to_string(path).unwrap()
+        } else {
+            String::new()
+        }
+    });
+    code.collect()
+}
+
+#[test]
+fn every_claim_about_security_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let code = ["src", "tests"].map(|folder| code(&root.join(folder))).concat();
+    let targets = include_str!("../../Makefile");
+    let claims = include_str!("../../SECURITY.md").lines().filter(|line| line.starts_with("| "));
+    let claims = claims.filter(|line| !line.starts_with("| claim") && !line.starts_with("| ---"));
+    let mut claimed = 0;
+    for claim in claims {
+        let (_, kept_by) = claim.trim_end_matches(" |").rsplit_once(" | ").unwrap();
+        let names: Vec<_> = kept_by.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "nothing keeps: {claim}");
+        for name in names {
+            if let Some(target) = name.strip_prefix("make ") {
+                assert!(targets.contains(&format!("\n{target}: ")), "there is no target {target}");
+                continue;
+            }
+            let (before, _) =
+                code.split_once(&format!("fn {name}(")).unwrap_or_else(|| panic!("no test {name}"));
+            let attribute = before.lines().rev().take_while(|line| !line.starts_with('}')).take(4);
+            assert!(attribute.into_iter().any(|line| line.contains("test")), "{name} is no test");
+        }
+        claimed += 1;
+    }
+    assert!(claimed > 20, "{claimed} claims");
 }

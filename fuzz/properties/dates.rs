@@ -1,0 +1,158 @@
+//! Durations of settings, dates of the API, dates of HTTP. The first byte says which of them the rest is.
+
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_types::{DateTime, date_time::Format};
+use http::{HeaderMap, HeaderValue};
+use pinpoint_exporter::{config::Config, pinpoint::fuzzing};
+
+/// The latest date to compare clocks with, in the year 9999.
+const YEAR_9999: u64 = 253_370_764_800;
+
+pub(crate) fn check(data: &[u8]) {
+    let Some((kind, text)) = data.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    match kind {
+        b'd' => duration(text),
+        b'a' => date_of_the_api(text),
+        b'h' => date_of_http(text),
+        _ => {}
+    }
+}
+
+/// A duration that is read is within a hundred years and can be written and read again; one that is refused is quoted.
+fn duration(text: &str) {
+    let read = |text: &str| {
+        let variables = [("TARGETS", "a"), ("DISCOVERY_TTL", text)];
+        let variables =
+            variables.map(|(name, text)| (format!("PINPOINT_EXPORTER_{name}").into(), text.into()));
+        Config::parse(variables, Some("us-east-1".to_owned())).map(|(config, _)| config.discovery_ttl)
+    };
+    match read(text) {
+        Ok(duration) => {
+            assert!(duration <= Duration::from_hours(100 * 365 * 24), "{text:?}");
+            let written = humantime::format_duration(duration).to_string();
+            assert_eq!(read(&written).as_ref(), Ok(&duration), "{text:?}: {written}");
+            if let Some(expected) = plain_duration(text.trim()) {
+                assert_eq!(duration, expected, "{text:?}");
+            }
+        }
+        Err(problems) => {
+            assert_eq!(problems.problems.len(), 1, "{text:?}");
+            let problem = problems.problems[0].to_string();
+            assert!(problem.starts_with("PINPOINT_EXPORTER_DISCOVERY_TTL=\""), "{problem}");
+            assert!(problem.contains("write"), "it says what would be right: {problem}");
+            let longest = Duration::from_hours(100 * 365 * 24);
+            assert!(plain_duration(text.trim()).is_none_or(|it| it > longest), "{text:?} is one: {problem}");
+        }
+    }
+}
+
+/// A whole number and one of the units that the README writes.
+fn plain_duration(text: &str) -> Option<Duration> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..end].parse().ok().filter(|number| *number < 1 << 40)?;
+    let milliseconds = match &text[end..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number * milliseconds))
+}
+
+/// A date is read as calendar and arithmetic have it, and one that is none counts as one bad member and no more.
+fn date_of_the_api(text: &str) {
+    let body = serde_json::json!({"Item": [{"Id": "j", "CreationDate": text}]}).to_string();
+    let page = fuzzing::export_jobs(body.as_bytes(), None).expect("it is a page");
+    let date = page.items[0].creation_date;
+    assert_eq!(page.bad_members, u64::from(date.is_none()), "{text:?}");
+    assert_eq!(date.map(|date| date.0), milliseconds(text.trim()), "{text:?}");
+}
+
+/// Milliseconds since 1970, from a date as [RFC 3339, section 5.6](https://www.rfc-editor.org/rfc/rfc3339#section-5.6) writes it.
+pub(super) fn milliseconds(text: &str) -> Option<i64> {
+    let digits = |from: usize, to: usize| -> Option<i64> {
+        let digits = text.get(from..to)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let is = |at: usize, allowed: &str| allowed.contains(*text.as_bytes().get(at)? as char).then_some(());
+    let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
+    let (hour, minute, second) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?);
+    // Between day and time stands a T, or what is more readable.
+    is(4, "-").and(is(7, "-")).and(is(13, ":")).and(is(16, ":"))?;
+    let rest = &text[19..];
+    let (fraction, zone) = match rest.strip_prefix('.') {
+        None => ("", rest),
+        Some(rest) => {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).filter(|end| *end > 0)?;
+            rest.split_at(end)
+        }
+    };
+    let thousandths: i64 = format!("{fraction:0<3}")[..3].parse().ok()?;
+    let offset = match zone.as_bytes() {
+        b"Z" | b"z" => 0,
+        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+            let at = text.len() - 5;
+            let (hours, minutes) = (digits(at, at + 2)?, digits(at + 3, at + 5)?);
+            let minutes = (hours <= 23 && minutes <= 59).then_some(hours * 60 + minutes)?;
+            if *sign == b'-' { -minutes } else { minutes }
+        }
+        _ => return None,
+    };
+    let month = usize::try_from(month).ok().filter(|month| (1..=12).contains(month))?;
+    let length = days_before(year, month + 1) - days_before(year, month);
+    ((1..=length).contains(&day) && hour <= 23 && minute <= 59 && second <= 60).then_some(())?;
+    let days = days_before(year, month) + day - 1;
+    let minutes = (days * 24 + hour) * 60 + minute - offset;
+    if second == 60 {
+        // A leap second ends a month in UTC, and Unix time has none: the moment before it stands for it.
+        let next = minutes + 1;
+        let ends_a_month =
+            (year - 1..=year + 1).any(|year| (1..=12).any(|month| days_before(year, month) * 1440 == next));
+        return ends_a_month.then_some(next * 60_000 - 1);
+    }
+    Some((minutes * 60 + second) * 1000 + thousandths)
+}
+
+/// Days from 1970 to the first of a month; the thirteenth is the next January.
+fn days_before(year: i64, month: usize) -> i64 {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let lengths = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let before = year - 1;
+    let leap_days = before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400);
+    before * 365 + leap_days - 719_162 + lengths.iter().take(month - 1).sum::<i64>()
+}
+
+/// A `Date` is read as AWS's own SDK reads it; a wait is never beyond a day, nor wrong when it is a plain number.
+fn date_of_http(text: &str) {
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    if let Some(skew) = fuzzing::clock_skew(text, at(0), Duration::ZERO) {
+        assert!((0.0..=YEAR_9999 as f64 + 31_536_000.0).contains(&skew), "{text:?}: {skew}");
+        let sdk = DateTime::from_str(text, Format::HttpDate);
+        assert!(sdk.is_err() || sdk.is_ok_and(|date| date.secs() as f64 == skew), "{text:?}: {skew}");
+    }
+    // The SDK lets pass a wrong day of the week, which the exporter does not: both read what the SDK writes.
+    if let Ok(date) = DateTime::from_str(text, Format::HttpDate)
+        && (0..YEAR_9999.cast_signed()).contains(&date.secs())
+    {
+        let whole = DateTime::from_secs(date.secs());
+        let written = whole.fmt(Format::HttpDate).expect("it was read");
+        let skew = |at| fuzzing::clock_skew(&written, at, Duration::ZERO).expect("a date");
+        assert_eq!(skew(at(0)), whole.as_secs_f64(), "{written}");
+        let late = skew(at(YEAR_9999));
+        assert_eq!(late, whole.as_secs_f64() - YEAR_9999 as f64, "{written}, a clock ahead");
+    }
+    let Ok(value) = HeaderValue::from_str(text) else { return };
+    let headers =
+        ["x-amz-retry-after", "retry-after"].map(|name| (name.parse().expect("a name"), value.clone()));
+    let waits = fuzzing::retry_after(HeaderMap::from_iter(headers), at(0));
+    let day = Duration::from_hours(24);
+    assert!([waits.amz, waits.http].into_iter().flatten().all(|wait| wait <= day), "{text:?}: {waits:?}");
+    if let Ok(number) = text.trim().parse::<u32>() {
+        assert_eq!(waits.amz, Some(Duration::from_millis(number.into()).min(day)));
+        assert_eq!(waits.http, Some(Duration::from_secs(number.into()).min(day)));
+    }
+}

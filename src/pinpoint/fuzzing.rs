@@ -1,0 +1,58 @@
+//! A window onto what reads the API's answers, for the properties that the fuzz targets and the tests of their corpus hold it
+//! to. Pure functions; the exporter itself does not look through it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_credential_types::Credentials;
+use http::HeaderMap;
+
+use super::{Failure, RetryAfter, secrets::Secrets, send::Answer, skew::Skew, wire};
+use crate::job::ExportJob;
+
+/// One page of a listing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// What could be understood.
+    pub items: Vec<T>,
+    /// Items left out.
+    pub skipped: u64,
+    /// Members that count as absent.
+    pub bad_members: u64,
+    /// The way to the next page.
+    pub next_token: Option<String>,
+}
+
+impl<T> From<wire::Page<T>> for Page<T> {
+    fn from(wire::Page { items, skipped, bad_members, next_token }: wire::Page<T>) -> Self {
+        Self { items, skipped, bad_members, next_token }
+    }
+}
+
+/// Reads a body of export jobs, with `segment_id` as that segment's own listing.
+pub fn export_jobs(body: &[u8], segment_id: Option<&str>) -> Result<Page<ExportJob>, String> {
+    let segment_id: Option<Arc<str>> = segment_id.map(Arc::from);
+    wire::export_jobs(body, segment_id.as_ref()).map(Page::from).map_err(|error| error.to_string())
+}
+
+/// Reads a body of applications or segments.
+pub fn ids(body: &[u8]) -> Result<Page<String>, String> {
+    wire::ids(body).map(Page::from).map_err(|error| error.to_string())
+}
+
+/// Reads an answer that is no success: `type_header` is `x-amzn-ErrorType`, the credentials those of the request.
+pub fn failure(status: u16, type_header: Option<&str>, body: &[u8], credentials: &Credentials) -> Failure {
+    Failure::of_answer(status, type_header, body, &Secrets::of(credentials))
+}
+
+/// The waits that an answer with these headers asks for.
+pub fn retry_after(headers: HeaderMap, now: SystemTime) -> RetryAfter {
+    super::retry_after(&Answer { status: 503, headers, body: Vec::new() }, now)
+}
+
+/// AWS's clock less ours in seconds, by the `Date` of an answer.
+pub fn clock_skew(date: &str, sent: SystemTime, round_trip: Duration) -> Option<f64> {
+    Skew::default().learn(date, sent, round_trip)
+}

@@ -1,0 +1,35 @@
+//! The inputs that fuzzing kept, through the properties that it holds them to.
+
+use std::{fs, path::Path};
+
+#[path = "../../fuzz/properties/mod.rs"]
+mod properties;
+
+#[test]
+fn every_property_has_a_fuzz_target() {
+    let manifest = include_str!("../../fuzz/Cargo.toml");
+    assert_eq!(manifest.matches("[[bin]]").count(), properties::ALL.len());
+    for (name, _) in properties::ALL {
+        assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "{name}");
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/targets/{name}.rs"));
+        assert!(fs::read_to_string(target).unwrap().contains(&format!("check(\"{name}\", input)")), "{name}");
+    }
+}
+
+#[test]
+fn every_input_that_was_kept_holds_its_property() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let mut broken = Vec::new();
+    for (name, property) in properties::ALL {
+        let files: Vec<_> =
+            fs::read_dir(corpus.join(name)).unwrap().map(|file| file.unwrap().path()).collect();
+        assert!(files.len() > 10, "{name} has {} inputs", files.len());
+        for file in files {
+            let input = fs::read(&file).unwrap();
+            if std::panic::catch_unwind(|| property(&input)).is_err() {
+                broken.push(file);
+            }
+        }
+    }
+    assert!(broken.is_empty(), "inputs that break their property, as said above: {broken:#?}");
+}
