@@ -1,9 +1,5 @@
-# For pint, the linter of Prometheus rules: `pint --offline lint deploy/prometheus`, or with a `prometheus` block without
-# `--offline`.
-
-parser {
-  include = ["deploy/prometheus/rules/.*"]
-}
+# For pint, the linter of Prometheus rules: `target/tools/pint --offline lint deploy/prometheus/rules`, or with a `prometheus` block
+# without `--offline`.
 
 checks {
   # A target without an ARN has no aws_account_id on either side, and what is absent on both sides matches.

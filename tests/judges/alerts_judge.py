@@ -1,9 +1,9 @@
-"""Rules, alerts, runbooks and the configurations of Prometheus and Alertmanager, judged by promtool, amtool and yamllint, and
+"""Rules, alerts, runbooks and the configurations of Prometheus and Alertmanager, judged by promtool, amtool, pint and yamllint, and
 held against one another and against the metrics that there are.
 
     .venv/bin/python tests/judges/alerts_judge.py promtool [another promtool …]
 
-Each promtool named runs the tests of the alerts; the first one checks the configurations too.
+Each promtool named runs the tests of the alerts; the first one checks the configurations too. pint is the one in target/tools.
 """
 
 import concurrent.futures
@@ -110,7 +110,7 @@ def table(file):
 
 
 class Programs(unittest.TestCase):
-    """What promtool, amtool and yamllint find."""
+    """What promtool, amtool, pint and yamllint find."""
 
     def check(self, *command):
         status, output = run(*command)
@@ -130,6 +130,20 @@ class Programs(unittest.TestCase):
 
     def test_amtool_finds_nothing_in_the_configuration(self):
         self.check("amtool", "check-config", ALERTMANAGER)
+
+    def pint(self, folder):
+        return run(ROOT / "target/tools/pint", "--config", ROOT / ".pint.hcl", "--no-color", "--offline", "lint",
+                   "--min-severity", "info", "--fail-on", "info", folder)
+
+    def test_pint_finds_nothing_but_what_is_wrong(self):
+        status, output = self.pint(RULES.parent)
+        self.assertEqual(status, 0, output)
+        with tempfile.TemporaryDirectory() as folder:
+            wrong = RULES.read_text(encoding="utf-8").replace("severity: critical", "severity: bad", 1)
+            (pathlib.Path(folder) / "rules.yaml").write_text(wrong, encoding="utf-8")
+            status, output = self.pint(folder)
+        self.assertIn("`severity` label value `bad` must match", output)
+        self.assertNotEqual(status, 0, output)
 
     def test_yamllint_finds_nothing(self):
         config = "{extends: default, rules: {line-length: disable, document-start: disable, brackets: disable}}"
