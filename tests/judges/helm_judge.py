@@ -216,6 +216,8 @@ class Charts(unittest.TestCase):
             ({}, {"httpGet": {"path": "/-/healthy", "port": "metrics"}}, {"httpGet": {"path": "/-/ready", "port": "metrics"}}),
             ({"webConfig": web}, itself, itself),
             ({"webConfig": {**web, "tls": True}}, itself, itself),
+            # The file comes by other means.
+            ({"webConfig": {"tls": True}}, itself, itself),
             ({"webConfig": {"content": {"basic_auth_users": {"a": "b"}}}}, itself, itself),
             ({"webConfig": web, "livenessProbe": {"tcpSocket": {"port": 9787}}}, {"tcpSocket": {"port": 9787}}, itself),
             ({"webConfig": web, "readinessProbe": None}, itself, None),

@@ -17,7 +17,7 @@ kubelet, which has neither password nor certificate, lets the exporter ask itsel
 {{- $root := index . 0 -}}
 {{- $probe := index . 1 -}}
 {{- if not (or $probe.httpGet $probe.exec $probe.tcpSocket $probe.grpc) -}}
-{{- if include "pinpoint-exporter.webConfigSecret" $root -}}
+{{- if or (include "pinpoint-exporter.webConfigSecret" $root) (include "pinpoint-exporter.tls" $root) -}}
 exec:
   command: [/pinpoint-exporter, healthcheck]
 {{ else -}}
