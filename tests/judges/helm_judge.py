@@ -94,6 +94,28 @@ def pod(manifests):
     return workload["spec"]["template"]["spec"]
 
 
+def in_folder(text, folder):
+    """With the folder in place of the one that the container has."""
+    return text.replace("/etc/pinpoint-exporter", folder)
+
+
+def mount(manifests, folder):
+    """Puts into the folder what the Pod has in its volumes: the chart's Secret, and those that users bring."""
+    secrets = {each["metadata"]["name"]: each["stringData"] for each in manifests if each["kind"] == "Secret"}
+    with tempfile.TemporaryDirectory() as made:
+        certificate, key = (pathlib.Path(made) / name for name in ("tls.crt", "tls.key"))
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+            "-subj", "/CN=localhost", "-keyout", key, "-out", certificate)
+        brought = {"tls.crt": certificate.read_text(), "tls.key": key.read_text()}
+    brought["web-config.yaml"] = "tls_server_config: {cert_file: tls.crt, key_file: tls.key}"
+    names = {each["name"]: each["secret"]["secretName"] for each in pod(manifests)["volumes"]}
+    for each in pod(manifests)["containers"][0]["volumeMounts"]:
+        at = pathlib.Path(in_folder(each["mountPath"], folder))
+        at.mkdir(parents=True)
+        for name, text in secrets.get(names[each["name"]], brought).items():
+            (at / name).write_text(in_folder(text, folder))
+
+
 class Charts(unittest.TestCase):
     maxDiff = None
 
@@ -180,10 +202,31 @@ class Charts(unittest.TestCase):
         self.assertEqual(maps, files)
 
     def test_the_values_of_the_readme_make_what_the_api_server_would_take(self):
-        (values,) = re.findall(r"```yaml\n(# my-values.yaml.*?)```", (ROOT / "deploy/README.md").read_text(), re.DOTALL)
-        made = objects(template(values))
-        self.assertGreater(len(made), 5)
-        self.assertEqual(findings(made), [[]] * len(made))
+        blocks = re.findall(r"```yaml\n(# my-values.yaml.*?)```", (ROOT / "deploy/README.md").read_text(), re.DOTALL)
+        self.assertEqual(len(blocks), 2)
+        for values in blocks:
+            made = objects(template(values))
+            self.assertGreater(len(made), 4)
+            self.assertEqual(findings(made), [[]] * len(made))
+
+    def test_probes_fit_who_may_ask_and_those_of_ones_own_stand(self):
+        itself = {"exec": {"command": ["/pinpoint-exporter", "healthcheck"]}}
+        web = {"existingSecret": "a"}
+        for values, live, ready in [
+            ({}, {"httpGet": {"path": "/-/healthy", "port": "metrics"}}, {"httpGet": {"path": "/-/ready", "port": "metrics"}}),
+            ({"webConfig": web}, itself, itself),
+            ({"webConfig": {**web, "tls": True}}, itself, itself),
+            # The file comes by other means.
+            ({"webConfig": {"tls": True}}, itself, itself),
+            ({"webConfig": {"content": {"basic_auth_users": {"a": "b"}}}}, itself, itself),
+            ({"webConfig": web, "livenessProbe": {"tcpSocket": {"port": 9787}}}, {"tcpSocket": {"port": 9787}}, itself),
+            ({"webConfig": web, "readinessProbe": None}, itself, None),
+        ]:
+            with self.subTest(values=values):
+                (container,) = pod(objects(template(json.dumps(values))))["containers"]
+                figures = {"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3}
+                self.assertEqual(container["livenessProbe"], {**live, **figures})
+                self.assertEqual(container.get("readinessProbe"), ready and {**ready, **figures})
 
     def test_the_versions_of_chart_and_image_are_the_programs(self):
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
@@ -281,19 +324,30 @@ class Values(unittest.TestCase):
         schema = json.loads((CHART / "values.schema.json").read_text())
         self.assertEqual(set(schema["properties"]["settings"]["properties"]) | {"WEB_CONFIG_FILE"}, known)
 
-    def test_the_exporter_takes_the_environment_that_it_gets(self):
-        """Each container's variables, but for those from Secrets and of files, given to `plan`, which reads all settings."""
+    def test_the_exporter_takes_the_environment_and_the_web_config_that_it_gets(self):
+        """Each container's variables, but for those from Secrets, given to `plan`, which reads all settings."""
+        with_web_config = set()
         for case in CASES:
-            container = pod(objects(rendered(case)))["containers"][0]
-            variables = {each["name"]: each["value"] for each in container["env"] if "value" in each}
-            for file in ("PINPOINT_EXPORTER_WEB_CONFIG_FILE", "AWS_CA_BUNDLE"):
-                variables.pop(file, None)
-            given = {"AWS_REGION": "eu-west-1", "HOSTNAME": "pinpoint-exporter-2", **variables}
-            with self.subTest(case.name):
-                ended = subprocess.run(
-                    [EXPORTER, "plan", "--offline", "--segments", "10"],
-                    capture_output=True, text=True, timeout=PATIENCE, env=given)
-                self.assertEqual(ended.returncode, 0, ended.stderr)
+            with self.subTest(case.name), tempfile.TemporaryDirectory() as folder:
+                made = objects(rendered(case))
+                variables = {each["name"]: each["value"] for each in pod(made)["containers"][0]["env"] if "value" in each}
+                variables.pop("AWS_CA_BUNDLE", None)
+                given = {"AWS_REGION": "eu-west-1", "HOSTNAME": "pinpoint-exporter-2", **variables}
+                if file := given.get("PINPOINT_EXPORTER_WEB_CONFIG_FILE"):
+                    with_web_config.add(case.name)
+                    given["PINPOINT_EXPORTER_WEB_CONFIG_FILE"] = in_folder(file, folder)
+                    # It does read it.
+                    self.assertIn("WEB_CONFIG_FILE", self.plan(given, status=64))
+                    mount(made, folder)
+                self.plan(given, status=0)
+        self.assertEqual(with_web_config, {"probes", "web-config", "web-config-secret"})
+
+    def plan(self, environment, status):
+        ended = subprocess.run(
+            [EXPORTER, "plan", "--offline", "--segments", "10"],
+            capture_output=True, text=True, timeout=PATIENCE, env=environment)
+        self.assertEqual(ended.returncode, status, ended.stderr)
+        return ended.stderr
 
 
 class Manifests(unittest.TestCase):

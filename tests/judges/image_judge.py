@@ -35,6 +35,8 @@ SYSTEMD = "localhost/systemd"
 REVISION, EPOCH = "0123456789ab", 1_780_000_000
 MEGABYTES = 12
 APP = "6e0b7591a90841d2b5d93fa11143e5a7"
+# Of web configurations.
+USER = "prometheus:correct horse"
 # Known only to the DNS server below.
 HOST = "pinpoint.test"
 # Of a build, and of all else.
@@ -98,6 +100,16 @@ def setUpModule():
     for tag, arguments in [(IMAGE, []), (FAKE, ["--target", "fake"])]:
         with timed(tag):
             build(tag, *arguments)
+
+
+def write_web_config(folder, text=""):
+    """TLS with a certificate for this machine, and a password; and what the text says of TLS besides."""
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        "-keyout", folder / "tls.key", "-out", folder / "tls.crt")
+    name, password = run("htpasswd", "-nbBC", "10", *USER.split(":")).stdout.strip().split(":")
+    (folder / "web-config.yaml").write_text(
+        f"tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n{text}basic_auth_users: {{{name}: {password}}}\n")
 
 
 @contextlib.contextmanager
@@ -265,6 +277,36 @@ class Container(unittest.TestCase):
         self.assertIn("ro", root[5].split(","))
 
     def test_it_is_healthy_and_no_longer_so_when_the_server_stops(self):
+        self.judge_health()
+
+    def test_so_it_is_behind_tls_a_password_and_client_certificates(self):
+        """`healthcheck` has neither, and there is no shell to bring them."""
+        clients = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: tls.crt\n"
+        environment = self.environment
+        for text, to_nobody, to_the_user in [("", "401", "200"), (clients, "000", "000")]:
+            with self.subTest(text), tempfile.TemporaryDirectory(dir=FOLDER) as folder, contextlib.ExitStack() as stack:
+                folder = pathlib.Path(folder)
+                write_web_config(folder, text)
+                for path in (folder, *folder.iterdir()):
+                    path.chmod(0o755)
+                self.port = free_port()
+                self.environment = [
+                    *environment, "--env", f"PINPOINT_EXPORTER_LISTEN_ADDRESS=127.0.0.1:{self.port}",
+                    "--volume", f"{folder}:/web:ro", "--env", "PINPOINT_EXPORTER_WEB_CONFIG_FILE=/web/web-config.yaml"]
+                self.name = stack.enter_context(container(IMAGE, options=self.environment))
+                eventually(self.healthy)
+
+                def status(*options):
+                    asked = run("curl", "--silent", "--noproxy", "*", "--cacert", folder / "tls.crt", "--output", os.devnull,
+                                "--write-out", "%{http_code}", *options, f"https://127.0.0.1:{self.port}/-/healthy", check=False)
+                    return asked.stdout
+
+                self.assertEqual((status(), status("--user", USER)), (to_nobody, to_the_user))
+                certificate = ["--cert", folder / "tls.crt", "--key", folder / "tls.key"]
+                self.assertEqual(status("--user", USER, *certificate), "200")
+                self.judge_health()
+
+    def judge_health(self):
         self.assertTrue(self.healthy())
         server = process(self.name)
         os.kill(server, signal.SIGSTOP)
@@ -280,6 +322,7 @@ class Container(unittest.TestCase):
         self.assertEqual(ended.returncode, 1, ended.stderr)
 
     def health(self):
+        """As podman keeps it."""
         return podman("inspect", "--format", "{{.State.Health.Status}}", self.name).stdout.strip()
 
 
@@ -377,10 +420,38 @@ class Service(unittest.TestCase):
             self.assertRegex(status, r"NoNewPrivs:\t1\n")
             # The filter of system calls.
             self.assertRegex(status, r"Seccomp:\t2\n")
+            self.protect(init)
             # Wrong settings: it is not started again.
             podman("exec", init, "sh", "-euc", "echo PINPOINT_EXPORTER_TARGETS= >>/etc/pinpoint-exporter/environment")
             podman("exec", init, "systemctl", "restart", "pinpoint-exporter")
             eventually(lambda: self.show(init) == "exit-code 64 0")
+
+    def protect(self, init):
+        """The addition of the README, with files that root alone may read."""
+        (addition,) = re.findall(r"```ini\n(.*?)```", (ROOT / "deploy/README.md").read_text(), re.DOTALL)
+        with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+            folder = pathlib.Path(folder)
+            write_web_config(folder)
+            for path in folder.iterdir():
+                path.chmod(0o600)
+                podman("cp", path, f"{init}:/etc/pinpoint-exporter/{path.name}")
+            (folder / "override.conf").write_text(addition)
+            at = "/etc/systemd/system/pinpoint-exporter.service.d"
+            podman("exec", init, "mkdir", at)
+            podman("cp", folder / "override.conf", f"{init}:{at}/override.conf")
+        # Outside of containers systemd does so itself. Without it the services do not see the credentials that it mounts.
+        podman("exec", init, "mount", "--make-rshared", "/")
+        podman("exec", init, "sh", "-euc", "systemctl daemon-reload; systemctl restart pinpoint-exporter")
+        curl = ["curl", "-sSf", "--retry", "20", "--retry-delay", "1", "--retry-connrefused",
+                "--cacert", "/etc/pinpoint-exporter/tls.crt"]
+        metrics = "https://localhost:9787/metrics"
+        self.assertIn("pinpoint_target_up{", podman("exec", init, *curl, "--user", USER, metrics).stdout)
+        self.assertIn("401", podman("exec", init, *curl, metrics, check=False).stderr)
+        # The unit's filter leaves to the thread that looks at passwords how to yield the processor.
+        command = "cat /proc/$(systemctl show --property MainPID --value pinpoint-exporter)/task/*/stat"
+        stat = podman("exec", init, "sh", "-euc", command)
+        niceness = [int(line.rsplit(") ", 1)[1].split()[16]) for line in stat.stdout.splitlines()]
+        self.assertEqual(max(niceness) - min(niceness), 10)
 
     def show(self, init):
         shown = podman("exec", init, "systemctl", "show", "--property", "Result,ExecMainStatus,NRestarts", "pinpoint-exporter")

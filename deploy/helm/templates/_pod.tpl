@@ -9,18 +9,23 @@
 {{- end -}}
 {{- end -}}
 
-{{/* A probe of the path, unless its values bring a handler of their own. Takes a list: root, values, path. */}}
+{{/*
+A probe of the path, unless its values bring a handler of their own. Takes a list: root, values, path. With a web config the
+kubelet, which has neither password nor certificate, lets the exporter ask itself.
+*/}}
 {{- define "pinpoint-exporter.probe" -}}
 {{- $root := index . 0 -}}
 {{- $probe := index . 1 -}}
 {{- if not (or $probe.httpGet $probe.exec $probe.tcpSocket $probe.grpc) -}}
+{{- if or (include "pinpoint-exporter.webConfigSecret" $root) (include "pinpoint-exporter.tls" $root) -}}
+exec:
+  command: [/pinpoint-exporter, healthcheck]
+{{ else -}}
 httpGet:
   path: {{ index . 2 }}
   port: metrics
-  {{- if include "pinpoint-exporter.tls" $root }}
-  scheme: HTTPS
-  {{- end }}
 {{ end -}}
+{{- end -}}
 {{ toYaml $probe }}
 {{- end -}}
 
