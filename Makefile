@@ -1,4 +1,4 @@
-.PHONY: build demo test test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof fuzz corpus audit sbom reproducible fmt help
+.PHONY: build demo test test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof bench fuzz corpus audit sbom reproducible fmt help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -53,6 +53,9 @@ soak: ## A month of 100,000 scrapes; SIGTERM under load, 200 times
 
 proof: soak ## What takes minutes: soak; the bounds that `plan` prints, held with five thousand segments; a flood of passwords
 	@tests/run proof
+
+bench: ## The exporter beside its limits, on a machine with nothing else to do; a quarter of an hour
+	@tests/run bench
 
 fuzz: ## Looks for inputs that break what must hold, a minute for each target (FUZZ_SECONDS, FUZZ_TARGETS)
 	@tests/run tools fuzz

@@ -7,7 +7,7 @@
 //!
 //! [text format 0.0.4]: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
-use std::{fmt::Write as _, ops::Range, sync::LazyLock};
+use std::{cell::RefCell, fmt::Write as _, ops::Range, sync::LazyLock};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use flate2::{Compress, Compression, FlushCompress};
@@ -251,17 +251,54 @@ type Write<'a> = dyn FnMut(&str, &dyn Fn(&mut Samples<'_>)) + 'a;
 
 /// A block: `fill` is asked for the samples of every family in turn.
 fn block(status_series: StatusSeries, fill: impl Fn(Source, &mut Write<'_>)) -> Block {
-    let (mut text, mut series) = (String::new(), 0);
-    let mut ends = Vec::with_capacity(FAMILIES.len());
-    for family in FAMILIES {
-        fill(family.source, &mut |labels, sample| {
-            let mut out = samples(&mut text, family, labels, status_series);
-            sample(&mut out);
-            series += out.series;
-        });
-        ends.push(text.len());
+    WORKBENCH.with_borrow_mut(|workbench| {
+        let mut series = 0;
+        let mut ends = Vec::with_capacity(FAMILIES.len());
+        for family in FAMILIES {
+            fill(family.source, &mut |labels, sample| {
+                let mut out = samples(&mut workbench.text, family, labels, status_series);
+                sample(&mut out);
+                series += out.series;
+            });
+            ends.push(workbench.text.len());
+        }
+        workbench.block(ends, series)
+    })
+}
+
+thread_local! {
+    static WORKBENCH: RefCell<Workbench> = RefCell::default();
+}
+
+/// Where blocks are made. It is kept from one to the next: a compressor takes a quarter of a megabyte, and blocks that are cut
+/// to size from what had grown would leave holes between them. With thousands of small targets both cost more memory than all
+/// that is shown.
+#[derive(Default)]
+struct Workbench {
+    text: String,
+    deflater: Deflater,
+}
+
+impl Workbench {
+    /// Compresses the text family by family; each ends where `ends` says.
+    fn block(&mut self, ends: Vec<usize>, series: usize) -> Block {
+        let mut start = 0;
+        let families = ends
+            .into_iter()
+            .map(|end| {
+                let range = std::mem::replace(&mut start, end)..end;
+                Piece { deflated: self.deflater.piece(&self.text.as_bytes()[range.clone()]), text: range }
+            })
+            .collect();
+        let text = if self.text.len() > KEPT_BELOW {
+            std::mem::take(&mut self.text).into_bytes().into_boxed_slice().into()
+        } else {
+            let text = Bytes::copy_from_slice(self.text.as_bytes());
+            self.text.clear();
+            text
+        };
+        Block { text, deflated: self.deflater.take(), families, series }
     }
-    Block::new(text, ends, series)
 }
 
 impl Block {
@@ -277,27 +314,14 @@ impl Block {
         let times = |piece: &Range<usize>| piece.len() * if piece.len() < COPIED_BELOW { 4 } else { 2 };
         self.families.iter().map(|piece| times(&piece.text) + times(&piece.deflated)).sum()
     }
-
-    /// Compresses a text family by family; each ends where `ends` says.
-    fn new(mut text: String, ends: Vec<usize>, series: usize) -> Self {
-        let mut deflater = Deflater::default();
-        let mut start = 0;
-        let families = ends
-            .into_iter()
-            .map(|end| {
-                let range = std::mem::replace(&mut start, end)..end;
-                Piece { deflated: deflater.piece(&text.as_bytes()[range.clone()]), text: range }
-            })
-            .collect();
-        text.shrink_to_fit();
-        deflater.out.shrink_to_fit();
-        Self { text: text.into(), deflated: deflater.out.into(), families, series }
-    }
 }
 
 fn push_header(text: &mut String, family: &Family) {
     let _ = writeln!(text, "# HELP {0} {1}\n# TYPE {0} {2}", family.name, family.help, family.kind.as_str());
 }
+
+/// Larger buffers are given away, not kept.
+const KEPT_BELOW: usize = 256 * 1024;
 
 /// Compresses pieces that can be put in any order.
 struct Deflater {
@@ -312,6 +336,17 @@ impl Default for Deflater {
 }
 
 impl Deflater {
+    /// All pieces. It begins anew.
+    fn take(&mut self) -> Bytes {
+        self.compress.reset();
+        if self.out.len() > KEPT_BELOW {
+            return std::mem::take(&mut self.out).into_boxed_slice().into();
+        }
+        let out = Bytes::copy_from_slice(&self.out);
+        self.out.clear();
+        out
+    }
+
     /// Appends a piece, and tells where it is.
     fn piece(&mut self, mut input: &[u8]) -> Range<usize> {
         let start = self.out.len();
@@ -333,26 +368,32 @@ impl Deflater {
 
 /// The HELP and TYPE lines of every family that comes from targets, plain and compressed.
 static HEADERS: LazyLock<Block> = LazyLock::new(|| {
-    let mut text = String::new();
+    let mut workbench = Workbench::default();
     let ends = FAMILIES.iter().map(|family| {
-        push_header(&mut text, family);
-        text.len()
+        push_header(&mut workbench.text, family);
+        workbench.text.len()
     });
     let ends = ends.collect();
-    Block::new(text, ends, 0)
+    workbench.block(ends, 0)
 });
 
 /// Smaller pieces are copied together; larger ones are sent from where they are.
 const COPIED_BELOW: usize = 8 * 1024;
 
 /// Pieces of an answer in their order.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug)]
 struct Chunks {
     whole: Vec<Bytes>,
     copied: BytesMut,
 }
 
 impl Chunks {
+    /// With the room that the small ones of these pieces take: what grows by doubling takes up to twice that.
+    fn of<'a>(pieces: impl Iterator<Item = &'a Range<usize>>) -> Self {
+        let small = pieces.map(Range::len).filter(|length| *length < COPIED_BELOW).sum();
+        Self { whole: Vec::new(), copied: BytesMut::with_capacity(small) }
+    }
+
     /// Appends a part of `bytes`.
     fn push(&mut self, bytes: &Bytes, range: Range<usize>) {
         if range.len() < COPIED_BELOW {
@@ -387,7 +428,9 @@ pub struct Body {
 
 /// Puts the blocks of all targets together, a family at a time. A family without samples is left out.
 pub fn body<'a>(blocks: impl Iterator<Item = &'a Block> + Clone) -> Body {
-    let (mut plain, mut deflated) = (Chunks::default(), Chunks::default());
+    let all = || blocks.clone().chain([&*HEADERS]).flat_map(|block| &block.families);
+    let (mut plain, mut deflated) =
+        (Chunks::of(all().map(|piece| &piece.text)), Chunks::of(all().map(|piece| &piece.deflated)));
     let mut checksum = crc32fast::Hasher::new();
     for family in 0..FAMILIES.len() {
         let pieces = blocks
@@ -423,7 +466,7 @@ impl Part {
     pub(super) fn compressed(text: String) -> Self {
         let mut deflater = Deflater::default();
         deflater.piece(text.as_bytes());
-        Self { text: text.into(), deflated: deflater.out.into() }
+        Self { text: text.into(), deflated: deflater.take() }
     }
 
     /// Text that is sent once, wrapped in stored blocks: [RFC 1951, section 3.2.4].
