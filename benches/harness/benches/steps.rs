@@ -1,7 +1,6 @@
 //! The steps of a refresh and of a scrape, one by one: `cargo bench --bench steps`, with `-- --save-baseline NAME` and
 //! `-- --baseline NAME` to compare.
 
-#![expect(missing_docs, reason = "criterion's macros write functions without any")]
 #![expect(clippy::unwrap_used, reason = "what is measured is known to work")]
 
 use std::{hint::black_box, time::SystemTime};
@@ -57,13 +56,17 @@ fn steps(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a page of 100 jobs");
     group.throughput(Throughput::Elements(100));
 
-    let url = Url::parse("https://pinpoint.eu-west-1.amazonaws.com/v1/apps/a/segments/s/jobs/export?page-size=100");
-    let (url, credentials) = (url.unwrap(), Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "bench"));
+    let url =
+        Url::parse("https://pinpoint.eu-west-1.amazonaws.com/v1/apps/a/segments/s/jobs/export?page-size=100");
+    let (url, credentials) =
+        (url.unwrap(), Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "bench"));
     group.bench_function("sign", |bencher| {
         bencher.iter(|| signed_headers(&url, &credentials, "eu-west-1", SystemTime::UNIX_EPOCH).unwrap());
     });
     let page = page();
-    group.bench_function("decode", |bencher| bencher.iter(|| export_jobs(black_box(&page), Some("segment")).unwrap()));
+    group.bench_function("decode", |bencher| {
+        bencher.iter(|| export_jobs(black_box(&page), Some("segment")).unwrap());
+    });
     group.bench_function("collect", |bencher| {
         bencher.iter_with_setup(jobs, picture);
     });
