@@ -2,10 +2,11 @@
 
 use std::{
     convert::Infallible,
-    future::{Future, ready},
+    future::{Future, poll_fn, ready},
     net::IpAddr,
     pin::Pin,
     sync::Arc,
+    task::Poll,
 };
 
 use http::{Request, Response};
@@ -28,7 +29,7 @@ use super::{
     body::{Carrier, Chunks},
     connections::Place,
     guard::Guard,
-    patience::{Patience, Patient},
+    patience::{Patience, Patient, Phase, Unread},
     routes::{self, ScrapeTimeout},
     streams::Streams,
     tls::{self, Accepted},
@@ -103,7 +104,7 @@ pub(super) async fn connection<E: Exporter>(
 }
 
 async fn http1<F: Future<Output = Response<Chunks>>>(
-    socket: impl AsyncRead + AsyncWrite + Unpin,
+    socket: impl AsyncRead + AsyncWrite + Unread + Unpin,
     place: &Place,
     patience: Patience,
     answer: impl Fn(Request<Incoming>) -> F,
@@ -166,16 +167,66 @@ async fn finish<C: Future<Output = hyper::Result<()>>>(
     tokio::pin!(served);
     let ended = tokio::select! {
         ended = &mut served => ended,
-        () = place.leave.cancelled() => {
+        () = place.leave.cancelled() => match last_look(served.as_mut(), &place.phase).await {
+            Some(ended) => ended,
             // Also when it has sent half a head. A request that came in the nick of time is answered.
-            if !place.phase.is_answering() {
-                return;
+            None if !place.phase.is_answering() => return,
+            None => {
+                graceful_shutdown(served.as_mut());
+                served.await
             }
-            graceful_shutdown(served.as_mut());
-            served.await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Reads what has come, to reset no request that is there already. Gives how the connection ended, if it did.
+async fn last_look<C: Future>(mut served: Pin<&mut C>, phase: &Phase) -> Option<C::Output> {
+    poll_fn(|cx| match served.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending if phase.has_unread() && !phase.is_answering() => Poll::Pending,
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::{Ipv4Addr, TcpStream as Client},
+        sync::Arc,
+        time::Duration,
+    };
+
+    use http::StatusCode;
+    use tokio::{net::TcpListener, time::timeout};
+
+    use super::*;
+    use crate::web::connections::Connections;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn a_request_that_has_come_is_answered_though_its_connection_is_to_make_room() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        // In which order the connection looks at its socket and at the order to leave is left to chance.
+        for _ in 0..16 {
+            let mut client = Client::connect(listener.local_addr().unwrap()).unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            client.set_read_timeout(Some(MINUTE)).unwrap();
+            let place = Arc::new(Connections::default()).place(1).unwrap();
+            let patience = Patience { idle: MINUTE, head: MINUTE, write: MINUTE };
+            let (socket, _) = listener.accept().await.unwrap();
+            // The runtime has not heard of the request yet.
+            place.leave.cancel();
+            let answer = |_| ready(routes::response(StatusCode::OK, routes::TEXT, "here\n"));
+            timeout(MINUTE, http1(socket, &place, patience, answer)).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("here\n"), "{answer}");
+        }
     }
 }

@@ -11,10 +11,13 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::ioctl_fionread;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::{Sleep, sleep},
 };
+use tokio_rustls::server::TlsStream;
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub(super) struct Phase {
     turns: Arc<AtomicU64>,
     /// Whether the last request had a body, of which nobody knows how much was read.
     has_body: AtomicBool,
+    /// Whether bytes had come, when last asked, of which the runtime had not heard.
+    unread: AtomicBool,
 }
 
 /// No byte of a request has come.
@@ -51,7 +56,7 @@ const WRITING: u8 = 3;
 impl Phase {
     pub(super) fn new(turns: Arc<AtomicU64>) -> Self {
         let waiting_since = turns.fetch_add(1, Ordering::Relaxed).into();
-        Self { doing: RESTING.into(), waiting_since, turns, has_body: false.into() }
+        Self { doing: RESTING.into(), waiting_since, turns, has_body: false.into(), unread: false.into() }
     }
 
     fn now(&self) -> u8 {
@@ -93,9 +98,32 @@ impl Phase {
         matches!(self.now(), ANSWERING | WRITING)
     }
 
+    /// Whether bytes have come that are about to be read.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
     /// The turn in which the server began to wait for a request; `None` if it does not wait for one.
     pub(super) fn waiting_since(&self) -> Option<u64> {
         (!self.is_answering()).then(|| self.waiting_since.load(Ordering::Relaxed))
+    }
+}
+
+/// A socket of which the kernel can be asked.
+pub(super) trait Unread {
+    /// Whether bytes have come. The runtime hears of them later.
+    fn has_unread(&self) -> bool;
+}
+
+impl Unread for TcpStream {
+    fn has_unread(&self) -> bool {
+        ioctl_fionread(self).is_ok_and(|bytes| bytes > 0)
+    }
+}
+
+impl Unread for TlsStream<TcpStream> {
+    fn has_unread(&self) -> bool {
+        self.get_ref().0.has_unread()
     }
 }
 
@@ -161,7 +189,7 @@ impl<T> Patient<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
+impl<T: AsyncRead + Unread + Unpin> AsyncRead for Patient<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -179,6 +207,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
                 _ => Poll::Ready(result),
             };
         }
+        self.phase.unread.store(self.inner.has_unread(), Ordering::Relaxed);
         self.poll_read_deadline(cx).map(Err)
     }
 }
@@ -245,6 +274,12 @@ mod tests {
     use tokio::time::{Instant, timeout};
 
     use super::*;
+
+    impl Unread for tokio::io::DuplexStream {
+        fn has_unread(&self) -> bool {
+            false
+        }
+    }
 
     /// Waits for bytes as hyper does, which does not ask again before it is woken.
     #[tokio::test(start_paused = true)]
