@@ -17,7 +17,6 @@ use tokio::{
     net::TcpStream,
     time::{Sleep, sleep},
 };
-use tokio_rustls::server::TlsStream;
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,12 +117,6 @@ pub(super) trait Unread {
 impl Unread for TcpStream {
     fn has_unread(&self) -> bool {
         ioctl_fionread(self).is_ok_and(|bytes| bytes > 0)
-    }
-}
-
-impl Unread for TlsStream<TcpStream> {
-    fn has_unread(&self) -> bool {
-        self.get_ref().0.has_unread()
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     body::Chunks,
-    patience::{Patience, Patient, Phase},
+    patience::{Patience, Patient, Phase, Unread},
     routes::{TEXT, response},
 };
 
@@ -27,6 +27,12 @@ pub(super) enum Accepted {
     Plain(TcpStream),
     /// It is gone, too slow, or refused.
     Nothing,
+}
+
+impl Unread for TlsStream<TcpStream> {
+    fn has_unread(&self) -> bool {
+        self.get_ref().0.has_unread()
+    }
 }
 
 /// Waits for the client to begin, and shakes hands. All of it may take as long as the head of a request.
