@@ -64,7 +64,7 @@ pub(super) fn log_filter(text: &str) -> Result<Targets, Explanation> {
 fn level(text: &str) -> Result<LevelFilter, Explanation> {
     LEVELS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, level)| level).ok_or_else(
         || {
-            if text.contains("::") || text == "pinpoint_exporter" {
+            if is_target(text) && (text.contains("::") || text == "pinpoint_exporter") {
                 return format!("the level of {text} is missing; write {text}=debug");
             }
             let names = LEVELS.map(|(name, _)| name);
