@@ -342,7 +342,7 @@ impl Judge {
         let wrong = lock(&self.wrong).clone();
         let distance = |instant: &i64| wrong.iter().map(|(.., by)| (instant - (date - by)).abs()).min();
         young.sort_by_cached_key(distance);
-        let found = young.iter().copied().find(|instant| is_it(*instant));
+        let mut found: Vec<i64> = young.iter().copied().filter(|instant| is_it(*instant)).take(1).collect();
         // What the exporter says of the age must be true as well. Instants may look the same.
         let longest = milliseconds(self.rules.refresh_timeout) + 20_000;
         let is_true = |instant: &i64| {
@@ -353,15 +353,14 @@ impl Judge {
                     && began - ROUNDING <= *until
             })
         };
-        if found.is_some() {
-            // A date that was wrong before may fit an earlier instant by chance: the newest that fits is meant.
-            let fits = |instant: &i64| is_it(*instant) && is_true(instant);
-            return young
-                .iter()
-                .copied()
-                .filter(fits)
-                .max()
-                .ok_or_else(|| format!("the last success is said to be at {date}, which is not true"));
+        if found.first().is_some_and(|instant| !is_true(instant)) {
+            found = young.iter().copied().filter(|instant| is_it(*instant) && is_true(instant)).collect();
+            if found.is_empty() {
+                return Err(format!("the last success is said to be at {date}, which is not true"));
+            }
+        }
+        if let Some(instant) = found.first() {
+            return Ok(*instant);
         }
         if let Some(old) =
             listings.shown.range(..oldest).rev().map(|(instant, _)| *instant).find(|at| is_it(*at))
