@@ -167,6 +167,8 @@ impl CredentialsCache {
         let now = self.clock.elapsed();
         let is_due = state.given_up.is_none_or(|at| now >= at + LONGEST_PAUSE);
         if is_due {
+            // Whoever else was refused with these learns that there will be others, before they have been looked for.
+            state.generation += 1;
             state.current = None;
             state.last_look = None;
             state.given_up = Some(now);
