@@ -252,6 +252,8 @@ type Write<'a> = dyn FnMut(&str, &dyn Fn(&mut Samples<'_>)) + 'a;
 /// A block: `fill` is asked for the samples of every family in turn.
 fn block(status_series: StatusSeries, fill: impl Fn(Source, &mut Write<'_>)) -> Block {
     WORKBENCH.with_borrow_mut(|workbench| {
+        // What a crash left there, which a refresh survives.
+        workbench.text.clear();
         let mut series = 0;
         let mut ends = Vec::with_capacity(FAMILIES.len());
         for family in FAMILIES {
