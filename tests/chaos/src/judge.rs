@@ -282,56 +282,71 @@ impl Judge {
             let is_empty = shown.data.is_empty() && shown.errors.is_empty() && shown.last_success.is_none();
             return if is_empty { Ok(()) } else { Err(format!("it shows something, and no up: {shown:?}")) };
         };
-        let instant =
-            if shown.data.is_empty() { None } else { Some(self.instant_of(number, sent, listings, shown)?) };
-        let after = instant.unwrap_or(i64::MIN);
-        let asked = listings.shown.get(&after).copied().unwrap_or(i64::MIN);
-        let since = || listings.begun.iter().filter(|at| **at >= asked);
-        if up.to_bits() == 1_f64.to_bits() {
-            if !shown.errors.is_empty() {
-                return Err(format!("it is up, and has an error: {:?}", shown.errors));
+        let is_up = up.to_bits() == 1_f64.to_bits();
+        match &shown.errors[..] {
+            [] if is_up => {}
+            [error] if !is_up => {
+                let needs_no_answer = WITHOUT_ANSWER.contains(&error.as_str()) || error == "Other";
+                if !needs_no_answer && !self.rules.damages && !listings.errors.contains(error.as_str()) {
+                    return Err(format!("its error is {error}, which was never answered"));
+                }
             }
-            if instant.is_none() {
-                return Err("it is up, and shows no data".to_owned());
-            }
-            // A segment that went and came back may have a refresh of its former self under way.
-            let lives = if self.targets[number].application == CHANGING { 2 } else { 1 };
-            let most = lives * self.rules.max_attempts;
-            let begun: Vec<_> = since().filter(|at| **at > after && **at < sent).collect();
-            if begun.len() > most {
-                let begun = begun.len();
-                return Err(format!("it is up, though {begun} attempts at a later refresh have been made"));
-            }
-            let longest = milliseconds(self.rules.refresh_timeout) + 10_000;
-            if let Some(at) = begun.iter().find(|at| sent - ***at > longest) {
-                return Err(format!(
-                    "it is up, though a refresh began {} ms ago and was not good",
-                    sent - **at
-                ));
-            }
-            return Ok(());
+            errors => return Err(format!("up is {up}, and its errors are {errors:?}")),
         }
-        let [error] = &shown.errors[..] else {
-            return Err(format!("it is not up ({up}), and its errors are {:?}", shown.errors));
-        };
-        let needs_no_answer = WITHOUT_ANSWER.contains(&error.as_str()) || error == "Other";
-        if !needs_no_answer && !self.rules.damages && !listings.errors.contains(error.as_str()) {
-            return Err(format!("its error is {error}, which was never answered"));
+        match (shown.data.is_empty(), shown.errors.first()) {
+            (true, None) => Err("it is up, and shows no data".to_owned()),
+            (true, Some(_)) => Ok(()),
+            (false, error) => self.judge_instants(number, sent, listings, shown, |instant| match error {
+                None => self.judge_success(number, sent, listings, instant),
+                Some(error) => self.judge_failure(listings, instant, error),
+            }),
         }
-        if !self.rules.fails_unseen && instant.is_some() && since().count() <= 1 && error != "Timeout" {
+    }
+
+    /// It is up: no refresh can have ended since the one that read the jobs of this instant.
+    fn judge_success(
+        &self,
+        number: usize,
+        sent: i64,
+        listings: &Listings,
+        instant: i64,
+    ) -> Result<(), String> {
+        // A segment that went and came back may have a refresh of its former self under way.
+        let lives = if self.targets[number].application == CHANGING { 2 } else { 1 };
+        let most = lives * self.rules.max_attempts;
+        let since = listings.begun_since(instant);
+        let begun: Vec<_> = since.filter(|at| *at > instant && *at < sent).collect();
+        if begun.len() > most {
+            let begun = begun.len();
+            return Err(format!("it is up, though {begun} attempts at a later refresh have been made"));
+        }
+        let longest = milliseconds(self.rules.refresh_timeout) + 10_000;
+        match begun.iter().find(|at| sent - **at > longest) {
+            Some(at) => {
+                Err(format!("it is up, though a refresh began {} ms ago and was not good", sent - at))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// It is not up: a refresh must have begun since the one that read the jobs of this instant.
+    fn judge_failure(&self, listings: &Listings, instant: i64, error: &str) -> Result<(), String> {
+        if !self.rules.fails_unseen && error != "Timeout" && listings.begun_since(instant).count() <= 1 {
             return Err(format!("it is not up ({error}), though its last refresh was good"));
         }
         Ok(())
     }
 
-    /// The instant whose jobs are shown.
-    fn instant_of(
+    /// Judges what is said of the last refresh by the instants whose jobs are shown. Listings of several instants may look the
+    /// same, and all of them may fit a date that has jumped: what is said must be true of one.
+    fn judge_instants(
         &self,
         number: usize,
         sent: i64,
         listings: &Listings,
         shown: &Shown,
-    ) -> Result<i64, String> {
+        judge: impl Fn(i64) -> Result<(), String>,
+    ) -> Result<(), String> {
         let Some(date) = shown.last_success.map(|seconds| whole(seconds * 1000.0)) else {
             return Err("it shows data, and no last success".to_owned());
         };
@@ -340,27 +355,29 @@ impl Judge {
         // The nearest to the start of the refresh first.
         let mut young: Vec<i64> = listings.shown.range(oldest..).map(|(instant, _)| *instant).collect();
         let wrong = lock(&self.wrong).clone();
-        let distance = |instant: &i64| wrong.iter().map(|(.., by)| (instant - (date - by)).abs()).min();
-        young.sort_by_cached_key(distance);
-        let mut found: Vec<i64> = young.iter().copied().filter(|instant| is_it(*instant)).take(1).collect();
-        // What the exporter says of the age must be true as well. Instants may look the same.
+        young.sort_by_cached_key(|instant| wrong.iter().map(|(.., by)| (instant - (date - by)).abs()).min());
+        // What the exporter says of the age must be true as well.
         let longest = milliseconds(self.rules.refresh_timeout) + 20_000;
-        let is_true = |instant: &i64| {
+        let is_true = |instant: i64| {
             wrong.iter().any(|(from, until, by)| {
                 let began = date - by;
                 (-ROUNDING..=longest).contains(&(instant - began))
-                    && *from <= *instant
+                    && *from <= instant
                     && began - ROUNDING <= *until
             })
         };
-        if found.first().is_some_and(|instant| !is_true(instant)) {
-            found = young.iter().copied().filter(|instant| is_it(*instant) && is_true(instant)).collect();
-            if found.is_empty() {
-                return Err(format!("the last success is said to be at {date}, which is not true"));
+        let mut problem = None;
+        for instant in young.iter().copied().filter(|instant| is_true(*instant) && is_it(*instant)) {
+            match judge(instant) {
+                Ok(()) => return Ok(()),
+                Err(of_this) => drop(problem.get_or_insert(of_this)),
             }
         }
-        if let Some(instant) = found.first() {
-            return Ok(*instant);
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        if young.iter().any(|instant| is_it(*instant)) {
+            return Err(format!("the last success is said to be at {date}, which is not true"));
         }
         if let Some(old) =
             listings.shown.range(..oldest).rev().map(|(instant, _)| *instant).find(|at| is_it(*at))

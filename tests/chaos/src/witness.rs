@@ -163,6 +163,14 @@ pub(crate) struct Listings {
     pub(crate) errors: BTreeSet<&'static str>,
 }
 
+impl Listings {
+    /// The first pages that were asked for no earlier than that of an instant which was shown, its own included.
+    pub(crate) fn begun_since(&self, instant: i64) -> impl Iterator<Item = i64> {
+        let asked = self.shown.get(&instant).copied().unwrap_or(i64::MIN);
+        self.begun.iter().copied().filter(move |at| *at >= asked)
+    }
+}
+
 /// The label of the error that was answered.
 fn label(request: &Request) -> Option<&'static str> {
     Some(model::exception(request.error.as_deref()?, request.status?))
