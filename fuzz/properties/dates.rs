@@ -60,7 +60,7 @@ fn plain_duration(text: &str) -> Option<Duration> {
         "d" => 86_400_000,
         _ => return None,
     };
-    Some(Duration::from_millis(number * milliseconds))
+    Some(Duration::from_millis(number.saturating_mul(milliseconds)))
 }
 
 /// A date is read as calendar and arithmetic have it, and one that is none counts as one bad member and no more.
