@@ -3,12 +3,14 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    io::IoSlice,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 
 use super::{patience::Phase, streams::Stream};
@@ -33,48 +35,134 @@ impl Drop for Carrier {
     }
 }
 
-/// Chunks, one after the other.
+/// The body of an answer.
 #[derive(Debug)]
-pub(super) struct Chunks {
-    rest: VecDeque<Bytes>,
-    left: u64,
+pub(super) struct Body {
+    rest: Chunks,
     pub(super) carrier: Option<Carrier>,
 }
 
-impl From<Vec<Bytes>> for Chunks {
+impl From<Vec<Bytes>> for Body {
     fn from(chunks: Vec<Bytes>) -> Self {
-        let left = chunks.iter().map(|chunk| chunk.remaining() as u64).sum();
-        Self { rest: chunks.into(), left, carrier: None }
+        Self { rest: chunks.into(), carrier: None }
     }
 }
 
-impl http_body::Body for Chunks {
-    type Data = Bytes;
+impl http_body::Body for Body {
+    type Data = Chunks;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let mut chunk = self.rest.pop_front();
-        if let Some(Carrier::Stream(stream)) = &mut self.carrier {
-            stream.piece();
-            if let Some(chunk) = &mut chunk
-                && chunk.len() > PIECE_BYTES
-            {
-                let rest = chunk.split_off(PIECE_BYTES);
-                self.rest.push_front(rest);
+    ) -> Poll<Option<Result<Frame<Chunks>, Infallible>>> {
+        let this = &mut *self;
+        let frame = match &mut this.carrier {
+            Some(Carrier::Stream(stream)) => {
+                stream.piece();
+                this.rest.split_to(PIECE_BYTES)
             }
-        }
-        self.left -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+            _ => mem::take(&mut this.rest),
+        };
+        Poll::Ready(frame.has_remaining().then(|| Ok(Frame::data(frame))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        !self.rest.has_remaining()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.rest.left as u64)
+    }
+}
+
+/// Chunks, one after the other. hyper hands all of them to one `writev`, where frames of their own would each cost it a call
+/// when they are large.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    chunks: VecDeque<Bytes>,
+    left: usize,
+}
+
+impl From<Vec<Bytes>> for Chunks {
+    fn from(mut chunks: Vec<Bytes>) -> Self {
+        chunks.retain(|chunk| !chunk.is_empty());
+        let left = chunks.iter().map(Bytes::len).sum();
+        Self { chunks: chunks.into(), left }
+    }
+}
+
+impl Chunks {
+    /// Takes so many bytes at most off the front, of one chunk.
+    fn split_to(&mut self, most: usize) -> Self {
+        let front = self.chunks.pop_front().map(|mut front| {
+            if front.len() > most {
+                self.chunks.push_front(front.split_off(most));
+            }
+            front
+        });
+        let piece: Self = Vec::from_iter(front).into();
+        self.left -= piece.left;
+        piece
+    }
+}
+
+impl Buf for Chunks {
+    fn remaining(&self) -> usize {
+        self.left
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.chunks.front().map_or(&[], Bytes::as_ref)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.chunks.iter().zip(slices).map(|(chunk, slice)| *slice = IoSlice::new(chunk)).count()
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.left -= count;
+        while count > 0
+            && let Some(front) = self.chunks.front_mut()
+        {
+            let step = count.min(front.len());
+            front.advance(step);
+            count -= step;
+            if front.is_empty() {
+                self.chunks.pop_front();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunks(texts: &[&'static str]) -> Chunks {
+        texts.iter().map(|text| Bytes::from(*text)).collect::<Vec<_>>().into()
+    }
+
+    #[test]
+    fn all_chunks_are_given_to_one_write_and_it_may_take_any_part_of_them() {
+        for taken in 0..=9 {
+            let mut chunks = chunks(&["", "abc", "d", "", "efghi"]);
+            chunks.advance(taken);
+            assert_eq!(chunks.remaining(), 9 - taken);
+            assert_eq!(chunks.chunk().is_empty(), taken == 9);
+            let mut slices = [IoSlice::new(&[]); 4];
+            let filled = chunks.chunks_vectored(&mut slices);
+            let given: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+            assert_eq!(given, b"abcdefghi"[taken..]);
+        }
+    }
+
+    #[test]
+    fn a_piece_is_of_one_chunk() {
+        let mut chunks = chunks(&["abcde", "f"]);
+        for (piece, left) in [("ab", 4), ("cd", 2), ("e", 1), ("f", 0), ("", 0)] {
+            assert_eq!(chunks.split_to(2).chunk(), piece.as_bytes());
+            assert_eq!(chunks.remaining(), left);
+        }
     }
 }

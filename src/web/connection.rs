@@ -26,7 +26,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     Exporter,
-    body::{Carrier, Chunks},
+    body::{Body, Carrier},
     connections::Place,
     guard::Guard,
     patience::{Patience, Patient, Phase, Unread},
@@ -58,7 +58,7 @@ pub(super) struct Server<E> {
 }
 
 impl<E: Exporter> Server<E> {
-    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Chunks> {
+    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
         let Some(guard) = &self.guard else {
             return routes::answer(request, Arc::clone(&self.exporter), self.scrape_timeout).await;
         };
@@ -103,7 +103,7 @@ pub(super) async fn connection<E: Exporter>(
     }
 }
 
-async fn http1<F: Future<Output = Response<Chunks>>>(
+async fn http1<F: Future<Output = Response<Body>>>(
     socket: impl AsyncRead + AsyncWrite + Unread + Unpin,
     place: &Place,
     patience: Patience,
@@ -127,7 +127,7 @@ async fn http1<F: Future<Output = Response<Chunks>>>(
     finish(served, place, http1::Connection::graceful_shutdown).await;
 }
 
-async fn http2<F: Future<Output = Response<Chunks>> + Send + 'static>(
+async fn http2<F: Future<Output = Response<Body>> + Send + 'static>(
     socket: TlsStream<TcpStream>,
     place: &Place,
     patience: Patience,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{
-    body::Chunks,
+    body::Body,
     passwords::{Passwords, Verdict},
     routes::{TEXT, response},
 };
@@ -65,7 +65,7 @@ impl Guard {
     }
 
     /// Lets a request in, or says why not. `client` sent it.
-    pub(super) async fn admit(&self, headers: &HeaderMap, client: IpAddr) -> Result<(), Response<Chunks>> {
+    pub(super) async fn admit(&self, headers: &HeaderMap, client: IpAddr) -> Result<(), Response<Body>> {
         let web_config = self.web_config();
         if let Some(limit) = web_config.rate_limit
             && !self.take_token(limit)
@@ -115,14 +115,14 @@ fn credentials(headers: &HeaderMap) -> Option<(String, Zeroizing<Vec<u8>>)> {
     Some((user, text.get(colon + 1..)?.to_vec().into()))
 }
 
-fn unauthorized() -> Response<Chunks> {
+fn unauthorized() -> Response<Body> {
     let mut refusal = response(StatusCode::UNAUTHORIZED, TEXT, "A name and its password are needed here.\n");
     let challenge = HeaderValue::from_static("Basic realm=\"pinpoint-exporter\", charset=\"UTF-8\"");
     refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     refusal
 }
 
-fn too_many(text: &'static str) -> Response<Chunks> {
+fn too_many(text: &'static str) -> Response<Body> {
     let mut refusal = response(StatusCode::TOO_MANY_REQUESTS, TEXT, text);
     refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     refusal

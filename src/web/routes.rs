@@ -13,7 +13,7 @@ use http::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Exporter, body::Chunks, coding};
+use super::{Exporter, body::Body, coding};
 
 /// The content type of [Prometheus's text format].
 ///
@@ -57,7 +57,7 @@ pub(super) async fn answer<B>(
     request: Request<B>,
     exporter: Arc<impl Exporter>,
     timeout: ScrapeTimeout,
-) -> Response<Chunks> {
+) -> Response<Body> {
     let path = request.uri().path();
     if !["/", "/api/v1/jobs", "/metrics", "/-/healthy", "/-/ready"].contains(&path) {
         let text = "There is nothing here. There are: /, /api/v1/jobs, /metrics, /-/healthy, /-/ready\n";
@@ -79,7 +79,7 @@ pub(super) async fn answer<B>(
     }
 }
 
-async fn metrics(headers: &HeaderMap, exporter: &impl Exporter, timeout: ScrapeTimeout) -> Response<Chunks> {
+async fn metrics(headers: &HeaderMap, exporter: &impl Exporter, timeout: ScrapeTimeout) -> Response<Body> {
     let gzip = coding::prefers_gzip(headers);
     let chunks = exporter.scrape(timeout.of(headers), gzip).await;
     let mut response = chunked(StatusCode::OK, METRICS, chunks);
@@ -90,7 +90,7 @@ async fn metrics(headers: &HeaderMap, exporter: &impl Exporter, timeout: ScrapeT
     response
 }
 
-fn page(exporter: &impl Exporter, query: &str) -> Response<Chunks> {
+fn page(exporter: &impl Exporter, query: &str) -> Response<Body> {
     let mut response = document(HTML, exporter.page(query));
     let policy = HeaderValue::from_static(exporter.page_policy());
     let headers = response.headers_mut();
@@ -102,7 +102,7 @@ fn page(exporter: &impl Exporter, query: &str) -> Response<Chunks> {
 /// An unchanged document is not sent again to who has it, by its [entity tag].
 ///
 /// [entity tag]: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2
-fn jobs(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<Chunks> {
+fn jobs(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<Body> {
     let jobs = exporter.jobs(query);
     let tag = jobs.as_ref().ok().map(|text| format!("\"{}\"", base64::encode(Sha256::digest(text))));
     let mut response = document(JSON, jobs);
@@ -123,7 +123,7 @@ fn jobs(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<
     response
 }
 
-fn document(content_type: &'static str, document: Result<String, String>) -> Response<Chunks> {
+fn document(content_type: &'static str, document: Result<String, String>) -> Response<Body> {
     match document {
         Ok(text) => response(StatusCode::OK, content_type, text),
         Err(problem) => response(StatusCode::BAD_REQUEST, content_type, problem),
@@ -134,11 +134,11 @@ pub(super) fn response(
     status: StatusCode,
     content_type: &'static str,
     text: impl Into<Bytes>,
-) -> Response<Chunks> {
+) -> Response<Body> {
     chunked(status, content_type, vec![text.into()])
 }
 
-fn chunked(status: StatusCode, content_type: &'static str, chunks: Vec<Bytes>) -> Response<Chunks> {
+fn chunked(status: StatusCode, content_type: &'static str, chunks: Vec<Bytes>) -> Response<Body> {
     let length: usize = chunks.iter().map(Bytes::len).sum();
     let mut response = Response::new(chunks.into());
     *response.status_mut() = status;

@@ -8,7 +8,7 @@ use tokio::{io::AsyncWrite as _, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    body::Chunks,
+    body::Body,
     patience::{Patience, Patient, Phase, Unread},
     routes::{TEXT, response},
 };
@@ -66,7 +66,7 @@ pub(super) async fn accept(
 }
 
 /// The answer to who speaks no TLS.
-pub(super) fn plain_refused() -> Response<Chunks> {
+pub(super) fn plain_refused() -> Response<Body> {
     let mut refusal =
         response(StatusCode::BAD_REQUEST, TEXT, "This port speaks TLS: write https, not http.\n");
     refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
