@@ -319,7 +319,10 @@ impl Block {
 }
 
 fn push_header(text: &mut String, family: &Family) {
-    let _ = writeln!(text, "# HELP {0} {1}\n# TYPE {0} {2}", family.name, family.help, family.kind.as_str());
+    let Family { name, help, kind, .. } = family;
+    for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind.as_str(), "\n"] {
+        text.push_str(part);
+    }
 }
 
 /// Larger buffers are given away, not kept.

@@ -15,11 +15,14 @@ pub(super) fn prefers_gzip(headers: &HeaderMap) -> bool {
         let Some(quality) = weight.map_or(Some(1.0), quality) else {
             continue;
         };
-        match coding.trim().to_ascii_lowercase().as_str() {
-            "gzip" | "x-gzip" => gzip = Some(quality),
-            "identity" => identity = Some(quality),
-            "*" => any = Some(quality),
-            _ => {}
+        let coding = coding.trim();
+        let is = |name: &str| coding.eq_ignore_ascii_case(name);
+        if is("gzip") || is("x-gzip") {
+            gzip = Some(quality);
+        } else if is("identity") {
+            identity = Some(quality);
+        } else if coding == "*" {
+            any = Some(quality);
         }
     }
     let gzip = gzip.or(any).unwrap_or(0.0);

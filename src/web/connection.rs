@@ -184,6 +184,7 @@ async fn finish<C: Future<Output = hyper::Result<()>>>(
 
 /// Reads what has come, to reset no request that is there already. Gives how the connection ended, if it did.
 async fn last_look<C: Future>(mut served: Pin<&mut C>, phase: &Phase) -> Option<C::Output> {
+    phase.leaves();
     poll_fn(|cx| match served.as_mut().poll(cx) {
         Poll::Ready(ended) => Poll::Ready(Some(ended)),
         Poll::Pending if phase.has_unread() && !phase.is_answering() => Poll::Pending,

@@ -4,6 +4,7 @@ mod body;
 mod coding;
 mod connection;
 mod connections;
+mod deadline;
 mod guard;
 mod passwords;
 mod patience;

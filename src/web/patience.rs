@@ -18,6 +18,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::deadline::Deadline;
+
 /// How long a client may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -39,7 +41,9 @@ pub(super) struct Phase {
     turns: Arc<AtomicU64>,
     /// Whether the last request had a body, of which nobody knows how much was read.
     has_body: AtomicBool,
-    /// Whether bytes had come, when last asked, of which the runtime had not heard.
+    /// Whether it matters if bytes have come of which the runtime has not heard.
+    is_leaving: AtomicBool,
+    /// Whether there were such bytes when the socket was last read.
     unread: AtomicBool,
 }
 
@@ -55,7 +59,7 @@ const WRITING: u8 = 3;
 impl Phase {
     pub(super) fn new(turns: Arc<AtomicU64>) -> Self {
         let waiting_since = turns.fetch_add(1, Ordering::Relaxed).into();
-        Self { doing: RESTING.into(), waiting_since, turns, has_body: false.into(), unread: false.into() }
+        Self { waiting_since, turns, ..Self::default() }
     }
 
     fn now(&self) -> u8 {
@@ -97,6 +101,11 @@ impl Phase {
         matches!(self.now(), ANSWERING | WRITING)
     }
 
+    /// From now on it is known whether there are bytes that are about to be read.
+    pub(super) fn leaves(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Whether bytes have come that are about to be read.
     pub(super) fn has_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
@@ -132,54 +141,55 @@ struct Linger {
     deadline: Pin<Box<Sleep>>,
 }
 
+const REQUEST: &str = "to send a request";
+
 /// A socket whose client must not take too long.
 #[derive(Debug)]
 pub(super) struct Patient<T> {
     inner: T,
     patience: Patience,
     phase: Arc<Phase>,
-    /// Ends the wait for what is to be read, in the phase it was set for.
-    read_deadline: Option<(u8, Pin<Box<Sleep>>)>,
-    write_deadline: Option<Pin<Box<Sleep>>>,
+    /// Of the wait for what is to be read, in a phase.
+    read_deadline: (u8, Deadline),
+    write_deadline: Deadline,
     /// Since the last answer was written.
     linger: Option<Linger>,
 }
 
 impl<T> Patient<T> {
     pub(super) fn new(inner: T, patience: Patience, phase: Arc<Phase>) -> Self {
-        Self { inner, patience, phase, read_deadline: None, write_deadline: None, linger: None }
+        let (read_deadline, write_deadline) = Default::default();
+        Self { inner, patience, phase, read_deadline, write_deadline, linger: None }
     }
 
-    /// Fails when the client has taken too long over what it is doing.
-    fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    /// The deadline of what the client is doing.
+    fn read_deadline(&mut self) -> &mut Deadline {
         let phase = self.phase.now();
-        let limit = match phase {
-            RESTING => self.patience.idle,
-            HEAD => self.patience.head,
-            _ => {
-                self.read_deadline = None;
-                return Poll::Pending;
-            }
-        };
-        let deadline = match &mut self.read_deadline {
-            Some((set_for, deadline)) if *set_for == phase => deadline,
-            other => &mut other.insert((phase, Box::pin(sleep(limit)))).1,
-        };
-        ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client took too long to send a request"))
+        let (set_for, deadline) = &mut self.read_deadline;
+        if std::mem::replace(set_for, phase) != phase {
+            deadline.clear();
+        }
+        match phase {
+            RESTING => deadline.begin(self.patience.idle),
+            HEAD => deadline.begin(self.patience.head),
+            _ => {}
+        }
+        deadline
     }
 
     /// Wraps the result of a write: waiting for the client is bounded, progress resets the bound.
     fn bounded<R>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if result.is_ready() {
-            self.write_deadline = None;
+            self.write_deadline.clear();
             return result;
         }
-        let limit = self.patience.write;
-        ready!(self.write_deadline.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
-        let error = io::Error::new(io::ErrorKind::TimedOut, "the client took too long to take an answer");
-        Poll::Ready(Err(error))
+        self.write_deadline.begin(self.patience.write);
+        self.write_deadline.poll_over(cx).map(|()| Err(too_long("to take an answer")))
     }
+}
+
+fn too_long(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("the client took too long {what}"))
 }
 
 impl<T: AsyncRead + Unread + Unpin> AsyncRead for Patient<T> {
@@ -192,16 +202,16 @@ impl<T: AsyncRead + Unread + Unpin> AsyncRead for Patient<T> {
         if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
             // The first bytes of a request. Later ones do not gain it more time, and it has none of the one before.
             if buffer.filled().len() > filled && self.phase.step(RESTING, HEAD) {
-                self.read_deadline = None;
+                self.read_deadline.1.clear();
             }
             // A client that sends all the time never makes the socket wait.
-            return match self.poll_read_deadline(cx) {
-                Poll::Ready(error) if result.is_ok() => Poll::Ready(Err(error)),
-                _ => Poll::Ready(result),
-            };
+            let is_over = self.read_deadline().is_over();
+            return Poll::Ready(result.and_then(|()| if is_over { Err(too_long(REQUEST)) } else { Ok(()) }));
         }
-        self.phase.unread.store(self.inner.has_unread(), Ordering::Relaxed);
-        self.poll_read_deadline(cx).map(Err)
+        if self.phase.is_leaving.load(Ordering::Relaxed) {
+            self.phase.unread.store(self.inner.has_unread(), Ordering::Relaxed);
+        }
+        self.read_deadline().poll_over(cx).map(|()| Err(too_long(REQUEST)))
     }
 }
 
@@ -228,7 +238,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         let result = Pin::new(&mut self.inner).poll_flush(cx);
         // hyper flushes when it has nothing left to write. It may be waiting for a request already.
         if matches!(result, Poll::Ready(Ok(()))) && self.phase.written() {
-            _ = self.poll_read_deadline(cx);
+            _ = self.read_deadline().poll_over(cx);
         }
         self.bounded(cx, result)
     }

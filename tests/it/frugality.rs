@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
 use fake_pinpoint::world::{Job, World};
+use futures_util::FutureExt as _;
 use pinpoint_exporter::web::Exporter as _;
 
 use crate::support::house::{APP, House, Plan, run};
@@ -11,13 +13,18 @@ use crate::support::house::{APP, House, Plan, run};
 /// Beyond the default `CACHE_TTL`.
 const LATER: Duration = Duration::from_mins(1);
 
-/// Segments with so many jobs that each family is a piece of its own.
-fn plan() -> Plan {
-    let fill = |world: &mut World| {
+/// Enough for the text of each family to be a chunk of its own.
+const JOBS: usize = 100;
+/// Enough for the compressed text to be one.
+const MANY_JOBS: usize = 2_500;
+
+/// Three segments with so many jobs each.
+fn plan(jobs: usize) -> Plan {
+    let fill = move |world: &mut World| {
         *world = World::default();
         for segment in ["a", "b", "c"] {
-            let jobs = &mut world.segment(APP, segment).jobs;
-            jobs.extend((0..100).map(|n| job(segment, n)));
+            let list = &mut world.segment(APP, segment).jobs;
+            list.extend((0..jobs).map(|n| job(segment, n)));
         }
     };
     Plan::new()
@@ -55,7 +62,7 @@ fn length(chunks: &[Bytes]) -> usize {
 #[test]
 fn an_answer_from_the_cache_is_the_very_bytes_of_the_one_before_it() {
     run(async {
-        let house = plan().build().await;
+        let house = plan(JOBS).build().await;
         for gzip in [false, true] {
             let (before, after) = (chunks(&house, gzip).await, chunks(&house, gzip).await);
             let anew = made_anew(&before, &after);
@@ -68,31 +75,61 @@ fn an_answer_from_the_cache_is_the_very_bytes_of_the_one_before_it() {
 #[test]
 fn a_refresh_makes_anew_the_bytes_of_what_has_changed_and_no_others() {
     run(async {
-        let house = plan().build().await;
-        let first = chunks(&house, false).await;
-        let jobs = length(&first) - 60_000;
+        for (gzip, jobs) in [(false, JOBS), (true, MANY_JOBS)] {
+            let house = plan(jobs).build().await;
+            let first = chunks(&house, gzip).await;
 
-        house.turn(LATER);
-        let second = chunks(&house, false).await;
-        let anew = made_anew(&first, &second);
-        assert!(anew < 60_000, "nothing has changed, and {anew} of {} bytes were made anew", length(&second));
+            house.turn(LATER);
+            let second = chunks(&house, gzip).await;
+            // Of the exporter itself and of the targets' states; the rest is of the jobs.
+            let own = made_anew(&first, &second);
+            let rest = length(&second) - own;
+            assert!(own < rest, "nothing has changed, and {own} bytes beside {rest} were made anew");
 
-        house.fake.world().segment(APP, "b").jobs[7] = job_with("b", 7, 1_000_000);
-        house.turn(LATER);
-        let third = chunks(&house, false).await;
-        let shown = third.iter().any(|chunk| contains(chunk, b"job_id=\"b-007\"} 1000000\n"));
-        assert!(shown, "the change is shown");
-        let anew = made_anew(&second, &third);
-        let third_of_it = jobs / 3;
-        assert!(
-            (third_of_it..third_of_it + 60_000).contains(&anew),
-            "one segment of three has changed, and {anew} of {} bytes were made anew",
-            length(&third)
-        );
-        assert_eq!(house.listings(), 9);
+            house.fake.world().segment(APP, "b").jobs[7] = job_with("b", 7, 1_000_000);
+            house.turn(LATER);
+            let third = chunks(&house, gzip).await;
+            let shown = third.iter().any(|chunk| contains(chunk, b"job_id=\"b-007\"} 1000000\n"));
+            assert!(shown || gzip, "the change is shown");
+            let anew = made_anew(&second, &third) - own;
+            assert!(
+                (rest / 4..rest / 2).contains(&anew),
+                "one segment of three has changed, and {anew} bytes of {rest} were made anew"
+            );
+            assert_eq!(house.listings(), 3 * 3 * jobs.div_ceil(100));
+        }
     });
 }
 
 fn contains(text: &[u8], wanted: &[u8]) -> bool {
     text.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// What a scrape of what is cached allocates.
+fn allocated(house: &House, gzip: bool) -> AllocationInfo {
+    measure(|| {
+        let scrape = house.exporter.scrape(Duration::from_secs(20), gzip).now_or_never();
+        assert!(scrape.is_some(), "nothing is due, and it waits");
+    })
+}
+
+#[test]
+fn a_scrape_of_what_is_cached_allocates_as_little_for_three_hundred_jobs_as_for_none() {
+    run(async {
+        let (many, none) = (plan(JOBS).build().await, Plan::new().set("TARGETS", APP).build().await);
+        for gzip in [false, true] {
+            let mut allocations = Vec::new();
+            for house in [&many, &none] {
+                chunks(house, gzip).await;
+                // The first of a text that is kept makes it.
+                allocated(house, gzip);
+                allocations.push(allocated(house, gzip));
+            }
+            let bytes = |n: usize| allocations[n].bytes_total;
+            assert_eq!(allocations[0].count_total, allocations[1].count_total, "{allocations:?}");
+            assert!(allocations[0].count_total <= 10 && bytes(0) < 4_000, "{allocations:?}");
+            // The list of the chunks, and no byte of what is in them.
+            assert!(bytes(0) - bytes(1) < 1_000, "{allocations:?}");
+        }
+    });
 }
