@@ -1,4 +1,4 @@
-.PHONY: build demo test test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof bench fuzz corpus audit sbom reproducible fmt help
+.PHONY: build demo test test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof bench plots fuzz corpus audit sbom reproducible fmt help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -9,8 +9,8 @@ build: ## Builds the exporter for production: target/release/pinpoint-exporter
 demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
-test: ## Everything that must hold: installs its tools, then lint, deny, tests, judges, alerts, dashboards, manifests, soak; prints each step's time
-	@tests/run tools lint deny rust judges alerts dashboards manifests soak shutdown
+test: ## Everything that must hold: installs its tools, then lint, deny, tests, judges, alerts, dashboards, manifests, chaos, soak; prints each step's time
+	@tests/run tools lint deny rust judges alerts dashboards manifests chaos soak shutdown
 
 test-deploy: ## What takes long, as root: the images built twice and run, alone and as in compose.yaml; the unit run by systemd
 	@tests/run tools deploy
@@ -56,6 +56,9 @@ proof: soak ## What takes minutes: soak; the bounds that `plan` prints, held wit
 
 bench: ## The exporter beside its limits, on a machine with nothing else to do; a quarter of an hour
 	@tests/run bench
+
+plots: ## Draws the growth that a run of bench has measured, which must be in target/bench.md
+	@tests/run tools plots
 
 fuzz: ## Looks for inputs that break what must hold, a minute for each target (FUZZ_SECONDS, FUZZ_TARGETS)
 	@tests/run tools fuzz

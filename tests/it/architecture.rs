@@ -59,6 +59,16 @@ fn each_outside_crate_has_its_one_user() {
 }
 
 #[test]
+fn each_dependency_says_what_it_is_for() {
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, rest) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let lines: Vec<_> = rest.lines().take_while(|line| !line.is_empty()).collect();
+    assert!(lines.len() > 40, "{} are too few to be all", lines.len());
+    let silent: Vec<_> = lines.iter().filter(|line| !line.contains(" # ")).collect();
+    assert!(silent.is_empty(), "{silent:#?}");
+}
+
+#[test]
 fn only_retries_and_the_queue_of_requests_sleep_in_the_client() {
     let users: Vec<_> = users("sleep").into_iter().filter(|name| name.starts_with("pinpoint/")).collect();
     // The source of credentials names the sleep that the AWS providers use.

@@ -1,0 +1,42 @@
+"""Draws the growth table of a run of `make bench` as an SVG.
+
+    .venv/bin/python benches/plots.py target/bench.md docs/images/growth.svg
+"""
+
+import pathlib
+import re
+import sys
+
+import matplotlib
+
+matplotlib.use("svg")
+from matplotlib import pyplot  # noqa: E402
+
+
+def growth(text):
+    """The rows of the table: targets, jobs, first scrape, cached scrape, resident."""
+    _, _, table = text.partition("### Growth\n")
+    rows = re.findall(r"^\| (\d.*) \|$", table.partition("\n###")[0], re.MULTILINE)
+    rows = [[float(cell) for cell in row.split(" | ")] for row in rows]
+    if not rows:
+        sys.exit("there is no growth table; run `make bench`, or CHAPTERS=growth make bench")
+    return rows
+
+
+def main(source, drawing):
+    rows = growth(pathlib.Path(source).read_text())
+    pyplot.rcParams.update({"svg.hashsalt": "growth", "svg.fonttype": "none", "font.size": 9})
+    figure, panels = pyplot.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    kinds = {"one target": lambda targets: targets == 1, "targets of 10 jobs": lambda targets: targets > 1}
+    names = ["first scrape, ms", "cached scrape, gzip, ms", "resident, MB"]
+    for column, (panel, name) in enumerate(zip(panels, names, strict=True), start=2):
+        for kind, belongs in kinds.items():
+            points = [(row[1], row[column]) for row in rows if belongs(row[0])]
+            panel.plot(*zip(*points, strict=True), marker="o", label=kind)
+        panel.set(title=name, xlabel="jobs", xscale="log", yscale="log")
+        panel.grid(alpha=0.3)
+    panels[0].legend()
+    figure.savefig(drawing, metadata={"Date": None})
+
+
+main(*sys.argv[1:])
