@@ -27,7 +27,7 @@ deny: ## Licences, bans and sources of dependencies
 rust: ## The Rust tests alone
 	@tests/run rust
 
-judges: ## The tests by AWS's Python SDK, moto, promtool, curl, OpenSSL, Prometheus, and Chromium with axe-core
+judges: ## The tests by AWS's Python SDK, moto, promtool, curl, OpenSSL, gzip, Node, Go, Prometheus, and Chromium with axe-core
 	@tests/run judges
 
 alerts: ## The tests of the alerts: promtool, amtool, and live with Prometheus and Alertmanager

@@ -7,14 +7,15 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 import Ajv2020 from "ajv/dist/2020.js";
-import { chromium } from "playwright-core";
+
+import { launch } from "./browser.mjs";
 
 const [exporterProgram, fakeProgram, pictures] = process.argv.slice(2);
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -234,11 +235,7 @@ async function judge(browser, name, view) {
   console.log(`ok: ${name}`);
 }
 
-const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync) ?? "chromium";
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch();
 try {
   const only = process.env.VIEWS?.split(",");
   for (const [name, view] of Object.entries(VIEWS)) {
