@@ -21,7 +21,7 @@ pub(crate) const CHAPTERS: [&str; 7] =
 /// As many as the exporter sends at once by default.
 const CONNECTIONS: usize = 8;
 /// How long each server is loaded in a round.
-const LOAD_SECONDS: u64 = 1;
+const LOAD_SECONDS: u64 = 2;
 
 const TEN: Shape = Shape { applications: 1, segments: 1, jobs: 10 };
 const THOUSAND: Shape = Shape { applications: 10, segments: 10, jobs: 10 };
