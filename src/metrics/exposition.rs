@@ -464,6 +464,7 @@ pub fn body<'a>(blocks: impl Iterator<Item = &'a Block> + Clone) -> Body {
 pub struct Part {
     text: Bytes,
     deflated: Bytes,
+    checksum: crc32fast::Hasher,
 }
 
 impl Part {
@@ -471,7 +472,7 @@ impl Part {
     pub(super) fn compressed(text: String) -> Self {
         let mut deflater = Deflater::default();
         deflater.piece(text.as_bytes());
-        Self { text: text.into(), deflated: deflater.take() }
+        Self::of(text, deflater.take())
     }
 
     /// Text that is sent once, wrapped in stored blocks: [RFC 1951, section 3.2.4].
@@ -486,7 +487,13 @@ impl Part {
             deflated.put_u16_le(!length);
             deflated.extend_from_slice(data);
         }
-        Self { text: text.into(), deflated: deflated.into() }
+        Self::of(text, deflated.into())
+    }
+
+    fn of(text: String, deflated: Bytes) -> Self {
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(text.as_bytes());
+        Self { text: text.into(), deflated, checksum }
     }
 }
 
@@ -503,7 +510,7 @@ pub fn answer(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
     let mut checksum = body.checksum.clone();
     let mut length: usize = body.plain.iter().map(Bytes::len).sum();
     for part in tail {
-        checksum.update(&part.text);
+        checksum.combine(&part.checksum);
         length += part.text.len();
     }
     let mut end = BytesMut::from(LAST_BLOCK);

@@ -331,7 +331,7 @@ fn unknown_suite(text: &str) -> String {
     let nearest = nearest(text, known.iter().map(String::as_str)).unwrap_or_default();
     if UNSAFE.iter().any(|part| text.contains(part)) {
         format!(
-            "{text} is of a kind that the exporter's TLS library (rustls) leaves out as unsafe: leave it out; the closest \
+            "{text:?} is of a kind that the exporter's TLS library (rustls) leaves out as unsafe: leave it out; the closest \
              that is safe is {nearest}"
         )
     } else {
