@@ -528,6 +528,7 @@ pub fn answer(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
 mod tests {
     use std::io::Read as _;
 
+    use allocation_counter::measure;
     use flate2::read::GzDecoder;
 
     use super::*;
@@ -583,6 +584,21 @@ mod tests {
             format!("pinpoint_segment_suppressed_export_jobs{labels},reason=\"age\"}} 3\n"),
         ] {
             assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_keeps_its_bytes_and_little_else() {
+        for segments in [1, 400] {
+            let all = Picture { segments: vec![segment(3).segments[0].clone(); segments] };
+            // The first one sets up the workbench.
+            drop(picture(&target(), &all, StatusSeries::All));
+            let mut block = Block::default();
+            let allocated = measure(|| block = picture(&target(), &all, StatusSeries::All));
+            let retained = usize::try_from(allocated.bytes_current).unwrap();
+            let bytes = block.text.len() + block.deflated.len();
+            let most = bytes + FAMILIES.len() * size_of::<Piece>() + 200;
+            assert!((bytes..most).contains(&retained), "{bytes} bytes, {allocated:?}");
         }
     }
 
