@@ -78,23 +78,25 @@ fn a_refresh_makes_anew_the_bytes_of_what_has_changed_and_no_others() {
         for (gzip, jobs) in [(false, JOBS), (true, MANY_JOBS)] {
             let house = plan(jobs).build().await;
             let first = chunks(&house, gzip).await;
+            let of_jobs = length(&first) - 60_000;
 
             house.turn(LATER);
             let second = chunks(&house, gzip).await;
-            // Of the exporter itself and of the targets' states; the rest is of the jobs.
-            let own = made_anew(&first, &second);
-            let rest = length(&second) - own;
-            assert!(own < rest, "nothing has changed, and {own} bytes beside {rest} were made anew");
+            let anew = made_anew(&first, &second);
+            let all = length(&second);
+            assert!(anew < 60_000, "nothing has changed, and {anew} of {all} bytes were made anew");
 
             house.fake.world().segment(APP, "b").jobs[7] = job_with("b", 7, 1_000_000);
             house.turn(LATER);
             let third = chunks(&house, gzip).await;
             let shown = third.iter().any(|chunk| contains(chunk, b"job_id=\"b-007\"} 1000000\n"));
             assert!(shown || gzip, "the change is shown");
-            let anew = made_anew(&second, &third) - own;
+            let anew = made_anew(&second, &third);
+            let third_of_it = of_jobs / 3;
             assert!(
-                (rest / 4..rest / 2).contains(&anew),
-                "one segment of three has changed, and {anew} bytes of {rest} were made anew"
+                (third_of_it..third_of_it + 60_000).contains(&anew),
+                "one segment of three has changed, and {anew} of {} bytes were made anew",
+                length(&third)
             );
             assert_eq!(house.listings(), 3 * 3 * jobs.div_ceil(100));
         }
