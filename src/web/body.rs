@@ -48,6 +48,13 @@ impl From<Vec<Bytes>> for Body {
     }
 }
 
+impl Body {
+    /// The bytes that are left to be sent.
+    pub(super) fn length(&self) -> u64 {
+        self.rest.left as u64
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Chunks;
     type Error = Infallible;
@@ -72,7 +79,7 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.left as u64)
+        SizeHint::with_exact(self.length())
     }
 }
 

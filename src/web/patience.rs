@@ -15,7 +15,6 @@ use rustix::io::ioctl_fionread;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
 };
 
 use super::deadline::Deadline;
@@ -138,7 +137,7 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Linger {
     bytes: usize,
-    deadline: Pin<Box<Sleep>>,
+    deadline: Deadline,
 }
 
 const REQUEST: &str = "to send a request";
@@ -252,14 +251,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
                 return Poll::Ready(Ok(()));
             }
         }
-        let linger = this
-            .linger
-            .get_or_insert_with(|| Linger { bytes: LINGER_BYTES, deadline: Box::pin(sleep(LINGER)) });
+        let linger =
+            this.linger.get_or_insert_with(|| Linger { bytes: LINGER_BYTES, deadline: Deadline::default() });
+        linger.deadline.begin(LINGER);
         let mut scratch = [MaybeUninit::uninit(); 8 * 1024];
         loop {
             let mut buffer = ReadBuf::uninit(&mut scratch);
             let Poll::Ready(result) = Pin::new(&mut this.inner).poll_read(cx, &mut buffer) else {
-                return linger.deadline.as_mut().poll(cx).map(Ok);
+                return linger.deadline.poll_over(cx).map(Ok);
             };
             let read = buffer.filled().len();
             linger.bytes = linger.bytes.saturating_sub(read);

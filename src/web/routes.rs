@@ -139,8 +139,9 @@ pub(super) fn response(
 }
 
 fn chunked(status: StatusCode, content_type: &'static str, chunks: Vec<Bytes>) -> Response<Body> {
-    let length: usize = chunks.iter().map(Bytes::len).sum();
-    let mut response = Response::new(chunks.into());
+    let body = Body::from(chunks);
+    let length = body.length();
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
