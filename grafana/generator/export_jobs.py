@@ -12,6 +12,7 @@ from jobs import (
     time_left,
 )
 from panels import (
+    AGE_STEPS,
     ORANGE,
     RED,
     STATE_COLUMN,
@@ -19,8 +20,8 @@ from panels import (
     column,
     dashboard,
     links_but,
-    query,
     now,
+    query,
     row,
     stat,
     state_timeline,
@@ -105,7 +106,7 @@ OVERVIEW = row(
         "s",
         "No data with these filters; see the dashboard Exporter",
         [now(f"max(time() - {per_segment('pinpoint_target_last_success_timestamp_seconds')})")],
-        steps=thresholds((300, ORANGE), (600, RED)),
+        steps=AGE_STEPS,
     ),
 )
 

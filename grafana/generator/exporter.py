@@ -2,8 +2,8 @@
 
 from jobs import RESTARTS, TO_SEGMENT
 from panels import (
+    AGE_STEPS,
     GREEN,
-    ORANGE,
     RED,
     YELLOW,
     column,
@@ -100,7 +100,7 @@ OVERVIEW = row(
         "s",
         NO_TARGET,
         [now(f"max({DATA_AGE})")],
-        steps=thresholds((300, ORANGE), (600, RED)),
+        steps=AGE_STEPS,
         width=3,
     ),
     stat(

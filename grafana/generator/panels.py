@@ -43,6 +43,10 @@ def thresholds(*steps, base=GREEN):
     }
 
 
+# Of data, in seconds.
+AGE_STEPS = thresholds((300, ORANGE), (600, RED))
+
+
 def query(expr, legend="", ref="A"):
     """A query over the time shown."""
     return {

@@ -2,6 +2,7 @@
 
 from jobs import FAILURES, RESTARTS, job_table, progress, throughput, time_left
 from panels import (
+    AGE_STEPS,
     GREEN,
     ORANGE,
     RED,
@@ -111,7 +112,7 @@ NOW = row(
         NO_TARGET,
         [now(f"time() - max(pinpoint_target_last_success_timestamp_seconds{{{TARGET}}})")],
         width=3,
-        steps=thresholds((300, ORANGE), (600, RED)),
+        steps=AGE_STEPS,
     ),
 )
 
