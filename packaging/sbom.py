@@ -1,0 +1,68 @@
+"""Writes a bill of materials (CycloneDX 1.5) beside each file of a release.
+
+    python3 packaging/sbom.py WORK DIST
+
+WORK/amd64/sbom.json and WORK/arm64/sbom.json list what the two programs are made of. A file that holds one program gets its
+list, the image gets both, and the chart, which holds none, gets the image that it starts.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+import sys
+import uuid
+
+NAMESPACE = uuid.UUID("6f2d9e0a-6f0d-5c53-9d53-2f2f4f0c8a11")
+# How each kind of file names the two architectures.
+ARCHITECTURES = {"amd64": "amd64", "x86_64": "amd64", "arm64": "arm64", "aarch64": "arm64"}
+
+
+def main(work, dist):
+    version, epoch = os.environ["VERSION"], int(os.environ["SOURCE_DATE_EPOCH"])
+    programs = {arch: json.loads((work / arch / "sbom.json").read_text()) for arch in ("amd64", "arm64")}
+    for file in sorted(dist.iterdir()):
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        names = {arch for name, arch in ARCHITECTURES.items() if name in file.name}
+        if file.name.endswith(".tgz"):
+            image = {"type": "container", "name": "ghcr.io/pinpoint-exporter/pinpoint-exporter", "version": version,
+                     "bom-ref": "image"}
+            components, dependencies = [image], [{"ref": "file", "dependsOn": ["image"]}]
+        else:
+            components, dependencies = merged([programs[arch] for arch in sorted(names or programs)])
+        bill = {
+            "bomFormat": "CycloneDX",
+            "specVersion": "1.5",
+            "serialNumber": f"urn:uuid:{uuid.uuid5(NAMESPACE, digest)}",
+            "version": 1,
+            "metadata": {
+                "timestamp": datetime.datetime.fromtimestamp(epoch, datetime.UTC).isoformat(),
+                "component": {"type": "file", "name": file.name, "version": version, "bom-ref": "file",
+                              "hashes": [{"alg": "SHA-256", "content": digest}]},
+            },
+            "components": components,
+            "dependencies": dependencies,
+        }
+        (dist / f"{file.name}.cdx.json").write_text(json.dumps(bill, indent=1, sort_keys=True) + "\n")
+
+
+def merged(programs):
+    """The components of the programs, each once, and what depends on what."""
+    components, dependencies = {}, {"file": set()}
+    for program in programs:
+        own = program["metadata"]["component"]
+        own.pop("components", None)
+        dependencies["file"].add(own["bom-ref"])
+        for component in [own, *program["components"]]:
+            components[component["bom-ref"]] = component
+        for dependency in program["dependencies"]:
+            dependencies.setdefault(dependency["ref"], set()).update(dependency.get("dependsOn", []))
+    return (
+        [components[ref] for ref in sorted(components)],
+        [{"ref": ref, "dependsOn": sorted(on)} for ref, on in sorted(dependencies.items())],
+    )
+
+
+if __name__ == "__main__":
+    main(*map(pathlib.Path, sys.argv[1:3]))
