@@ -1,4 +1,4 @@
-.PHONY: build demo test test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof bench plots fuzz corpus audit sbom reproducible fmt help
+.PHONY: build demo test test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof bench plots fuzz corpus audit sbom reproducible release test-release workflows fmt help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -74,6 +74,15 @@ sbom: ## What the exporter is made of, in CycloneDX: target/pinpoint-exporter.cd
 
 reproducible: ## Builds the release twice, in two folders, and compares
 	@tests/run reproducible
+
+release: ## The files of a release, in dist/: archives, packages, image, chart, bills of materials, checksums
+	@tests/run release
+
+test-release: ## As root: the files of dist/ linted, installed, upgraded, removed and run
+	@tests/run tools packages
+
+workflows: ## Lints the workflows of .github
+	@tests/run tools workflows
 
 fmt: ## Formats the code
 	cargo fmt --all
