@@ -3,6 +3,7 @@
 mod credentials;
 mod endpoint;
 mod error;
+mod expiration;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limit;
