@@ -547,7 +547,8 @@ fn roles_of_two_accounts_are_assumed_with_credentials_that_are_asked_for_once() 
         for account in ACCOUNTS {
             mint.assert_expiry(&scrape, account, account);
         }
-        assert_eq!(scrape.samples(EXPIRY, &[]).len(), 2);
+        mint.assert_expiry(&scrape, "", "the container");
+        assert_eq!(scrape.samples(EXPIRY, &[]).len(), 3);
         assert_eq!(mint.issued("the container").len(), 1);
     });
 }
