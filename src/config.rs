@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     pace::Pace,
-    profile::{Location, Profiles},
+    profile::{AwsEnvironment, Profiles},
     proxy::Proxies,
     shard::Shard,
     target::{self, TargetPattern},
@@ -114,8 +114,8 @@ pub struct Config {
     pub ca_bundle: Option<PathBuf>,
     /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`
     pub proxies: Proxies,
-    /// `AWS_CONFIG_FILE`, `AWS_SHARED_CREDENTIALS_FILE`, `AWS_PROFILE`
-    pub profile: Location,
+    /// `AWS_PROFILE`, `AWS_CONFIG_FILE` and whatever else says where credentials come from.
+    pub credentials: AwsEnvironment,
     /// Every setting as it is in effect, as the status page shows it.
     pub effective: Vec<Effective>,
 }
@@ -271,7 +271,7 @@ impl Config {
             use_dualstack_endpoint: aws.use_dualstack_endpoint,
             ca_bundle: aws.ca_bundle,
             proxies: aws.proxies,
-            profile: environment.profile.clone(),
+            credentials: environment.credentials.clone(),
         })
     }
 }
@@ -286,21 +286,22 @@ struct Environment {
     /// AWS's variables and `HOSTNAME`.
     others: BTreeMap<&'static str, String>,
     ca_bundle: Option<PathBuf>,
-    profile: Location,
+    credentials: AwsEnvironment,
 }
 
 impl Environment {
     fn sort(variables: impl IntoIterator<Item = (OsString, OsString)>, problems: &mut Problems) -> Self {
         let variables: Vec<_> = variables.into_iter().collect();
         let mut settings = BTreeMap::new();
-        let mut environment = Self { profile: Location::of(&variables), ..Self::default() };
+        let mut environment = Self { credentials: AwsEnvironment::of(&variables), ..Self::default() };
         for (name, text) in variables {
             if name == CA_BUNDLE {
                 // A path need not be UTF-8, and white space belongs to it.
                 environment.ca_bundle = (!is_blank(&text)).then(|| text.into());
                 continue;
             }
-            let known = SETTINGS.iter().map(|setting| setting.variable).chain(aws::variables()).chain([HOST_NAME]);
+            let known =
+                SETTINGS.iter().map(|setting| setting.variable).chain(aws::variables()).chain([HOST_NAME]);
             let Some(variable) = known.into_iter().find(|variable| name == *variable) else {
                 problems.warnings.extend(unknown_setting(&name));
                 continue;

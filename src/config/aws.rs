@@ -26,8 +26,14 @@ const USE_DUALSTACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
 
 /// The variables that are read here, but for `AWS_CA_BUNDLE`, whose value need not be UTF-8.
 pub(super) fn variables() -> impl Iterator<Item = &'static str> {
-    let others =
-        [ENDPOINT_URL, PINPOINT_ENDPOINT_URL, STS_ENDPOINT_URL, IGNORE_ENDPOINT_URLS, USE_FIPS, USE_DUALSTACK];
+    let others = [
+        ENDPOINT_URL,
+        PINPOINT_ENDPOINT_URL,
+        STS_ENDPOINT_URL,
+        IGNORE_ENDPOINT_URLS,
+        USE_FIPS,
+        USE_DUALSTACK,
+    ];
     REGION_VARIABLES.into_iter().chain(others).chain(proxy::VARIABLES)
 }
 
@@ -158,7 +164,12 @@ impl Reader<'_> {
         let profile = self.selected()?;
         let value = profile.get(property)?;
         let source = format!("AWS profile {} ({})", profile.name, value.place);
-        Some(Found { variable, name: format!("{property} of the {source}"), text: value.text, source: Some(source) })
+        Some(Found {
+            variable,
+            name: format!("{property} of the {source}"),
+            text: value.text,
+            source: Some(source),
+        })
     }
 
     /// A setting that is on.
@@ -186,7 +197,9 @@ impl Reader<'_> {
     fn of_services(&mut self, variable: &'static str, service: &str) -> Option<Found> {
         let name = self.of_profile("services", "services")?;
         let Some(section) = self.profiles?.services(&name.text) else {
-            self.refuse(name.problem("there is no such section; write [services NAME] with that name, or remove it"));
+            self.refuse(
+                name.problem("there is no such section; write [services NAME] with that name, or remove it"),
+            );
             return None;
         };
         let value = section.nested(service, "endpoint_url")?;

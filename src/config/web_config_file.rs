@@ -19,7 +19,7 @@ impl Config {
         let variable = written.setting.variable;
         let mut wrong: Vec<_> =
             faults.into_iter().map(|fault| Problem::new(variable, written.text(), fault)).collect();
-        let profiles = match environment.profile.read() {
+        let profiles = match environment.credentials.read() {
             Ok(profiles) => Some(profiles),
             Err(errors) => {
                 wrong.extend(errors.into_iter().filter(|_| looks_into_files).map(Problem::of_profile));
@@ -36,7 +36,9 @@ impl Config {
         };
         if profiles.is_none() {
             // The region may be in the file that cannot be read.
-            problems.problems.retain(|problem| problem.variable != REGION_VARIABLES[0] || problem.value.is_some());
+            problems
+                .problems
+                .retain(|problem| problem.variable != REGION_VARIABLES[0] || problem.value.is_some());
         }
         problems.problems.extend(wrong);
         problems.sort();

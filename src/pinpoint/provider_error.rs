@@ -19,6 +19,11 @@ const ACCESS_DENIED: &str = "AccessDenied";
 /// The last part of the URL by which SSO gives the credentials of a role.
 const SSO_PATH: &str = "/federation/credentials";
 
+/// Why there are no credentials, in our own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Reason(pub(super) String);
+
 /// What wraps an error and adds nothing to it.
 const WRAPPERS: [&str; 12] = [
     "service error",
@@ -50,6 +55,9 @@ const NOT_CONFIGURED: [&str; 8] = [
 /// What went wrong, in one line: first the cause, then the cure. What a `credential_process` wrote is left out: it may be
 /// secret.
 pub(super) fn describe(error: &CredentialsError, trace: &Trace) -> String {
+    if let Some(Reason(why)) = cause(error) {
+        return why.clone();
+    }
     // The advice comes first, for the rest may be long.
     if let Some(refusal) = refusal(error) {
         let advice = "check the policy of the caller, the trust policy of the role, and \

@@ -102,8 +102,22 @@ impl Trace {
 /// The client for one look.
 #[derive(Debug, Clone)]
 pub(super) struct ProviderHttp {
-    pub(super) http: Http,
-    pub(super) trace: Trace,
+    http: Http,
+    trace: Trace,
+    /// Whether it asks a service of this machine, which no proxy reaches.
+    is_metadata: bool,
+}
+
+impl ProviderHttp {
+    /// A client of STS or SSO.
+    pub(super) fn of_service(http: &Http, trace: &Trace) -> Self {
+        Self { http: http.clone(), trace: trace.clone(), is_metadata: false }
+    }
+
+    /// A client of a container's or an instance's metadata.
+    pub(super) fn of_metadata(http: &Http, trace: &Trace) -> Self {
+        Self { http: http.clone(), trace: trace.clone(), is_metadata: true }
+    }
 }
 
 impl HttpClient for ProviderHttp {
@@ -130,7 +144,7 @@ struct NoAnswer(String);
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let ProviderHttp { http, trace } = self.client.clone();
+        let ProviderHttp { http, trace, is_metadata } = self.client.clone();
         let limit = self.limit;
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
@@ -138,8 +152,9 @@ impl HttpConnector for Connector {
             let asked = format!("{} {}", request.method(), shown(request.uri()));
             let secrets = secrets_of(request.headers());
             trace.keep(&asked, Outcome::Pending);
-            let answer =
-                tokio::time::timeout(limit, http.ask_provider(request)).await.unwrap_or_else(|_elapsed| {
+            let answer = tokio::time::timeout(limit, http.ask_provider(request, is_metadata))
+                .await
+                .unwrap_or_else(|_elapsed| {
                     let why = format!("no whole answer within {}", format_duration(limit));
                     Err(Failure::new(Exception::Timeout, why))
                 });

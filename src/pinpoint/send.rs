@@ -9,10 +9,11 @@ use std::{
 
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
-use reqwest::Certificate;
+use reqwest::{Certificate, Proxy};
 use url::Url;
 
 use super::error::{Exception, Failure};
+use crate::proxy::Proxies;
 
 /// The largest body that is read, after decompression.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -56,15 +57,15 @@ pub enum SetupError {
         /// The file.
         path: PathBuf,
     },
-    /// The client cannot be made: a proxy's address that is none, for one.
-    #[error("the HTTP client cannot be set up: check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and AWS_CA_BUNDLE")]
+    /// The client cannot be made.
+    #[error("the HTTP client cannot be set up: check AWS_CA_BUNDLE")]
     Client(#[source] reqwest::Error),
 }
 
 /// HTTP/1.1 clients without redirects, retries or timeouts of their own: each of them is the caller's business.
 #[derive(Debug, Clone)]
 pub struct Http {
-    /// Proxies as the environment says.
+    /// Through the proxies.
     client: reqwest::Client,
     /// For `http://` alone, without a proxy: metadata services are on this machine, and proxies know nothing of them. It
     /// trusts no certificate, so none is loaded for it.
@@ -74,21 +75,25 @@ pub struct Http {
 impl Http {
     /// The clients. With `ca_bundle` only its certificates are trusted, else the system's; a system without any falls
     /// back to Mozilla's, which are built in.
-    pub fn new(ca_bundle: Option<&Path>) -> Result<Self, SetupError> {
+    pub fn new(ca_bundle: Option<&Path>, proxies: &Proxies) -> Result<Self, SetupError> {
         // An error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let proxied = || {
+            let proxies = proxies.clone();
+            builder().proxy(Proxy::custom(move |url| proxies.of(url).cloned()))
+        };
         let client = match ca_bundle {
-            Some(path) => builder().tls_certs_only(certificates(path)?).build(),
-            None => builder().build().or_else(|_no_system_certificates| {
+            Some(path) => proxied().tls_certs_only(certificates(path)?).build(),
+            None => proxied().build().or_else(|_no_system_certificates| {
                 let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS
                     .iter()
                     .filter_map(|der| Certificate::from_der(der).ok());
-                builder().tls_certs_only(built_in).build()
+                proxied().tls_certs_only(built_in).build()
             }),
         };
         Ok(Self {
             client: client.map_err(SetupError::Client)?,
-            direct: builder().no_proxy().tls_certs_only([]).build().map_err(SetupError::Client)?,
+            direct: builder().tls_certs_only([]).build().map_err(SetupError::Client)?,
         })
     }
 
@@ -116,10 +121,15 @@ impl Http {
         })
     }
 
-    /// Sends a request of a source of credentials and reads its answer. The caller bounds its time.
-    pub(super) async fn ask_provider(&self, request: http::Request<Vec<u8>>) -> Result<Answer, Failure> {
+    /// Sends a request to a source of credentials and reads its answer. The caller bounds its time. Metadata services are asked
+    /// without a proxy.
+    pub(super) async fn ask_provider(
+        &self,
+        request: http::Request<Vec<u8>>,
+        is_metadata: bool,
+    ) -> Result<Answer, Failure> {
         let is_plain = request.uri().scheme_str() == Some("http");
-        let client = if is_plain { &self.direct } else { &self.client };
+        let client = if is_plain && is_metadata { &self.direct } else { &self.client };
         let request = reqwest::Request::try_from(request).map_err(|error| transport_failure(&error))?;
         let mut response = client.execute(request).await.map_err(|error| transport_failure(&error))?;
         let mut body = Vec::new();
@@ -147,6 +157,8 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
 
 fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
+        // The environment's are read, and validated, with the settings.
+        .no_proxy()
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())

@@ -1,4 +1,5 @@
-//! AWS's shared configuration and credentials files: where they are, and the profiles in them. Nothing is asked over the network.
+//! AWS's shared configuration and credentials files: where they are, and the profiles in them. Also what AWS's variables say about
+//! credentials, since they say which of the two is used. Nothing is asked over the network.
 //!
 //! The exporter reads these files itself, with the rules of botocore. `aws-config` refuses a whole file for what other clients
 //! accept, and then says nothing about it.
@@ -30,13 +31,32 @@ const DEFAULT: &str = "default";
 /// The most profiles that an error lists.
 const MOST_NAMES: usize = 10;
 
-/// Which files are read, and which profile is used.
+/// What AWS's variables say about credentials. An empty one is unset.
 #[derive(Debug, Clone, Default)]
-pub struct Location {
+pub struct AwsEnvironment {
     config: Option<SharedFile>,
     credentials: Option<SharedFile>,
     /// The profile that a variable names, and which variable that is.
     selected: Option<(&'static str, String)>,
+    /// Whether there are an access key and its secret.
+    key: (bool, bool),
+    web_identity_token_file: Option<PathBuf>,
+    role_arn: Option<String>,
+    role_session_name: Option<String>,
+    has_container: bool,
+    metadata_endpoint: Option<String>,
+    metadata_endpoint_mode: Option<String>,
+}
+
+/// A role that is assumed with the token in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebIdentity {
+    /// The file.
+    pub token_file: PathBuf,
+    /// The role.
+    pub role_arn: String,
+    /// How the session is named.
+    pub session_name: Option<String>,
 }
 
 /// One of the two files.
@@ -80,6 +100,15 @@ pub struct Value {
     pub text: String,
     /// Where it is written.
     pub place: Place,
+    /// Whether that is the credentials file.
+    pub is_of_credentials_file: bool,
+}
+
+/// The file of a property.
+#[derive(Debug, Clone)]
+struct Origin {
+    file: Arc<str>,
+    is_credentials: bool,
 }
 
 /// The profiles of both files.
@@ -106,10 +135,10 @@ pub struct Profile {
     /// Where it begins.
     pub place: Place,
     /// Each with the file that it is written in.
-    properties: BTreeMap<String, (Arc<str>, Property)>,
+    properties: BTreeMap<String, (Origin, Property)>,
 }
 
-impl Location {
+impl AwsEnvironment {
     /// What the variables say; an empty one is unset. Without them the files are those in the folder `.aws` of `HOME`.
     pub fn of(variables: &[(OsString, OsString)]) -> Self {
         let set = |name: &str| {
@@ -123,14 +152,61 @@ impl Location {
             let path = named.or_else(|| Some(home.as_ref()?.join(".aws").join(default)))?;
             Some(SharedFile { path, variable, is_named })
         };
-        let selected = PROFILE_VARIABLES
-            .into_iter()
-            .find_map(|variable| Some((variable, set(variable)?.to_string_lossy().trim().to_owned())));
+        let text = |name| Some(set(name)?.to_string_lossy().trim().to_owned());
         Self {
             config: file(CONFIG_FILE, "config"),
             credentials: file(CREDENTIALS_FILE, "credentials"),
-            selected,
+            selected: PROFILE_VARIABLES.into_iter().find_map(|variable| Some((variable, text(variable)?))),
+            key: (
+                set("AWS_ACCESS_KEY_ID").is_some(),
+                set("AWS_SECRET_ACCESS_KEY").or_else(|| set("SECRET_ACCESS_KEY")).is_some(),
+            ),
+            web_identity_token_file: set("AWS_WEB_IDENTITY_TOKEN_FILE").map(PathBuf::from),
+            role_arn: text("AWS_ROLE_ARN"),
+            role_session_name: text("AWS_ROLE_SESSION_NAME"),
+            has_container: set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+                .or_else(|| set("AWS_CONTAINER_CREDENTIALS_FULL_URI"))
+                .is_some(),
+            metadata_endpoint: text("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+            metadata_endpoint_mode: text("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"),
         }
+    }
+
+    /// Whether the variables hold an access key.
+    pub fn has_key(&self) -> Result<bool, String> {
+        match self.key {
+            (true, false) => {
+                Err("AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY; set both or neither".to_owned())
+            }
+            (has_key, _) => Ok(has_key),
+        }
+    }
+
+    /// The role that is assumed with the token of the workload.
+    pub fn web_identity(&self) -> Result<Option<WebIdentity>, String> {
+        let Some(token_file) = self.web_identity_token_file.clone() else { return Ok(None) };
+        let Some(role_arn) = self.role_arn.clone() else {
+            return Err(
+                "AWS_WEB_IDENTITY_TOKEN_FILE is set without AWS_ROLE_ARN; set both or neither".to_owned()
+            );
+        };
+        Ok(Some(WebIdentity { token_file, role_arn, session_name: self.role_session_name.clone() }))
+    }
+
+    /// Whether a container's service gives credentials.
+    pub fn has_container(&self) -> bool {
+        self.has_container
+    }
+
+    /// The address of the instance's metadata.
+    pub fn metadata_endpoint(&self, profile: Option<&Profile>) -> String {
+        let of_profile = |name: &str| Some(profile?.get(name)?.text);
+        let endpoint = self.metadata_endpoint.clone().or_else(|| of_profile("ec2_metadata_service_endpoint"));
+        let mode =
+            self.metadata_endpoint_mode.clone().or_else(|| of_profile("ec2_metadata_service_endpoint_mode"));
+        let is_ipv6 = mode.is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
+        let default = if is_ipv6 { "http://[fd00:ec2::254]" } else { "http://169.254.169.254" };
+        endpoint.unwrap_or_else(|| default.to_owned())
     }
 
     /// Reads both files as they are now.
@@ -174,7 +250,9 @@ impl Location {
         let names: Vec<_> = profiles.profiles.keys().take(MOST_NAMES).map(|name| escaped(name)).collect();
         let more = if profiles.profiles.len() > MOST_NAMES { " and others" } else { "" };
         problem.push_str(&match names.is_empty() {
-            true => format!("; set {CONFIG_FILE} to the file that has it, or add [profile {}]", escaped(name)),
+            true => {
+                format!("; set {CONFIG_FILE} to the file that has it, or add [profile {}]", escaped(name))
+            }
             false => format!("; set it to one that is there: {}{more}", names.join(", ")),
         });
         problem
@@ -204,19 +282,24 @@ impl SharedFile {
         }
     }
 
-    /// At most one byte more than is allowed. Only a regular file is read: opening a pipe could take for ever.
+    /// At most one byte more than is allowed.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let kind = std::fs::metadata(&self.path)?;
         if kind.is_dir() && self.is_named {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        if !kind.is_file() {
-            return Ok(Vec::new());
-        }
-        let mut bytes = Vec::new();
-        File::open(&self.path)?.take(parse::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        if kind.is_file() { read_file(&self.path, parse::MAX_BYTES + 1) } else { Ok(Vec::new()) }
     }
+}
+
+/// The first bytes of a regular file. Any other is refused: opening a pipe could take for ever.
+pub(crate) fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl Profiles {
@@ -255,7 +338,8 @@ impl Profiles {
     ) {
         for (header, section) in sections {
             let place = Place { file: Arc::clone(file), line: section.line };
-            let (kind, name) = if is_config { kind_and_name(&header) } else { (Kind::Profile, header.clone()) };
+            let (kind, name) =
+                if is_config { kind_and_name(&header) } else { (Kind::Profile, header.clone()) };
             let of_kind = match kind {
                 Kind::Profile => &mut self.profiles,
                 Kind::SsoSession => &mut self.sso_sessions,
@@ -268,8 +352,9 @@ impl Profiles {
             if !is_config && header.starts_with("profile ") {
                 misplaced.push((header.clone(), place.clone()));
             }
+            let origin = Origin { file: Arc::clone(file), is_credentials: !is_config };
             let properties =
-                section.properties.into_iter().map(|(name, property)| (name, (Arc::clone(file), property)));
+                section.properties.into_iter().map(|(name, property)| (name, (origin.clone(), property)));
             match of_kind.get_mut(&name) {
                 // `[default]` comes before `[profile default]`, which goes before it.
                 Some(profile) => profile.properties.extend(properties),
@@ -317,16 +402,21 @@ impl Profile {
 
     /// A property within a property.
     pub fn nested(&self, name: &str, inner: &str) -> Option<Value> {
-        let (file, property) = self.properties.get(name)?;
+        let (origin, property) = self.properties.get(name)?;
         let (text, line) = property.nested(inner)?;
-        (!text.is_empty()).then(|| Value { text, place: Place { file: Arc::clone(file), line } })
+        Value::new(text, origin, line)
     }
 
     fn read(&self, name: &str, text: impl Fn(&Property) -> String) -> Option<Value> {
-        let (file, property) = self.properties.get(name)?;
-        let text = text(property);
-        let place = Place { file: Arc::clone(file), line: property.line };
-        (!text.is_empty()).then_some(Value { text, place })
+        let (origin, property) = self.properties.get(name)?;
+        Value::new(text(property), origin, property.line)
+    }
+}
+
+impl Value {
+    fn new(text: String, origin: &Origin, line: usize) -> Option<Self> {
+        let place = Place { file: Arc::clone(&origin.file), line };
+        (!text.is_empty()).then_some(Self { text, place, is_of_credentials_file: origin.is_credentials })
     }
 }
 
@@ -354,7 +444,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// What the operating system says, without its number.
-fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
@@ -379,7 +469,7 @@ mod tests {
 
     fn read(home: &tempfile::TempDir, more: &[(&str, &str)]) -> Result<Profiles, Vec<Error>> {
         let home = [("HOME", home.path().to_str().unwrap())];
-        Location::of(&variables(&[&home, more].concat())).read()
+        AwsEnvironment::of(&variables(&[&home, more].concat())).read()
     }
 
     fn region(profiles: &Profiles) -> Option<String> {
@@ -434,6 +524,6 @@ mod tests {
             let profiles = read(&home, &[("AWS_CONFIG_FILE", path)]).unwrap();
             assert!(profiles.selected().is_none(), "{path}");
         }
-        assert!(Location::of(&[]).read().unwrap().selected().is_none());
+        assert!(AwsEnvironment::of(&[]).read().unwrap().selected().is_none());
     }
 }

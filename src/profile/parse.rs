@@ -80,7 +80,10 @@ fn without_comment(value: &str) -> &str {
 /// The sections by the text of their headers.
 pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Section>, SyntaxError> {
     if bytes.len() > MAX_BYTES {
-        return Err(SyntaxError { line: 1, problem: "the file is larger than 1 MiB; check that it is the right one" });
+        return Err(SyntaxError {
+            line: 1,
+            problem: "the file is larger than 1 MiB; check that it is the right one",
+        });
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
@@ -135,7 +138,9 @@ impl Parser {
         }
         let wrong = |problem| SyntaxError { line: number, problem };
         let Some(section) = self.section.as_ref().and_then(|name| self.sections.get_mut(name)) else {
-            return Err(wrong("the line is before the first section; write a line such as [default] above it"));
+            return Err(wrong(
+                "the line is before the first section; write a line such as [default] above it",
+            ));
         };
         let Some((name, value)) = content.split_once(['=', ':']) else {
             return Err(wrong(
@@ -170,7 +175,9 @@ fn header(rest: &str) -> Result<&str, &'static str> {
         }
         None
     });
-    let end = end.or_else(|| rest.find(']')).ok_or("the section has no closing bracket; write a line such as [default]")?;
+    let end = end
+        .or_else(|| rest.find(']'))
+        .ok_or("the section has no closing bracket; write a line such as [default]")?;
     match rest.get(..end).unwrap_or_default() {
         "" => Err("the section has no name; write a line such as [default]"),
         header => Ok(header),
@@ -238,7 +245,11 @@ mod tests {
             "[default]\nregion = eu-west-1 # comment\n",
             "[default]\nregion =\n  eu-west-1\n",
         ] {
-            assert_eq!(value(text, "default", "region").as_deref().map(str::trim), Some("eu-west-1"), "{text:?}");
+            assert_eq!(
+                value(text, "default", "region").as_deref().map(str::trim),
+                Some("eu-west-1"),
+                "{text:?}"
+            );
         }
     }
 
@@ -253,7 +264,8 @@ mod tests {
 
     #[test]
     fn nested_properties_have_their_own_line() {
-        let text = "[services local]\npinpoint =\n  # comment\n  endpoint_url = http://localhost:1 # here\nsts = \n";
+        let text =
+            "[services local]\npinpoint =\n  # comment\n  endpoint_url = http://localhost:1 # here\nsts = \n";
         let section = &parse(text.as_bytes()).unwrap()["services local"];
         let nested = |name: &str| section.properties[name].nested("endpoint_url");
         assert_eq!(nested("pinpoint"), Some(("http://localhost:1".to_owned(), 4)));
