@@ -127,7 +127,11 @@ impl Look<'_> {
             profile = match (profile.get("source_profile"), profile.get("credential_source")) {
                 (Some(source), None) if source.text == profile.name => break,
                 (Some(source), None) => self.profiles.get(&source.text).ok_or_else(|| {
-                    format!("source_profile ({}): there is no such profile; write its name", source.place)
+                    format!(
+                        "source_profile ({}): there is no profile {}; correct the name",
+                        source.place,
+                        source.text.escape_debug()
+                    )
                 })?,
                 (None, Some(source)) => return Ok((Some(Base::Named(source)), roles)),
                 (Some(source), Some(_)) => {

@@ -20,6 +20,7 @@ mod sign;
 mod skew;
 mod source;
 mod sts;
+mod trust;
 mod wire;
 
 use std::{
@@ -43,6 +44,7 @@ pub use self::{
     sign::signed_headers,
     source::{assumed_role, default_chain, shared},
     sts::{Identity, Sts},
+    trust::BundleError,
 };
 use self::{
     error::one_line,

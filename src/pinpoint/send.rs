@@ -1,18 +1,17 @@
 //! One request, one answer: sends it as it is signed, and reads the body within its limits. The only user of `reqwest`,
 //! also for the HTTP calls of the credential chain.
 
-use std::{
-    error::Error as StdError,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{error::Error as StdError, io::Write as _, path::Path};
 
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
 use reqwest::{Certificate, Proxy};
 use url::Url;
 
-use super::error::{Exception, Failure};
+use super::{
+    error::{Exception, Failure},
+    trust::{self, BundleError},
+};
 use crate::proxy::Proxies;
 
 /// The largest body that is read, after decompression.
@@ -42,21 +41,9 @@ impl Answer {
 /// Why there is no HTTP client.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `AWS_CA_BUNDLE` cannot be read.
-    #[error("AWS_CA_BUNDLE names {path}, which cannot be read")]
-    CaBundle {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// `AWS_CA_BUNDLE` holds no certificates.
-    #[error("AWS_CA_BUNDLE names {path}, which holds no certificate in PEM")]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
+    /// `AWS_CA_BUNDLE` is of no use.
+    #[error(transparent)]
+    CaBundle(#[from] BundleError),
     /// The client cannot be made.
     #[error("the HTTP client cannot be set up: check AWS_CA_BUNDLE")]
     Client(#[source] reqwest::Error),
@@ -83,7 +70,7 @@ impl Http {
             builder().proxy(Proxy::custom(move |url| proxies.of(url).cloned()))
         };
         let client = match ca_bundle {
-            Some(path) => proxied().tls_certs_only(certificates(path)?).build(),
+            Some(path) => proxied().tls_backend_preconfigured(trust::only(path)?).build(),
             None => proxied().build().or_else(|_no_system_certificates| {
                 let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS
                     .iter()
@@ -145,14 +132,6 @@ impl Http {
             body,
         })
     }
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
-    let pem = std::fs::read(path).map_err(|source| SetupError::CaBundle { path: path.to_owned(), source })?;
-    Certificate::from_pem_bundle(&pem)
-        .ok()
-        .filter(|certificates| !certificates.is_empty())
-        .ok_or_else(|| SetupError::NoCertificate { path: path.to_owned() })
 }
 
 fn builder() -> reqwest::ClientBuilder {
