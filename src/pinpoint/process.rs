@@ -266,6 +266,40 @@ mod tests {
         assert!(argv("creds 'a").unwrap_err().contains("close the quote"));
     }
 
+    /// The text of a file, once it is there.
+    async fn text_of(path: &std::path::Path) -> String {
+        loop {
+            match std::fs::read_to_string(path) {
+                Ok(text) => return text,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_waited_for_any_more_ends_with_its_child() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        let script = format!("sleep 1000 & echo $! $$ > {0}.new; mv {0}.new {0}; wait", pids.display());
+        let started = tokio::select! {
+            _ = output(&script) => panic!("it ends"),
+            started = text_of(&pids) => started,
+        };
+        let limit = std::time::Duration::from_mins(1);
+        let ended = tokio::time::timeout(limit, async {
+            for id in started.split_whitespace() {
+                // A zombie that nobody reaps has ended too.
+                while std::fs::read_to_string(format!("/proc/{id}/stat"))
+                    .is_ok_and(|stat| !stat.contains(") Z "))
+                {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            }
+        });
+        ended.await.expect("both end");
+        assert!(running().is_empty());
+    }
+
     #[test]
     fn what_a_program_prints_is_read_or_refused_in_words() {
         let printed =

@@ -65,17 +65,17 @@ impl Http {
     pub fn new(ca_bundle: Option<&Path>, proxies: &Proxies) -> Result<Self, SetupError> {
         // An error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let proxied = || {
+        let with_proxies = || {
             let proxies = proxies.clone();
             builder().proxy(Proxy::custom(move |url| proxies.of(url).cloned()))
         };
         let client = match ca_bundle {
-            Some(path) => proxied().tls_backend_preconfigured(trust::only(path)?).build(),
-            None => proxied().build().or_else(|_no_system_certificates| {
+            Some(path) => with_proxies().tls_backend_preconfigured(trust::only(path)?).build(),
+            None => with_proxies().build().or_else(|_no_system_certificates| {
                 let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS
                     .iter()
                     .filter_map(|der| Certificate::from_der(der).ok());
-                proxied().tls_certs_only(built_in).build()
+                with_proxies().tls_certs_only(built_in).build()
             }),
         };
         Ok(Self {

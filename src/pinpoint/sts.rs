@@ -83,7 +83,7 @@ impl Sts {
             .set_external_id(role.external_id.clone())
             .set_duration_seconds(role.duration);
         let answer = asked.send().await.map_err(CredentialsError::provider_error)?;
-        credentials(answer.credentials, answer.assumed_role_user)
+        credentials(answer.credentials, answer.assumed_role_user.as_ref())
     }
 
     /// Assumes a role with a token, which needs no credentials.
@@ -101,7 +101,7 @@ impl Sts {
             .set_duration_seconds(role.duration)
             .web_identity_token(token);
         let answer = asked.send().await.map_err(CredentialsError::provider_error)?;
-        credentials(answer.credentials, answer.assumed_role_user)
+        credentials(answer.credentials, answer.assumed_role_user.as_ref())
     }
 
     /// Asks whose the credentials are, which needs no permission.
@@ -137,13 +137,12 @@ impl Sts {
 }
 
 /// The credentials of an answer, with the account of the role.
-fn credentials(found: Option<types::Credentials>, user: Option<types::AssumedRoleUser>) -> provider::Result {
+fn credentials(found: Option<types::Credentials>, user: Option<&types::AssumedRoleUser>) -> provider::Result {
     let unusable = |why: &str| CredentialsError::provider_error(Reason(format!("the answer of STS {why}")));
     let found = found.ok_or_else(|| unusable("holds no credentials"))?;
     let expiry =
         SystemTime::try_from(found.expiration).map_err(|_| unusable("has a date of expiry that is none"))?;
-    let account =
-        user.as_ref().and_then(|user| user.arn.split(':').nth(4)).filter(|account| !account.is_empty());
+    let account = user.and_then(|user| user.arn.split(':').nth(4)).filter(|account| !account.is_empty());
     let mut credentials = Credentials::builder()
         .access_key_id(found.access_key_id)
         .secret_access_key(found.secret_access_key)

@@ -115,7 +115,7 @@ struct Origin {
 #[derive(Clone, Default)]
 pub struct Profiles {
     selected: String,
-    profiles: BTreeMap<String, Profile>,
+    by_name: BTreeMap<String, Profile>,
     sso_sessions: BTreeMap<String, Profile>,
     services: BTreeMap<String, Profile>,
 }
@@ -123,7 +123,7 @@ pub struct Profiles {
 impl fmt::Debug for Profiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the values, which may be secret.
-        f.debug_struct("Profiles").field("profiles", &self.profiles.keys()).finish_non_exhaustive()
+        f.debug_struct("Profiles").field("profiles", &self.by_name.keys()).finish_non_exhaustive()
     }
 }
 
@@ -224,7 +224,7 @@ impl AwsEnvironment {
         if errors.is_empty()
             && let Some((variable, name)) = &self.selected
             && name != DEFAULT
-            && !profiles.profiles.contains_key(name)
+            && !profiles.by_name.contains_key(name)
         {
             let problem = self.without_profile(name, &profiles, &misplaced);
             errors.push(Error { variable, value: Some(name.clone()), problem });
@@ -247,13 +247,12 @@ impl AwsEnvironment {
             problem.push_str(&format!("; {place} has [{}], write [{}]", escaped(header), escaped(&right)));
             return problem;
         }
-        let names: Vec<_> = profiles.profiles.keys().take(MOST_NAMES).map(|name| escaped(name)).collect();
-        let more = if profiles.profiles.len() > MOST_NAMES { " and others" } else { "" };
-        problem.push_str(&match names.is_empty() {
-            true => {
-                format!("; set {CONFIG_FILE} to the file that has it, or add [profile {}]", escaped(name))
-            }
-            false => format!("; set it to one that is there: {}{more}", names.join(", ")),
+        let names: Vec<_> = profiles.by_name.keys().take(MOST_NAMES).map(|name| escaped(name)).collect();
+        let more = if profiles.by_name.len() > MOST_NAMES { " and others" } else { "" };
+        problem.push_str(&if names.is_empty() {
+            format!("; set {CONFIG_FILE} to the file that has it, or add [profile {}]", escaped(name))
+        } else {
+            format!("; set it to one that is there: {}{more}", names.join(", "))
         });
         problem
     }
@@ -310,7 +309,7 @@ impl Profiles {
 
     /// A profile by its name.
     pub fn get(&self, name: &str) -> Option<&Profile> {
-        self.profiles.get(name)
+        self.by_name.get(name)
     }
 
     /// `[sso-session NAME]`
@@ -325,7 +324,7 @@ impl Profiles {
 
     /// Every profile.
     pub fn all(&self) -> impl Iterator<Item = &Profile> {
-        self.profiles.values()
+        self.by_name.values()
     }
 
     /// Adds the sections of a file. Those of the credentials file go before those of the configuration file.
@@ -341,7 +340,7 @@ impl Profiles {
             let (kind, name) =
                 if is_config { kind_and_name(&header) } else { (Kind::Profile, header.clone()) };
             let of_kind = match kind {
-                Kind::Profile => &mut self.profiles,
+                Kind::Profile => &mut self.by_name,
                 Kind::SsoSession => &mut self.sso_sessions,
                 Kind::Services => &mut self.services,
                 Kind::Other => {
@@ -355,14 +354,13 @@ impl Profiles {
             let origin = Origin { file: Arc::clone(file), is_credentials: !is_config };
             let properties =
                 section.properties.into_iter().map(|(name, property)| (name, (origin.clone(), property)));
-            match of_kind.get_mut(&name) {
-                // `[default]` comes before `[profile default]`, which goes before it.
-                Some(profile) => profile.properties.extend(properties),
-                None => {
-                    let profile = Profile { name: name.clone(), place, properties: properties.collect() };
-                    of_kind.insert(name, profile);
-                }
-            }
+            let profile = of_kind.entry(name).or_insert_with_key(|name| Profile {
+                name: name.clone(),
+                place,
+                properties: BTreeMap::new(),
+            });
+            // `[default]` comes before `[profile default]`, which goes before it.
+            profile.properties.extend(properties);
         }
     }
 }

@@ -60,8 +60,8 @@ impl Property {
         if !self.first.is_empty() {
             return None;
         }
-        let entries = self.rest.iter().filter_map(|(line, text)| Some((text.split_once('=')?, *line)));
-        let found = entries.filter(|((key, _), _)| key.trim().eq_ignore_ascii_case(name)).last();
+        let mut entries = self.rest.iter().filter_map(|(line, text)| Some((text.split_once('=')?, *line)));
+        let found = entries.rfind(|((key, _), _)| key.trim().eq_ignore_ascii_case(name));
         found.map(|((_, value), line)| (without_comment(value.trim()).to_owned(), line))
     }
 }
@@ -87,7 +87,7 @@ pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Section>, SyntaxError> {
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         SyntaxError { line, problem: "the line is not UTF-8; save the file as UTF-8" }
     })?;
     let mut parser = Parser::default();
