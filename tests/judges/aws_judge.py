@@ -549,8 +549,10 @@ class AwsJudge(unittest.TestCase):
             "HOME": str(home), "PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION, "HTTPS_PROXY": self.url, "AWS_CA_BUNDLE": str(Stub.authority.bundle),
         } | case.variables
-        yield {name: filled(value) for name, value in variables.items() if value is not None}
-        shutil.rmtree(aws)
+        try:
+            yield {name: filled(value) for name, value in variables.items() if value is not None}
+        finally:
+            shutil.rmtree(aws)
 
     def exporter(self, variables):
         Stub.asked.clear()
