@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub use self::{
-    credentials::{CredentialsCache, Look, Owner, Source},
+    credentials::{CredentialsCache, Look, Owner, Source, look_ahead},
     endpoint::{aws_endpoint, partition_name},
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,

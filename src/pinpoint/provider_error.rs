@@ -19,8 +19,8 @@ const ACCESS_DENIED: &str = "AccessDenied";
 /// The last part of the URL by which SSO gives the credentials of a role.
 const SSO_PATH: &str = "/federation/credentials";
 
-/// What wraps an error and adds nothing to it.
-const WRAPPERS: [&str; 12] = [
+/// What AWS's types say about an error that they only wrap.
+const WRAPPERS: [&str; 16] = [
     "service error",
     "dispatch failure",
     "response error",
@@ -31,8 +31,12 @@ const WRAPPERS: [&str; 12] = [
     "user error",
     "other",
     "the credential provider was not enabled",
+    "the credentials provider was not properly configured",
     "an error occurred while loading credentials",
-    "an unexpected error occurred while loading credentials",
+    "unexpected credentials error",
+    "an error occurred while loading an access token",
+    "unexpected access token providererror",
+    "unhandled error",
 ];
 
 /// What a provider says when nothing asks for it.
@@ -170,9 +174,7 @@ fn text_of(error: &(dyn StdError + 'static)) -> String {
     let mut first = None;
     for cause in causes(error).map(ToString::to_string) {
         let cause = cause.split("Stderr:").next().unwrap_or_default();
-        // From the debug form of a structure on, the text is for programmers.
-        let cause = cause.split(" { ").next().unwrap_or_default();
-        let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
+        let cause = without_structure(cause).split_whitespace().collect::<Vec<_>>().join(" ");
         if WRAPPERS.contains(&cause.as_str()) {
             first.get_or_insert(cause);
         } else if !text.contains(&cause) {
@@ -182,6 +184,16 @@ fn text_of(error: &(dyn StdError + 'static)) -> String {
         }
     }
     if text.is_empty() { first.unwrap_or_default() } else { text }
+}
+
+/// A text up to the debug form of a structure, which is for programmers.
+fn without_structure(text: &str) -> &str {
+    match text.split_once(" { ") {
+        None => text,
+        Some((before, _)) => {
+            before.rsplit_once(' ').map_or("", |(before, _name)| before.trim_end_matches(" got"))
+        }
+    }
 }
 
 fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
