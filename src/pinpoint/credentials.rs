@@ -45,7 +45,7 @@ const OVERDUE: Duration = Duration::from_secs(1);
 /// that can be used it is asked as often as targets are refreshed, where that is more often, but not for each of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest key or token. AWS's session tokens have a few thousand bytes, and no server takes a header of this size.
+/// Keys and tokens are shorter. AWS's session tokens have a few thousand bytes, and no server takes a header of this size.
 const LONGEST_TOKEN: usize = 64 * 1024;
 
 /// Where the credentials of an account come from. Each look starts anew, since some providers read a file once in their life,
@@ -378,16 +378,16 @@ impl Current {
             ("secret access key", Some(credentials.secret_access_key())),
             ("session token", credentials.session_token()),
         ] {
-            let why = match text {
+            let why = match text.map(str::len) {
                 None => continue,
-                Some("") => "is empty".to_owned(),
-                Some(text) if text.len() > LONGEST_TOKEN => {
-                    format!("has {} bytes, more than {LONGEST_TOKEN}", text.len())
+                Some(0) => "is empty".to_owned(),
+                Some(length @ LONGEST_TOKEN..) => {
+                    format!("has {length} bytes, more than any request can carry")
                 }
-                Some(text) if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                    "contains white space, control characters or characters beyond ASCII".to_owned()
+                Some(_) if text.is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_graphic())) => {
+                    continue;
                 }
-                Some(_) => continue,
+                Some(_) => "contains white space, control characters or characters beyond ASCII".to_owned(),
             };
             return Err(format!("the {what} that was found {why}: check the source of the credentials"));
         }
@@ -660,14 +660,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn credentials_that_no_request_can_carry_are_refused_in_words() {
-        let long = "x".repeat(LONGEST_TOKEN + 1);
+        let long = "x".repeat(LONGEST_TOKEN);
         for (id, secret, token, expected) in [
             ("", "secret", "token", "the access key id that was found is empty"),
             ("id", "", "token", "the secret access key that was found is empty"),
             ("i\nd", "secret", "token", "the access key id that was found contains white space"),
             ("id", "sec\u{1b}ret", "token", "the secret access key that was found contains white space"),
             ("id", "secret", "tökén", "the session token that was found contains white space"),
-            ("id", "secret", &long, "the session token that was found has 65537 bytes, more than 65536"),
+            (
+                "id",
+                "secret",
+                &long,
+                "the session token that was found has 65536 bytes, more than any request can carry",
+            ),
         ] {
             let credentials = Credentials::new(id, secret, Some(token.to_owned()), None, "test");
             let (cache, _) = cache(Answer::Credentials(credentials));

@@ -51,7 +51,7 @@ pub(super) enum Outcome {
     Pending,
     /// There was no answer that could be read.
     Failed(String),
-    /// The answer has the status of an error.
+    /// The answer has another status than success. Redirects are not followed.
     Refused {
         status: StatusCode,
         /// What the answer says about it.
@@ -183,12 +183,11 @@ fn secrets_of(headers: &HeaderMap) -> Secrets {
 }
 
 fn outcome(status: StatusCode, answer: &Answer, secrets: &Secrets) -> Outcome {
-    if status.is_client_error() || status.is_server_error() {
-        let message = error_message(&answer.body).map(|message| one_line(&secrets.mask(message)));
-        Outcome::Refused { status, message: message.filter(|message| !message.is_empty()) }
-    } else {
-        Outcome::Answered
+    if status.is_success() {
+        return Outcome::Answered;
     }
+    let message = error_message(&answer.body).map(|message| one_line(&secrets.mask(message)));
+    Outcome::Refused { status, message: message.filter(|message| !message.is_empty()) }
 }
 
 /// What an answer says about its error: the code and the message of JSON, or a line of text. A page for people says nothing.

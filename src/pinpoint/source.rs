@@ -68,7 +68,7 @@ pub fn assumed_role(
     external_id: Option<String>,
     base: Arc<CredentialsCache>,
 ) -> Arc<Source> {
-    let role = Arc::new(Role { http, region, role_arn, external_id });
+    let role = Arc::new(Role { http, region, arn: role_arn, external_id });
     Source::nested(move |look| {
         let (role, base) = (Arc::clone(&role), Arc::clone(&base));
         Box::pin(async move {
@@ -88,7 +88,7 @@ pub fn assumed_role(
 struct Role {
     http: Http,
     region: String,
-    role_arn: String,
+    arn: String,
     external_id: Option<String>,
 }
 
@@ -97,7 +97,7 @@ impl Role {
         let region = Region::new(self.region.clone());
         let config =
             sdk_config(traced(&self.http, trace), region.clone()).credentials_provider(base).load().await;
-        let mut role = AssumeRoleProvider::builder(&self.role_arn).session_name(SESSION_NAME).region(region);
+        let mut role = AssumeRoleProvider::builder(&self.arn).session_name(SESSION_NAME).region(region);
         if let Some(id) = &self.external_id {
             role = role.external_id(id);
         }

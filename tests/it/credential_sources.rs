@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::support::{
-    house::{APP, House, Plan, client, credentials, run, run_within},
+    house::{APP, House, Plan, client, credentials, run},
     program::{Program, command},
     text_format::Scrape,
 };
@@ -712,7 +712,7 @@ fn an_answer_without_end_is_given_up_after_a_mebibyte() {
             while let Ok((mut socket, _)) = listener.accept().await {
                 let head = "HTTP/1.1 200 OK\r\ncontent-length: 524288000\r\n\r\n";
                 let _ = socket.write_all(head.as_bytes()).await;
-                while socket.write_all(&[b'x'; 65_536]).await.is_ok() {
+                while socket.write_all(&vec![b'x'; 65_536]).await.is_ok() {
                     *count.lock().unwrap() += 65_536;
                 }
             }
@@ -765,8 +765,13 @@ async fn always(status: u16, body: &str) -> String {
     source(move |_| Response::builder().status(status).body(body.clone()).unwrap()).await
 }
 
-/// What `check` prints with these variables. It ends with status 1, and neither its report nor its log shows a debug form.
-async fn checked(variables: Vec<(&'static str, String)>) -> String {
+type Variables = Vec<(&'static str, String)>;
+
+/// Surroundings in which there are no credentials, and what the error must say.
+type Case = (Variables, Vec<String>);
+
+/// What `check` says about the caller. It ends with status 1, and neither its report nor its log shows a debug form.
+async fn checked(variables: Variables) -> String {
     let output = tokio::task::spawn_blocking(move || {
         let own = [
             TARGET,
@@ -790,101 +795,88 @@ async fn checked(variables: Vec<(&'static str, String)>) -> String {
     words
 }
 
-const STS_ROLE: &str = "arn:aws:iam::123456789012:role/r";
+async fn assert_words(cases: Vec<Case>) {
+    let checks = cases.into_iter().map(async |(variables, expected)| (checked(variables).await, expected));
+    let mut wrong = Vec::new();
+    for (words, expected) in futures_util::future::join_all(checks).await {
+        let lacks = expected.iter().find(|part| !words.contains(part.as_str()));
+        // What was sent, or stands in an answer, and control characters.
+        let holds = ["of-the-query", "of-the-login", "of-the-answer", "\u{1b}"];
+        let holds = holds.iter().find(|secret| words.contains(**secret));
+        if lacks.is_some() || holds.is_some() {
+            wrong.push(format!("{words}\n  lacks {lacks:?}, holds {holds:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const REFUSED: &str = "Connection refused";
+const HTML: &str = "<html>Bad Gateway</html>";
+const GARBAGE: &str = "not what was asked for";
 
 #[test]
-fn every_error_of_a_source_of_credentials_names_what_was_asked_and_what_came_back_in_words() {
-    run_within(Duration::from_secs(120), async {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        fs::write(path("token"), "a-token").unwrap();
-        let text = format!(
-            "[profile role]\nrole_arn = {STS_ROLE}\nsource_profile = base\n[profile base]\naws_access_key_id = a\n\
-             aws_secret_access_key = b\n[profile sso]\nsso_start_url = https://portal.example.com/start\n\
-             sso_region = eu-west-1\nsso_account_id = 123456789012\nsso_role_name = reader\n"
-        );
-        let config = profile(folder.path(), &text);
-        let login = json!({"accessToken": "of-the-login", "expiresAt": "2099-01-01T00:00:00Z"});
-        cached_token(folder.path(), "f99d968d2b4037e9fb98a14ff5546d9ef0c014b8", &login);
-
+fn a_container_that_fails_is_named_with_what_came_back_in_words() {
+    run(async {
         let container = |url: &str| {
             vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{url}/creds?secret=of-the-query"))]
         };
+        let expiring = |date: &str| {
+            let answer = json!({
+                "AccessKeyId": "a", "SecretAccessKey": "of-the-answer", "Token": "c", "Expiration": date,
+            });
+            answer.to_string()
+        };
+        let mut cases: Vec<Case> = Vec::new();
+        let nobody = nobody().await;
+        cases.push((container(&nobody), vec![format!("GET {nobody}/creds failed: "), REFUSED.to_owned()]));
+        let nested = format!(r#"{{"a": {}"#, "[".repeat(900_000));
+        for (status, body, expected) in [
+            (502, HTML, "GET URL/creds was answered with status 502 Bad Gateway"),
+            (
+                403,
+                "(AccessDeniedException): EKS has no permission, fault: client",
+                "GET URL/creds was answered with status 403 Forbidden: (AccessDeniedException): EKS has no permission",
+            ),
+            (
+                400,
+                r#"{"code": "InvalidParameter", "message": "no such\u001b task"}"#,
+                "GET URL/creds was answered with status 400 Bad Request: InvalidParameter: no such task",
+            ),
+            (302, "", "GET URL/creds was answered with status 302 Found"),
+            (200, GARBAGE, "the answer to GET URL/creds cannot be used: invalid JSON"),
+            (200, &nested, "the answer to GET URL/creds cannot be used: "),
+            (200, &"x".repeat(2 << 20), "GET URL/creds failed: the answer exceeds 1 MiB"),
+            (200, &expiring("0001-01-01T00:00:00Z"), "the credentials that were found expire at 0001-01-01"),
+            (
+                200,
+                &expiring("tomorrow"),
+                "GET URL/creds failed: the Expiration in the answer is no ISO 8601 date",
+            ),
+        ] {
+            let url = always(status, body).await;
+            cases.push((container(&url), vec![expected.replace("URL", &url)]));
+        }
+        assert_words(cases).await;
+    });
+}
+
+#[test]
+fn instance_metadata_that_fail_are_named_before_what_was_never_configured() {
+    run(async {
         let instance = |url: &str| {
             let service = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.to_owned());
             vec![("AWS_EC2_METADATA_DISABLED", "false".to_owned()), service]
         };
-        let web = |url: &str| {
-            let token = ("AWS_WEB_IDENTITY_TOKEN_FILE", path("token"));
-            vec![token, ("AWS_ROLE_ARN", STS_ROLE.to_owned()), ("AWS_ENDPOINT_URL_STS", url.to_owned())]
-        };
-        let with_profile = |name: &str, endpoint: (&'static str, &str)| {
-            let home = ("HOME", folder.path().to_str().unwrap().to_owned());
-            let config = ("AWS_CONFIG_FILE", config.clone());
-            vec![home, config, ("AWS_PROFILE", name.to_owned()), (endpoint.0, endpoint.1.to_owned())]
-        };
-        let role = |url: &str| with_profile("role", ("AWS_ENDPOINT_URL_STS", url));
-        let sso = |url: &str| with_profile("sso", ("AWS_ENDPOINT_URL_SSO", url));
-
-        let nobody = nobody().await;
-        let html = always(502, "<html>Bad Gateway</html>").await;
-        let garbage = always(200, "not what was asked for").await;
-        let denied = always(403, "(AccessDeniedException): EKS has no permission, fault: client").await;
-        let told = always(400, r#"{"code": "InvalidParameter", "message": "no such\u001b task"}"#).await;
-        let expired = always(401, r#"{"message": "Session token not found or invalid"}"#).await;
-        let old = always(
-            200,
-            r#"{"AccessKeyId": "a", "SecretAccessKey": "b", "Token": "c", "Expiration": "0001-01-01T00:00:00Z"}"#,
-        );
-        let old = old.await;
-        let undated = always(
-            200,
-            r#"{"AccessKeyId": "a", "SecretAccessKey": "of-the-answer", "Token": "c", "Expiration": "tomorrow"}"#,
-        );
-        let undated = undated.await;
-        let nested = always(200, &"<a>".repeat(340_000)).await;
-        let nested_json = always(200, &format!(r#"{{"a": {}"#, "[".repeat(900_000))).await;
         // The answer to the session's token panics in `aws-config`, which adds its life to the date.
         let endless = source(|_| {
             let answer = Response::builder().header("x-aws-ec2-metadata-token-ttl-seconds", u64::MAX);
             answer.body("a-token".to_owned()).unwrap()
         });
-        let endless = endless.await;
-        let huge = always(200, &"x".repeat(2 << 20)).await;
-
-        let refused = "Connection refused";
-        let cases: Vec<(Vec<(&'static str, String)>, Vec<String>)> = vec![
-            (container(&nobody), vec![format!("GET {nobody}/creds failed: "), refused.into()]),
-            (container(&html), vec![format!("GET {html}/creds was answered with status 502 Bad Gateway")]),
-            (
-                container(&denied),
-                vec![format!("GET {denied}/creds was answered with status 403 Forbidden: (AccessDenied")],
-            ),
-            (container(&told), vec!["status 400 Bad Request: InvalidParameter: no such task".into()]),
-            (
-                container(&garbage),
-                vec![format!("the answer to GET {garbage}/creds cannot be used: invalid JSON")],
-            ),
-            (
-                container(&nested_json),
-                vec![format!("the answer to GET {nested_json}/creds cannot be used: ")],
-            ),
-            (container(&huge), vec![format!("GET {huge}/creds failed: the answer exceeds 1 MiB")]),
-            (container(&old), vec!["the credentials that were found expire at 0001-01-01T00:00:00Z".into()]),
-            (
-                container(&undated),
-                vec![format!("GET {undated}/creds failed: the Expiration in the answer is no ISO 8601 date")],
-            ),
-            (
-                instance(&nobody),
-                vec![
-                    format!(
-                        "no credentials were found (instance metadata: PUT {nobody}/latest/api/token failed: "
-                    ),
-                    refused.into(),
-                    "; set AWS_ACCESS_KEY_ID".into(),
-                ],
-            ),
+        let (nobody, html, endless) = (nobody().await, always(502, HTML).await, endless.await);
+        let tried =
+            format!("no credentials were found (instance metadata: PUT {nobody}/latest/api/token failed: ");
+        assert_words(vec![
+            (instance(&nobody), vec![tried, REFUSED.to_owned(), "; set AWS_ACCESS_KEY_ID".to_owned()]),
             (
                 instance(&html),
                 vec![format!("PUT {html}/latest/api/token was answered with status 502 Bad Gateway")],
@@ -893,30 +885,61 @@ fn every_error_of_a_source_of_credentials_names_what_was_asked_and_what_came_bac
                 instance(&endless),
                 vec![format!("ended with an internal error after PUT {endless}/latest/api/token")],
             ),
-            (web(&nobody), vec![format!("POST {nobody}/ failed: "), refused.into()]),
-            (web(&html), vec![format!("POST {html}/ was answered with status 502 Bad Gateway")]),
-            (web(&garbage), vec![format!("the answer to POST {garbage}/ cannot be used: ")]),
-            (web(&nested), vec![format!("the answer to POST {nested}/ cannot be used: ")]),
-            (role(&nobody), vec![format!("POST {nobody}/ failed: "), refused.into()]),
-            (role(&html), vec![format!("POST {html}/ was answered with status 502 Bad Gateway")]),
-            (sso(&nobody), vec![format!("GET {nobody}/federation/credentials failed: "), refused.into()]),
+        ])
+        .await;
+    });
+}
+
+#[test]
+fn sts_and_sso_that_fail_are_named_with_what_came_back_in_words() {
+    const ROLE: &str = "arn:aws:iam::123456789012:role/r";
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token").to_str().unwrap().to_owned();
+        fs::write(&token, "a-token").unwrap();
+        let text = format!(
+            "[profile role]\nrole_arn = {ROLE}\nsource_profile = base\n[profile base]\naws_access_key_id = a\n\
+             aws_secret_access_key = b\n[profile sso]\nsso_start_url = https://portal.example.com/start\n\
+             sso_region = eu-west-1\nsso_account_id = 123456789012\nsso_role_name = reader\n"
+        );
+        let config = profile(folder.path(), &text);
+        let login = json!({"accessToken": "of-the-login", "expiresAt": "2099-01-01T00:00:00Z"});
+        cached_token(folder.path(), "f99d968d2b4037e9fb98a14ff5546d9ef0c014b8", &login);
+        let sts = |url: &str| ("AWS_ENDPOINT_URL_STS", url.to_owned());
+        let web = |url: &str| {
+            let file = ("AWS_WEB_IDENTITY_TOKEN_FILE", token.clone());
+            vec![file, ("AWS_ROLE_ARN", ROLE.to_owned()), sts(url)]
+        };
+        let with_profile = |name: &str, endpoint: (&'static str, String)| {
+            let home = ("HOME", folder.path().to_str().unwrap().to_owned());
+            vec![home, ("AWS_CONFIG_FILE", config.clone()), ("AWS_PROFILE", name.to_owned()), endpoint]
+        };
+        let role = |url: &str| with_profile("role", sts(url));
+        let sso = |url: &str| with_profile("sso", ("AWS_ENDPOINT_URL_SSO", url.to_owned()));
+        let (nobody, html, garbage) = (nobody().await, always(502, HTML).await, always(200, GARBAGE).await);
+        let nested = always(200, &"<a>".repeat(340_000)).await;
+        let expired = always(401, r#"{"message": "Session token not found or invalid"}"#).await;
+        let no_connection = |url: &str| vec![format!("POST {url}/ failed: "), REFUSED.to_owned()];
+        let bad_gateway = |url: &str| vec![format!("POST {url}/ was answered with status 502 Bad Gateway")];
+        let unusable = |url: &str| vec![format!("the answer to POST {url}/ cannot be used: ")];
+        assert_words(vec![
+            (web(&nobody), no_connection(&nobody)),
+            (web(&html), bad_gateway(&html)),
+            (web(&garbage), unusable(&garbage)),
+            (web(&nested), unusable(&nested)),
+            (role(&nobody), no_connection(&nobody)),
+            (role(&html), bad_gateway(&html)),
+            (role(&garbage), unusable(&garbage)),
+            (sso(&nobody), vec![format!("GET {nobody}/federation/credentials failed: "), REFUSED.to_owned()]),
             (
                 sso(&expired),
-                vec!["status 401 Unauthorized: Session token not found or invalid; run aws sso login".into()],
+                vec![
+                    "status 401 Unauthorized: Session token not found or invalid; run aws sso login"
+                        .to_owned(),
+                ],
             ),
-        ];
-        let checks =
-            cases.into_iter().map(async |(variables, expected)| (checked(variables).await, expected));
-        let mut wrong = Vec::new();
-        for (words, expected) in futures_util::future::join_all(checks).await {
-            let lacks = expected.iter().find(|part| !words.contains(part.as_str()));
-            let holds = ["of-the-query", "of-the-login", "of-the-answer", "\u{1b}"];
-            let holds = holds.iter().find(|secret| words.contains(**secret));
-            if lacks.is_some() || holds.is_some() {
-                wrong.push(format!("{words}\n  lacks {lacks:?}, holds {holds:?}"));
-            }
-        }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        ])
+        .await;
     });
 }
 
