@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     config::Config,
     exporter::SetupError,
-    pinpoint::{self, Client, CredentialsCache, Http, Observer, Owner, Source},
+    pinpoint::{self, Chain, Client, CredentialsCache, Http, Observer, Owner, Source, Sts},
     target::TargetPattern,
 };
 
@@ -50,12 +50,11 @@ impl Accounts {
                     return Arc::clone(own);
                 }
                 // An API of one's own is taken at its word.
-                let owner = config.endpoint_url.is_none().then(|| Owner {
-                    account_id: account_id.clone(),
-                    region: region.clone(),
-                    http: http.clone(),
-                });
-                cache(account_source(config, http, account_id, own), owner)
+                let owner = config
+                    .endpoint_url
+                    .is_none()
+                    .then(|| Owner { account_id: account_id.clone(), sts: sts(config, http, region) });
+                cache(account_source(config, http, account_id, region, own), owner)
             });
             place.insert(Arc::new(Client::new(
                 client_settings(config, region)?,
@@ -69,17 +68,28 @@ impl Accounts {
     }
 }
 
-/// The role of an account, or the process's own credentials.
+/// STS, as it is asked for a target of this region.
+pub fn sts(config: &Config, http: &Http, of_target: &str) -> Sts {
+    Sts {
+        http: http.clone(),
+        region: config.sts_region(of_target).to_owned(),
+        endpoint: config.sts_endpoint_url.clone(),
+        use_fips: config.use_fips_endpoint,
+        use_dualstack: config.use_dualstack_endpoint,
+    }
+}
+
+/// The role of an account, or the process's own credentials. `region` is that of one of its targets.
 fn account_source(
     config: &Config,
     http: &Http,
     account_id: &str,
+    region: &str,
     own: &Arc<CredentialsCache>,
 ) -> Arc<Source> {
     match config.roles.by_account.get(account_id) {
         Some(role_arn) => pinpoint::assumed_role(
-            http.clone(),
-            config.region().to_owned(),
+            sts(config, http, region),
             role_arn.clone(),
             config.roles.external_id.clone(),
             Arc::clone(own),
@@ -90,7 +100,8 @@ fn account_source(
 
 /// The source of the process's own credentials: AWS's standard chain.
 pub fn own_source(config: &Config, http: &Http) -> Arc<Source> {
-    pinpoint::default_chain(http.clone(), config.region().to_owned())
+    let sts = sts(config, http, config.region());
+    pinpoint::default_chain(Chain { environment: config.credentials.clone(), sts })
 }
 
 /// The settings of the client for a region.

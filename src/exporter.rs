@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Effective},
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
-    pinpoint::{self, CredentialsCache, Http, Observer, Source},
+    pinpoint::{self, CredentialsCache, EndProcesses, Http, Observer, Source},
     status,
     web::{self, Limits, ScrapeTimeout},
     web_config::Watched,
@@ -139,7 +139,11 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SetupError> {
-    let http = Http::new(config.ca_bundle.as_deref())?;
+    let _end_processes = EndProcesses;
+    if std::process::id() == 1 {
+        tokio::spawn(pinpoint::reap_orphans());
+    }
+    let http = Http::new(config.ca_bundle.as_deref(), &config.proxies)?;
     let own = own_source(config, &http);
     let exporter = Arc::new(Exporter::new(config, &http, own, Arc::clone(&clock))?);
     let getting_ready = Arc::clone(&exporter);

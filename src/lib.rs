@@ -41,6 +41,7 @@ pub mod pace;
 pub mod picture;
 pub mod pinpoint;
 pub mod profile;
+pub mod proxy;
 pub mod shard;
 pub mod status;
 pub mod stop;

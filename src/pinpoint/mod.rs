@@ -1,5 +1,6 @@
 //! The client of Amazon Pinpoint, API version 2016-12-01: one method per operation, which reads the whole listing.
 
+mod chain;
 mod credentials;
 mod endpoint;
 mod error;
@@ -9,6 +10,7 @@ pub mod fuzzing;
 mod limit;
 mod operation;
 mod page;
+mod process;
 mod provider_error;
 mod provider_http;
 mod retry;
@@ -17,6 +19,8 @@ mod send;
 mod sign;
 mod skew;
 mod source;
+mod sts;
+mod trust;
 mod wire;
 
 use std::{
@@ -30,13 +34,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub use self::{
+    chain::Chain,
     credentials::{CredentialsCache, Look, Owner, Source, look_ahead},
     endpoint::{aws_endpoint, partition_name},
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,
+    process::{EndProcesses, reap_orphans},
     send::{Http, SetupError},
     sign::signed_headers,
-    source::{Identity, assumed_role, default_chain, shared},
+    source::{assumed_role, default_chain, shared},
+    sts::{Identity, Sts},
+    trust::BundleError,
 };
 use self::{
     error::one_line,

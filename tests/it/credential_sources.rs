@@ -861,6 +861,42 @@ fn a_container_that_fails_is_named_with_what_came_back_in_words() {
 }
 
 #[test]
+fn a_token_file_that_is_no_file_or_too_large_is_named_and_not_read() {
+    run(async {
+        let (folder, nobody) = (tempfile::tempdir().unwrap(), nobody().await);
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+        assert!(made.success());
+        fs::write(path("large"), "x".repeat(300 * 1024)).unwrap();
+        let mut cases: Vec<Case> = Vec::new();
+        for (name, why) in [
+            ("", "it is not a regular file"),
+            ("pipe", "it is not a regular file"),
+            ("none", "no such file or directory"),
+            ("large", "it is larger than 256 KiB"),
+        ] {
+            let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", nobody.clone());
+            let file = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path(name));
+            cases.push((
+                vec![container, file],
+                vec![format!(
+                    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={}: the token cannot be read ({why})",
+                    path(name)
+                )],
+            ));
+        }
+        for (name, why) in [("", "not a regular file"), ("pipe", "not a regular file")] {
+            let role = ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r".to_owned());
+            cases.push((
+                vec![role, ("AWS_WEB_IDENTITY_TOKEN_FILE", path(name))],
+                vec![path(name), why.to_owned()],
+            ));
+        }
+        assert_words(cases).await;
+    });
+}
+
+#[test]
 fn instance_metadata_that_fail_are_named_before_what_was_never_configured() {
     run(async {
         let instance = |url: &str| {

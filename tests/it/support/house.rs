@@ -170,7 +170,7 @@ impl Plan {
             fake.clock().stop_at(date);
             fake.server_clock().stop_at(date);
         }
-        let http = Http::new(config.ca_bundle.as_deref()).unwrap();
+        let http = Http::new(config.ca_bundle.as_deref(), &config.proxies).unwrap();
         let own = source.clone();
         let own = pinpoint::Source::new(move |_| Box::pin(std::future::ready(own.ask())));
         let exporter = Exporter::new(&config, &http, own, Arc::clone(&clock) as _);

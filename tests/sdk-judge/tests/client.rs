@@ -24,6 +24,7 @@ use pinpoint_exporter::{
     clock::SystemClock,
     job::{ExportJob, JobStatus, Timestamp},
     pinpoint::{self, CredentialsCache, Exception, Http, Observer, Operation},
+    proxy::Proxies,
 };
 use proptest::{
     prelude::*,
@@ -146,7 +147,7 @@ impl Clients {
                 max_attempts: 1,
                 random: || 0.0,
             },
-            Http::new(None).unwrap(),
+            Http::new(None, &Proxies::default()).unwrap(),
             Arc::new(source),
             Arc::new(SystemClock),
             Arc::clone(&counts) as _,
