@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use time::OffsetDateTime;
 use tokio::{net::TcpListener, time::Instant};
 
@@ -121,13 +120,9 @@ impl Exporter {
 
     /// Looks for the credentials of every account for the first time. The exporter is ready after it, found or not.
     pub async fn get_ready(&self) {
-        let looks = self.credentials.iter().map(async |(account_id, credentials)| {
-            let failure = credentials.look_ahead().await.err()?;
-            Some((failure.to_string(), account_id))
-        });
         let mut failures: BTreeMap<String, Vec<&String>> = BTreeMap::new();
-        for (failure, account_id) in join_all(looks).await.into_iter().flatten() {
-            failures.entry(failure).or_default().push(account_id);
+        for (account_id, failure) in pinpoint::look_ahead(&self.credentials).await {
+            failures.entry(failure.to_string()).or_default().push(account_id);
         }
         for (failure, accounts) in failures {
             tracing::warn!(account = accounts[0], accounts = accounts.len(), "no credentials yet: {failure}");

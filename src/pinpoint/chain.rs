@@ -23,9 +23,12 @@ use super::{
     process,
     provider_error::describe,
     provider_http::{ProviderHttp, Trace},
+    secrets::Secrets,
     sts::{Role, Sts},
 };
-use crate::profile::{AwsEnvironment, Profile, Profiles, Value, WebIdentity, read_file, reason};
+use crate::profile::{
+    AwsEnvironment, CONTAINER_TOKEN_FILE, Profile, Profiles, Value, WebIdentity, read_file, reason,
+};
 
 /// The largest token of web identity that is read.
 const MAX_TOKEN_BYTES: usize = 256 * 1024;
@@ -98,8 +101,9 @@ impl Look<'_> {
             Base::Named(source) => self.of_named(&source).await?,
         };
         for role in roles.iter().rev() {
+            let secrets = Secrets::of(&credentials);
             let assumed = self.chain.sts.assume_role(role, credentials, self.trace).await;
-            credentials = assumed.map_err(|error| self.describe(&error))?;
+            credentials = assumed.map_err(|error| secrets.mask(self.describe(&error)))?;
         }
         Ok(Some(credentials))
     }
@@ -208,6 +212,17 @@ impl Look<'_> {
     }
 
     async fn of_container(&self) -> Result<Credentials, String> {
+        if let Some(file) = self.chain.environment.container_token_file() {
+            let unusable = |why: &str| {
+                let file = file.display();
+                format!("{CONTAINER_TOKEN_FILE}={file}: the token cannot be read ({why}); check the file")
+            };
+            // `aws-config` reads all of it, and would wait for the other end of a pipe.
+            let token = read_file(file, MAX_TOKEN_BYTES + 1).map_err(|error| unusable(&reason(&error)))?;
+            if token.len() > MAX_TOKEN_BYTES {
+                return Err(unusable("it is larger than 256 KiB"));
+            }
+        }
         let container = EcsCredentialsProvider::builder().configure(&self.metadata_config()).build();
         container.provide_credentials().await.map_err(|error| self.describe(&error))
     }

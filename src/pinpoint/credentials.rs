@@ -11,7 +11,10 @@ use std::{
 };
 
 use aws_credential_types::Credentials;
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
     sync::Notify,
@@ -41,7 +44,7 @@ const OVERDUE: Duration = Duration::from_secs(1);
 /// that can be used it is asked as often as targets are refreshed, where that is more often, but not for each of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest key or token. AWS's session tokens have a few thousand bytes, and no server takes a header of this size.
+/// Keys and tokens are shorter. AWS's session tokens have a few thousand bytes, and no server takes a header of this size.
 const LONGEST_TOKEN: usize = 64 * 1024;
 
 /// Where the credentials of an account come from. Each look starts anew, since some providers read a file once in their life,
@@ -77,6 +80,16 @@ impl Source {
     ) -> Arc<Self> {
         Arc::new(Self { look: Box::new(look), limit: NESTED_LOOK_TIMEOUT })
     }
+}
+
+/// Looks for the credentials of every account, side by side, so that a source that hangs delays no other. Gives the accounts
+/// that have none.
+pub async fn look_ahead<'a>(
+    accounts: impl IntoIterator<Item = (&'a String, &'a Arc<CredentialsCache>)>,
+) -> Vec<(&'a String, Failure)> {
+    let looks =
+        accounts.into_iter().map(async |(account_id, cache)| Some((account_id, cache.get().await.err()?)));
+    join_all(looks).await.into_iter().flatten().collect()
 }
 
 /// The credentials of one account.
@@ -362,16 +375,16 @@ impl Current {
             ("secret access key", Some(credentials.secret_access_key())),
             ("session token", credentials.session_token()),
         ] {
-            let why = match text {
+            let why = match text.map(str::len) {
                 None => continue,
-                Some("") => "is empty".to_owned(),
-                Some(text) if text.len() > LONGEST_TOKEN => {
-                    format!("has {} bytes, more than {LONGEST_TOKEN}", text.len())
+                Some(0) => "is empty".to_owned(),
+                Some(length @ LONGEST_TOKEN..) => {
+                    format!("has {length} bytes, more than any request can carry")
                 }
-                Some(text) if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                    "contains white space, control characters or characters beyond ASCII".to_owned()
+                Some(_) if text.is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_graphic())) => {
+                    continue;
                 }
-                Some(_) => continue,
+                Some(_) => "contains white space, control characters or characters beyond ASCII".to_owned(),
             };
             return Err(format!("the {what} that was found {why}: check the source of the credentials"));
         }
@@ -416,4 +429,292 @@ fn date(at: SystemTime) -> String {
     date.unwrap_or_else(|| {
         if seconds < 0 { "a date before the year 0" } else { "a date beyond the year 9999" }.to_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A clock that runs with tokio's, which these tests stop.
+    #[derive(Debug)]
+    struct PausedClock(Instant);
+
+    impl Clock for PausedClock {
+        fn now(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH + seconds(1_800_000_000) + self.0.elapsed()
+        }
+
+        fn elapsed(&self) -> Duration {
+            self.0.elapsed()
+        }
+    }
+
+    #[derive(Clone)]
+    enum Answer {
+        Credentials(Credentials),
+        Nothing,
+        Hang,
+        PanicAtOnce,
+        PanicLater,
+    }
+
+    /// A source that a test changes, and that counts how often it is asked.
+    struct Script {
+        answer: Mutex<Answer>,
+        asked: AtomicUsize,
+        under_way: AtomicUsize,
+    }
+
+    impl Script {
+        fn answer(&self, answer: Answer) {
+            *self.answer.lock().unwrap() = answer;
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::SeqCst)
+        }
+    }
+
+    /// Counts a look until it ends or is given up.
+    struct UnderWay(Arc<Script>);
+
+    impl Drop for UnderWay {
+        fn drop(&mut self) {
+            self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn cache(answer: Answer) -> (Arc<CredentialsCache>, Arc<Script>) {
+        let script = Arc::new(Script {
+            answer: Mutex::new(answer),
+            asked: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
+        });
+        let own = Arc::clone(&script);
+        let source = Source::new(move |_| {
+            own.asked.fetch_add(1, Ordering::SeqCst);
+            assert_eq!(own.under_way.fetch_add(1, Ordering::SeqCst), 0, "one look at a time");
+            let (under_way, answer) = (UnderWay(Arc::clone(&own)), own.answer.lock().unwrap().clone());
+            assert!(!matches!(answer, Answer::PanicAtOnce));
+            Box::pin(async move {
+                let _under_way = under_way;
+                tokio::task::yield_now().await;
+                match answer {
+                    Answer::Credentials(credentials) => Ok(credentials),
+                    Answer::Nothing => Err("nothing there".to_owned()),
+                    Answer::Hang => std::future::pending().await,
+                    Answer::PanicAtOnce | Answer::PanicLater => panic!("a date that overflows"),
+                }
+            })
+        });
+        let clock = Arc::new(PausedClock(Instant::now()));
+        (Arc::new(CredentialsCache::new(source, clock, seconds(50), None)), script)
+    }
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn numbered(cache: &CredentialsCache, number: u32, life: Duration) -> Answer {
+        let expiry = cache.clock.now() + life;
+        Answer::Credentials(Credentials::new(format!("ASIA{number}"), "secret", None, Some(expiry), "test"))
+    }
+
+    async fn key(cache: &Arc<CredentialsCache>) -> Result<String, String> {
+        let issued = cache.get().await;
+        issued.map(|issued| issued.credentials.access_key_id().to_owned()).map_err(|failure| failure.message)
+    }
+
+    /// Lets what can go on without waiting go on.
+    async fn settle() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_source_that_hangs_while_the_credentials_are_valid() {
+        let (cache, script) = cache(Answer::Nothing);
+        script.answer(numbered(&cache, 1, seconds(240)));
+        assert_eq!(key(&cache).await.as_deref(), Ok("ASIA1"));
+        script.answer(Answer::Hang);
+        tokio::time::advance(seconds(10)).await;
+        let begin = Instant::now();
+        // A look of 15 s, a pause of 10 s, and so on: nine times until the credentials are used no more.
+        while begin.elapsed() < seconds(220) {
+            let asked_at = Instant::now();
+            assert_eq!(key(&cache).await.as_deref(), Ok("ASIA1"));
+            assert_eq!(asked_at.elapsed(), Duration::ZERO);
+            tokio::time::sleep(seconds(1)).await;
+        }
+        assert_eq!(script.asked(), 10);
+        tokio::time::sleep(seconds(30)).await;
+        let asked_at = Instant::now();
+        let failures = join_all((0..10).map(|_| key(&cache))).await;
+        assert!(asked_at.elapsed() <= seconds(15), "{:?}", asked_at.elapsed());
+        assert_eq!(script.asked(), 11);
+        for failure in failures {
+            assert_eq!(failure.unwrap_err(), "no source of credentials answered within 15s");
+        }
+        assert_eq!(cache.expiry(), None);
+        script.answer(numbered(&cache, 2, seconds(3_600)));
+        tokio::time::sleep(seconds(10)).await;
+        assert_eq!(key(&cache).await.as_deref(), Ok("ASIA2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn accounts_whose_sources_hang_are_looked_at_side_by_side() {
+        let caches: std::collections::BTreeMap<_, _> =
+            ["1", "2", "3"].map(|account| (account.to_owned(), cache(Answer::Hang).0)).into();
+        let asked_at = Instant::now();
+        let failures = look_ahead(&caches).await;
+        assert_eq!((failures.len(), asked_at.elapsed()), (3, LOOK_TIMEOUT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_are_renewed_before_they_expire_and_not_without_a_request() {
+        let (cache, script) = cache(Answer::Nothing);
+        script.answer(numbered(&cache, 1, seconds(3_600)));
+        assert_eq!(key(&cache).await.as_deref(), Ok("ASIA1"));
+        tokio::time::sleep(seconds(3_299)).await;
+        script.answer(numbered(&cache, 2, seconds(3_600)));
+        assert_eq!((key(&cache).await.as_deref(), script.asked()), (Ok("ASIA1"), 1));
+        tokio::time::sleep(seconds(100)).await;
+        assert_eq!(script.asked(), 1, "nobody asked for credentials");
+        assert_eq!(key(&cache).await.as_deref(), Ok("ASIA1"));
+        settle().await;
+        assert_eq!((key(&cache).await.as_deref(), script.asked()), (Ok("ASIA2"), 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_live_shortly_are_asked_for_every_ten_seconds_and_before_they_end() {
+        for (life, expected) in [(60, [1, 1, 2, 2, 3, 3]), (9, [1, 2, 3, 4, 5, 6])] {
+            let (cache, script) = cache(Answer::Nothing);
+            for asked in expected {
+                script.answer(numbered(&cache, 1, seconds(life)));
+                assert!(key(&cache).await.is_ok());
+                settle().await;
+                assert_eq!(script.asked(), asked, "{life} s");
+                tokio::time::sleep(seconds(5)).await;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_fails_is_asked_every_ten_seconds_until_the_credentials_expire() {
+        let (cache, script) = cache(Answer::Nothing);
+        script.answer(numbered(&cache, 1, seconds(3_600)));
+        assert!(key(&cache).await.is_ok());
+        script.answer(Answer::Nothing);
+        tokio::time::sleep(seconds(3_540)).await;
+        for asked in [2, 2, 3, 3] {
+            assert!(key(&cache).await.is_ok());
+            settle().await;
+            assert_eq!(script.asked(), asked);
+            tokio::time::sleep(seconds(5)).await;
+        }
+        assert!(cache.expiry().is_some());
+        tokio::time::sleep(seconds(40)).await;
+        assert_eq!(key(&cache).await.unwrap_err(), "nothing there");
+        assert_eq!(cache.expiry(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_panics_fails_in_words_and_is_asked_again() {
+        for panic in [Answer::PanicAtOnce, Answer::PanicLater] {
+            let (cache, script) = cache(panic);
+            let failure = key(&cache).await.unwrap_err();
+            assert!(failure.contains("an internal error"), "{failure}");
+            tokio::time::sleep(seconds(10)).await;
+            script.answer(numbered(&cache, 1, seconds(3_600)));
+            assert_eq!(key(&cache).await.as_deref(), Ok("ASIA1"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_date_of_expiry_is_either_used_or_refused_in_words() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let year_1 = epoch - seconds(62_135_596_800);
+        let longest = seconds(i64::MAX.unsigned_abs() / 2);
+        for (expiry, refusal) in [
+            (year_1, Some("expire at 0001-01-01T00:00:00Z, and it is 2027-01-15T08:00:00Z")),
+            (epoch - seconds(1), Some("expire at 1969-12-31T23:59:59Z")),
+            (epoch - seconds(1 << 40), Some("a date before the year 0")),
+            (epoch - longest, Some("a date before the year 0")),
+            (epoch + seconds(253_402_300_799), None),
+            (epoch + seconds(253_402_300_800), None),
+            (epoch + longest, None),
+        ] {
+            let credentials = Credentials::new("ASIA", "secret", None, Some(expiry), "test");
+            let (cache, _) = cache(Answer::Credentials(credentials));
+            match (key(&cache).await, refusal) {
+                (Err(failure), Some(refusal)) => assert!(failure.contains(refusal), "{failure}"),
+                (found, refusal) => assert_eq!((found.is_ok(), refusal), (true, None), "{expiry:?}"),
+            }
+            assert_eq!(cache.expiry().is_some(), refusal.is_none(), "{expiry:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_no_request_can_carry_are_refused_in_words() {
+        let long = "x".repeat(LONGEST_TOKEN);
+        for (id, secret, token, expected) in [
+            ("", "secret", "token", "the access key id that was found is empty"),
+            ("id", "", "token", "the secret access key that was found is empty"),
+            ("i\nd", "secret", "token", "the access key id that was found contains white space"),
+            ("id", "sec\u{1b}ret", "token", "the secret access key that was found contains white space"),
+            ("id", "secret", "tökén", "the session token that was found contains white space"),
+            (
+                "id",
+                "secret",
+                &long,
+                "the session token that was found has 65536 bytes, more than any request can carry",
+            ),
+        ] {
+            let credentials = Credentials::new(id, secret, Some(token.to_owned()), None, "test");
+            let (cache, _) = cache(Answer::Credentials(credentials));
+            let failure = key(&cache).await.unwrap_err();
+            assert!(failure.starts_with(expected), "{failure}");
+            assert!(failure.ends_with("check the source of the credentials"), "{failure}");
+        }
+        let credentials = Credentials::new("id", "secret", Some(String::new()), None, "test");
+        let (cache, _) = cache(Answer::Credentials(credentials));
+        assert_eq!(cache.get().await.unwrap().credentials.session_token(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_credentials_are_asked_for_anew_once_for_all_requests() {
+        let (cache, script) = cache(Answer::Nothing);
+        script.answer(numbered(&cache, 1, seconds(3_600)));
+        let refused = join_all((0..10).map(|_| cache.get())).await;
+        let refused: Vec<_> = refused.into_iter().map(Result::unwrap).collect();
+        let replaced = || join_all(refused.iter().map(|issued| cache.replaced(issued)));
+        // The source has nothing but these, whose date may be another one.
+        script.answer(numbered(&cache, 1, seconds(7_200)));
+        assert_eq!((replaced().await, script.asked()), (vec![false; 10], 2));
+        assert_eq!((replaced().await, script.asked()), (vec![false; 10], 2), "not so soon");
+        assert_eq!(key(&cache).await.as_deref(), Ok("ASIA1"));
+        tokio::time::sleep(seconds(10)).await;
+        script.answer(numbered(&cache, 2, seconds(3_600)));
+        assert_eq!((replaced().await, script.asked()), (vec![true; 10], 3));
+        assert_eq!((key(&cache).await.as_deref(), script.asked()), (Ok("ASIA2"), 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_credentials_without_successor_are_given_up() {
+        for answer in [Answer::Nothing, Answer::Hang] {
+            let (cache, script) = cache(Answer::Nothing);
+            script.answer(numbered(&cache, 1, seconds(3_600)));
+            let refused = cache.get().await.unwrap();
+            assert!(cache.expiry().is_some());
+            script.answer(answer);
+            assert!(!cache.replaced(&refused).await);
+            assert_eq!(cache.expiry(), None);
+            assert!(key(&cache).await.is_err());
+            assert_eq!(script.asked(), 2);
+            script.answer(numbered(&cache, 2, seconds(3_600)));
+            tokio::time::sleep(seconds(10)).await;
+            assert_eq!(key(&cache).await.as_deref(), Ok("ASIA2"));
+        }
+    }
 }

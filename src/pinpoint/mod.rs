@@ -35,7 +35,7 @@ use url::Url;
 
 pub use self::{
     chain::Chain,
-    credentials::{CredentialsCache, Look, Owner, Source},
+    credentials::{CredentialsCache, Look, Owner, Source, look_ahead},
     endpoint::{aws_endpoint, partition_name},
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,

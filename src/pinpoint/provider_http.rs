@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -18,7 +19,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::{DateTime, body::SdkBody, date_time::Format};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, StatusCode, Uri, header::CONTENT_LENGTH};
 use humantime::format_duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -50,7 +51,7 @@ pub(super) enum Outcome {
     Pending,
     /// There was no answer that could be read.
     Failed(String),
-    /// The answer has the status of an error.
+    /// The answer has another status than success. Redirects are not followed.
     Refused {
         status: StatusCode,
         /// What the answer says about it.
@@ -83,9 +84,7 @@ impl Trace {
             Some(Exchange { request, outcome: Outcome::Pending }) => {
                 format!("{request} was not answered within {limit}")
             }
-            Some(Exchange { request, outcome: Outcome::Failed(why) }) => {
-                format!("{request} failed, and was not answered within {limit}: {why}")
-            }
+            Some(Exchange { request, outcome: Outcome::Failed(why) }) => format!("{request} failed: {why}"),
             _ => format!("no source of credentials answered within {limit}"),
         }
     }
@@ -93,9 +92,7 @@ impl Trace {
     /// Why a look has ended with a panic.
     pub(super) fn panicked(&self) -> String {
         let place = self.last().map_or_else(String::new, |exchange| format!(" after {}", exchange.request));
-        format!(
-            "the source of credentials could not be read: the program's reader failed{place}; the log says where"
-        )
+        format!("the look for credentials ended with an internal error{place}, which the log describes")
     }
 }
 
@@ -169,10 +166,16 @@ impl HttpConnector for Connector {
             })?;
             let status = StatusCode::from_u16(answer.status).unwrap_or_default();
             trace.keep(&asked, outcome(status, &answer, &secrets));
-            let body = if status.is_success() { with_utc_expiration(answer.body) } else { answer.body };
+            let body = if status.is_success() { with_utc_expiration(answer.body) } else { Ok(answer.body) };
+            let body = body.map_err(|why| {
+                trace.keep(&asked, Outcome::Failed(why.clone()));
+                ConnectorError::other(NoAnswer(why).into(), None)
+            })?;
             let mut response = http::Response::new(SdkBody::from(body));
             *response.status_mut() = status;
             *response.headers_mut() = answer.headers;
+            // The body may have another length by now.
+            response.headers_mut().remove(CONTENT_LENGTH);
             response.try_into().map_err(|error: aws_smithy_runtime_api::http::HttpError| {
                 ConnectorError::other(error.into(), None)
             })
@@ -195,12 +198,11 @@ fn secrets_of(headers: &HeaderMap) -> Secrets {
 }
 
 fn outcome(status: StatusCode, answer: &Answer, secrets: &Secrets) -> Outcome {
-    if status.is_client_error() || status.is_server_error() {
-        let message = error_message(&answer.body).map(|message| one_line(&secrets.mask(message)));
-        Outcome::Refused { status, message: message.filter(|message| !message.is_empty()) }
-    } else {
-        Outcome::Answered
+    if status.is_success() {
+        return Outcome::Answered;
     }
+    let message = error_message(&answer.body).map(|message| one_line(&secrets.mask(message)));
+    Outcome::Refused { status, message: message.filter(|message| !message.is_empty()) }
 }
 
 /// What an answer says about its error: the code and the message of JSON, or a line of text. A page for people says nothing.
@@ -220,20 +222,99 @@ fn error_message(body: &[u8]) -> Option<String> {
     (!text.starts_with(['<', '{', '['])).then(|| text.to_owned())
 }
 
-/// The answer with its date of expiry as `aws-config` reads it. Any other answer stays as it is.
-pub(super) fn with_utc_expiration(mut body: Vec<u8>) -> Vec<u8> {
-    let replaced = || {
-        let members: BTreeMap<String, &RawValue> = serde_json::from_slice(&body).ok()?;
-        let is_expiration =
-            |name: &str| ["Expiration", "ExpiresAt"].iter().any(|it| it.eq_ignore_ascii_case(name));
-        let (_, value) = members.iter().find(|(name, _)| is_expiration(name))?;
-        let text: String = serde_json::from_str(value.get()).ok()?;
-        let date = DateTime::from(expiration::parse(&text)?).fmt(Format::DateTime).ok()?;
-        let start = value.get().as_ptr() as usize - body.as_ptr() as usize;
-        Some((start..start + value.get().len(), format!("\"{date}\"")))
+/// The answer with its date of expiry as `aws-config` reads it. What holds no credentials stays as it is.
+pub(super) fn with_utc_expiration(mut body: Vec<u8>) -> Result<Vec<u8>, String> {
+    let Some((range, text)) = expiration_of(&body) else { return Ok(body) };
+    let date = expiration::parse(&text).and_then(|date| DateTime::from(date).fmt(Format::DateTime).ok());
+    let date = date.ok_or("the Expiration in the answer is no ISO 8601 date such as 2026-01-02T03:04:05Z")?;
+    body.splice(range, format!("\"{date}\"").into_bytes());
+    Ok(body)
+}
+
+/// Where credentials in JSON say when they expire, and what they say.
+fn expiration_of(body: &[u8]) -> Option<(Range<usize>, String)> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
+    let find = |names: &[&str]| {
+        let is_named = |name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        members.iter().find_map(|(name, value)| is_named(name).then_some(value.get()))
     };
-    if let Some((range, date)) = replaced() {
-        body.splice(range, date.into_bytes());
+    find(&["AccessKeyId"])?;
+    let written = find(&["Expiration", "ExpiresAt"])?;
+    let start = written.as_ptr() as usize - body.as_ptr() as usize;
+    Some((start..start + written.len(), serde_json::from_str(written).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+    use tokio::{net::TcpListener, time::Instant};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exchange_is_bounded_in_time_and_its_error_names_the_url() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let second = Duration::from_secs(1);
+        let settings = HttpConnectorSettings::builder().connect_timeout(second).read_timeout(second).build();
+        let http = Http::new(None, &crate::proxy::Proxies::default()).unwrap();
+        for (settings, limit) in [(settings, 2), (HttpConnectorSettings::builder().build(), 15)] {
+            let trace = Trace::default();
+            let client = ProviderHttp::of_metadata(&http, &trace);
+            let components = RuntimeComponentsBuilder::for_tests().build().unwrap();
+            let connector = client.http_connector(&settings, &components);
+            let mut request = HttpRequest::empty();
+            request.set_uri(format!("{url}/creds?token=secret")).unwrap();
+            let asked_at = Instant::now();
+            assert!(connector.call(request).await.unwrap_err().is_timeout());
+            assert_eq!(asked_at.elapsed(), limit * second);
+            let expected = format!("GET {url}/creds failed: no whole answer within {limit}s");
+            assert_eq!(trace.timed_out(second), expected);
+        }
     }
-    body
+
+    #[test]
+    fn an_expiration_is_rewritten_as_utc_and_everything_else_stays() {
+        let with =
+            |expiration: &str| format!(r#"{{"AccessKeyId": "a", "b": 1e999, {expiration}}}"#).into_bytes();
+        for expiration in [
+            r#""Expiration": "2026-01-02T03:04:05+00:00", "c": {"Expiration": ""}"#,
+            r#""expiration" : "2026-01-02T05:04:05+0200""#,
+            r#""ExpiresAt":"\u0032026-01-02T03:04:05 UTC""#,
+            r#""Expiration":"2026-01-02T03:04:05Z""#,
+        ] {
+            let written = String::from_utf8(with_utc_expiration(with(expiration)).unwrap()).unwrap();
+            assert!(written.contains("\"2026-01-02T03:04:05Z\""), "{written}");
+            assert!(written.starts_with(r#"{"AccessKeyId": "a", "b": 1e999, "#), "{written}");
+        }
+        assert!(with_utc_expiration(with(r#""Expiration": "tomorrow""#)).unwrap_err().contains("ISO 8601"));
+        let nested = format!(r#"{{"AccessKeyId":{}"#, "[".repeat(1 << 20)).into_bytes();
+        let others = ["", "[]", "{", r#"{"Expiration": "tomorrow"}"#, r#"["Expiration"]"#, "\u{0}"];
+        let others = others.map(|text| text.as_bytes().to_vec());
+        for other in others.into_iter().chain([nested, with(r#""Expiration": 5"#)]) {
+            assert_eq!(with_utc_expiration(other.clone()), Ok(other));
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_url_holds_no_password_and_no_query() {
+        let uri = "https://user:pass@host:8443/path?token=secret".parse().unwrap();
+        assert_eq!(shown(&uri), "https://host:8443/path");
+        assert_eq!(shown(&"http://[fd00:ec2::23]/v1".parse().unwrap()), "http://[fd00:ec2::23]/v1");
+    }
+
+    #[test]
+    fn an_error_says_what_json_or_a_line_of_text_says() {
+        for (body, expected) in [
+            (r#"{"code": "c", "message": "m"}"#, Some("c: m")),
+            (r#"{"__type": "t", "Message": "m"}"#, Some("t: m")),
+            ("in plain words", Some("in plain words")),
+            ("<html>", None),
+            (r#"{"SecretAccessKey": "s"}"#, None),
+            ("[1]", None),
+        ] {
+            assert_eq!(error_message(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+        assert_eq!(error_message(&[0xff, 0xfe]), None);
+    }
 }

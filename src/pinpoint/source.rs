@@ -7,6 +7,7 @@ use super::{
     chain::Chain,
     credentials::{CredentialsCache, Source, are_same},
     provider_error::{describe, refusal_code},
+    secrets::Secrets,
     sts::{Role, Sts},
 };
 
@@ -53,14 +54,14 @@ pub fn assumed_role(
         let (role, base) = (Arc::clone(&role), Arc::clone(&base));
         Box::pin(async move {
             let (sts, role) = &*role;
-            let issued = base.get().await.map_err(|failure| failure.message)?;
+            let mut issued = base.get().await.map_err(|failure| failure.message)?;
             let mut assumed = sts.assume_role(role, issued.credentials.clone(), &look.trace).await;
             let code = assumed.as_ref().err().and_then(refusal_code);
             if code.is_some_and(|code| OF_THE_CALLER.contains(&code)) && base.replaced(&issued).await {
-                let issued = base.get().await.map_err(|failure| failure.message)?;
-                assumed = sts.assume_role(role, issued.credentials, &look.trace).await;
+                issued = base.get().await.map_err(|failure| failure.message)?;
+                assumed = sts.assume_role(role, issued.credentials.clone(), &look.trace).await;
             }
-            assumed.map_err(|error| describe(&error, &look.trace))
+            assumed.map_err(|error| Secrets::of(&issued.credentials).mask(describe(&error, &look.trace)))
         })
     })
 }

@@ -20,6 +20,8 @@ pub use parse::{Property, Section, SyntaxError, parse};
 
 pub(crate) use parse::words;
 
+/// Names the file whose token a container's service asks for.
+pub(crate) const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 const CONFIG_FILE: &str = "AWS_CONFIG_FILE";
 const CREDENTIALS_FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";
 
@@ -44,6 +46,7 @@ pub struct AwsEnvironment {
     role_arn: Option<String>,
     role_session_name: Option<String>,
     has_container: bool,
+    container_token_file: Option<PathBuf>,
     metadata_endpoint: Option<String>,
     metadata_endpoint_mode: Option<String>,
 }
@@ -167,6 +170,7 @@ impl AwsEnvironment {
             has_container: set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
                 .or_else(|| set("AWS_CONTAINER_CREDENTIALS_FULL_URI"))
                 .is_some(),
+            container_token_file: set(CONTAINER_TOKEN_FILE).map(PathBuf::from),
             metadata_endpoint: text("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
             metadata_endpoint_mode: text("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"),
         }
@@ -196,6 +200,11 @@ impl AwsEnvironment {
     /// Whether a container's service gives credentials.
     pub fn has_container(&self) -> bool {
         self.has_container
+    }
+
+    /// The file whose token the container's service asks for.
+    pub fn container_token_file(&self) -> Option<&Path> {
+        self.container_token_file.as_deref()
     }
 
     /// The address of the instance's metadata.

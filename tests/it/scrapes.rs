@@ -581,7 +581,8 @@ fn an_expired_token_is_replaced_once_within_the_request() {
     run(async {
         let house = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
         house.scrape().await;
-        let other = fake_pinpoint::Key { session_token: Some("other".to_owned()), ..Options::default_key() };
+        let other =
+            fake_pinpoint::Key { access_key_id: "ASIAOTHER0000000000".to_owned(), ..Options::default_key() };
         house.fake.set_keys(vec![Options::default_key(), other.clone()]);
         house.source.give(Some(credentials(&other, None)));
         house.fake.fault(Fault::error("ExpiredTokenException").times(1));
