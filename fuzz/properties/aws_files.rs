@@ -37,14 +37,14 @@ pub(crate) fn check(data: &[u8]) {
                 variables.push(("AWS_PROFILE".into(), name.into()));
                 let found = AwsEnvironment::of(&variables).read();
                 if let Err(errors) = &found {
-                    errors.iter().for_each(|error| one_line(&error.to_string()));
+                    for error in errors {
+                        one_line(&error.to_string());
+                    }
                 }
                 let settings = Config::parse(variables.clone(), found.ok().as_ref());
-                settings
-                    .err()
-                    .iter()
-                    .flat_map(|problems| &problems.problems)
-                    .for_each(|it| one_line(&it.to_string()));
+                for problem in settings.err().iter().flat_map(|problems| &problems.problems) {
+                    one_line(&problem.to_string());
+                }
                 variables.pop();
             }
         }

@@ -212,6 +212,11 @@ impl Look<'_> {
     }
 
     async fn of_container(&self) -> Result<Credentials, String> {
+        if let Some(name) = self.chain.environment.hides_container() {
+            return Err(format!(
+                "{name} is set, but empty, so the container cannot be asked for credentials; unset it"
+            ));
+        }
         if let Some(file) = self.chain.environment.container_token_file() {
             let unusable = |why: &str| {
                 let file = file.display();

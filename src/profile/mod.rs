@@ -46,6 +46,8 @@ pub struct AwsEnvironment {
     role_arn: Option<String>,
     role_session_name: Option<String>,
     has_container: bool,
+    /// A variable that is set and empty, and hides another one from `aws-config`, which reads the environment itself.
+    hides_container: Option<&'static str>,
     container_token_file: Option<PathBuf>,
     metadata_endpoint: Option<String>,
     metadata_endpoint_mode: Option<String>,
@@ -156,6 +158,11 @@ impl AwsEnvironment {
             Some(SharedFile { path, variable, is_named })
         };
         let text = |name| Some(set(name)?.to_string_lossy().trim().to_owned());
+        let hides = |name: &str, other: &str| {
+            variables.iter().any(|(variable, _)| variable == name)
+                && set(name).is_none()
+                && set(other).is_some()
+        };
         Self {
             config: file(CONFIG_FILE, "config"),
             credentials: file(CREDENTIALS_FILE, "credentials"),
@@ -170,6 +177,13 @@ impl AwsEnvironment {
             has_container: set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
                 .or_else(|| set("AWS_CONTAINER_CREDENTIALS_FULL_URI"))
                 .is_some(),
+            hides_container: [
+                ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+                (CONTAINER_TOKEN_FILE, "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+                (CONTAINER_TOKEN_FILE, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
+            ]
+            .into_iter()
+            .find_map(|(name, other)| hides(name, other).then_some(name)),
             container_token_file: set(CONTAINER_TOKEN_FILE).map(PathBuf::from),
             metadata_endpoint: text("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
             metadata_endpoint_mode: text("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"),
@@ -200,6 +214,11 @@ impl AwsEnvironment {
     /// Whether a container's service gives credentials.
     pub fn has_container(&self) -> bool {
         self.has_container
+    }
+
+    /// A variable that is set, but empty, and keeps the container from being asked.
+    pub fn hides_container(&self) -> Option<&'static str> {
+        self.hides_container
     }
 
     /// The file whose token the container's service asks for.

@@ -290,6 +290,21 @@ fn empty_variables_of_aws_count_as_unset() {
 }
 
 #[test]
+fn an_empty_variable_that_keeps_a_container_from_being_asked_is_named() {
+    for name in ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] {
+        let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", NOBODY);
+        let variables =
+            [TARGET, ("AWS_REGION", "eu-west-1"), container, (name, ""), ("AWS_ENDPOINT_URL", NOBODY)];
+        let output = command(&["check", "--json"], &variables);
+        let found = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            found.contains(&format!("{name} is set, but empty")) && found.contains("unset it"),
+            "{found}"
+        );
+    }
+}
+
+#[test]
 fn a_proxy_that_is_none_is_a_settings_error_without_its_password() {
     for (value, why) in [
         ("htttp://u:hush@proxy:3128", "its scheme is none of"),
