@@ -163,7 +163,7 @@ impl Reader<'_> {
     fn of_profile(&self, variable: &'static str, property: &str) -> Option<Found> {
         let profile = self.selected()?;
         let value = profile.get(property)?;
-        let source = format!("AWS profile {} ({})", profile.name, value.place);
+        let source = format!("AWS profile {} ({})", profile.shown_name(), value.place);
         Some(Found {
             variable,
             name: format!("{property} of the {source}"),
@@ -203,7 +203,7 @@ impl Reader<'_> {
             return None;
         };
         let value = section.nested(service, "endpoint_url")?;
-        let source = format!("AWS services {} ({})", section.name, value.place);
+        let source = format!("AWS services {} ({})", section.shown_name(), value.place);
         let name = format!("endpoint_url of {service} in the {source}");
         Some(Found { variable, name, text: value.text, source: Some(source) })
     }

@@ -192,7 +192,11 @@ impl Look<'_> {
         let session = match profile.get("sso_session") {
             None => None,
             Some(name) => Some(self.profiles.sso_session(&name.text).ok_or_else(|| {
-                format!("sso_session ({}): there is no [sso-session {}]; add it", name.place, name.text)
+                format!(
+                    "sso_session ({}): there is no [sso-session {}]; add it",
+                    name.place,
+                    name.text.escape_debug()
+                )
             })?),
         };
         let lacks = |profile: &Profile, name: &str| format!("{} lacks {name}; add it", named(profile));
@@ -268,7 +272,7 @@ impl Look<'_> {
 }
 
 fn named(profile: &Profile) -> String {
-    format!("the AWS profile {} ({})", profile.name, profile.place)
+    format!("the AWS profile {} ({})", profile.shown_name(), profile.place)
 }
 
 /// The role that a profile assumes with the credentials of another source.

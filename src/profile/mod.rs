@@ -416,6 +416,11 @@ fn kind_and_name(header: &str) -> (Kind, String) {
 }
 
 impl Profile {
+    /// Its name as it may be shown.
+    pub fn shown_name(&self) -> String {
+        escaped(&self.name)
+    }
+
     /// A property; `None` also when it is empty.
     pub fn get(&self, name: &str) -> Option<Value> {
         self.read(name, Property::value)
