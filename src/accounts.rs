@@ -9,46 +9,45 @@ use crate::{
     clock::Clock,
     config::Config,
     exporter::SetupError,
-    pinpoint::{self, Client, CredentialsCache, Http, MakeProvider, Observer, Owner},
+    pinpoint::{self, Chain, Client, CredentialsCache, Http, Observer, Owner, Source, Sts},
     target::TargetPattern,
 };
 
 /// A client for each account and region.
 pub type Clients = BTreeMap<(String, String), Arc<Client>>;
 
-/// The source of credentials for an account.
-pub type Sources = Arc<dyn Fn(&str) -> Arc<MakeProvider> + Send + Sync>;
-
 /// Whom the exporter asks, and in whose name.
 pub struct Accounts {
     config: Config,
     http: Http,
-    sources: Sources,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
     /// By account and region.
     pub clients: Clients,
-    /// By account; `""` is the process's own.
+    /// By account of the targets; `""` for targets without one.
     pub credentials: BTreeMap<String, Arc<CredentialsCache>>,
+    /// The process's own credentials, which it also assumes roles with.
+    pub own: Arc<CredentialsCache>,
 }
 
 impl Accounts {
-    /// Those of the configured targets. Nothing is asked of AWS yet.
+    /// Those of the configured targets. `own` is the source of the process's own credentials. Nothing is asked of AWS yet.
     pub fn new(
         config: &Config,
         http: &Http,
-        sources: Sources,
+        own: Arc<Source>,
         clock: &Arc<dyn Clock>,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
+        let own = CredentialsCache::new(own, Arc::clone(clock), config.cache_ttl, None);
         let mut accounts = Self {
             config: config.clone(),
             http: http.clone(),
-            sources,
             clock: Arc::clone(clock),
             observer: Arc::clone(observer),
             clients: BTreeMap::new(),
             credentials: BTreeMap::new(),
+            own: Arc::new(own),
         };
         accounts.set_targets(&config.targets)?;
         Ok(accounts)
@@ -57,7 +56,7 @@ impl Accounts {
     /// Replaces them by those of other targets. A client and credentials that are still needed stay as they are, with what they
     /// have learnt. After an error nothing has changed.
     pub fn set_targets(&mut self, targets: &[TargetPattern]) -> Result<(), SetupError> {
-        let Self { config, http, sources, clock, observer, .. } = &*self;
+        let Self { config, http, clock, observer, own, .. } = &*self;
         let mut clients = Clients::new();
         let mut all_credentials = BTreeMap::new();
         for TargetPattern { account_id, region, .. } in targets {
@@ -65,18 +64,19 @@ impl Accounts {
                 continue;
             };
             let credentials = all_credentials.entry(account_id.clone()).or_insert_with(|| {
+                if account_id.is_empty() {
+                    return Arc::clone(own);
+                }
                 if let Some(credentials) = self.credentials.get(account_id) {
                     return Arc::clone(credentials);
                 }
                 // An API of one's own is taken at its word.
-                let checked = !account_id.is_empty() && config.endpoint_url.is_none();
-                let owner = checked.then(|| Owner {
-                    account_id: account_id.clone(),
-                    region: region.clone(),
-                    http: http.clone(),
-                });
-                let (source, clock) = (sources(account_id), Arc::clone(clock));
-                Arc::new(CredentialsCache::new(source, clock, config.cache_ttl, owner))
+                let owner = config
+                    .endpoint_url
+                    .is_none()
+                    .then(|| Owner { account_id: account_id.clone(), sts: sts(config, http, region) });
+                let source = account_source(config, http, account_id, region, own);
+                Arc::new(CredentialsCache::new(source, Arc::clone(clock), config.cache_ttl, owner))
             });
             let client = match self.clients.get(place.key()) {
                 Some(client) => Arc::clone(client),
@@ -93,25 +93,50 @@ impl Accounts {
         (self.clients, self.credentials) = (clients, all_credentials);
         Ok(())
     }
+
+    /// The credentials whose expiry is shown, by account: the process's own as `""`, and those of roles.
+    pub fn expiring(&self) -> impl Iterator<Item = (&str, &Arc<CredentialsCache>)> {
+        let roles = &self.config.roles.by_account;
+        let with_role = self.credentials.iter().filter(|(account, _)| roles.contains_key(*account));
+        let with_role = with_role.map(|(account, credentials)| (account.as_str(), credentials));
+        std::iter::once(("", &self.own)).chain(with_role)
+    }
 }
 
-/// The standard credentials, and the roles assumed with them. All roles share one set of those.
-pub fn standard_sources(config: &Config, http: &Http, clock: &Arc<dyn Clock>) -> Sources {
-    let (config, http) = (config.clone(), http.clone());
-    let chain =
-        |config: &Config, http: &Http| pinpoint::default_chain(http.clone(), config.region().to_owned());
-    let base = chain(&config, &http);
-    let base = Arc::new(CredentialsCache::new(base, Arc::clone(clock), config.cache_ttl, None));
-    Arc::new(move |account_id| match config.roles.by_account.get(account_id) {
+/// STS, as it is asked for a target of this region.
+pub fn sts(config: &Config, http: &Http, of_target: &str) -> Sts {
+    Sts {
+        http: http.clone(),
+        region: config.sts_region(of_target).to_owned(),
+        endpoint: config.sts_endpoint_url.clone(),
+        use_fips: config.use_fips_endpoint,
+        use_dualstack: config.use_dualstack_endpoint,
+    }
+}
+
+/// The role of an account, or the process's own credentials. `region` is that of one of its targets.
+fn account_source(
+    config: &Config,
+    http: &Http,
+    account_id: &str,
+    region: &str,
+    own: &Arc<CredentialsCache>,
+) -> Arc<Source> {
+    match config.roles.by_account.get(account_id) {
         Some(role_arn) => pinpoint::assumed_role(
-            http.clone(),
-            config.region().to_owned(),
+            sts(config, http, region),
             role_arn.clone(),
             config.roles.external_id.clone(),
-            Arc::clone(&base),
+            Arc::clone(own),
         ),
-        None => chain(&config, &http),
-    })
+        None => pinpoint::shared(Arc::clone(own)),
+    }
+}
+
+/// The source of the process's own credentials: AWS's standard chain.
+pub fn own_source(config: &Config, http: &Http) -> Arc<Source> {
+    let sts = sts(config, http, config.region());
+    pinpoint::default_chain(Chain { environment: config.credentials.clone(), sts })
 }
 
 /// The settings of the client for a region.

@@ -13,13 +13,13 @@ use time::OffsetDateTime;
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
-    accounts::{Accounts, Sources, standard_sources},
+    accounts::{Accounts, own_source},
     clock::Clock,
     collect::{self, Collector},
     config::{Config, Effective},
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
-    pinpoint::{self, CredentialsCache, Http, Observer},
+    pinpoint::{self, CredentialsCache, EndProcesses, Http, Observer, Source},
     status,
     target::TargetPattern,
     web::{self, Limits, ScrapeTimeout},
@@ -67,12 +67,12 @@ pub enum SetupError {
 }
 
 impl Exporter {
-    /// An exporter of the configured targets. `sources` gives the source of credentials for an account. Nothing is asked of AWS before
-    /// the first scrape.
+    /// An exporter of the configured targets. `own` is the source of the process's own credentials. Nothing is asked of AWS
+    /// before the first scrape.
     pub fn new(
         config: &Config,
         http: &Http,
-        sources: Sources,
+        own: Arc<Source>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
         let web_config = config.web_config_file.as_deref();
@@ -80,7 +80,7 @@ impl Exporter {
         let web_config = web_config.map_err(SetupError::WebConfig)?.map(Arc::new);
         let telemetry = Arc::new(Telemetry::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
-        let accounts = Accounts::new(config, http, sources, &clock, &observer)?;
+        let accounts = Accounts::new(config, http, own, &clock, &observer)?;
         let settings = collect::Settings {
             pace: config.pace(),
             shard: config.shard,
@@ -123,13 +123,15 @@ impl Exporter {
         self.web_config.clone()
     }
 
-    /// Looks for credentials for the first time. The exporter is ready after it, found or not.
+    /// Looks for the credentials of every account for the first time. The exporter is ready after it, found or not.
     pub async fn get_ready(&self) {
-        let credentials: Vec<_> = self.accounts().credentials.values().cloned().collect();
-        for credentials in credentials {
-            if let Err(failure) = credentials.look_ahead().await {
-                tracing::warn!("no credentials yet: {failure}");
-            }
+        let credentials = self.accounts().credentials.clone();
+        let mut failures: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+        for (account_id, failure) in pinpoint::look_ahead(&credentials).await {
+            failures.entry(failure.to_string()).or_default().push(account_id);
+        }
+        for (failure, accounts) in failures {
+            tracing::warn!(account = accounts[0], accounts = accounts.len(), "no credentials yet: {failure}");
         }
         self.ready.store(true, Ordering::Release);
     }
@@ -143,9 +145,13 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SetupError> {
-    let http = Http::new(config.ca_bundle.as_deref())?;
-    let sources = standard_sources(config, &http, &clock);
-    let exporter = Arc::new(Exporter::new(config, &http, sources, Arc::clone(&clock))?);
+    let _end_processes = EndProcesses;
+    if std::process::id() == 1 {
+        tokio::spawn(pinpoint::reap_orphans());
+    }
+    let http = Http::new(config.ca_bundle.as_deref(), &config.proxies)?;
+    let own = own_source(config, &http);
+    let exporter = Arc::new(Exporter::new(config, &http, own, Arc::clone(&clock))?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
     let timeout = ScrapeTimeout {
@@ -164,11 +170,11 @@ impl web::Exporter for Exporter {
         self.collector.refresh(wait).await;
         let body = self.collector.body();
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
-        let expiry = |(account_id, credentials): (&String, &Arc<CredentialsCache>)| {
-            Some((account_id.clone(), credentials.expiry()?))
+        let expiry = |(account_id, credentials): (&str, &Arc<CredentialsCache>)| {
+            Some((account_id.to_owned(), credentials.expiry()?))
         };
         let facts = ScrapeFacts {
-            credentials_expiry: self.accounts().credentials.iter().filter_map(expiry).collect(),
+            credentials_expiry: self.accounts().expiring().filter_map(expiry).collect(),
             cache_lookups,
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),

@@ -28,7 +28,8 @@ fn duration(text: &str) {
         let variables = [("TARGETS", "a"), ("DISCOVERY_TTL", text)];
         let variables =
             variables.map(|(name, text)| (format!("PINPOINT_EXPORTER_{name}").into(), text.into()));
-        Config::parse(variables, Some("us-east-1".to_owned())).map(|(config, _)| config.discovery_ttl)
+        let variables = variables.into_iter().chain([("AWS_REGION".into(), "us-east-1".into())]);
+        Config::parse(variables, None).map(|(config, _)| config.discovery_ttl)
     };
     match read(text) {
         Ok(duration) => {

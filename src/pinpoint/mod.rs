@@ -1,13 +1,18 @@
 //! The client of Amazon Pinpoint, API version 2016-12-01: one method per operation, which reads the whole listing.
 
+mod chain;
 mod credentials;
 mod endpoint;
 mod error;
+mod expiration;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limit;
 mod operation;
 mod page;
+mod process;
+mod provider_error;
+mod provider_http;
 mod queue;
 mod retry;
 mod secrets;
@@ -15,6 +20,8 @@ mod send;
 mod sign;
 mod skew;
 mod source;
+mod sts;
+mod trust;
 mod wire;
 
 use std::{
@@ -28,14 +35,18 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub use self::{
-    credentials::{CredentialsCache, Owner},
+    chain::Chain,
+    credentials::{CredentialsCache, Look, Owner, Source, look_ahead},
     endpoint::{aws_endpoint, partition_name},
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,
+    process::{EndProcesses, reap_orphans},
     queue::{Permit, Turn},
     send::{Http, SetupError},
     sign::signed_headers,
-    source::{Identity, MakeProvider, assumed_role, default_chain},
+    source::{assumed_role, default_chain, shared},
+    sts::{Identity, Sts},
+    trust::BundleError,
 };
 use self::{
     error::one_line,
@@ -383,14 +394,17 @@ impl Client {
                 self.observer.skipped_items(operation, page.skipped);
             }
             Ok(_) => {}
-            Err(failure) => {
-                self.observer.error(operation, failure.exception);
-                if failure.class == Class::ExpiredCredentials {
-                    self.credentials.invalidate(&issued).await;
-                }
-            }
+            Err(failure) => self.observer.error(operation, failure.exception),
         }
-        result
+        match result {
+            Err(failure) if failure.class == Class::ExpiredCredentials => {
+                let replaced = timeout_at(budget.deadline(), self.credentials.replaced(&issued)).await;
+                // With the same credentials it would be refused again.
+                let class = if replaced.unwrap_or(false) { failure.class } else { Class::Final };
+                Err(Failure { class, ..failure })
+            }
+            result => result,
+        }
     }
 
     /// Sends a signed request and reads the answer.
