@@ -4,6 +4,7 @@
 
 mod architecture;
 mod aws_environment;
+mod changing_targets;
 mod commands;
 mod corpus;
 mod credential_sources;
