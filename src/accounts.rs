@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     config::Config,
     exporter::SetupError,
+    job::Timestamp,
     pinpoint::{self, Chain, Client, CredentialsCache, Http, Observer, Owner, Source, Sts},
     target::TargetPattern,
 };
@@ -22,12 +23,12 @@ pub struct Accounts {
     http: Http,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
+    /// The process's own credentials, which it also assumes roles with.
+    own: Arc<CredentialsCache>,
     /// By account and region.
     pub clients: Clients,
     /// By account of the targets; `""` for targets without one.
     pub credentials: BTreeMap<String, Arc<CredentialsCache>>,
-    /// The process's own credentials, which it also assumes roles with.
-    pub own: Arc<CredentialsCache>,
 }
 
 impl Accounts {
@@ -39,15 +40,14 @@ impl Accounts {
         clock: &Arc<dyn Clock>,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
-        let own = CredentialsCache::new(own, Arc::clone(clock), config.cache_ttl, None);
         let mut accounts = Self {
             config: config.clone(),
             http: http.clone(),
             clock: Arc::clone(clock),
             observer: Arc::clone(observer),
+            own: Arc::new(CredentialsCache::new(own, Arc::clone(clock), config.cache_ttl, None)),
             clients: BTreeMap::new(),
             credentials: BTreeMap::new(),
-            own: Arc::new(own),
         };
         accounts.set_targets(&config.targets)?;
         Ok(accounts)
@@ -56,7 +56,7 @@ impl Accounts {
     /// Replaces them by those of other targets. A client and credentials that are still needed stay as they are, with what they
     /// have learnt. After an error nothing has changed.
     pub fn set_targets(&mut self, targets: &[TargetPattern]) -> Result<(), SetupError> {
-        let Self { config, http, clock, observer, own, .. } = &*self;
+        let Self { config, http, clock, observer, .. } = &*self;
         let mut clients = Clients::new();
         let mut all_credentials = BTreeMap::new();
         for TargetPattern { account_id, region, .. } in targets {
@@ -64,19 +64,10 @@ impl Accounts {
                 continue;
             };
             let credentials = all_credentials.entry(account_id.clone()).or_insert_with(|| {
-                if account_id.is_empty() {
-                    return Arc::clone(own);
+                match self.credentials.get(account_id) {
+                    Some(credentials) => Arc::clone(credentials),
+                    None => self.credentials_of(account_id, region),
                 }
-                if let Some(credentials) = self.credentials.get(account_id) {
-                    return Arc::clone(credentials);
-                }
-                // An API of one's own is taken at its word.
-                let owner = config
-                    .endpoint_url
-                    .is_none()
-                    .then(|| Owner { account_id: account_id.clone(), sts: sts(config, http, region) });
-                let source = account_source(config, http, account_id, region, own);
-                Arc::new(CredentialsCache::new(source, Arc::clone(clock), config.cache_ttl, owner))
             });
             let client = match self.clients.get(place.key()) {
                 Some(client) => Arc::clone(client),
@@ -94,12 +85,36 @@ impl Accounts {
         Ok(())
     }
 
-    /// The credentials whose expiry is shown, by account: the process's own as `""`, and those of roles.
-    pub fn expiring(&self) -> impl Iterator<Item = (&str, &Arc<CredentialsCache>)> {
-        let roles = &self.config.roles.by_account;
-        let with_role = self.credentials.iter().filter(|(account, _)| roles.contains_key(*account));
-        let with_role = with_role.map(|(account, credentials)| (account.as_str(), credentials));
-        std::iter::once(("", &self.own)).chain(with_role)
+    /// When credentials expire, by account: the process's own as `""`, and those of roles.
+    pub fn expiries(&self) -> Vec<(String, Timestamp)> {
+        let has_role = |account_id: &str| self.config.roles.by_account.contains_key(account_id);
+        let of_roles = self.credentials.iter().filter(|(account_id, _)| has_role(account_id));
+        let of_roles = of_roles.map(|(account_id, credentials)| (account_id.as_str(), credentials));
+        let all = std::iter::once(("", &self.own)).chain(of_roles);
+        all.filter_map(|(account_id, credentials)| Some((account_id.to_owned(), credentials.expiry()?)))
+            .collect()
+    }
+
+    /// Credentials for an account: those of its role, or the process's own. `region` is that of one of its targets.
+    fn credentials_of(&self, account_id: &str, region: &str) -> Arc<CredentialsCache> {
+        let Self { config, http, own, .. } = self;
+        if account_id.is_empty() {
+            return Arc::clone(own);
+        }
+        let source = match config.roles.by_account.get(account_id) {
+            Some(role_arn) => pinpoint::assumed_role(
+                sts(config, http, region),
+                role_arn.clone(),
+                config.roles.external_id.clone(),
+                Arc::clone(own),
+            ),
+            None => pinpoint::shared(Arc::clone(own)),
+        };
+        // An API of one's own is taken at its word.
+        let owner = config.endpoint_url.is_none();
+        let owner =
+            owner.then(|| Owner { account_id: account_id.to_owned(), sts: sts(config, http, region) });
+        Arc::new(CredentialsCache::new(source, Arc::clone(&self.clock), config.cache_ttl, owner))
     }
 }
 
@@ -111,25 +126,6 @@ pub fn sts(config: &Config, http: &Http, of_target: &str) -> Sts {
         endpoint: config.sts_endpoint_url.clone(),
         use_fips: config.use_fips_endpoint,
         use_dualstack: config.use_dualstack_endpoint,
-    }
-}
-
-/// The role of an account, or the process's own credentials. `region` is that of one of its targets.
-fn account_source(
-    config: &Config,
-    http: &Http,
-    account_id: &str,
-    region: &str,
-    own: &Arc<CredentialsCache>,
-) -> Arc<Source> {
-    match config.roles.by_account.get(account_id) {
-        Some(role_arn) => pinpoint::assumed_role(
-            sts(config, http, region),
-            role_arn.clone(),
-            config.roles.external_id.clone(),
-            Arc::clone(own),
-        ),
-        None => pinpoint::shared(Arc::clone(own)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,7 +20,7 @@ use crate::{
     config::{Config, Effective},
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
-    pinpoint::{self, CredentialsCache, EndProcesses, Http, Observer, Source},
+    pinpoint::{self, EndProcesses, Http, Observer, Source},
     status,
     target::TargetPattern,
     web::{self, Limits, ScrapeTimeout},
@@ -170,11 +171,8 @@ impl web::Exporter for Exporter {
         self.collector.refresh(wait).await;
         let body = self.collector.body();
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
-        let expiry = |(account_id, credentials): (&str, &Arc<CredentialsCache>)| {
-            Some((account_id.to_owned(), credentials.expiry()?))
-        };
         let facts = ScrapeFacts {
-            credentials_expiry: self.accounts().expiring().filter_map(expiry).collect(),
+            credentials_expiry: self.accounts().expiries(),
             cache_lookups,
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),

@@ -137,14 +137,3 @@ impl From<OffsetDateTime> for Timestamp {
         Self(i64::try_from(milliseconds).unwrap_or(i64::MAX))
     }
 }
-
-impl From<SystemTime> for Timestamp {
-    /// The nearest one, for dates beyond all that fit.
-    fn from(date: SystemTime) -> Self {
-        let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        Self(match date.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => milliseconds(since),
-            Err(before) => -milliseconds(before.duration()),
-        })
-    }
-}

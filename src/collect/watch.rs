@@ -277,7 +277,8 @@ mod tests {
         clock::{Clock, SystemClock},
         config::Config,
         metrics::telemetry::Telemetry,
-        pinpoint::{Http, MakeProvider, Observer},
+        pinpoint::{Http, Observer, Source},
+        proxy::Proxies,
         target,
     };
 
@@ -287,11 +288,11 @@ mod tests {
         let variables = [("AWS_REGION", "eu-west-1"), ("PINPOINT_EXPORTER_TARGETS", "*/*")];
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
         let (config, _) = Config::parse(variables, None).unwrap();
-        let source: Arc<MakeProvider> = Arc::new(|| Box::pin(std::future::pending()));
+        let source = Source::new(|_| Box::pin(std::future::pending()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let observer: Arc<dyn Observer> = Arc::new(Telemetry::new().unwrap());
-        let sources = Arc::new(move |_: &str| Arc::clone(&source));
-        Accounts::new(&config, &Http::new(None).unwrap(), sources, &clock, &observer).unwrap().clients
+        let http = Http::new(None, &Proxies::default()).unwrap();
+        Accounts::new(&config, &http, source, &clock, &observer).unwrap().clients
     }
 
     fn watch(targets: &str, clients: &Clients) -> Watch {

@@ -2,13 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_credential_types::provider::SharedCredentialsProvider;
 use fake_pinpoint::{Operation, Options, fault::Fault, world::Life};
 use pinpoint_exporter::{
     Exporter, SetupError,
     clock::SystemClock,
     config::Config,
-    pinpoint::{Http, MakeProvider},
+    pinpoint::Http,
     target::{IdPattern, TargetPattern},
     web::Exporter as _,
 };
@@ -130,7 +129,7 @@ fn lists_follow_the_targets() {
 }
 
 #[test]
-fn an_account_that_stays_keeps_its_credentials_and_one_that_goes_loses_them() {
+fn accounts_without_a_role_share_the_exporters_own_credentials() {
     run(async {
         let house = plan(&[arn("111111111111", "a"), arn("222222222222", "b")].join(" ")).build().await;
         let expiry = pinpoint_exporter::clock::Clock::now(&*house.clock) + Duration::from_hours(1);
@@ -138,13 +137,11 @@ fn an_account_that_stays_keeps_its_credentials_and_one_that_goes_loses_them() {
         let accounts = |scrape: &Scrape| -> Vec<String> {
             scrape.samples(EXPIRY, &[]).iter().map(|sample| sample.labels["aws_account_id"].clone()).collect()
         };
-        assert_eq!(accounts(&house.scrape().await), ["111111111111", "222222222222"]);
-        assert_eq!(house.source.asked(), 2);
+        assert_eq!((accounts(&house.scrape().await), house.source.asked()), (vec![String::new()], 1));
         house.set_targets(&[arn("111111111111", "b"), arn("333333333333", "b")].join(" ")).unwrap();
         let scrape = house.scrape().await;
         assert_eq!(scrape.sum(UP, &[]), 2);
-        assert_eq!(accounts(&scrape), ["111111111111", "333333333333"]);
-        assert_eq!(house.source.asked(), 3, "for the new account alone");
+        assert_eq!((accounts(&scrape), house.source.asked()), (vec![String::new()], 1));
     });
 }
 
@@ -171,14 +168,9 @@ fn a_change_that_cannot_be_made_changes_nothing() {
         ];
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
         let (config, _) = Config::parse(variables, None).unwrap();
-        let http = Http::new(None).unwrap();
-        let provider = SharedCredentialsProvider::new(Source::default());
-        let source: Arc<MakeProvider> = Arc::new(move || {
-            let provider = provider.clone();
-            Box::pin(async move { provider })
-        });
-        let sources = Arc::new(move |_: &str| Arc::clone(&source));
-        let exporter = Exporter::new(&config, &http, sources, Arc::new(SystemClock)).unwrap();
+        let http = Http::new(None, &config.proxies).unwrap();
+        let own = Source::default().into_own();
+        let exporter = Exporter::new(&config, &http, own, Arc::new(SystemClock)).unwrap();
         let target = |region: &str, id: &str| TargetPattern {
             account_id: String::new(),
             region: region.to_owned(),

@@ -86,6 +86,11 @@ impl Source {
         self.0.asked.load(Ordering::SeqCst)
     }
 
+    /// As the source of an exporter's own credentials.
+    pub(crate) fn into_own(self) -> Arc<pinpoint::Source> {
+        pinpoint::Source::new(move |_| Box::pin(std::future::ready(self.ask())))
+    }
+
     fn ask(&self) -> Result<Credentials, String> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         self.0.credentials.lock().unwrap().clone().ok_or_else(|| "none here".to_owned())
@@ -172,8 +177,7 @@ impl Plan {
             fake.server_clock().stop_at(date);
         }
         let http = Http::new(config.ca_bundle.as_deref(), &config.proxies).unwrap();
-        let own = source.clone();
-        let own = pinpoint::Source::new(move |_| Box::pin(std::future::ready(own.ask())));
+        let own = source.clone().into_own();
         let exporter = Exporter::new(&config, &http, own, Arc::clone(&clock) as _);
         let exporter = Arc::new(exporter.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
