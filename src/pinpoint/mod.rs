@@ -14,6 +14,7 @@ mod send;
 mod sign;
 mod skew;
 mod source;
+mod transport;
 mod wire;
 
 use std::{

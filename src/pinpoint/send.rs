@@ -2,9 +2,9 @@
 //! also for the HTTP calls of the credential chain.
 
 use std::{
-    error::Error as StdError,
     io::Write as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use aws_smithy_runtime_api::client::{
@@ -16,10 +16,14 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::body::SdkBody;
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Certificate;
 use url::Url;
 
-use super::error::{Exception, Failure};
+use super::{
+    error::{Exception, Failure},
+    transport::{TransportError, proxy_of},
+};
 
 /// The largest body that is read, after decompression.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -73,6 +77,8 @@ pub struct Http {
     /// For `http://` alone, without a proxy: metadata services are on this machine, and proxies know nothing of them. It
     /// trusts no certificate, so none is loaded for it.
     direct: reqwest::Client,
+    /// The proxies that `client` uses, for errors to name them.
+    proxies: Arc<Matcher>,
 }
 
 impl Http {
@@ -93,13 +99,17 @@ impl Http {
         Ok(Self {
             client: client.map_err(SetupError::Client)?,
             direct: builder().no_proxy().tls_certs_only([]).build().map_err(SetupError::Client)?,
+            proxies: Arc::new(Matcher::from_env()),
         })
     }
 
     /// Sends a `GET` and reads its answer. The caller bounds its time.
     pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, Failure> {
-        let request = self.client.get(url).headers(headers).header(header::ACCEPT_ENCODING, "gzip");
-        let mut response = request.send().await.map_err(|error| transport_failure(&error))?;
+        let failed = |error: reqwest::Error| -> Failure {
+            TransportError::new(&error, &url, proxy_of(&url, &self.proxies).as_deref()).into()
+        };
+        let request = self.client.get(url.clone()).headers(headers).header(header::ACCEPT_ENCODING, "gzip");
+        let mut response = request.send().await.map_err(failed)?;
         let mut body = match response.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"" | b"identity") => Body::Plain(Limited::default()),
             Some(b"gzip" | b"x-gzip") => Body::Gzip(Box::new(MultiGzDecoder::new(Limited::default()))),
@@ -110,7 +120,7 @@ impl Http {
                 ));
             }
         };
-        while let Some(chunk) = response.chunk().await.map_err(|error| transport_failure(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             body.write(&chunk).map_err(|error| refused_body(&error))?;
         }
         Ok(Answer {
@@ -187,30 +197,6 @@ fn refused_body(error: &std::io::Error) -> Failure {
         None => format!("the body is no gzip stream: {error}"),
     };
     Failure::new(Exception::InvalidResponse, message)
-}
-
-fn transport_failure(error: &reqwest::Error) -> Failure {
-    let exception = if error.is_timeout() {
-        Exception::Timeout
-    } else if causes(error).any(|cause| cause.downcast_ref::<rustls::Error>().is_some()) {
-        Exception::TlsError
-    } else if causes(error).filter_map(|cause| cause.downcast_ref()).any(hyper::Error::is_parse) {
-        Exception::InvalidResponse
-    } else {
-        Exception::ConnectionError
-    };
-    // The outermost text names the URL, the innermost what happened.
-    Failure::new(exception, causes(error).last().map_or_else(String::new, ToString::to_string))
-}
-
-/// An error and its causes. An `io::Error` is passed by the error it holds, which its `source` would skip.
-fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error as &(dyn StdError + 'static)), |&cause| {
-        match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => cause.source(),
-        }
-    })
 }
 
 /// The HTTP client of the credential chain: metadata services, STS, SSO.
