@@ -181,7 +181,10 @@ fn missing_statements(
 
 fn is_denied<T>(result: &Result<T, Error>) -> bool {
     let denied = |error: &Error| {
-        matches!(error.failure.exception, Exception::AccessDeniedException | Exception::ForbiddenException)
+        let exception = error.failure.exception;
+        // A gateway's 403 has nothing to do with IAM.
+        !error.failure.is_foreign
+            && matches!(exception, Exception::AccessDeniedException | Exception::ForbiddenException)
     };
     result.as_ref().is_err_and(denied)
 }

@@ -144,7 +144,6 @@ impl Exception {
             Self::TooManyRequestsException | Self::ThrottlingException => {
                 "lower PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND or raise PINPOINT_EXPORTER_CACHE_TTL"
             }
-            Self::TlsError => "check AWS_CA_BUNDLE and the endpoint",
             Self::InvalidResponse => "check that the endpoint speaks Amazon Pinpoint's protocol",
             _ => return None,
         })
@@ -202,7 +201,12 @@ pub struct Error {
 impl Error {
     fn text(&self) -> String {
         let Self { operation, resource, failure } = self;
-        let cure = failure.exception.cure().map(|cure| format!("; {cure}")).unwrap_or_default();
+        let cure = failure
+            .exception
+            .cure()
+            .filter(|_| !failure.is_foreign)
+            .map(|cure| format!("; {cure}"))
+            .unwrap_or_default();
         format!("{} of {resource} failed with {}{cure}", operation.name(), failure.exception.name())
     }
 }
@@ -223,6 +227,9 @@ pub struct Failure {
     pub request_id: Option<String>,
     /// The wait that the answer asks for.
     pub retry_after: RetryAfter,
+    /// Amazon Pinpoint did not answer: the connection failed, or something else answered. The message names the URL and says
+    /// what to do.
+    pub is_foreign: bool,
 }
 
 /// The waits an answer may ask for before the next attempt.
@@ -248,6 +255,7 @@ impl Failure {
             status: None,
             request_id: None,
             retry_after: RetryAfter::default(),
+            is_foreign: false,
         }
     }
 

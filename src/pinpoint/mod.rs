@@ -3,6 +3,7 @@
 mod credentials;
 mod endpoint;
 mod error;
+mod foreign;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limit;
@@ -44,6 +45,7 @@ use self::{
     retry::{Budget, Policy, Quota},
     secrets::Secrets,
     skew::Skew,
+    transport::origin,
     wire::Page,
 };
 use crate::{clock::Clock, job::ExportJob};
@@ -307,7 +309,9 @@ impl Client {
             match timeout(limit, self.exchange(&issued.credentials, decode, url, headers, dates)).await {
                 Ok(result) => result,
                 Err(_elapsed) => {
-                    Err(Failure::new(Exception::Timeout, format!("no whole answer within {limit:?}")))
+                    let origin = origin(&self.settings.endpoint);
+                    let message = format!("{origin} did not answer, or not to the end, within {limit:?}");
+                    Err(Failure { is_foreign: true, ..Failure::new(Exception::Timeout, message) })
                 }
             };
         self.observer.attempt_ended(operation, started.elapsed());
@@ -342,7 +346,7 @@ impl Client {
     ) -> Result<Page<T>, Failure> {
         let started = Instant::now();
         let secrets = || Secrets::of(credentials);
-        let answer = self.http.get(url, headers).await?;
+        let answer = self.http.get(url.clone(), headers).await?;
         self.learn_the_date(&answer, dates.ours, started.elapsed());
         let failure = if (200..300).contains(&answer.status) {
             match decode(&answer.body) {
@@ -351,6 +355,10 @@ impl Client {
             }
         } else {
             Failure::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets())
+        };
+        let failure = match foreign::describe(&answer, &url, &secrets()) {
+            Some(message) => Failure { message: one_line(&message), is_foreign: true, ..failure },
+            None => failure,
         };
         let late =
             failure.exception.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());

@@ -30,7 +30,7 @@ pub(super) struct TransportError {
 
 impl From<TransportError> for Failure {
     fn from(error: TransportError) -> Self {
-        Self::new(error.exception, error.message)
+        Self { is_foreign: true, ..Self::new(error.exception, error.message) }
     }
 }
 
@@ -126,7 +126,8 @@ impl Peer<'_> {
     }
 
     fn refused_tunnel(&self, why: &str) -> Option<String> {
-        let (peer, proxy) = (origin(self.url), self.proxy.map(|proxy| format!(" {proxy}")).unwrap_or_default());
+        let (peer, proxy) =
+            (origin(self.url), self.proxy.map(|proxy| format!(" {proxy}")).unwrap_or_default());
         Some(match why {
             "proxy authorization required" => format!(
                 "the proxy{proxy} refused to connect to {peer}: it asks for a user name and password (407); write them \
@@ -136,10 +137,14 @@ impl Peer<'_> {
                 "the proxy{proxy} refused to connect to {peer}; allow it there, or name the host in NO_PROXY"
             ),
             "unexpected end of file" => {
-                format!("the proxy{proxy} closed the connection when asked to connect to {peer}; check the proxy")
+                format!(
+                    "the proxy{proxy} closed the connection when asked to connect to {peer}; check the proxy"
+                )
             }
             "proxy response headers too long" => {
-                format!("the proxy{proxy} did not answer with HTTP when asked to connect to {peer}; check its URL")
+                format!(
+                    "the proxy{proxy} did not answer with HTTP when asked to connect to {peer}; check its URL"
+                )
             }
             _ => return None,
         })
@@ -211,7 +216,9 @@ impl Peer<'_> {
                 words(&format!("{alert:?}"))
             ),
             rustls::Error::General(why) => format!("the TLS handshake with {self} failed: {why}"),
-            rustls::Error::Other(why) => format!("the TLS handshake with {self} failed: {}", words(&why.to_string())),
+            rustls::Error::Other(why) => {
+                format!("the TLS handshake with {self} failed: {}", words(&why.to_string()))
+            }
             other => format!("the TLS handshake with {self} failed: {}", words(&other.to_string())),
         }
     }
@@ -225,7 +232,8 @@ impl Peer<'_> {
         const CLOCK: &str = "by the clock of this machine";
         let what = match error {
             CertificateError::UnknownIssuer => {
-                "is not signed by a trusted authority; name a PEM file with its authority in AWS_CA_BUNDLE".to_owned()
+                "is not signed by a trusted authority; name a PEM file with its authority in AWS_CA_BUNDLE"
+                    .to_owned()
             }
             CertificateError::ExpiredContext { time, not_after } => format!(
                 "expired at {}, and it is {} {CLOCK}; renew the certificate, or set the clock",
@@ -243,13 +251,16 @@ impl Peer<'_> {
                 let host = self.url.host().map(|host: Host<&str>| host.to_string()).unwrap_or_default();
                 format!("is for {}, not for {host}; check the host in the URL", listed(presented))
             }
-            CertificateError::NotValidForName => "is for another host name; check the host in the URL".to_owned(),
+            CertificateError::NotValidForName => {
+                "is for another host name; check the host in the URL".to_owned()
+            }
             CertificateError::Revoked => "is revoked; replace the certificate".to_owned(),
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 "is not for servers; replace it by one with the extended key usage serverAuth".to_owned()
             }
             CertificateError::Other(why) if why.to_string() == "CaUsedAsEndEntity" => {
-                "is that of an authority; replace it by one that the authority signed for this host".to_owned()
+                "is that of an authority; replace it by one that the authority signed for this host"
+                    .to_owned()
             }
             CertificateError::Other(why) => format!("cannot be used: {}", words(&why.to_string())),
             other => format!("cannot be used: {}", words(&format!("{other:?}"))),
@@ -297,7 +308,10 @@ mod tests {
         for (debug, expected) in [
             ("HandshakeFailure", "handshake failure"),
             ("peer misbehaved: TooManyEmptyFragments", "peer misbehaved: too many empty fragments"),
-            ("UnsupportedSignatureAlgorithmContext { id: [1, 2] }", "unsupported signature algorithm context"),
+            (
+                "UnsupportedSignatureAlgorithmContext { id: [1, 2] }",
+                "unsupported signature algorithm context",
+            ),
             ("Unknown(7)", "unknown"),
         ] {
             assert_eq!(words(debug), expected);
@@ -307,14 +321,18 @@ mod tests {
     #[test]
     fn a_certificates_names_are_listed_bare_and_not_all_of_many() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert_eq!(listed(&names(&["DnsName(\"a.example\")", "IpAddress(127.0.0.1)"])), "a.example, 127.0.0.1");
+        assert_eq!(
+            listed(&names(&["DnsName(\"a.example\")", "IpAddress(127.0.0.1)"])),
+            "a.example, 127.0.0.1"
+        );
         assert_eq!(listed(&names(&["DnsName(\"a\")"; 9])), "a, a, a, 6 more");
         assert_eq!(listed(&[]), "no host name");
     }
 
     #[test]
     fn a_proxy_is_named_without_its_password() {
-        let matcher = Matcher::builder().https("http://user:hush@proxy.example:3128").no("direct.example").build();
+        let matcher =
+            Matcher::builder().https("http://user:hush@proxy.example:3128").no("direct.example").build();
         let proxy = |url: &str| proxy_of(&Url::parse(url).unwrap(), &matcher);
         assert_eq!(proxy("https://host.example/").as_deref(), Some("http://proxy.example:3128"));
         assert_eq!(proxy("https://direct.example/"), None);

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod commands;
+mod connections;
 mod corpus;
 mod credential_sources;
 mod discovery;
