@@ -40,6 +40,7 @@ pub mod overview;
 pub mod pace;
 pub mod picture;
 pub mod pinpoint;
+pub mod printable;
 pub mod profile;
 pub mod shard;
 pub mod status;

@@ -371,7 +371,7 @@ impl Shared {
             None => directory.lane.client.application_ids().boxed(),
         });
         // In this order: who finds the list fresh finds what it names watched.
-        let read = read.await.map(|ids| {
+        let read = read.await.map(|(ids, _)| {
             let found = ids.len();
             directory.learn(ids);
             self.watch();

@@ -327,9 +327,10 @@ fn sanitized(name: &str) -> &str {
     name.split_once('#').map_or(name, |(_namespace, name)| name).trim()
 }
 
-/// The first line, at most 300 characters of it, without control characters.
+/// The first line, at most 500 characters of it, without control characters. AWS says at the end of a refusal, after two ARNs,
+/// which kind of policy it is from.
 pub(super) fn one_line(text: &str) -> String {
-    const LIMIT: usize = 300;
+    const LIMIT: usize = 500;
     let line = text.trim().lines().next().unwrap_or_default();
     let mut short: String = line.chars().filter(|c| !c.is_control()).take(LIMIT).collect();
     if line.chars().count() > LIMIT {

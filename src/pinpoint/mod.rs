@@ -111,6 +111,8 @@ pub struct FirstPage {
     pub jobs: usize,
     /// Whether it is the whole listing.
     pub is_last: bool,
+    /// What of it could not be understood.
+    pub left_out: LeftOut,
 }
 
 /// How far a listing is read.
@@ -192,24 +194,25 @@ impl Client {
         };
         let mut jobs = 0;
         let mut sink = |page: Vec<ExportJob>| jobs += page.len();
-        let is_last = self.read_jobs(listing, segment_id, Reach::FirstPage, &mut sink).await?.is_whole;
-        Ok(FirstPage { jobs, is_last })
+        let Read { left_out, is_whole } =
+            self.read_jobs(listing, segment_id, Reach::FirstPage, &mut sink).await?;
+        Ok(FirstPage { jobs, is_last: is_whole, left_out })
     }
 
     /// `GetSegments`: the ids of an application's segments, imported ones too.
-    pub async fn segment_ids(&self, application_id: &str) -> Result<Vec<String>, Error> {
+    pub async fn segment_ids(&self, application_id: &str) -> Result<(Vec<String>, LeftOut), Error> {
         self.read_ids(Listing::segments(application_id)).await
     }
 
     /// `GetApps`: the ids of the region's applications.
-    pub async fn application_ids(&self) -> Result<Vec<String>, Error> {
+    pub async fn application_ids(&self) -> Result<(Vec<String>, LeftOut), Error> {
         self.read_ids(Listing::applications()).await
     }
 
-    async fn read_ids(&self, listing: Listing) -> Result<Vec<String>, Error> {
+    async fn read_ids(&self, listing: Listing) -> Result<(Vec<String>, LeftOut), Error> {
         let mut ids = Vec::new();
-        self.read(listing, Reach::Whole, &wire::ids, &mut |page| ids.extend(page)).await?;
-        Ok(ids)
+        let read = self.read(listing, Reach::Whole, &wire::ids, &mut |page| ids.extend(page)).await?;
+        Ok((ids, read.left_out))
     }
 
     async fn read_jobs(

@@ -18,6 +18,7 @@ use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Certificate;
+pub(super) use reqwest::Error as RequestError;
 use url::Url;
 
 use super::{
@@ -105,7 +106,7 @@ impl Http {
 
     /// Sends a `GET` and reads its answer. The caller bounds its time.
     pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, Failure> {
-        let failed = |error: reqwest::Error| -> Failure {
+        let failed = |error: RequestError| -> Failure {
             TransportError::new(&error, &url, proxy_of(&url, &self.proxies).as_deref()).into()
         };
         let request = self.client.get(url.clone()).headers(headers).header(header::ACCEPT_ENCODING, "gzip");

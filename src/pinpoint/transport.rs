@@ -14,6 +14,7 @@ use url::{Host, Url};
 use super::{
     endpoint::is_aws_host,
     error::{Exception, Failure},
+    send::RequestError,
 };
 
 /// The most names of a certificate that a message lists.
@@ -36,7 +37,7 @@ impl From<TransportError> for Failure {
 
 impl TransportError {
     /// The error of a request to `url`, which went through `proxy` if there is one ([`proxy_of`]).
-    pub(super) fn new(error: &reqwest::Error, url: &Url, proxy: Option<&str>) -> Self {
+    pub(super) fn new(error: &RequestError, url: &Url, proxy: Option<&str>) -> Self {
         let peer = Peer { url, proxy };
         let find_io = || causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last();
         let find_hyper = || causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>());
@@ -87,7 +88,7 @@ pub(super) fn origin(url: &Url) -> String {
 }
 
 /// An error and its causes. An `io::Error` is followed by the error it holds, which its `source` would skip.
-fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+fn causes<'a>(error: &'a RequestError) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error as &(dyn StdError + 'static)), |&cause| {
         match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn StdError + 'static)),
@@ -110,11 +111,6 @@ impl fmt::Display for Peer<'_> {
 }
 
 impl Peer<'_> {
-    /// What is asked for a connection first.
-    fn next_hop(&self) -> String {
-        self.proxy.map_or_else(|| origin(self.url), |proxy| format!("the proxy {proxy}"))
-    }
-
     fn unknown_name(&self, why: &str) -> String {
         let why = why.rsplit(": ").next().unwrap_or_default();
         let cure = match (self.proxy, self.url.host_str()) {
@@ -151,10 +147,13 @@ impl Peer<'_> {
     }
 
     fn no_connection(&self, kind: io::ErrorKind, why: &str) -> String {
-        let hop = self.next_hop();
+        let (hop, cure) = match self.proxy {
+            Some(proxy) => (format!("the proxy {proxy}"), "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"),
+            None => ("the server".to_owned(), "check the address"),
+        };
         let cause = match kind {
             io::ErrorKind::ConnectionRefused => {
-                format!("{hop} refused the connection; check the address, and that a server listens there")
+                format!("{hop} refused the connection; {cure}, and that it is up")
             }
             io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
@@ -171,7 +170,7 @@ impl Peer<'_> {
             }
             _ => why.to_owned(),
         };
-        format!("cannot connect to {self}: {cause}")
+        format!("cannot connect to {}: {cause}", origin(self.url))
     }
 
     fn broken_connection(&self, kind: Option<io::ErrorKind>, is_cut: bool, why: &str) -> String {

@@ -9,6 +9,7 @@ mod corpus;
 mod credential_sources;
 mod discovery;
 mod exceptions;
+mod extremes;
 mod frugality;
 mod golden;
 mod iam;
