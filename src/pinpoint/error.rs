@@ -131,20 +131,23 @@ impl Exception {
     const fn cure(self) -> Option<&'static str> {
         Some(match self {
             Self::ForbiddenException | Self::AccessDeniedException => {
-                "allow the IAM action on this resource to the exporter's credentials"
+                "allow the IAM action on this resource (pinpoint-exporter check prints the policy)"
             }
-            Self::NotFoundException => "check the ids and the region in PINPOINT_EXPORTER_TARGETS",
+            Self::NotFoundException => "check the ids, the region and the account of the target",
             Self::UnrecognizedClientException
             | Self::InvalidSignatureException
             | Self::SignatureDoesNotMatch
             | Self::MissingAuthenticationTokenException
-            | Self::IncompleteSignatureException
-            | Self::ExpiredTokenException => "check the credentials of the exporter and its clock",
+            | Self::IncompleteSignatureException => {
+                "check the access key, its secret and session token, and proxies that change requests"
+            }
+            Self::ExpiredTokenException => "renew the credentials at their source",
+            Self::OptInRequired => "enable the region and Amazon Pinpoint for the account",
             Self::RequestExpired | Self::RequestTimeTooSkewed => "check the clock of this machine",
             Self::TooManyRequestsException | Self::ThrottlingException => {
                 "lower PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND or raise PINPOINT_EXPORTER_CACHE_TTL"
             }
-            Self::InvalidResponse => "check that the endpoint speaks Amazon Pinpoint's protocol",
+            Self::InvalidResponse => "check the endpoint URL and the proxies",
             _ => return None,
         })
     }

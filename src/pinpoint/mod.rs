@@ -25,6 +25,7 @@ use std::{
 
 use aws_credential_types::Credentials;
 use http::HeaderMap;
+use humantime::format_duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
@@ -276,8 +277,9 @@ impl Client {
         budget: &mut Budget,
     ) -> Result<Page<T>, Failure> {
         let out_of_time = || {
-            let limit = self.settings.refresh_timeout;
-            Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit:?}"))
+            let limit = format_duration(self.settings.refresh_timeout);
+            let cure = "raise PINPOINT_EXPORTER_REFRESH_TIMEOUT or PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND";
+            Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit}; {cure}"))
         };
         let credentials = || async {
             timeout_at(budget.deadline(), self.credentials.get())
@@ -313,7 +315,11 @@ impl Client {
                 Ok(result) => result,
                 Err(_elapsed) => {
                     let origin = origin(&self.settings.endpoint);
-                    let message = format!("{origin} did not answer, or not to the end, within {limit:?}");
+                    let limit = format_duration(limit);
+                    let message = format!(
+                        "{origin} gave no whole answer within {limit}; check the network, or raise \
+                         PINPOINT_EXPORTER_REQUEST_TIMEOUT"
+                    );
                     Err(Failure { is_foreign: true, ..Failure::new(Exception::Timeout, message) })
                 }
             };

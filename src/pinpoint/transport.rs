@@ -228,20 +228,19 @@ impl Peer<'_> {
             // Dates after 9999 have no form in HTTP.
             date.filter(|_| at < 253_402_300_800).map_or("?".to_owned(), httpdate::fmt_http_date)
         };
-        const CLOCK: &str = "by the clock of this machine";
         let what = match error {
             CertificateError::UnknownIssuer => {
                 "is not signed by a trusted authority; name a PEM file with its authority in AWS_CA_BUNDLE"
                     .to_owned()
             }
             CertificateError::ExpiredContext { time, not_after } => format!(
-                "expired at {}, and it is {} {CLOCK}; renew the certificate, or set the clock",
+                "expired at {}, and it is {} by the clock of this machine; renew the certificate, or set the clock",
                 date(not_after.as_secs()),
                 date(time.as_secs())
             ),
             CertificateError::Expired => "is expired; renew the certificate, or set the clock".to_owned(),
             CertificateError::NotValidYetContext { time, not_before } => format!(
-                "is valid from {}, and it is {} {CLOCK}; set the clock, or replace the certificate",
+                "is valid from {}, and it is {} by the clock of this machine; set the clock, or replace the certificate",
                 date(not_before.as_secs()),
                 date(time.as_secs())
             ),

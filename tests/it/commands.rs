@@ -398,7 +398,9 @@ fn one_check_names_what_is_denied_and_what_could_not_be_tried_because_of_it_and_
             ),
         ] {
             let fake = fake().await;
-            denials.into_iter().for_each(|rule| fake.fault(rule));
+            for rule in denials {
+                fake.fault(rule);
+            }
             let check = json_of(&command_on(&fake, targets, &["check", "--json"]).await);
             assert_eq!(json!(missing(&check)), expected, "{targets}");
         }

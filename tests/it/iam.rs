@@ -134,8 +134,11 @@ fn check_says_that_all_is_well_under_it_and_prints_the_statement_that_is_removed
                 let (status, found) = check(&fake, &targets, &rest).await;
                 assert_eq!(status, Some(1));
                 // What a denied list would have named could not be tried, so that is printed too.
-                let expected =
-                    if is_list(statement) { &statements(&policy)[at..] } else { &[statement.clone()] };
+                let expected = if is_list(statement) {
+                    &statements(&policy)[at..]
+                } else {
+                    std::slice::from_ref(statement)
+                };
                 assert_eq!(
                     found["missing"],
                     json!({"Version": "2012-10-17", "Statement": expected}),
@@ -164,8 +167,11 @@ fn no_resource_of_a_policy_can_be_spared() {
                     });
                     let (status, found) = check(&fake, &targets(resource), &rest).await;
                     let missing = &found["missing"]["Statement"];
-                    let expected =
-                        if is_list(statement) { &statements(&policy)[at..] } else { &[statement.clone()] };
+                    let expected = if is_list(statement) {
+                        &statements(&policy)[at..]
+                    } else {
+                        std::slice::from_ref(statement)
+                    };
                     assert_eq!((status, missing), (Some(1), &json!(expected)), "{name}: {spared}");
                 }
             }

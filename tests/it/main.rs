@@ -8,6 +8,7 @@ mod connections;
 mod corpus;
 mod credential_sources;
 mod discovery;
+mod error_texts;
 mod exceptions;
 mod extremes;
 mod frugality;
