@@ -23,11 +23,15 @@ mod problem;
 mod role;
 mod settings;
 mod shard;
+mod suggest;
 mod value;
 mod web_config_file;
 
+pub(crate) use problem::quoted;
 pub(crate) use settings::nearest;
-pub(crate) use value::duration;
+pub(crate) use shard::MOST_SHARDS;
+pub(crate) use suggest::{close, variable_of};
+pub(crate) use value::{Explanation, duration, number};
 pub use {
     effective::Effective,
     problem::{Problem, Problems, Warning},
@@ -38,7 +42,6 @@ use self::{
     aws::{Aws, REGION_VARIABLES},
     effective::ENVIRONMENT,
     settings::{Texts, Written},
-    value::Explanation,
 };
 use crate::{
     pace::Pace,
@@ -366,15 +369,14 @@ fn unknown_setting(name: &OsStr) -> Option<Warning> {
     let name = name.to_string_lossy();
     let upper_case = name.to_uppercase();
     let rest = upper_case.strip_prefix(PREFIX)?;
-    let nearest = nearest(rest, SETTINGS.iter().map(|setting| setting.name))?;
-    let nearest = SETTINGS.iter().find(|setting| setting.name == nearest)?.variable;
+    let close = suggest::setting_like(rest);
     let of_port = rest.strip_prefix("PORT").unwrap_or("x");
     let from_service = rest.starts_with("SERVICE_HOST")
         || rest.starts_with("SERVICE_PORT")
         || of_port.is_empty()
         || of_port.starts_with('_');
     let variable = name.escape_debug().to_string();
-    Some(Warning::UnknownSetting { variable, nearest, from_service })
+    Some(Warning::UnknownSetting { variable, close, from_service })
 }
 
 impl Problems {

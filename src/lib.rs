@@ -40,6 +40,7 @@ pub mod overview;
 pub mod pace;
 pub mod picture;
 pub mod pinpoint;
+pub mod printable;
 pub mod profile;
 pub mod proxy;
 pub mod shard;

@@ -352,7 +352,7 @@ impl Shared {
             None => lane.client.application_ids(permit).boxed(),
         });
         // In this order: who finds the list fresh finds what it names watched.
-        let read = read.await.map(|ids| {
+        let read = read.await.map(|(ids, _)| {
             let found = ids.len();
             directory.learn(ids);
             flight.send_replace(self.start_what_is_new(directory));

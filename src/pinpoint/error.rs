@@ -131,21 +131,23 @@ impl Exception {
     const fn cure(self) -> Option<&'static str> {
         Some(match self {
             Self::ForbiddenException | Self::AccessDeniedException => {
-                "allow the IAM action on this resource to the exporter's credentials"
+                "allow the IAM action on this resource (pinpoint-exporter check prints the policy)"
             }
-            Self::NotFoundException => "check the ids and the region in PINPOINT_EXPORTER_TARGETS",
+            Self::NotFoundException => "check the ids, the region and the account of the target",
             Self::UnrecognizedClientException
             | Self::InvalidSignatureException
             | Self::SignatureDoesNotMatch
             | Self::MissingAuthenticationTokenException
-            | Self::IncompleteSignatureException
-            | Self::ExpiredTokenException => "check the credentials of the exporter and its clock",
+            | Self::IncompleteSignatureException => {
+                "check the access key, its secret and session token, and proxies that change requests"
+            }
+            Self::ExpiredTokenException => "renew the credentials at their source",
+            Self::OptInRequired => "enable the region and Amazon Pinpoint for the account",
             Self::RequestExpired | Self::RequestTimeTooSkewed => "check the clock of this machine",
             Self::TooManyRequestsException | Self::ThrottlingException => {
                 "lower PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND or raise PINPOINT_EXPORTER_CACHE_TTL"
             }
-            Self::TlsError => "check AWS_CA_BUNDLE and the endpoint",
-            Self::InvalidResponse => "check that the endpoint speaks Amazon Pinpoint's protocol",
+            Self::InvalidResponse => "check the endpoint URL and the proxies",
             _ => return None,
         })
     }
@@ -202,7 +204,12 @@ pub struct Error {
 impl Error {
     fn text(&self) -> String {
         let Self { operation, resource, failure } = self;
-        let cure = failure.exception.cure().map(|cure| format!("; {cure}")).unwrap_or_default();
+        let cure = failure
+            .exception
+            .cure()
+            .filter(|_| !failure.is_foreign)
+            .map(|cure| format!("; {cure}"))
+            .unwrap_or_default();
         format!("{} of {resource} failed with {}{cure}", operation.name(), failure.exception.name())
     }
 }
@@ -223,6 +230,9 @@ pub struct Failure {
     pub request_id: Option<String>,
     /// The wait that the answer asks for.
     pub retry_after: RetryAfter,
+    /// Amazon Pinpoint did not answer: the connection failed, or something else answered. The message names the URL and says
+    /// what to do.
+    pub is_foreign: bool,
 }
 
 /// The waits an answer may ask for before the next attempt.
@@ -248,6 +258,7 @@ impl Failure {
             status: None,
             request_id: None,
             retry_after: RetryAfter::default(),
+            is_foreign: false,
         }
     }
 
@@ -319,9 +330,10 @@ fn sanitized(name: &str) -> &str {
     name.split_once('#').map_or(name, |(_namespace, name)| name).trim()
 }
 
-/// The first line, at most 300 characters of it, without control characters.
+/// The first line, at most 500 characters of it, without control characters. AWS says at the end of a refusal, after two ARNs,
+/// which kind of policy it is from.
 pub(super) fn one_line(text: &str) -> String {
-    const LIMIT: usize = 300;
+    const LIMIT: usize = 500;
     let line = text.trim().lines().next().unwrap_or_default();
     let mut short: String = line.chars().filter(|c| !c.is_control()).take(LIMIT).collect();
     if line.chars().count() > LIMIT {

@@ -5,6 +5,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod expiration;
+mod foreign;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limit;
@@ -21,6 +22,7 @@ mod sign;
 mod skew;
 mod source;
 mod sts;
+mod transport;
 mod trust;
 mod wire;
 
@@ -31,6 +33,7 @@ use std::{
 
 use aws_credential_types::Credentials;
 use http::HeaderMap;
+use humantime::format_duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
@@ -57,6 +60,7 @@ use self::{
     retry::{Budget, Policy, Quota},
     secrets::Secrets,
     skew::Skew,
+    transport::origin,
     wire::Page,
 };
 use crate::{clock::Clock, job::ExportJob};
@@ -124,6 +128,8 @@ pub struct FirstPage {
     pub jobs: usize,
     /// Whether it is the whole listing.
     pub is_last: bool,
+    /// What of it could not be understood.
+    pub left_out: LeftOut,
 }
 
 /// How far a listing is read.
@@ -257,25 +263,29 @@ impl Client {
         let mut jobs = 0;
         let mut sink = |page: Vec<ExportJob>| jobs += page.len();
         let permit = self.permit();
-        let read = self.read_jobs(listing, segment_id, Reach::FirstPage, permit, &mut sink).await?;
-        let is_last = read.is_whole;
-        Ok(FirstPage { jobs, is_last })
+        let Read { left_out, is_whole } =
+            self.read_jobs(listing, segment_id, Reach::FirstPage, permit, &mut sink).await?;
+        Ok(FirstPage { jobs, is_last: is_whole, left_out })
     }
 
     /// `GetSegments`: the ids of an application's segments, imported ones too.
-    pub async fn segment_ids(&self, application_id: &str, permit: Permit) -> Result<Vec<String>, Error> {
+    pub async fn segment_ids(
+        &self,
+        application_id: &str,
+        permit: Permit,
+    ) -> Result<(Vec<String>, LeftOut), Error> {
         self.read_ids(Listing::segments(application_id), permit).await
     }
 
     /// `GetApps`: the ids of the region's applications.
-    pub async fn application_ids(&self, permit: Permit) -> Result<Vec<String>, Error> {
+    pub async fn application_ids(&self, permit: Permit) -> Result<(Vec<String>, LeftOut), Error> {
         self.read_ids(Listing::applications(), permit).await
     }
 
-    async fn read_ids(&self, listing: Listing, permit: Permit) -> Result<Vec<String>, Error> {
+    async fn read_ids(&self, listing: Listing, permit: Permit) -> Result<(Vec<String>, LeftOut), Error> {
         let mut ids = Vec::new();
-        self.read(listing, Reach::Whole, &wire::ids, permit, &mut |page| ids.extend(page)).await?;
-        Ok(ids)
+        let read = self.read(listing, Reach::Whole, &wire::ids, permit, &mut |page| ids.extend(page)).await?;
+        Ok((ids, read.left_out))
     }
 
     async fn read_jobs(
@@ -346,8 +356,9 @@ impl Client {
         Reading { pages, budget, permit }: &mut Reading,
     ) -> Result<Page<T>, Failure> {
         let out_of_time = || {
-            let limit = self.settings.refresh_timeout;
-            Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit:?}"))
+            let limit = format_duration(self.settings.refresh_timeout);
+            let cure = "raise PINPOINT_EXPORTER_REFRESH_TIMEOUT or PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND";
+            Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit}; {cure}"))
         };
         let credentials = || async {
             timeout_at(budget.deadline(), self.credentials.get())
@@ -380,7 +391,13 @@ impl Client {
             match timeout(limit, self.exchange(&issued.credentials, decode, url, headers, dates)).await {
                 Ok(result) => result,
                 Err(_elapsed) => {
-                    Err(Failure::new(Exception::Timeout, format!("no whole answer within {limit:?}")))
+                    let origin = origin(&self.settings.endpoint);
+                    let limit = format_duration(limit);
+                    let message = format!(
+                        "{origin} gave no whole answer within {limit}; check the network, or raise \
+                         PINPOINT_EXPORTER_REQUEST_TIMEOUT"
+                    );
+                    Err(Failure { is_foreign: true, ..Failure::new(Exception::Timeout, message) })
                 }
             };
         self.observer.attempt_ended(operation, started.elapsed());
@@ -418,7 +435,7 @@ impl Client {
     ) -> Result<Page<T>, Failure> {
         let started = Instant::now();
         let secrets = || Secrets::of(credentials);
-        let answer = self.http.get(url, headers).await?;
+        let answer = self.http.get(url.clone(), headers).await?;
         self.learn_the_date(&answer, dates.ours, started.elapsed());
         let failure = if (200..300).contains(&answer.status) {
             match decode(&answer.body) {
@@ -427,6 +444,10 @@ impl Client {
             }
         } else {
             Failure::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets())
+        };
+        let failure = match foreign::describe(&answer, &url, &secrets()) {
+            Some(message) => Failure { message: one_line(&message), is_foreign: true, ..failure },
+            None => failure,
         };
         let late =
             failure.exception.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());

@@ -1,15 +1,17 @@
 //! One request, one answer: sends it as it is signed, and reads the body within its limits. The only user of `reqwest`,
 //! also for the HTTP calls of the credential chain.
 
-use std::{error::Error as StdError, io::Write as _, path::Path};
+use std::{io::Write as _, path::Path};
 
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
+pub(super) use reqwest::Error as RequestError;
 use reqwest::{Certificate, Proxy};
 use url::Url;
 
 use super::{
     error::{Exception, Failure},
+    transport::{TransportError, proxy_of},
     trust::{self, BundleError},
 };
 use crate::proxy::Proxies;
@@ -57,6 +59,8 @@ pub struct Http {
     /// For `http://` alone, without a proxy: metadata services are on this machine, and proxies know nothing of them. It
     /// trusts no certificate, so none is loaded for it.
     direct: reqwest::Client,
+    /// The proxies that `client` uses, for errors to name them.
+    proxies: Proxies,
 }
 
 impl Http {
@@ -81,13 +85,17 @@ impl Http {
         Ok(Self {
             client: client.map_err(SetupError::Client)?,
             direct: builder().tls_certs_only([]).build().map_err(SetupError::Client)?,
+            proxies: proxies.clone(),
         })
     }
 
     /// Sends a `GET` and reads its answer. The caller bounds its time.
     pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, Failure> {
-        let request = self.client.get(url).headers(headers).header(header::ACCEPT_ENCODING, "gzip");
-        let mut response = request.send().await.map_err(|error| transport_failure(&error))?;
+        let failed = |error: RequestError| -> Failure {
+            TransportError::new(&error, &url, proxy_of(&url, &self.proxies).as_deref()).into()
+        };
+        let request = self.client.get(url.clone()).headers(headers).header(header::ACCEPT_ENCODING, "gzip");
+        let mut response = request.send().await.map_err(failed)?;
         let mut body = match response.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"" | b"identity") => Body::Plain(Limited::default()),
             Some(b"gzip" | b"x-gzip") => Body::Gzip(Box::new(MultiGzDecoder::new(Limited::default()))),
@@ -98,7 +106,7 @@ impl Http {
                 ));
             }
         };
-        while let Some(chunk) = response.chunk().await.map_err(|error| transport_failure(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             body.write(&chunk).map_err(|error| refused_body(&error))?;
         }
         Ok(Answer {
@@ -116,11 +124,19 @@ impl Http {
         is_metadata: bool,
     ) -> Result<Answer, Failure> {
         let is_plain = request.uri().scheme_str() == Some("http");
-        let client = if is_plain && is_metadata { &self.direct } else { &self.client };
-        let request = reqwest::Request::try_from(request).map_err(|error| transport_failure(&error))?;
-        let mut response = client.execute(request).await.map_err(|error| transport_failure(&error))?;
+        let is_direct = is_plain && is_metadata;
+        let client = if is_direct { &self.direct } else { &self.client };
+        let request = reqwest::Request::try_from(request).map_err(|error| {
+            Failure::new(Exception::Other, format!("the request cannot be made: {error}"))
+        })?;
+        let url = request.url().clone();
+        let failed = |error: RequestError| -> Failure {
+            let proxy = proxy_of(&url, &self.proxies).filter(|_| !is_direct);
+            TransportError::new(&error, &url, proxy.as_deref()).into()
+        };
+        let mut response = client.execute(request).await.map_err(failed)?;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| transport_failure(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > MAX_PROVIDER_BODY_BYTES {
                 return Err(Failure::new(Exception::InvalidResponse, "the answer exceeds 1 MiB"));
             }
@@ -194,28 +210,4 @@ fn refused_body(error: &std::io::Error) -> Failure {
         None => format!("the body is no gzip stream: {error}"),
     };
     Failure::new(Exception::InvalidResponse, message)
-}
-
-fn transport_failure(error: &reqwest::Error) -> Failure {
-    let exception = if error.is_timeout() {
-        Exception::Timeout
-    } else if causes(error).any(|cause| cause.downcast_ref::<rustls::Error>().is_some()) {
-        Exception::TlsError
-    } else if causes(error).filter_map(|cause| cause.downcast_ref()).any(hyper::Error::is_parse) {
-        Exception::InvalidResponse
-    } else {
-        Exception::ConnectionError
-    };
-    // The outermost text names the URL, the innermost what happened.
-    Failure::new(exception, causes(error).last().map_or_else(String::new, ToString::to_string))
-}
-
-/// An error and its causes. An `io::Error` is passed by the error it holds, which its `source` would skip.
-fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error as &(dyn StdError + 'static)), |&cause| {
-        match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => cause.source(),
-        }
-    })
 }
