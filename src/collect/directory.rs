@@ -1,7 +1,10 @@
 //! A list of applications or of segments, as last read.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +24,8 @@ pub(super) struct Directory {
     pub(super) catalog: Catalog,
     pub(super) lane: Arc<Lane>,
     state: Mutex<State>,
+    /// Whether parts of the last good reading could not be understood.
+    is_flawed: AtomicBool,
 }
 
 struct State {
@@ -34,7 +39,7 @@ struct State {
 impl Directory {
     pub(super) fn new(catalog: Catalog, lane: Arc<Lane>, now: Duration) -> Self {
         let state = State { schedule: Schedule::new(now), ids: None, last: None };
-        Self { catalog, lane, state: Mutex::new(state) }
+        Self { catalog, lane, state: Mutex::new(state), is_flawed: AtomicBool::new(false) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -54,6 +59,11 @@ impl Directory {
     /// Takes note of what a good reading found.
     pub(super) fn learn(&self, ids: Vec<String>) {
         self.state().ids = Some(ids.into());
+    }
+
+    /// Notes whether parts of a good reading could not be understood, and gives what it was before.
+    pub(super) fn swap_flawed(&self, is_flawed: bool) -> bool {
+        self.is_flawed.swap(is_flawed, Ordering::Relaxed)
     }
 
     /// Takes note of how a reading ended. Gives the failure of the one before it.

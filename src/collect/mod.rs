@@ -371,10 +371,21 @@ impl Shared {
             None => directory.lane.client.application_ids().boxed(),
         });
         // In this order: who finds the list fresh finds what it names watched.
-        let read = read.await.map(|ids| {
+        let read = read.await.map(|(ids, left_out)| {
             let found = ids.len();
             directory.learn(ids);
             self.watch();
+            let is_flawed = left_out != LeftOut::default();
+            if !directory.swap_flawed(is_flawed) && is_flawed {
+                let discovery::Catalog { account_id, region, application_id } = &directory.catalog;
+                tracing::warn!(
+                    account_id,
+                    region,
+                    application_id,
+                    items_left_out = left_out.items,
+                    "parts of the list could not be understood and are left out"
+                );
+            }
             found
         });
         let ttl = if read.is_ok() { self.settings.discovery_ttl } else { self.settings.pace.cache_ttl };
@@ -413,18 +424,14 @@ impl Shared {
         let Cell { target, lane, .. } = cell;
         let mut collage = Collage::begin(self.settings.bounds, date, target.segment_id.as_deref())
             .keeping_failures(self.settings.keep_failures);
-        let mut pages = 0;
-        let mut sink = |jobs| {
-            pages += 1;
-            collage.add(jobs);
-        };
-        let left_out = match &target.segment_id {
+        let mut sink = |job| collage.add([job]);
+        let read = match &target.segment_id {
             Some(segment) => {
                 lane.client.segment_export_jobs(&target.application_id, segment, &mut sink).await
             }
             None => lane.client.export_jobs(&target.application_id, &mut sink).await,
         }?;
-        if cell.learn_requests(pages) {
+        if cell.learn_requests(read.pages) {
             self.judge_pace(&self.watched(), &target.account_id, &target.region, lane);
         }
         let picture = collage.finish();
@@ -434,7 +441,7 @@ impl Shared {
             let block = exposition::picture(target, &picture, self.settings.status_series);
             Shown { picture: Arc::new(picture), block }
         });
-        Ok((shown, left_out))
+        Ok((shown, read.left_out))
     }
 }
 

@@ -283,7 +283,7 @@ fn shown(config: &Config, jobs: u32, of_segment: bool) -> ([Block; 2], usize) {
     let bounds =
         Bounds { max_age: config.finished_job_max_age, per_segment: config.finished_jobs_per_segment };
     let mut collage = Collage::begin(bounds, now, target.segment_id.as_deref());
-    collage.add((0..jobs).map(|job| completed_job(&id(job), &id(0), now)).collect());
+    collage.add((0..jobs).map(|job| completed_job(&id(job), &id(0), now)));
     let status =
         TargetStatus { error: None, last_success: Some(now), refresh_duration: Duration::from_millis(100) };
     let picture = collage.finish();

@@ -44,7 +44,7 @@ impl Survey {
                     Some(application) => client.segment_ids(application).await,
                     None => client.application_ids().await,
                 };
-                (catalog.clone(), ids.map(Arc::from))
+                (catalog.clone(), ids.map(|(ids, _left_out)| Arc::from(ids)))
             });
             let mut read = stream::iter(read).buffer_unordered(config.max_concurrent_requests);
             let mut done = 0;

@@ -1,10 +1,12 @@
 //! The client of Amazon Pinpoint, API version 2016-12-01: one method per operation, which reads the whole listing.
 
 mod credentials;
+mod date;
 mod endpoint;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod json;
 mod limit;
 mod operation;
 mod page;
@@ -17,6 +19,7 @@ mod source;
 mod wire;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -86,19 +89,28 @@ pub struct Settings {
     pub random: fn() -> f64,
 }
 
-/// Where the jobs of a listing go, page by page.
-pub type Sink<'a> = dyn FnMut(Vec<ExportJob>) + Send + 'a;
+/// Where the jobs of a listing go, one by one.
+pub type Sink<'a> = dyn FnMut(ExportJob) + Send + 'a;
 
 /// Reads the body of a page.
-type Decode<'a, T> = dyn Fn(&[u8]) -> Result<Page<T>, serde_json::Error> + Sync + 'a;
+type Decode<'a> = dyn FnMut(&[u8]) -> Result<Page, serde_json::Error> + Send + 'a;
 
 /// What of a listing could not be understood, and was left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Items that are no object or have no `Id`.
+    /// Items that are no object or have no usable `Id`.
     pub items: u64,
     /// Members of a wrong type, and dates that cannot be read.
     pub members: u64,
+}
+
+/// What was read of a listing, apart from its items.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Read {
+    /// The pages that were read.
+    pub pages: u32,
+    /// What could not be understood.
+    pub left_out: LeftOut,
 }
 
 /// The beginning of a listing of jobs.
@@ -115,12 +127,6 @@ pub struct FirstPage {
 enum Reach {
     Whole,
     FirstPage,
-}
-
-/// What was read of a listing, apart from its items.
-struct Read {
-    left_out: LeftOut,
-    is_whole: bool,
 }
 
 /// A client of the API in one region, with one set of credentials.
@@ -166,15 +172,15 @@ impl Client {
         application_id: &str,
         segment_id: &str,
         sink: &mut Sink<'_>,
-    ) -> Result<LeftOut, Error> {
+    ) -> Result<Read, Error> {
         let listing = Listing::segment_export_jobs(application_id, segment_id);
-        Ok(self.read_jobs(listing, Some(segment_id), Reach::Whole, sink).await?.left_out)
+        Ok(self.read_jobs(listing, Some(segment_id), Reach::Whole, sink).await?.0)
     }
 
     /// `GetExportJobs`: every export job of an application. An error means the same as above.
-    pub async fn export_jobs(&self, application_id: &str, sink: &mut Sink<'_>) -> Result<LeftOut, Error> {
+    pub async fn export_jobs(&self, application_id: &str, sink: &mut Sink<'_>) -> Result<Read, Error> {
         let listing = Listing::export_jobs(application_id);
-        Ok(self.read_jobs(listing, None, Reach::Whole, sink).await?.left_out)
+        Ok(self.read_jobs(listing, None, Reach::Whole, sink).await?.0)
     }
 
     /// The first page alone of one of the two: that of a segment, or without one that of the application.
@@ -188,25 +194,27 @@ impl Client {
             None => Listing::export_jobs(application_id),
         };
         let mut jobs = 0;
-        let mut sink = |page: Vec<ExportJob>| jobs += page.len();
-        let is_last = self.read_jobs(listing, segment_id, Reach::FirstPage, &mut sink).await?.is_whole;
+        let mut sink = |_: ExportJob| jobs += 1;
+        let (_, is_last) = self.read_jobs(listing, segment_id, Reach::FirstPage, &mut sink).await?;
         Ok(FirstPage { jobs, is_last })
     }
 
     /// `GetSegments`: the ids of an application's segments, imported ones too.
-    pub async fn segment_ids(&self, application_id: &str) -> Result<Vec<String>, Error> {
+    pub async fn segment_ids(&self, application_id: &str) -> Result<(Vec<String>, LeftOut), Error> {
         self.read_ids(Listing::segments(application_id)).await
     }
 
     /// `GetApps`: the ids of the region's applications.
-    pub async fn application_ids(&self) -> Result<Vec<String>, Error> {
+    pub async fn application_ids(&self) -> Result<(Vec<String>, LeftOut), Error> {
         self.read_ids(Listing::applications()).await
     }
 
-    async fn read_ids(&self, listing: Listing) -> Result<Vec<String>, Error> {
-        let mut ids = Vec::new();
-        self.read(listing, Reach::Whole, &wire::ids, &mut |page| ids.extend(page)).await?;
-        Ok(ids)
+    async fn read_ids(&self, listing: Listing) -> Result<(Vec<String>, LeftOut), Error> {
+        let mut ids = BTreeSet::new();
+        let mut sink = |id| _ = ids.insert(id);
+        let mut decode = |body: &[u8]| wire::ids(body, &mut sink);
+        let (read, _) = self.read(listing, Reach::Whole, &mut decode).await?;
+        Ok((ids.into_iter().collect(), read.left_out))
     }
 
     async fn read_jobs(
@@ -215,24 +223,32 @@ impl Client {
         segment_id: Option<&str>,
         reach: Reach,
         sink: &mut Sink<'_>,
-    ) -> Result<Read, Error> {
+    ) -> Result<(Read, bool), Error> {
         let segment = segment_id.map(Arc::from);
-        self.read(listing, reach, &|body: &[u8]| wire::export_jobs(body, segment.as_ref()), sink).await
+        let mut decode = |body: &[u8]| wire::export_jobs(body, segment.as_ref(), sink);
+        self.read(listing, reach, &mut decode).await
     }
 
-    async fn read<T: Send>(
+    /// Reads a listing, and gives whether that was the whole of it.
+    async fn read(
         &self,
         listing: Listing,
         reach: Reach,
-        decode: &Decode<'_, T>,
-        sink: &mut (dyn FnMut(Vec<T>) + Send),
-    ) -> Result<Read, Error> {
-        let mut left_out = LeftOut::default();
+        decode: &mut Decode<'_>,
+    ) -> Result<(Read, bool), Error> {
+        let mut read = Read::default();
         let mut pages = Pages::up_to(self.settings.max_pages);
         let mut budget = Budget::new(self.settings.refresh_timeout);
         let mut token = None;
+        let failed = |failure| Error {
+            operation: listing.operation,
+            resource: listing.resource.clone(),
+            failure,
+        };
         loop {
-            let url = listing.url(&self.settings.endpoint, self.settings.page_size, token.as_deref());
+            let url = listing
+                .url(&self.settings.endpoint, self.settings.page_size, token.as_deref())
+                .map_err(|error| failed(Failure::new(Exception::Other, error.to_string())))?;
             let mut attempts = self.policy.attempts(&self.quota);
             let page = loop {
                 let number = attempts.number;
@@ -241,34 +257,30 @@ impl Client {
                     .await
                 {
                     Ok(page) => break page,
-                    Err(failure) => attempts.failed(failure, &budget).await.map_err(|failure| Error {
-                        operation: listing.operation,
-                        resource: listing.resource.clone(),
-                        failure,
-                    })?,
+                    Err(failure) => attempts.failed(failure, &budget).await.map_err(failed)?,
                 }
             };
             attempts.succeeded();
-            left_out.items += page.skipped;
-            left_out.members += page.bad_members;
-            sink(page.items);
+            read.pages += 1;
+            read.left_out.items += page.skipped;
+            read.left_out.members += page.bad_members;
             token = page.next_token;
             if token.is_none() || reach == Reach::FirstPage {
-                return Ok(Read { left_out, is_whole: token.is_none() });
+                return Ok((read, token.is_none()));
             }
         }
     }
 
     /// One attempt at one page: credentials, its turn, the request, the answer.
-    async fn attempt<T>(
+    async fn attempt(
         &self,
         operation: Operation,
-        decode: &Decode<'_, T>,
+        decode: &mut Decode<'_>,
         url: Url,
         pages: &mut Pages,
         number: u32,
         budget: &mut Budget,
-    ) -> Result<Page<T>, Failure> {
+    ) -> Result<Page, Failure> {
         let out_of_time = || {
             let limit = self.settings.refresh_timeout;
             Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit:?}"))
@@ -331,14 +343,14 @@ impl Client {
     }
 
     /// Sends a signed request and reads the answer.
-    async fn exchange<T>(
+    async fn exchange(
         &self,
         credentials: &Credentials,
-        decode: &Decode<'_, T>,
+        decode: &mut Decode<'_>,
         url: Url,
         headers: HeaderMap,
         dates: Dates,
-    ) -> Result<Page<T>, Failure> {
+    ) -> Result<Page, Failure> {
         let started = Instant::now();
         let secrets = || Secrets::of(credentials);
         let answer = self.http.get(url, headers).await?;

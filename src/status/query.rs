@@ -170,7 +170,7 @@ fn status(text: &str) -> Result<JobStatus, String> {
     let name = text.to_ascii_uppercase();
     match JobStatus::from_name(&name) {
         JobStatus::Unknown if name != JobStatus::Unknown.as_str() => {
-            let names = JobStatus::KNOWN.iter().chain(&[JobStatus::Unknown]).map(|status| status.as_str());
+            let names = JobStatus::ALL.into_iter().map(JobStatus::as_str);
             Err(format!(
                 "there is no status {text:?}; the closest is {}",
                 nearest(&name, names).unwrap_or_default()

@@ -163,7 +163,7 @@ impl Clients {
     fn ours(&self, of_segment: bool) -> (Result<Vec<ExportJob>, Exception>, Vec<Exception>) {
         self.counts.0.lock().unwrap().clear();
         let mut jobs = Vec::new();
-        let mut sink = |page| jobs.extend(page);
+        let mut sink = |job| jobs.push(job);
         let result = self.runtime.block_on(async {
             if of_segment {
                 self.ours.segment_export_jobs(APPLICATION, SEGMENT, &mut sink).await
@@ -172,7 +172,7 @@ impl Clients {
             }
         });
         let counted = std::mem::take(&mut *self.counts.0.lock().unwrap());
-        (result.map(|_left_out| jobs).map_err(|error| error.failure.exception), counted)
+        (result.map(|_read| jobs).map_err(|error| error.failure.exception), counted)
     }
 
     /// What AWS's client reads, page by page as far as it gets. (The API models no paginator.)
