@@ -15,14 +15,20 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use flate2::write::MultiGzDecoder;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use reqwest::Certificate;
 use url::Url;
 
 use super::error::{Exception, Failure};
 
-/// The largest body that is read, after decompression.
+/// The largest body of a success that is read, after decompression.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// The largest body of an error that is read, after decompression. It says no more than a name and a sentence.
+const MAX_ERROR_BODY_BYTES: usize = 1024 * 1024;
+
+/// The most times that a body may be compressed.
+const MAX_CODINGS: usize = 4;
 
 /// How the exporter names itself to AWS.
 const USER_AGENT: &str = concat!("pinpoint-exporter/", env!("CARGO_PKG_VERSION"));
@@ -96,29 +102,55 @@ impl Http {
         })
     }
 
-    /// Sends a `GET` and reads its answer. The caller bounds its time.
+    /// Sends a `GET` and reads its answer. The caller bounds its time. The body of an error that cannot be read is empty: its
+    /// status and its headers tell what went wrong.
     pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, Failure> {
         let request = self.client.get(url).headers(headers).header(header::ACCEPT_ENCODING, "gzip");
         let mut response = request.send().await.map_err(|error| transport_failure(&error))?;
-        let mut body = match response.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-            None | Some(b"" | b"identity") => Body::Plain(Limited::default()),
-            Some(b"gzip" | b"x-gzip") => Body::Gzip(Box::new(MultiGzDecoder::new(Limited::default()))),
-            Some(other) => {
-                return Err(Failure::new(
-                    Exception::InvalidResponse,
-                    format!("the content encoding {:?} was not asked for", String::from_utf8_lossy(other)),
-                ));
-            }
+        let is_success = response.status().is_success();
+        let limit = if is_success { MAX_BODY_BYTES } else { MAX_ERROR_BODY_BYTES };
+        let body = match read_body(&mut response, limit).await {
+            Err(failure) if !is_success && failure.exception == Exception::InvalidResponse => Vec::new(),
+            body => body?,
         };
-        while let Some(chunk) = response.chunk().await.map_err(|error| transport_failure(&error))? {
-            body.write(&chunk).map_err(|error| refused_body(&error))?;
-        }
         Ok(Answer {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
-            body: body.finish().map_err(|error| refused_body(&error))?,
+            body,
         })
     }
+}
+
+async fn read_body(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>, Failure> {
+    let mut body = Layer::content(limit);
+    for _ in 0..gzip_codings(response.headers())? {
+        body = body.compressed(limit);
+    }
+    while let Some(chunk) = response.chunk().await.map_err(|error| transport_failure(&error))? {
+        body.write_all(&chunk).map_err(|error| refused_body(&error))?;
+    }
+    body.finish().map_err(|error| refused_body(&error))
+}
+
+/// How many times a body is compressed: [RFC 9110, section 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4).
+fn gzip_codings(headers: &HeaderMap) -> Result<usize, Failure> {
+    let mut count = 0;
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        for coding in value.split(',').map(str::trim) {
+            if ["gzip", "x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip)) {
+                count += 1;
+            } else if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
+                let message = format!("the content encoding {coding:?} was not asked for");
+                return Err(Failure::new(Exception::InvalidResponse, message));
+            }
+        }
+    }
+    if count > MAX_CODINGS {
+        let message = format!("the body is compressed {count} times, which is more than {MAX_CODINGS}");
+        return Err(Failure::new(Exception::InvalidResponse, message));
+    }
+    Ok(count)
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
@@ -137,43 +169,82 @@ fn builder() -> reqwest::ClientBuilder {
         .user_agent(USER_AGENT)
 }
 
-/// A body while it arrives.
-enum Body {
-    Plain(Limited),
-    Gzip(Box<MultiGzDecoder<Limited>>),
+/// A body while it arrives: its content, or a layer of compression around it. Each layer is bounded, since a few bytes of
+/// one can be many of the next.
+struct Layer {
+    /// How many bytes may still come.
+    room: usize,
+    kind: Kind,
 }
 
-impl Body {
-    fn write(&mut self, chunk: &[u8]) -> std::io::Result<()> {
-        match self {
-            Self::Plain(bytes) => bytes.write_all(chunk),
-            Self::Gzip(decoder) => decoder.write_all(chunk),
-        }
+enum Kind {
+    Content(Chunks),
+    Gzip(Box<MultiGzDecoder<Layer>>),
+}
+
+impl Layer {
+    fn content(limit: usize) -> Self {
+        Self { room: limit, kind: Kind::Content(Chunks::default()) }
+    }
+
+    /// What arrives from now on is this body compressed. That may be a little more than the body itself.
+    fn compressed(self, limit: usize) -> Self {
+        Self { room: 2 * limit, kind: Kind::Gzip(Box::new(MultiGzDecoder::new(self))) }
     }
 
     fn finish(self) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::Plain(bytes) => Ok(bytes.0),
-            Self::Gzip(decoder) => decoder.finish().map(|bytes| bytes.0),
+        match self.kind {
+            Kind::Content(chunks) => Ok(chunks.concatenated()),
+            Kind::Gzip(decoder) => decoder.finish()?.finish(),
         }
     }
 }
 
-/// Bytes up to [`MAX_BODY_BYTES`].
-#[derive(Default)]
-struct Limited(Vec<u8>);
-
-impl std::io::Write for Limited {
+impl std::io::Write for Layer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_BODY_BYTES {
-            return Err(std::io::Error::other(TooLarge));
+        self.room = self.room.checked_sub(bytes.len()).ok_or_else(|| std::io::Error::other(TooLarge))?;
+        match &mut self.kind {
+            Kind::Content(chunks) => chunks.extend(bytes),
+            Kind::Gzip(decoder) => decoder.write_all(bytes)?,
         }
-        self.0.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+/// Bytes in chunks of one size. A buffer that doubles takes three times its content while it grows.
+#[derive(Default)]
+struct Chunks {
+    full: Vec<Vec<u8>>,
+    last: Vec<u8>,
+}
+
+impl Chunks {
+    const SIZE: usize = 64 * 1024;
+
+    fn extend(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.last.len() >= Self::SIZE {
+                self.full.push(std::mem::replace(&mut self.last, Vec::with_capacity(Self::SIZE)));
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(Self::SIZE - self.last.len()));
+            self.last.extend_from_slice(now);
+            bytes = later;
+        }
+    }
+
+    fn concatenated(self) -> Vec<u8> {
+        if self.full.is_empty() {
+            return self.last;
+        }
+        let mut all = Vec::with_capacity(self.full.len() * Self::SIZE + self.last.len());
+        for chunk in self.full.into_iter().chain([self.last]) {
+            all.extend_from_slice(&chunk);
+        }
+        all
     }
 }
 
