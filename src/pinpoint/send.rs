@@ -335,3 +335,95 @@ impl HttpConnector for Connector {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use allocation_counter::measure;
+    use flate2::{Compression, write::GzEncoder};
+    use http::HeaderValue;
+
+    use super::*;
+
+    const LIMIT: usize = 1024 * 1024;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn codings(lines: &[&str]) -> Result<usize, String> {
+        let lines = lines.iter().map(|line| (header::CONTENT_ENCODING, HeaderValue::from_str(line).unwrap()));
+        let mut headers = HeaderMap::new();
+        lines.for_each(|(name, value)| _ = headers.append(name, value));
+        gzip_codings(&headers).map_err(|failure| failure.message)
+    }
+
+    /// Reads a body that is compressed so many times, in pieces of some bytes.
+    fn read(bytes: &[u8], codings: usize) -> std::io::Result<Vec<u8>> {
+        let mut body = Layer::content(LIMIT);
+        for _ in 0..codings {
+            body = body.compressed(LIMIT);
+        }
+        bytes.chunks(10_000).try_for_each(|chunk| body.write_all(chunk))?;
+        body.finish()
+    }
+
+    #[test]
+    fn content_encodings_are_a_list_in_any_case_on_any_number_of_lines() {
+        for (lines, count) in [
+            (&[][..], 0),
+            (&[""], 0),
+            (&["identity"], 0),
+            (&["Identity"], 0),
+            (&["GZIP"], 1),
+            (&["X-Gzip"], 1),
+            (&["identity, gzip"], 1),
+            (&["gzip,identity"], 1),
+            (&[" , gzip\t,,"], 1),
+            (&["gzip", "identity", "x-gzip"], 2),
+            (&["gzip, gzip", "gzip,gzip"], 4),
+        ] {
+            assert_eq!(codings(lines), Ok(count), "{lines:?}");
+        }
+        for lines in [&["br"][..], &["gzip, br"], &["gzip", "deflate"], &["gzip;q=1"], &["gzip gzip"]] {
+            assert!(codings(lines).unwrap_err().contains("was not asked for"), "{lines:?}");
+        }
+        assert!(codings(&["gzip, gzip, gzip", "gzip, gzip"]).unwrap_err().contains("5 times"));
+    }
+
+    #[test]
+    fn a_body_is_unpacked_as_often_as_it_was_packed() {
+        let content: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        let mut packed = content.clone();
+        for codings in 0..=MAX_CODINGS {
+            assert_eq!(read(&packed, codings).unwrap(), content, "{codings} times");
+            packed = gzip(&packed);
+        }
+        assert!(read(b"no gzip", 1).is_err());
+    }
+
+    #[test]
+    fn each_layer_of_a_body_is_bounded() {
+        assert!(read(&gzip(&vec![0; LIMIT]), 1).is_ok());
+        assert!(read(&vec![0; LIMIT + 1], 0).is_err());
+        assert!(read(&gzip(&vec![0; LIMIT + 1]), 1).is_err());
+        // Nothing comes out of it, but what is between the two layers would keep a processor busy for hours.
+        let empty_members = gzip(b"").repeat(2 * LIMIT / 20 + 1);
+        assert!(read(&gzip(&empty_members), 2).is_err());
+        assert!(read(&empty_members, 1).is_err(), "and on the wire");
+    }
+
+    #[test]
+    fn a_body_takes_twice_its_size_at_most_while_it_arrives() {
+        for size in [1, 70_000, 1_000_000, LIMIT] {
+            let content = vec![b'x'; size];
+            for (codings, bytes) in [(0, content.clone()), (1, gzip(&content)), (2, gzip(&gzip(&content)))] {
+                let most = measure(|| drop(read(&bytes, codings).unwrap())).bytes_max;
+                // A decompressor is some 100 kB.
+                let allowed = (2 * size + 128 * 1024 * (codings + 1)) as u64;
+                assert!(most <= allowed, "{most} bytes for {size}, compressed {codings} times");
+            }
+        }
+    }
+}

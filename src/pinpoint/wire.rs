@@ -469,4 +469,46 @@ mod tests {
         );
         assert!(ids(br#"{"ApplicationsResponse":{"Item":[]}}"#).is_err());
     }
+
+    #[test]
+    fn reading_a_body_takes_no_more_than_its_size_again_beyond_what_is_kept() {
+        const SIZE: usize = 1 << 20;
+        let filled = |begin: &str, part: &str, end: &str| {
+            let parts = part.repeat((SIZE - begin.len() - end.len()) / part.len());
+            [begin, &parts, end].concat()
+        };
+        let half = SIZE / 4;
+        for body in [
+            filled(r#"{"Item":[0"#, ",0", "]}"),
+            filled(r#"{"Item":[0"#, ",{}", "]}"),
+            filled(r#"{"Item":[0"#, r#",{"Id":"a"}"#, "]}"),
+            filled(r#"{"Item":[""#, r"abcdefg\n", r#""]}"#),
+            filled(r#"{"Item":[{"Id":"a","ApplicationId":""#, r"abcdefg\n", r#""}]}"#),
+            filled(r#"{"Item":[{"Id":"a","ApplicationId":""#, r"\u0001", r#""}]}"#),
+            filled(r#"{"Item":[{"Id":"a",""#, r"abcdefg\n", r#"":0}]}"#),
+            filled(r#"{"Item":[{"Id":"a","Failures":["""#, r#","""#, "]}]}"),
+            filled(r#"{"Item":[{"Id":"a","Failures":["""#, r#","abcdefg\n""#, "]}]}"),
+            filled(r#"{"Item":[{"Id":"a","TotalPieces":1"#, "0", "}]}"),
+            filled(r#"{"Item":[]"#, r#","Item":[]"#, "}"),
+            filled("\"", r"\u0001", "\""),
+            filled("{\"", r"\u0001", "\":0}"),
+            filled(r#"{"Item":[0"#, ",0", ","),
+            // serde_json notes each level of nesting in a byte.
+            ["{\"Item\":[", &"[".repeat(half), &"]".repeat(half), "]}"].concat(),
+        ] {
+            let begin = &body[..body.floor_char_boundary(40)];
+            for decode in [
+                |body: &[u8]| _ = super::export_jobs(body, None, &mut drop),
+                |body: &[u8]| _ = super::ids(body, &mut drop),
+                |body: &[u8]| _ = crate::pinpoint::fuzzing::failure(400, None, body, &credentials()),
+            ] {
+                let most = allocation_counter::measure(|| decode(body.as_bytes())).bytes_max;
+                assert!(most <= SIZE as u64 + 16 * 1024, "{most} bytes for {begin}…");
+            }
+        }
+    }
+
+    fn credentials() -> aws_credential_types::Credentials {
+        aws_credential_types::Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")
+    }
 }

@@ -211,6 +211,10 @@ mod tests {
         }
         assert_eq!(Query::parse("application=&status=&page=&sort=-created").unwrap(), Query::default());
         assert_eq!(Query::parse("status=failed").unwrap().statuses, [JobStatus::Failed]);
+        for status in JobStatus::ALL {
+            let query = format!("status={}", status.as_str());
+            assert_eq!(Query::parse(&query).unwrap().statuses, [status]);
+        }
     }
 
     #[test]
