@@ -188,6 +188,8 @@ impl Collage {
         if !self.keep_failures {
             job.failures = Vec::new();
         }
+        // One that held escapes has room to spare.
+        job.failures.iter_mut().for_each(String::shrink_to_fit);
         let mut record = Record {
             id: Arc::clone(&job.id),
             segment_id: Arc::clone(&job.segment_id),
@@ -477,7 +479,10 @@ mod tests {
         let again = (0..51).map(|n| completed(&format!("{n:03}"), 5));
         let picture = picture_of(bounds, None, newest_first.chain(again));
         assert_eq!(ids(&picture.segments[0]), ["051"]);
-        assert_eq!((picture.segments[0].suppressed_by_age, picture.segments[0].suppressed_by_count), (51, 51));
+        assert_eq!(
+            (picture.segments[0].suppressed_by_age, picture.segments[0].suppressed_by_count),
+            (51, 51)
+        );
     }
 
     #[test]

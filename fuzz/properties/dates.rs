@@ -99,7 +99,11 @@ pub(super) fn milliseconds(text: &str) -> Option<i64> {
         let seconds = if extended { seconds.strip_prefix(':')? } else { seconds };
         let (second, fraction) = seconds.split_once(['.', ',']).unwrap_or((seconds, "0"));
         let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if second.len() != 2 || !(1..=9).contains(&fraction.len()) || !all_digits(second) || !all_digits(fraction) {
+        if second.len() != 2
+            || !(1..=9).contains(&fraction.len())
+            || !all_digits(second)
+            || !all_digits(fraction)
+        {
             return None;
         }
         (second.parse().ok()?, format!("{fraction:0<3}")[..3].parse::<i64>().ok()?)

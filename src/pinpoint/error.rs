@@ -273,11 +273,7 @@ impl Failure {
         let text = |member: Option<_>| member.and_then(json::text);
         // Of the two places in a body the SDKs look at `code` first.
         let names = [type_header.map(Cow::Borrowed), text(body.code), text(body.error_type)];
-        let name = names
-            .iter()
-            .flatten()
-            .map(|name| sanitized(name))
-            .find(|name| !name.is_empty());
+        let name = names.iter().flatten().map(|name| sanitized(name)).find(|name| !name.is_empty());
         let exception = name.map_or(Exception::from_status(status), Exception::from_name);
         let message = [body.message, body.capital_message].into_iter().find_map(text);
         let message = match (message, name) {

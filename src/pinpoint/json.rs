@@ -100,7 +100,8 @@ pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     if quoted.contains('\\') { unescaped(quoted).map(Cow::Owned) } else { Some(Cow::Borrowed(quoted)) }
 }
 
-/// Replaces the escapes of a string, in one allocation: serde_json's buffer grows by doubling, to three times the text.
+/// Replaces the escapes of a string, in one allocation of its length: serde_json's buffer grows by doubling, to three times the
+/// text.
 fn unescaped(mut rest: &str) -> Option<String> {
     let mut text = String::with_capacity(rest.len());
     while let Some((plain, escape)) = rest.split_once('\\') {
@@ -121,7 +122,6 @@ fn unescaped(mut rest: &str) -> Option<String> {
         });
     }
     text.push_str(rest);
-    text.shrink_to_fit();
     Some(text)
 }
 

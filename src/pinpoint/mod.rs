@@ -240,11 +240,8 @@ impl Client {
         let mut pages = Pages::up_to(self.settings.max_pages);
         let mut budget = Budget::new(self.settings.refresh_timeout);
         let mut token = None;
-        let failed = |failure| Error {
-            operation: listing.operation,
-            resource: listing.resource.clone(),
-            failure,
-        };
+        let failed =
+            |failure| Error { operation: listing.operation, resource: listing.resource.clone(), failure };
         loop {
             let url = listing
                 .url(&self.settings.endpoint, self.settings.page_size, token.as_deref())

@@ -129,8 +129,7 @@ impl Item<'_> {
     fn into_job(self, segment_id: Option<&Arc<str>>, bad_members: &mut u64) -> Option<ExportJob> {
         let id = id(self.id)?.into();
         let mut bad = 0;
-        let definition: Definition<'_> =
-            note(&mut bad, self.definition, json::members).unwrap_or_default();
+        let definition: Definition<'_> = note(&mut bad, self.definition, json::members).unwrap_or_default();
         // Read for its type alone: the request knows the application.
         note(&mut bad, self.application_id, json::text);
         let listed_segment = note(&mut bad, definition.segment_id, text);
@@ -441,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_segments_listing_takes_the_segment_from_the_request() {
-                let body = br#"{"Item":[{"Id":"j","Definition":{"SegmentId":"other"}}]}"#;
+        let body = br#"{"Item":[{"Id":"j","Definition":{"SegmentId":"other"}}]}"#;
         assert_eq!(&*export_jobs(body, Some("asked")).unwrap().items[0].segment_id, "asked");
         assert_eq!(&*export_jobs(body, None).unwrap().items[0].segment_id, "other");
     }

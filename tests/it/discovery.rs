@@ -270,20 +270,23 @@ fn shards_share_targets_that_are_named_and_found_without_gap_or_overlap() {
 
 #[test]
 fn an_id_that_a_path_cannot_hold_is_skipped_and_its_neighbours_are_read() {
-    for (targets_text, operation) in [
-        ("app-0/*", Operation::GetSegments),
-        ("*", Operation::GetApps),
-        ("*/*", Operation::GetApps),
-    ] {
+    for (targets_text, operation) in
+        [("app-0/*", Operation::GetSegments), ("*", Operation::GetApps), ("*/*", Operation::GetApps)]
+    {
         run(async move {
             let house = plan(targets_text, 2, 2).build().await;
-            let body = r#"{"Item":[{"Id":".."},{"Id":"."},{"Id":""},{"Name":"none"},{"Id":"app-0"}]}"#.to_owned();
+            let body =
+                r#"{"Item":[{"Id":".."},{"Id":"."},{"Id":""},{"Name":"none"},{"Id":"app-0"}]}"#.to_owned();
             let fault = Fault::Answer { status: 200, headers: std::collections::BTreeMap::new(), body };
             house.fake.fault(failing(operation, fault));
             let scrape = house.scrape().await;
             let name = format!("{operation:?}");
             let labels = [("operation", name.as_str())];
-            assert_eq!(scrape.value("pinpoint_api_skipped_items_total", &labels), Some(4.0), "{targets_text}");
+            assert_eq!(
+                scrape.value("pinpoint_api_skipped_items_total", &labels),
+                Some(4.0),
+                "{targets_text}"
+            );
             let labels = [("operation", name.as_str()), ("exception", "InvalidResponse")];
             assert_eq!(scrape.value("pinpoint_api_errors_total", &labels), Some(1.0), "{targets_text}");
             assert!(targets(&scrape).iter().all(|(app, segment)| app == "app-0" && segment != ".."));

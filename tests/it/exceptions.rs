@@ -278,7 +278,9 @@ fn a_page_that_is_understood_only_in_part_counts_once_and_the_refresh_succeeds()
     run(async {
         let house = Plan::new().build().await;
         let body = r#"{"\ud800":1e999,"Item":[1e999,["\ud800"],{"Id":"good","TotalPieces":-1,"Type":7,"\udfff":1e999},{}]}"#;
-        house.fake.fault(Fault::Answer { status: 200, headers: BTreeMap::new(), body: body.to_owned() }.times(1));
+        house
+            .fake
+            .fault(Fault::Answer { status: 200, headers: BTreeMap::new(), body: body.to_owned() }.times(1));
         let scrape = house.scrape().await;
         assert_eq!(counted(&scrape), [("InvalidResponse".to_owned(), 1)]);
         assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));

@@ -41,7 +41,10 @@ fn worst_bodies() -> Vec<(&'static str, String)> {
         ("a member nested deeply", nested(r#"{"Item":[{"Id":"a","x":"#, "}]}")),
         ("nesting that does not end", filled(r#"{"Item":["#, "[", "")),
         ("one string as an element", filled(r#"{"Item":[""#, r"abcdefg\n", r#""]}"#)),
-        ("one string as a member that is read", filled(r#"{"Item":[{"Id":"a","ApplicationId":""#, r"abcdefg\n", r#""}]}"#)),
+        (
+            "one string as a member that is read",
+            filled(r#"{"Item":[{"Id":"a","ApplicationId":""#, r"abcdefg\n", r#""}]}"#),
+        ),
         ("one string as a member's name", filled(r#"{"Item":[{"Id":"a",""#, r"abcdefg\n", r#"":0}]}"#)),
         ("one string as the whole body", filled("\"", r"\u0001", "\"")),
         ("one number", filled(r#"{"Item":[{"Id":"a","TotalPieces":1"#, "0", "}]}")),
@@ -89,7 +92,9 @@ async fn cost(fault: Rule) -> usize {
 #[test]
 fn the_worst_answers_cost_at_most_twice_their_size() {
     run_within(Duration::from_mins(20), async {
-        println!("| answer | on the wire | unpacked | memory | to unpacked |\n| --- | --- | --- | --- | --- |");
+        println!(
+            "| answer | on the wire | unpacked | memory | to unpacked |\n| --- | --- | --- | --- | --- |"
+        );
         let mut dear = Vec::new();
         let mut judge = |name: String, wire: usize, size: usize, cost: usize| {
             let mib = |bytes: usize| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
@@ -110,13 +115,28 @@ fn the_worst_answers_cost_at_most_twice_their_size() {
         }
         let (name, body) = worst_bodies().swap_remove(0);
         let body = body.into_bytes();
-        judge(format!("{name}, not compressed"), body.len(), body.len(), cost(answer(200, "identity", body.clone())).await);
+        judge(
+            format!("{name}, not compressed"),
+            body.len(),
+            body.len(),
+            cost(answer(200, "identity", body.clone())).await,
+        );
         let twice = compressed(&compressed(&body));
-        judge(format!("{name}, compressed twice"), twice.len(), body.len(), cost(answer(200, "gzip, gzip", twice.clone())).await);
+        judge(
+            format!("{name}, compressed twice"),
+            twice.len(),
+            body.len(),
+            cost(answer(200, "gzip, gzip", twice.clone())).await,
+        );
         // Of the body of an error no more than 1 MiB is read.
         let error = filled(r#"{"message":[0"#, ",0", "]}").into_bytes();
         let wire = compressed(&error);
-        judge("an error whose message is a list".to_owned(), wire.len(), 1024 * 1024, cost(answer(500, "gzip", wire.clone())).await);
+        judge(
+            "an error whose message is a list".to_owned(),
+            wire.len(),
+            1024 * 1024,
+            cost(answer(500, "gzip", wire.clone())).await,
+        );
         assert!(dear.is_empty(), "these cost too much:\n{}", dear.join("\n"));
     });
 }
