@@ -496,7 +496,7 @@ mod tests {
                     let role_arn = Some(role.to_string().into());
                     let failures = vec!["f".repeat(100)];
                     let id = format!("{n:032}");
-                    collage.add([ExportJob { role_arn, failures, ..completed(&id, date) }]);
+                    collage.add([ExportJob { failures, role_arn, ..completed(&id, date) }]);
                 }
                 assert_eq!(collage.records.len(), 4_096);
             });

@@ -138,8 +138,9 @@ fn whole(value: &str) -> Option<i64> {
     }
     let exponent: i64 = exponent.parse().ok()?;
     // Zeros between the last significant digit and the point.
-    let trailing = (digits.len() - digits.trim_end_matches('0').len()) as i64;
-    let zeros = exponent.checked_add(trailing)?.checked_sub(fraction.len() as i64)?;
+    let length = |text: &str| i64::try_from(text.len()).ok();
+    let trailing = length(&digits)? - length(digits.trim_end_matches('0'))?;
+    let zeros = exponent.checked_add(trailing)?.checked_sub(length(fraction)?)?;
     let zeros = usize::try_from(zeros).ok().filter(|zeros| *zeros < 20 && significant.len() < 20)?;
     format!("{significant}{}", "0".repeat(zeros)).parse().ok().filter(|_| !mantissa.starts_with('-'))
 }

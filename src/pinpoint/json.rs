@@ -43,7 +43,7 @@ pub(super) use object;
 /// Reads a whole text that is one object.
 pub(super) fn parse_object<'a, T: Members<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
     let text = str::from_utf8(text).map_err(serde_json::Error::custom)?;
-    // An error of serde_json quotes a string that it does not expect, however long it is.
+    // An error of `serde_json` quotes a string that it does not expect, however long it is.
     if !text.trim_start_matches(BETWEEN_VALUES).starts_with('{') {
         return Err(serde_json::Error::custom("it is no JSON object"));
     }
@@ -100,8 +100,8 @@ pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     if quoted.contains('\\') { unescaped(quoted).map(Cow::Owned) } else { Some(Cow::Borrowed(quoted)) }
 }
 
-/// Replaces the escapes of a string, in one allocation of its length: serde_json's buffer grows by doubling, to three times the
-/// text.
+/// Replaces the escapes of a string, in one allocation of its length. The buffer of `serde_json` grows by doubling, to three
+/// times the text.
 fn unescaped(mut rest: &str) -> Option<String> {
     let mut text = String::with_capacity(rest.len());
     while let Some((plain, escape)) = rest.split_once('\\') {

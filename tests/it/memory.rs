@@ -2,6 +2,8 @@
 //!
 //! The table of `docs/PROOF.md` is what this prints: `cargo test --locked --test it worst_answers -- --nocapture`.
 
+#![expect(clippy::print_stdout, reason = "the table is for people")]
+
 use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
 use fake_pinpoint::{
@@ -97,13 +99,14 @@ fn the_worst_answers_cost_at_most_twice_their_size() {
         );
         let mut dear = Vec::new();
         let mut judge = |name: String, wire: usize, size: usize, cost: usize| {
-            let mib = |bytes: usize| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
+            let mib = |bytes: usize| format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
+            let percent = 100 * cost / size;
+            let (whole, hundredths) = (percent / 100, percent % 100);
             let row = format!(
-                "| {name} | {} kB | {} | {} | {:.2} |",
+                "| {name} | {} kB | {} | {} | {whole}.{hundredths:02} |",
                 wire.div_ceil(1000),
                 mib(size),
                 mib(cost),
-                cost as f64 / size as f64
             );
             println!("{row}");
             dear.extend((cost > 2 * size + SLACK).then_some(row));
