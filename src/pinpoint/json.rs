@@ -44,8 +44,8 @@ pub(super) use object;
 pub(super) fn parse_object<'a, T: Members<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
     let text = str::from_utf8(text).map_err(serde_json::Error::custom)?;
     // An error of `serde_json` quotes a string that it does not expect, however long it is.
-    if !text.trim_start_matches(BETWEEN_VALUES).starts_with('{') {
-        return Err(serde_json::Error::custom("it is no JSON object"));
+    if !from_next_value(text).starts_with('{') {
+        return Err(serde_json::Error::custom("it is not a JSON object"));
     }
     serde_json::from_str(text).map(|Object(members)| members)
 }
@@ -71,8 +71,15 @@ pub(super) fn texts(value: &RawValue) -> Option<impl Iterator<Item = Option<Cow<
     elements(value, |rest| take(rest).map(text))
 }
 
-/// What stands between the values of an array that is well-formed, and before them.
-const BETWEEN_VALUES: [char; 5] = [' ', '\n', '\t', '\r', ','];
+/// The text without what stands between the values of an array. It may be megabytes, so it is skipped byte by byte.
+fn from_next_value(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\t' | b'\r' | b',')) {
+        at += 1;
+    }
+    text.get(at..).unwrap_or_default()
+}
 
 /// Reads the elements of an array one by one, as they are asked for. `read` takes one from the beginning of the text.
 fn elements<'a, T>(
@@ -81,7 +88,7 @@ fn elements<'a, T>(
 ) -> Option<impl Iterator<Item = T>> {
     let mut rest = value.get().strip_prefix('[')?;
     Some(iter::from_fn(move || {
-        rest = rest.trim_start_matches(BETWEEN_VALUES);
+        rest = from_next_value(rest);
         if rest == "]" { None } else { read(&mut rest) }
     }))
 }

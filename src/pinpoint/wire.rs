@@ -62,12 +62,12 @@ fn page<'a, I: Members<'a>, T>(
     let Body { items, next_token } = json::parse_object(body)?;
     let items = items
         .and_then(json::objects)
-        .ok_or_else(|| serde_json::Error::custom("the member `Item` is no list or is missing"))?;
+        .ok_or_else(|| serde_json::Error::custom("the member `Item` is missing or is not a list"))?;
     let mut page = Page::default();
     if let Some(token) = next_token {
         // Without its token the rest of the listing is out of reach, and half a listing is never shown.
         let token = json::text(token)
-            .ok_or_else(|| serde_json::Error::custom("the member `NextToken` is no string"))?;
+            .ok_or_else(|| serde_json::Error::custom("the member `NextToken` is not a string"))?;
         page.next_token = Some(token.into_owned()).filter(|token| !token.is_empty());
     }
     for item in items {
