@@ -319,13 +319,18 @@ impl IdPattern {
         let id = percent_decode_str(text).decode_utf8().map_err(|_| {
             format!("the percent-encoded bytes of the {kind} id are no UTF-8; write such as é as %C3%A9")
         })?;
-        if matches!(&*id, "." | "..") {
+        if !is_usable_id(&id) {
             return Err(format!(
                 "{id:?} cannot be the {kind} id, since addresses treat it as a step in a path; write the id itself"
             ));
         }
         Ok(Self::Id(id.into_owned()))
     }
+}
+
+/// Whether the API can be asked about it: an empty id, `.` and `..` name another resource once they are in a path.
+pub(crate) fn is_usable_id(id: &str) -> bool {
+    !matches!(id, "" | "." | "..")
 }
 
 /// The partitions of AWS.

@@ -375,7 +375,7 @@ impl Shown {
         let bounds =
             Bounds { max_age: config.finished_job_max_age, per_segment: config.finished_jobs_per_segment };
         let mut collage = Collage::begin(bounds, now, target.segment_id.as_deref());
-        collage.add((0..jobs).map(|job| completed_job(&id(job), &id(0), now)).collect());
+        collage.add((0..jobs).map(|job| completed_job(&id(job), &id(0), now)));
         let status = TargetStatus {
             error: None,
             last_success: Some(now),

@@ -171,12 +171,11 @@ pub static FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         labels: segment_labels!["status"],
         source: Source::Segment(|segment, out| {
-            for status in JobStatus::KNOWN {
-                out.labelled(&[("status", status.as_str())], segment.by_status.of(status));
-            }
-            let unknown = segment.by_status.of(JobStatus::Unknown);
-            if unknown > 0 {
-                out.labelled(&[("status", JobStatus::Unknown.as_str())], unknown);
+            for status in JobStatus::ALL {
+                let count = segment.by_status.of(status);
+                if count > 0 || status.is_modelled() {
+                    out.labelled(&[("status", status.as_str())], count);
+                }
             }
         }),
     },

@@ -1,11 +1,11 @@
 //! What can go wrong with a call, and the one table of it: the label it is counted under, and whether it is worth another
 //! attempt.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
-use super::{operation::Operation, secrets::Secrets};
+use super::{json, operation::Operation, secrets::Secrets};
 
 /// Declares the closed list of exception labels.
 macro_rules! exceptions {
@@ -244,6 +244,16 @@ pub struct RetryAfter {
     pub http: Option<Duration>,
 }
 
+json::object! {
+    /// The body of an error.
+    ErrorBody {
+        code: "code",
+        error_type: "__type",
+        message: "message",
+        capital_message: "Message",
+    }
+}
+
 impl Failure {
     /// A failure without an answer.
     pub(super) fn new(exception: Exception, message: impl Into<String>) -> Self {
@@ -270,28 +280,17 @@ impl Failure {
 
     /// The failure that an answer tells of: `type_header` is `x-amzn-ErrorType`.
     pub(super) fn of_answer(status: u16, type_header: Option<&str>, body: &[u8], secrets: &Secrets) -> Self {
-        /// Of the two places in a body the SDKs look at `code` first.
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct ErrorBody {
-            code: serde_json::Value,
-            __type: serde_json::Value,
-            message: serde_json::Value,
-            #[serde(rename = "Message")]
-            message_capital: serde_json::Value,
-        }
-        let body: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
-        let name = [type_header, body.code.as_str(), body.__type.as_str()]
-            .into_iter()
-            .flatten()
-            .map(sanitized)
-            .find(|name| !name.is_empty());
+        let body: ErrorBody<'_> = json::parse_object(body).unwrap_or_default();
+        let text = |member: Option<_>| member.and_then(json::text);
+        // Of the two places in a body the SDKs look at `code` first.
+        let names = [type_header.map(Cow::Borrowed), text(body.code), text(body.error_type)];
+        let name = names.iter().flatten().map(|name| sanitized(name)).find(|name| !name.is_empty());
         let exception = name.map_or(Exception::from_status(status), Exception::from_name);
-        let message = [&body.message, &body.message_capital].into_iter().find_map(|text| text.as_str());
+        let message = [body.message, body.capital_message].into_iter().find_map(text);
         let message = match (message, name) {
-            (Some(message), _) if exception != Exception::Other => message.to_owned(),
-            (message, Some(name)) => format!("{name}: {}", message.unwrap_or("no message")),
-            (Some(message), None) => message.to_owned(),
+            (Some(message), _) if exception != Exception::Other => message.into_owned(),
+            (message, Some(name)) => format!("{name}: {}", message.as_deref().unwrap_or("no message")),
+            (Some(message), None) => message.into_owned(),
             (None, None) => "the answer has no message".to_owned(),
         };
         Self {

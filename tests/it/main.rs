@@ -17,6 +17,7 @@ mod frugality;
 mod golden;
 mod iam;
 mod log;
+mod memory;
 mod pace;
 mod prometheus;
 mod protected_port;

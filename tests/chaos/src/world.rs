@@ -49,6 +49,8 @@ pub(crate) fn world(rng: &mut Rng, start: i64) -> World {
         json!({"Id": "wrong-members", "JobStatus": ["FAILED"], "TotalPieces": "many", "CreationDate": "yesterday",
             "Failures": [1], "Definition": "none"}),
         json!({"Id": "nulls", "JobStatus": null, "CompletedPieces": null, "CreationDate": null, "Failures": null}),
+        json!({"Id": "cancelling", "JobStatus": "CANCELLING", "CreationDate": "2026-01-01T00:00:00Z"}),
+        json!({"Id": "cancelled", "JobStatus": "CANCELLED", "CompletionDate": "2026-01-15T09:25:00Z"}),
         json!({"Id": "future", "JobStatus": "ARCHIVING", "TotalProcessed": 5_000_000_000_i64, "Failures": []}),
         json!({"Id": "twice", "JobStatus": "FAILED", "TotalPieces": 2, "CompletionDate": "2026-01-15T09:25:00.456Z"}),
     ] {
