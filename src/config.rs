@@ -179,6 +179,18 @@ impl Config {
         }
     }
 
+    /// Reads `LISTEN_ADDRESS` alone: nothing else that is wrong is in the way of it.
+    pub fn read_listen_address(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<SocketAddr, Problems> {
+        let mut problems = Problems::default();
+        let variable = Texts::default().listen_address().setting.variable;
+        let variables = variables.into_iter().filter(|(name, _)| name == variable);
+        let texts = Environment::sort(variables, &mut problems).texts;
+        let address = problems.setting(texts.listen_address(), value::socket_address);
+        address.filter(|_| problems.problems.is_empty()).ok_or(problems)
+    }
+
     /// Reads what stands for itself and adds what has been read; `None` only with a problem.
     fn assemble(
         environment: &Environment,

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,8 +12,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use time::OffsetDateTime;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use crate::{
     accounts::{Accounts, standard_sources},
@@ -110,14 +118,36 @@ impl Exporter {
         self.web_config.clone()
     }
 
+    /// Reads configuration files again that have changed.
+    pub fn look_at_files(&self) {
+        if let Some(web_config) = &self.web_config {
+            web_config.look();
+        }
+    }
+
+    /// Reads the configuration files again.
+    pub fn read_files_again(&self) {
+        if self.web_config.is_none() {
+            tracing::info!("there is no file to read again: WEB_CONFIG_FILE is not set");
+        }
+        if let Some(web_config) = &self.web_config {
+            web_config.read_again();
+        }
+    }
+
     /// Looks for credentials for the first time. The exporter is ready after it, found or not.
     pub async fn get_ready(&self) {
+        // A panic has been logged, and scrapes tell of the credentials that are missing.
+        _ = AssertUnwindSafe(self.look_for_credentials()).catch_unwind().await;
+        self.ready.store(true, Ordering::Release);
+    }
+
+    async fn look_for_credentials(&self) {
         for credentials in self.credentials.values() {
             if let Err(failure) = credentials.look_ahead().await {
                 tracing::warn!("no credentials yet: {failure}");
             }
         }
-        self.ready.store(true, Ordering::Release);
     }
 }
 
@@ -128,6 +158,7 @@ pub async fn run(
     listener: TcpListener,
     clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()>,
+    reload: &Notify,
 ) -> Result<(), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref())?;
     let sources = standard_sources(config, &http, &clock);
@@ -136,8 +167,28 @@ pub async fn run(
     tokio::spawn(async move { getting_ready.get_ready().await });
     let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
     let web_config = exporter.web_config();
-    let served = web::serve(listener, exporter, timeout, Limits::default(), web_config, shutdown).await;
-    served.map_err(SetupError::Server)
+    let watching = watch(Arc::clone(&exporter), reload);
+    tokio::select! {
+        served = web::serve(listener, exporter, timeout, Limits::default(), web_config, shutdown) => {
+            served.map_err(SetupError::Server)
+        }
+        never = watching => match never {},
+    }
+}
+
+/// How often the configuration files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks at the configuration files for ever. A file system that hangs holds up nothing else.
+async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
+    loop {
+        let look = tokio::select! {
+            () = sleep(LOOK_INTERVAL) => Exporter::look_at_files,
+            () = reload.notified() => Exporter::read_files_again,
+        };
+        let exporter = Arc::clone(&exporter);
+        _ = spawn_blocking(move || look(&exporter)).await;
+    }
 }
 
 impl web::Exporter for Exporter {

@@ -40,12 +40,14 @@ pub mod overview;
 pub mod pace;
 pub mod picture;
 pub mod pinpoint;
+pub mod printable;
 pub mod profile;
 pub mod shard;
+pub mod signals;
 pub mod status;
-pub mod stop;
 pub mod target;
 pub mod version;
+mod watch;
 pub mod web;
 pub mod web_config;
 

@@ -6,17 +6,15 @@ use super::{Config, Environment, Problem, Problems, Warning};
 use crate::web_config;
 
 impl Config {
-    /// Reads the settings as [`Config::parse`] does, and looks into the file that `WEB_CONFIG_FILE` names. Not so `healthcheck`: the
-    /// server may hold a file that was good, while what stands there now is broken.
+    /// Reads the settings as [`Config::parse`] does, and looks into the file that `WEB_CONFIG_FILE` names.
     pub fn read(
         variables: Vec<(OsString, OsString)>,
         profile_region: Option<String>,
-        looks_into_files: bool,
     ) -> Result<(Self, Vec<Warning>), Problems> {
         let environment = Environment::sort(variables.clone(), &mut Problems::default());
         let written = environment.texts.web_config_file();
-        let path = written.text.filter(|_| looks_into_files);
-        let faults = path.and_then(|path| web_config::read(Path::new(path)).err()).unwrap_or_default();
+        let faults =
+            written.text.and_then(|path| web_config::read(Path::new(path)).err()).unwrap_or_default();
         let parsed = Self::parse(variables, profile_region);
         if faults.is_empty() {
             return parsed;

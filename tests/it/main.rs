@@ -13,6 +13,7 @@ mod golden;
 mod iam;
 mod log;
 mod pace;
+mod process;
 mod prometheus;
 mod protected_port;
 mod readme;

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -77,11 +77,17 @@ pub(crate) struct Source(Arc<SourceState>);
 struct SourceState {
     credentials: Mutex<Option<Credentials>>,
     asked: AtomicUsize,
+    panics: AtomicBool,
 }
 
 impl Source {
     pub(crate) fn give(&self, credentials: Option<Credentials>) {
         *self.0.credentials.lock().unwrap() = credentials;
+    }
+
+    /// Makes it panic when it is asked.
+    pub(crate) fn panic(&self) {
+        self.0.panics.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -95,6 +101,7 @@ impl ProvideCredentials for Source {
         Self: 'a,
     {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.0.panics.load(Ordering::SeqCst), "a source that panics");
         let result: provider::Result = self
             .0
             .credentials

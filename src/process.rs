@@ -1,0 +1,83 @@
+//! The threads of the process, and what signals do to it.
+
+use std::{process::exit, sync::Arc, thread, time::Duration};
+
+use anyhow::Context as _;
+use futures_util::FutureExt as _;
+use pinpoint_exporter::signals::Signals;
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::SignalKind,
+    sync::Notify,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long the server may take to stop. It takes less unless something hangs that it does before it serves.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Of each thread. Without it, `RUST_MIN_STACK` would decide.
+const THREAD_STACK: usize = 2 * 1024 * 1024;
+
+/// Threads and signal handlers.
+pub(crate) struct Process {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+/// What signals ask of the server.
+#[derive(Clone, Default)]
+pub(crate) struct Orders {
+    /// To stop.
+    pub(crate) stop: CancellationToken,
+    /// To read the configuration files again.
+    pub(crate) reload: Arc<Notify>,
+}
+
+impl Process {
+    /// Starts the threads and installs the handlers.
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let threads = Builder::new_multi_thread()
+            // Two at least, so that signals are heard while one is busy. Without this, `TOKIO_WORKER_THREADS` would decide.
+            .worker_threads(thread::available_parallelism().map_or(2, |count| count.get().max(2)))
+            .thread_stack_size(THREAD_STACK)
+            .enable_all()
+            .build();
+        let runtime = threads.context("cannot start the threads")?;
+        let signals = {
+            let _entered = runtime.enter();
+            Signals::handle().context("cannot install the signal handlers")?
+        };
+        Ok(Self { runtime, signals })
+    }
+
+    /// Runs the work to its end. If it serves, it gets signals as orders. Otherwise a signal ends the process, with the status
+    /// that a shell reports for it.
+    pub(crate) fn run<W: Future>(self, serves: bool, work: impl FnOnce(Orders) -> W) -> W::Output {
+        let Self { runtime, signals } = self;
+        let orders = Orders::default();
+        runtime.spawn(if serves {
+            pass_on(signals, orders.clone()).boxed()
+        } else {
+            exit_at(signals).boxed()
+        });
+        let ended = runtime.block_on(work(orders));
+        // Does not wait for what still waits for a name to be resolved.
+        runtime.shutdown_background();
+        ended
+    }
+}
+
+async fn exit_at(mut signals: Signals) {
+    let signal = signals.next().await;
+    exit(128 + signal.as_raw_value());
+}
+
+async fn pass_on(mut signals: Signals, orders: Orders) {
+    while signals.next().await == SignalKind::hangup() {
+        orders.reload.notify_one();
+    }
+    orders.stop.cancel();
+    sleep(STOP_LIMIT).await;
+    exit(0);
+}
