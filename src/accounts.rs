@@ -16,8 +16,16 @@ use crate::{
 /// A client for each account and region.
 pub type Clients = BTreeMap<(String, String), Arc<Client>>;
 
+/// The source of credentials for an account.
+pub type Sources = Arc<dyn Fn(&str) -> Arc<MakeProvider> + Send + Sync>;
+
 /// Whom the exporter asks, and in whose name.
 pub struct Accounts {
+    config: Config,
+    http: Http,
+    sources: Sources,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
     /// By account and region.
     pub clients: Clients,
     /// By account; `""` is the process's own.
@@ -25,20 +33,41 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Those of the configured targets. `sources` gives the source of credentials for an account. Nothing is asked of AWS yet.
+    /// Those of the configured targets. Nothing is asked of AWS yet.
     pub fn new(
         config: &Config,
         http: &Http,
-        sources: &dyn Fn(&str) -> Arc<MakeProvider>,
+        sources: Sources,
         clock: &Arc<dyn Clock>,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
-        let mut accounts = Self { clients: BTreeMap::new(), credentials: BTreeMap::new() };
-        for TargetPattern { account_id, region, .. } in &config.targets {
-            let Entry::Vacant(place) = accounts.clients.entry((account_id.clone(), region.clone())) else {
+        let mut accounts = Self {
+            config: config.clone(),
+            http: http.clone(),
+            sources,
+            clock: Arc::clone(clock),
+            observer: Arc::clone(observer),
+            clients: BTreeMap::new(),
+            credentials: BTreeMap::new(),
+        };
+        accounts.set_targets(&config.targets)?;
+        Ok(accounts)
+    }
+
+    /// Replaces them by those of other targets. A client and credentials that are still needed stay as they are, with what they
+    /// have learnt. After an error nothing has changed.
+    pub fn set_targets(&mut self, targets: &[TargetPattern]) -> Result<(), SetupError> {
+        let Self { config, http, sources, clock, observer, .. } = &*self;
+        let mut clients = Clients::new();
+        let mut all_credentials = BTreeMap::new();
+        for TargetPattern { account_id, region, .. } in targets {
+            let Entry::Vacant(place) = clients.entry((account_id.clone(), region.clone())) else {
                 continue;
             };
-            let credentials = accounts.credentials.entry(account_id.clone()).or_insert_with(|| {
+            let credentials = all_credentials.entry(account_id.clone()).or_insert_with(|| {
+                if let Some(credentials) = self.credentials.get(account_id) {
+                    return Arc::clone(credentials);
+                }
                 // An API of one's own is taken at its word.
                 let checked = !account_id.is_empty() && config.endpoint_url.is_none();
                 let owner = checked.then(|| Owner {
@@ -49,27 +78,31 @@ impl Accounts {
                 let (source, clock) = (sources(account_id), Arc::clone(clock));
                 Arc::new(CredentialsCache::new(source, clock, config.cache_ttl, owner))
             });
-            place.insert(Arc::new(Client::new(
-                client_settings(config, region)?,
-                http.clone(),
-                Arc::clone(credentials),
-                Arc::clone(clock),
-                Arc::clone(observer),
-            )));
+            let client = match self.clients.get(place.key()) {
+                Some(client) => Arc::clone(client),
+                None => Arc::new(Client::new(
+                    client_settings(config, region)?,
+                    http.clone(),
+                    Arc::clone(credentials),
+                    Arc::clone(clock),
+                    Arc::clone(observer),
+                )),
+            };
+            place.insert(client);
         }
-        Ok(accounts)
+        (self.clients, self.credentials) = (clients, all_credentials);
+        Ok(())
     }
 }
 
 /// The standard credentials, and the roles assumed with them. All roles share one set of those.
-pub fn standard_sources(
-    config: &Config,
-    http: &Http,
-    clock: &Arc<dyn Clock>,
-) -> impl Fn(&str) -> Arc<MakeProvider> {
-    let chain = || pinpoint::default_chain(http.clone(), config.region().to_owned());
-    let base = Arc::new(CredentialsCache::new(chain(), Arc::clone(clock), config.cache_ttl, None));
-    move |account_id| match config.roles.by_account.get(account_id) {
+pub fn standard_sources(config: &Config, http: &Http, clock: &Arc<dyn Clock>) -> Sources {
+    let (config, http) = (config.clone(), http.clone());
+    let chain =
+        |config: &Config, http: &Http| pinpoint::default_chain(http.clone(), config.region().to_owned());
+    let base = chain(&config, &http);
+    let base = Arc::new(CredentialsCache::new(base, Arc::clone(clock), config.cache_ttl, None));
+    Arc::new(move |account_id| match config.roles.by_account.get(account_id) {
         Some(role_arn) => pinpoint::assumed_role(
             http.clone(),
             config.region().to_owned(),
@@ -77,8 +110,8 @@ pub fn standard_sources(
             config.roles.external_id.clone(),
             Arc::clone(&base),
         ),
-        None => chain(),
-    }
+        None => chain(&config, &http),
+    })
 }
 
 /// The settings of the client for a region.

@@ -1,11 +1,10 @@
 //! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
 
 use std::{
-    collections::BTreeMap,
     convert::Infallible,
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -22,14 +21,15 @@ use tokio::{
 };
 
 use crate::{
-    accounts::{Accounts, standard_sources},
+    accounts::{Accounts, Sources, standard_sources},
     clock::Clock,
     collect::{self, Collector},
     config::{Config, Effective},
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
-    pinpoint::{self, CredentialsCache, Http, MakeProvider, Observer},
+    pinpoint::{self, CredentialsCache, Http, Observer},
     status,
+    target::TargetPattern,
     web::{self, Limits, ScrapeTimeout},
     web_config::Watched,
 };
@@ -37,8 +37,7 @@ use crate::{
 /// Answers scrapes.
 pub struct Exporter {
     collector: Collector,
-    /// Of each account.
-    credentials: BTreeMap<String, Arc<CredentialsCache>>,
+    accounts: Mutex<Accounts>,
     telemetry: Arc<Telemetry>,
     /// Of the scrape that ended last, in seconds, as the bits of an `f64`.
     last_duration: AtomicU64,
@@ -81,7 +80,7 @@ impl Exporter {
     pub fn new(
         config: &Config,
         http: &Http,
-        sources: &dyn Fn(&str) -> Arc<MakeProvider>,
+        sources: Sources,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
         let web_config = config.web_config_file.as_deref();
@@ -89,7 +88,7 @@ impl Exporter {
         let web_config = web_config.map_err(SetupError::WebConfig)?.map(Arc::new);
         let telemetry = Arc::new(Telemetry::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
-        let Accounts { clients, credentials } = Accounts::new(config, http, sources, &clock, &observer)?;
+        let accounts = Accounts::new(config, http, sources, &clock, &observer)?;
         let settings = collect::Settings {
             pace: config.pace(),
             listings_under_way: config.max_concurrent_requests,
@@ -103,14 +102,29 @@ impl Exporter {
             keep_failures: config.show_failures,
         };
         Ok(Self {
-            collector: Collector::new(config.targets.clone(), clients, settings, clock),
-            credentials,
+            collector: Collector::new(config.targets.clone(), &accounts.clients, settings, clock),
+            accounts: Mutex::new(accounts),
             telemetry,
             last_duration: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             settings: config.effective.clone(),
             web_config,
         })
+    }
+
+    /// Replaces the targets. Those that stay keep their data, and so do their accounts and regions what they have learnt.
+    /// Those that are named no more lose their series at once, and those that are new are read when the next scrape comes.
+    /// After an error nothing has changed.
+    pub fn set_targets(&self, targets: Vec<TargetPattern>) -> Result<(), SetupError> {
+        // Held to the end, so that of two changes at a time one comes whole after the other.
+        let mut accounts = self.accounts();
+        accounts.set_targets(&targets)?;
+        self.collector.set_targets(targets, &accounts.clients);
+        Ok(())
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the port is protected, as `WEB_CONFIG_FILE` says.
@@ -143,7 +157,8 @@ impl Exporter {
     }
 
     async fn look_for_credentials(&self) {
-        for credentials in self.credentials.values() {
+        let credentials: Vec<_> = self.accounts().credentials.values().cloned().collect();
+        for credentials in credentials {
             if let Err(failure) = credentials.look_ahead().await {
                 tracing::warn!("no credentials yet: {failure}");
             }
@@ -162,7 +177,7 @@ pub async fn run(
 ) -> Result<(), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref())?;
     let sources = standard_sources(config, &http, &clock);
-    let exporter = Arc::new(Exporter::new(config, &http, &sources, Arc::clone(&clock))?);
+    let exporter = Arc::new(Exporter::new(config, &http, sources, Arc::clone(&clock))?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
     let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
@@ -201,7 +216,7 @@ impl web::Exporter for Exporter {
             Some((account_id.clone(), credentials.expiry()?))
         };
         let facts = ScrapeFacts {
-            credentials_expiry: self.credentials.iter().filter_map(expiry).collect(),
+            credentials_expiry: self.accounts().credentials.iter().filter_map(expiry).collect(),
             cache_lookups,
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +27,7 @@ pub(super) struct Cell {
     pub(super) lane: Arc<Lane>,
     /// What a refresh costs, as of the last good one.
     requests: AtomicU32,
+    is_removed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -93,7 +94,22 @@ pub(super) struct View {
 impl Cell {
     pub(super) fn new(target: Target, lane: Arc<Lane>, now: Duration) -> Self {
         let state = State { schedule: Schedule::new(now), last: None, good: None, status: None };
-        Self { target, lane, requests: AtomicU32::new(1), state: Mutex::new(state) }
+        Self {
+            target,
+            lane,
+            requests: AtomicU32::new(1),
+            is_removed: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Nothing is to be shown or said of it any more, whatever is still under way.
+    pub(super) fn remove(&self) {
+        self.is_removed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
     }
 
     /// How many requests a refresh takes, without retries; 1 before the first good one.

@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -39,7 +39,7 @@ use crate::{
     overview::{CallError, Overview, Reading},
     pace::Pace,
     picture::{Bounds, Collage},
-    pinpoint::{Error, Exception, LeftOut},
+    pinpoint::{Client, Error, Exception, LeftOut},
     shard::Shard,
     target::{Target, TargetPattern},
 };
@@ -83,13 +83,19 @@ struct Kept {
 
 /// What refreshes share.
 struct Shared {
-    patterns: Vec<TargetPattern>,
-    lanes: BTreeMap<(String, String), Arc<Lane>>,
     settings: Settings,
     clock: Arc<dyn Clock>,
-    /// Grows with every refresh that ended.
+    /// Grows with every change of what is shown.
     generation: AtomicU64,
-    watched: Mutex<Arc<Watched>>,
+    watch: Mutex<Watch>,
+}
+
+/// What is to be watched, and what is.
+#[derive(Default)]
+struct Watch {
+    patterns: Vec<TargetPattern>,
+    lanes: BTreeMap<(String, String), Arc<Lane>>,
+    watched: Arc<Watched>,
 }
 
 /// What is watched at a time: both in their order.
@@ -116,27 +122,39 @@ impl Collector {
     /// A collector of what these patterns name. `clients` holds one for each account and region in them.
     pub fn new(
         patterns: Vec<TargetPattern>,
-        clients: Clients,
+        clients: &Clients,
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let lane = |client| Arc::new(Lane::new(client, settings.listings_under_way));
-        let shared = Shared {
-            patterns,
-            lanes: clients.into_iter().map(|(place, client)| (place, lane(client))).collect(),
-            settings,
-            clock,
-            generation: AtomicU64::new(0),
-            watched: Mutex::default(),
-        };
-        shared.watch();
-        Self {
+        let shared = Shared { settings, clock, generation: AtomicU64::new(0), watch: Mutex::default() };
+        let collector = Self {
             shared: Arc::new(shared),
             lookups: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             body: Mutex::default(),
             stopping: CancellationToken::new(),
-        }
+        };
+        collector.set_targets(patterns, clients);
+        collector
+    }
+
+    /// Replaces the patterns. What they name and was watched before keeps what is known of it.
+    pub fn set_targets(&self, patterns: Vec<TargetPattern>, clients: &Clients) {
+        let mut watch = self.shared.watch();
+        let kept = |place: &(String, String), client: &Arc<Client>| {
+            watch.lanes.get(place).filter(|lane| Arc::ptr_eq(&lane.client, client)).cloned()
+        };
+        let new = |client: &Arc<Client>| {
+            Arc::new(Lane::new(Arc::clone(client), self.shared.settings.listings_under_way))
+        };
+        let lane = |(place, client): (&(String, String), &Arc<Client>)| {
+            (place.clone(), kept(place, client).unwrap_or_else(|| new(client)))
+        };
+        watch.lanes = clients.iter().map(lane).collect();
+        watch.patterns = patterns;
+        self.shared.rewatch(&mut watch);
+        drop(watch);
+        self.shared.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Refreshes what is due and waits for it, at most as long as `wait`. What is not ready by then goes on, and so does all
@@ -307,37 +325,44 @@ impl Collector {
 }
 
 impl Shared {
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn watched(&self) -> Arc<Watched> {
-        Arc::clone(&self.watched.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.watch().watched)
     }
 
     /// Works out anew what is watched. What was watched before and still is keeps what is known of it; what is not any more
     /// loses it at once.
-    fn watch(&self) {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+    fn rewatch(&self, watch: &mut Watch) {
+        let Watch { patterns, lanes, watched } = watch;
         let mut directories: BTreeMap<_, _> =
             watched.directories.iter().map(|it| (it.catalog.clone(), Arc::clone(it))).collect();
         let mut cells: BTreeMap<_, _> =
             watched.cells.iter().map(|it| (it.target.clone(), Arc::clone(it))).collect();
         let wanted =
-            discovery::wanted(&self.patterns, self.settings.shard, |catalog| directories.get(catalog)?.ids());
+            discovery::wanted(patterns, self.settings.shard, |catalog| directories.get(catalog)?.ids());
         let now = self.clock.elapsed();
-        let lane = |account: &str, region: &str| self.lanes.get(&(account.to_owned(), region.to_owned()));
+        let lane = |account: &str, region: &str| lanes.get(&(account.to_owned(), region.to_owned()));
         let directories = wanted.catalogs.into_iter().filter_map(|catalog| {
             let lane = lane(&catalog.account_id, &catalog.region)?;
             let new = || Arc::new(Directory::new(catalog.clone(), Arc::clone(lane), now));
             Some(directories.remove(&catalog).unwrap_or_else(new))
         });
         let directories = directories.collect();
-        let cells = wanted.targets.into_iter().filter_map(|target| {
+        let new_cells = wanted.targets.into_iter().filter_map(|target| {
             let lane = lane(&target.account_id, &target.region)?;
             let new = || Arc::new(Cell::new(target.clone(), Arc::clone(lane), now));
             Some(cells.remove(&target).unwrap_or_else(new))
         });
-        let cells = cells.collect();
-        *watched = Arc::new(Watched { directories, cells, none_due_before: AtomicU64::new(0) });
-        for ((account_id, region), lane) in &self.lanes {
-            self.judge_pace(&watched, account_id, region, lane);
+        let new_cells = new_cells.collect();
+        for removed in cells.values() {
+            removed.remove();
+        }
+        *watched = Arc::new(Watched { directories, cells: new_cells, none_due_before: AtomicU64::new(0) });
+        for ((account_id, region), lane) in lanes {
+            self.judge_pace(watched, account_id, region, lane);
         }
     }
 
@@ -374,7 +399,7 @@ impl Shared {
         let read = read.await.map(|ids| {
             let found = ids.len();
             directory.learn(ids);
-            self.watch();
+            self.rewatch(&mut self.watch());
             found
         });
         let ttl = if read.is_ok() { self.settings.discovery_ttl } else { self.settings.pace.cache_ttl };
@@ -398,8 +423,14 @@ impl Shared {
 
     /// Refreshes a target. `_flight` is dropped at the end, which those that wait for it see.
     async fn refresh(&self, cell: &Cell, _flight: Flight) {
+        if cell.is_removed() {
+            return;
+        }
         let (started, date) = (self.clock.elapsed(), timestamp(self.clock.now()));
         let read = caught(self.read(cell, date).boxed()).await;
+        if cell.is_removed() {
+            return;
+        }
         let took = self.clock.elapsed().saturating_sub(started);
         let flawed = read.as_ref().is_ok_and(|(_, left_out)| *left_out != LeftOut::default());
         let result = read.as_ref().map(|(read, _)| read.clone()).map_err(CallError::from);

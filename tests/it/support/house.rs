@@ -15,10 +15,11 @@ use aws_credential_types::{
 };
 use fake_pinpoint::{FakePinpoint, Key, Operation, Options, world::World};
 use pinpoint_exporter::{
-    Exporter,
+    Exporter, SetupError,
     clock::Clock,
     config::Config,
     pinpoint::{Http, MakeProvider},
+    target,
     web::{self, Limits, ScrapeTimeout},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -198,7 +199,8 @@ impl Plan {
             let provider = provider.clone();
             Box::pin(async move { provider })
         });
-        let exporter = Exporter::new(&config, &http, &|_| Arc::clone(&source_of), Arc::clone(&clock) as _);
+        let sources = Arc::new(move |_: &str| Arc::clone(&source_of));
+        let exporter = Exporter::new(&config, &http, sources, Arc::clone(&clock) as _);
         let exporter = Arc::new(exporter.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -254,6 +256,12 @@ impl House {
         let by = i64::try_from(by.as_millis()).unwrap();
         self.fake.clock().advance(by);
         self.fake.server_clock().advance(by);
+    }
+
+    /// Replaces the targets, which are written as in `TARGETS`.
+    pub(crate) fn set_targets(&self, targets: &str) -> Result<(), SetupError> {
+        let parsed = target::parse(targets, Some(REGION));
+        self.exporter.set_targets(parsed.patterns.into_keys().collect())
     }
 
     /// How many listings of segments were asked for.
