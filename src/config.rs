@@ -17,13 +17,14 @@ use url::Url;
 
 mod effective;
 mod endpoint;
+mod files;
 mod log_filter;
 mod problem;
 mod role;
 mod settings;
 mod shard;
+mod targets;
 mod value;
-mod web_config_file;
 
 pub(crate) use settings::nearest;
 pub(crate) use value::duration;
@@ -31,6 +32,7 @@ pub use {
     effective::Effective,
     problem::{Problem, Problems, Warning},
     settings::{AWS_VARIABLES, AwsVariable, PREFIX, SETTINGS, Setting},
+    targets::TargetsFile,
 };
 
 use self::{
@@ -48,8 +50,10 @@ use crate::{
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each stands for a variable")]
 pub struct Config {
-    /// `TARGETS`, without duplicates, in the order of their identity.
+    /// `TARGETS` and those of `TARGETS_FILE`, without duplicates, in the order of their identity.
     pub targets: Vec<TargetPattern>,
+    /// `TARGETS_FILE`
+    pub targets_file: Option<TargetsFile>,
     /// `LISTEN_ADDRESS`
     pub listen_address: SocketAddr,
     /// `CACHE_TTL`
@@ -158,17 +162,26 @@ impl Config {
         }
     }
 
-    /// Reads the settings from the environment's variables. `profile_region` is the region of the AWS profile, which
+    /// Reads the settings from the environment's variables, as if the file of `TARGETS_FILE` named no target. `profile_region` is the region of the AWS profile, which
     /// counts when no variable names one ([`names_region`]).
     pub fn parse(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         profile_region: Option<String>,
     ) -> Result<(Self, Vec<Warning>), Problems> {
+        Self::parse_with(variables, profile_region, None)
+    }
+
+    /// The same with what is in the file of `TARGETS_FILE`, if somebody has looked.
+    fn parse_with(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        profile_region: Option<String>,
+        targets_file: Option<Result<String, String>>,
+    ) -> Result<(Self, Vec<Warning>), Problems> {
         let mut problems = Problems::default();
         let environment = Environment::sort(variables, &mut problems);
         let texts = &environment.texts;
         let aws = Aws::read(&environment, profile_region, &mut problems);
-        let targets = read_targets(texts.targets(), aws.region.as_deref(), &mut problems);
+        let targets = targets::read(texts, targets_file, aws.region.as_deref(), &mut problems);
         let durations = Durations::read(texts, &mut problems);
         match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
             Some(config) if problems.problems.is_empty() => Ok((config, problems.warnings)),
@@ -224,6 +237,7 @@ impl Config {
         });
         Some(Self {
             targets,
+            targets_file: TargetsFile::new(texts, aws.region.as_deref()),
             listen_address: listen_address?,
             cache_ttl: durations.cache_ttl?,
             max_staleness: durations.max_staleness?,
@@ -540,37 +554,6 @@ impl Aws {
             use_dualstack_endpoint,
         }
     }
-}
-
-/// Reads `TARGETS`.
-fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Problems) -> Vec<TargetPattern> {
-    let variable = written.setting.variable;
-    let Some(text) = written.text else {
-        problems.problems.push(Problem::without_value(
-            variable,
-            "it is required and not set; write targets such as APP/SEGMENT or APP, separated by commas",
-        ));
-        return Vec::new();
-    };
-    let parsed = target::parse(text, region);
-    problems.problems.extend(
-        parsed
-            .errors
-            .iter()
-            .map(|error| Problem::new(variable, error.entry().unwrap_or(text), error.to_string())),
-    );
-    if let Some(entry) = &parsed.without_region {
-        problems.problems.push(Problem::without_value(
-            REGION_VARIABLES[0],
-            format!(
-                "it is not set, and the target {} has no ARN to say its region; set AWS_REGION, AWS_DEFAULT_REGION or \
-                 the region of the AWS profile, such as us-east-1",
-                problem::quoted(entry)
-            ),
-        ));
-    }
-
-    parsed.patterns.into_keys().collect()
 }
 
 /// The roles by account, and the external id to assume them with.

@@ -24,12 +24,13 @@ use crate::{
     accounts::{Accounts, Sources, standard_sources},
     clock::Clock,
     collect::{self, Collector},
-    config::{Config, Effective},
+    config::{Config, Effective, TargetsFile},
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
     pinpoint::{self, CredentialsCache, Http, Observer},
     status,
     target::TargetPattern,
+    watch::{Files, Reload, WatchedFile},
     web::{self, Limits, ScrapeTimeout},
     web_config::Watched,
 };
@@ -46,6 +47,7 @@ pub struct Exporter {
     settings: Vec<Effective>,
     /// How the port is protected.
     web_config: Option<Arc<Watched>>,
+    targets_file: Option<(TargetsFile, WatchedFile)>,
 }
 
 /// Why the exporter cannot be set up.
@@ -69,6 +71,9 @@ pub enum SetupError {
     /// The file of `WEB_CONFIG_FILE` is wrong.
     #[error("the web configuration is wrong: {}", .0.join("; "))]
     WebConfig(Vec<String>),
+    /// The file of `TARGETS_FILE` is wrong.
+    #[error("the targets file is wrong: {}", .0.join("; "))]
+    TargetsFile(Vec<String>),
     /// There is no thread to be had.
     #[error("cannot start the server")]
     Server(#[source] std::io::Error),
@@ -86,6 +91,15 @@ impl Exporter {
         let web_config = config.web_config_file.as_deref();
         let web_config = web_config.map(|path| Watched::open(path, Arc::clone(&clock))).transpose();
         let web_config = web_config.map_err(SetupError::WebConfig)?.map(Arc::new);
+        // Read again, since it is watched from this moment on.
+        let mut files = Files::default();
+        let targets = config.targets_file.as_ref().map(|file| file.read(&mut files)).transpose();
+        let targets = targets.map_err(SetupError::TargetsFile)?.unwrap_or_else(|| config.targets.clone());
+        let config = &Config { targets, ..config.clone() };
+        let targets_file = config.targets_file.clone().map(|file| {
+            let watched = WatchedFile::new(file.path.clone(), "TARGETS_FILE", files, Arc::clone(&clock));
+            (file, watched)
+        });
         let telemetry = Arc::new(Telemetry::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
         let accounts = Accounts::new(config, http, sources, &clock, &observer)?;
@@ -109,6 +123,7 @@ impl Exporter {
             ready: AtomicBool::new(false),
             settings: config.effective.clone(),
             web_config,
+            targets_file,
         })
     }
 
@@ -137,16 +152,34 @@ impl Exporter {
         if let Some(web_config) = &self.web_config {
             web_config.look();
         }
+        if let Some((file, watched)) = &self.targets_file {
+            watched.look(|files| self.put_in_force(file, files));
+        }
     }
 
     /// Reads the configuration files again.
     pub fn read_files_again(&self) {
-        if self.web_config.is_none() {
-            tracing::info!("there is no file to read again: WEB_CONFIG_FILE is not set");
+        if self.web_config.is_none() && self.targets_file.is_none() {
+            tracing::info!("there is no file to read again: TARGETS_FILE and WEB_CONFIG_FILE are not set");
         }
         if let Some(web_config) = &self.web_config {
             web_config.read_again();
         }
+        if let Some((file, watched)) = &self.targets_file {
+            watched.read(|files| self.put_in_force(file, files));
+        }
+    }
+
+    fn put_in_force(&self, file: &TargetsFile, files: &mut Files) -> Result<(), Vec<String>> {
+        let targets = file.read(files)?;
+        self.set_targets(targets).map_err(|error| vec![error.to_string()])
+    }
+
+    /// How the last reading of the configuration files went, if there are any.
+    fn reload(&self) -> Option<Reload> {
+        let web_config = self.web_config.as_ref().map(|web_config| web_config.reload());
+        let targets_file = self.targets_file.as_ref().map(|(_, watched)| watched.reload());
+        web_config.into_iter().chain(targets_file).reduce(Reload::and)
     }
 
     /// Looks for credentials for the first time. The exporter is ready after it, found or not.
@@ -221,10 +254,9 @@ impl web::Exporter for Exporter {
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
             series: body.series,
-            config_reload: self.web_config.as_ref().map(|web_config| {
-                let reload = web_config.reload();
-                (reload.successful, OffsetDateTime::from(reload.last_success).into())
-            }),
+            config_reload: self
+                .reload()
+                .map(|reload| (reload.successful, OffsetDateTime::from(reload.last_success).into())),
         };
         let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);

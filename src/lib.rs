@@ -5,7 +5,7 @@
 //! Data flow one way, and each step can be read and tested alone:
 //!
 //! 1. [`config`]: environment strings → validated settings, among them the targets ([`target`]). `main` finds the strings,
-//!    with [`profile`], and starts the [`logging`].
+//!    with [`profile`], starts the [`logging`] and handles [`signals`]. Files that settings name are watched (`watch`).
 //! 2. [`pinpoint`]: the client of the API, one for each account and region ([`accounts`]). Its listings are [`job`]s.
 //! 3. [`discovery`]: patterns among the targets, and what was found → the listings to poll.
 //! 4. [`collect`]: the cache, and the queue of what is due ([`pace`]). A listing becomes a [`picture`] of the target, whole or not at all.

@@ -26,5 +26,6 @@ mod signatures;
 mod status;
 mod support;
 mod surroundings;
+mod targets_file;
 mod web;
 mod web_config;

@@ -291,6 +291,8 @@ class Values(unittest.TestCase):
             ({"settings": {"TARGETS": ""}}, "/settings/TARGETS"),
             ({"settings": {"TARGETS": []}}, "/settings/TARGETS"),
             ({"settings": {"TARGETS": None}}, "'TARGETS'"),
+            ({"settings": {"TARGETS": None, "TARGETS_FILE": ""}}, "/settings/TARGETS_FILE"),
+            ({"settings": {"TARGETS_FILE": "targets"}}, "/settings/TARGETS_FILE"),
             ({"settings": {"STATUS_SERIES": "some"}}, "/settings/STATUS_SERIES"),
             ({"settings": {"LISTEN_ADDRESS": "0.0.0.0:80"}}, "/settings/LISTEN_ADDRESS"),
             ({"settings": {"WEB_CONFIG_FILE": "/web.yaml"}}, "'WEB_CONFIG_FILE' not allowed"),
