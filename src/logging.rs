@@ -225,6 +225,9 @@ mod tests {
 
     const NASTY: &str = "two\nlines, \"quotes\", \r\u{1b}[31mred, \\, = and é";
 
+    /// What tells a terminal to print in red, in a word that needs no quotes.
+    const BARE: &str = "\u{9b}31m\u{7f}\u{202e}";
+
     /// The lines of two events with text that could break out of them, within a span, and of one that is filtered out.
     fn lines(format: LogFormat) -> Vec<String> {
         let kept = Kept::default();
@@ -235,7 +238,7 @@ mod tests {
             let _entered = span.enter();
             tracing::info!(text = NASTY, shown = %NASTY, debugged = ?NASTY, count = 7, "{NASTY}");
             tracing::debug!("filtered out");
-            tracing::warn!("plain");
+            tracing::warn!(bare = BARE, "plain");
         });
         let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(ToOwned::to_owned).collect()
@@ -254,7 +257,8 @@ mod tests {
             "{}",
             lines[0]
         );
-        assert!(lines.iter().all(|line| !line.contains(char::is_control)), "{lines:#?}");
+        assert!(lines.iter().all(|line| printable::line(line) == line.as_str()), "{lines:#?}");
+        assert!(lines[1].contains(r" bare=\u{9b}31m\u{7f}\u{202e}"), "{}", lines[1]);
         assert!(lines[1].contains(" level=warn ") && lines[1].contains(" message=plain "), "{}", lines[1]);
     }
 
@@ -270,7 +274,8 @@ mod tests {
         assert_eq!(events[0]["count"], 7);
         assert_eq!(events[0]["level"], "INFO");
         assert_eq!(events[0]["span"]["nasty"], NASTY);
-        assert_eq!(events[1]["message"], "plain");
+        assert_eq!((&events[1]["message"], &events[1]["bare"]), (&"plain".into(), &BARE.into()));
+        assert!(lines.iter().all(|line| printable::line(line) == line.as_str()), "{lines:#?}");
     }
 
     #[test]

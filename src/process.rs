@@ -1,6 +1,6 @@
 //! The threads of the process, and what signals do to it.
 
-use std::{process::exit, sync::Arc, thread, time::Duration};
+use std::{num::NonZero, process::exit, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
@@ -21,8 +21,10 @@ const THREAD_STACK: usize = 2 * 1024 * 1024;
 
 /// Threads and signal handlers.
 pub(crate) struct Process {
-    runtime: Runtime,
+    /// Of the thread that waits for signals, so that they are heard whatever the others do.
+    listener: Runtime,
     signals: Signals,
+    workers: Runtime,
 }
 
 /// What signals ask of the server.
@@ -35,36 +37,40 @@ pub(crate) struct Orders {
 }
 
 impl Process {
-    /// Starts the threads and installs the handlers.
+    /// Installs the handlers and starts the threads.
     pub(crate) fn start() -> anyhow::Result<Self> {
-        let threads = Builder::new_multi_thread()
-            // Two at least, so that signals are heard while one is busy. Without this, `TOKIO_WORKER_THREADS` would decide.
-            .worker_threads(thread::available_parallelism().map_or(2, |count| count.get().max(2)))
+        let listener = Builder::new_current_thread().enable_all().build();
+        let listener = listener.context("cannot wait for signals")?;
+        let signals = {
+            let _entered = listener.enter();
+            // Before there is any other runtime, which could take a signal from the kernel while nobody waits for it yet.
+            Signals::handle().context("cannot install the signal handlers")?
+        };
+        let workers = Builder::new_multi_thread()
+            // Without this, `TOKIO_WORKER_THREADS` would decide.
+            .worker_threads(thread::available_parallelism().map_or(1, NonZero::get))
             .thread_stack_size(THREAD_STACK)
             .enable_all()
             .build();
-        let runtime = threads.context("cannot start the threads")?;
-        let signals = {
-            let _entered = runtime.enter();
-            Signals::handle().context("cannot install the signal handlers")?
-        };
-        Ok(Self { runtime, signals })
+        Ok(Self { listener, signals, workers: workers.context("cannot start the threads")? })
     }
 
     /// Runs the work to its end. If it serves, it gets signals as orders. Otherwise a signal ends the process, with the status
     /// that a shell reports for it.
-    pub(crate) fn run<W: Future>(self, serves: bool, work: impl FnOnce(Orders) -> W) -> W::Output {
-        let Self { runtime, signals } = self;
+    pub(crate) fn run<W: Future>(
+        self,
+        serves: bool,
+        work: impl FnOnce(Orders) -> W,
+    ) -> anyhow::Result<W::Output> {
+        let Self { listener, signals, workers } = self;
         let orders = Orders::default();
-        runtime.spawn(if serves {
-            pass_on(signals, orders.clone()).boxed()
-        } else {
-            exit_at(signals).boxed()
-        });
-        let ended = runtime.block_on(work(orders));
+        let obey = if serves { pass_on(signals, orders.clone()).boxed() } else { exit_at(signals).boxed() };
+        let thread = thread::Builder::new().name("signals".to_owned()).stack_size(THREAD_STACK);
+        thread.spawn(move || listener.block_on(obey)).context("cannot wait for signals")?;
+        let ended = workers.block_on(work(orders));
         // Does not wait for what still waits for a name to be resolved.
-        runtime.shutdown_background();
-        ended
+        workers.shutdown_background();
+        Ok(ended)
     }
 }
 

@@ -14,7 +14,8 @@ pub struct Signals {
 
 impl Signals {
     /// Installs the handlers, for the rest of the process's life. Must be called within a runtime. Call it first of all: the
-    /// kernel drops signals for PID 1 that have no handler.
+    /// kernel drops signals for PID 1 that have no handler. No other runtime may run yet, or a signal that comes at this moment
+    /// can be lost.
     pub fn handle() -> io::Result<Self> {
         let signals = Self {
             terminate: signal(SignalKind::terminate())?,

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::Read as _,
+    io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use fake_pinpoint::{FakePinpoint, world::World};
-use pinpoint_exporter::{config::LogFormat, logging, web::Exporter as _};
+use pinpoint_exporter::{config::LogFormat, logging, printable, web::Exporter as _};
 use rustix::process::Signal;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -91,7 +91,8 @@ fn sigterm_and_sigint_end_the_server_well_from_its_first_instant_also_as_pid_1()
         for signal in [Signal::TERM, Signal::INT].repeat(10) {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
             let (mut child, exporter) = start(as_pid_1, &free);
-            wait_for("a handler", || handles(exporter, signal));
+            // Its handler is the last: a signal can be lost while its own is being installed.
+            wait_for("the handlers", || handles(exporter, Signal::XFSZ));
             came_before_the_port += u32::from(TcpStream::connect(&free).is_err());
             send(signal, exporter);
             let mut status = None;
@@ -256,7 +257,9 @@ fn panic_in_a_thread(format: &str) {
         _ => None,
     };
     let log = format.map(|format| logging::init(format, Targets::new().with_default(Level::INFO)).unwrap());
-    let say = |text: &str| if log.is_some() { tracing::info!("{text}") } else { eprintln!("{text}") };
+    let say = |text: &str| {
+        if log.is_some() { tracing::info!("{text}") } else { _ = writeln!(io::stderr(), "{text}") }
+    };
     say("before");
     let panicking = thread::spawn(|| {
         let lines = "two\nlines\u{9b}";
@@ -276,4 +279,29 @@ fn a_look_for_credentials_that_panics_leaves_the_exporter_ready() {
         assert!(house.exporter.is_ready());
         house.close().await;
     });
+}
+
+#[test]
+fn what_is_said_of_arguments_variables_and_paths_has_no_control_characters() {
+    let nasty = "\u{1b}[2J\u{9b}31m\r\u{202e}";
+    let path = format!("/{nasty}");
+    let targets = ("PINPOINT_EXPORTER_TARGETS", "app");
+    for (arguments, variables) in [
+        (vec![nasty], vec![]),
+        (vec!["check", nasty], vec![]),
+        (vec!["plan", "--jobs-per-segment", nasty], vec![]),
+        (vec!["healthcheck"], vec![("PINPOINT_EXPORTER_LISTEN_ADDRESS", nasty)]),
+        (vec![], vec![("PINPOINT_EXPORTER_TARGETS", nasty)]),
+        (vec![], vec![("PINPOINT_EXPORTER_TARGETS_FILE", &path)]),
+        (vec![], vec![("PINPOINT_EXPORTER_WEB_CONFIG_FILE", &path)]),
+        (vec!["check"], vec![targets, ("AWS_REGION", "eu-west-1"), ("AWS_CA_BUNDLE", &path)]),
+    ] {
+        let output = command(&arguments, &variables);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("[2J") && printable::lines(&said) == said.as_str(),
+            "{arguments:?} {variables:?}: {said:?}"
+        );
+    }
 }

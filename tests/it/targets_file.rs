@@ -216,7 +216,11 @@ fn the_number_of_targets_their_length_and_what_is_said_of_them_are_bounded() {
 
 /// Segments `a`, `b` and `c`, of which those of the file are watched.
 async fn house(folder: &Folder) -> House {
-    let world = |world: &mut World| ["a", "b", "c"].into_iter().for_each(|id| _ = world.segment(APP, id));
+    let world = |world: &mut World| {
+        for id in ["a", "b", "c"] {
+            world.segment(APP, id);
+        }
+    };
     Plan::new().set("TARGETS", "").set("TARGETS_FILE", &folder.name()).world(world).build().await
 }
 
@@ -308,7 +312,7 @@ fn both_files_must_be_in_force() {
     });
 }
 
-/// Replaces what the file is reached through, as the kubelet does with a ConfigMap.
+/// Replaces what the file is reached through, as the kubelet does with a `ConfigMap`.
 fn mount(folder: &Path, version: &str, text: &str) {
     fs::create_dir(folder.join(version)).unwrap();
     fs::write(folder.join(version).join("targets"), text).unwrap();
@@ -320,7 +324,9 @@ fn mount(folder: &Path, version: &str, text: &str) {
 fn the_program_follows_a_link_that_changes_and_reads_again_at_sighup() {
     run_within(Duration::from_mins(2), async {
         let mut world = World::default();
-        ["a", "b", "c"].into_iter().for_each(|id| _ = world.segment("app", id));
+        for id in ["a", "b", "c"] {
+            world.segment("app", id);
+        }
         let fake = FakePinpoint::start(world).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         mount(folder.path(), "..1", "app/a\n");
