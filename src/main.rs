@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Ok(command) => {
             let serves = command == Command::Serve;
             let run = |process: Process| process.run(serves, |orders| execute(command, orders));
-            process.and_then(run).flatten().unwrap_or_else(|error| fail(&error))
+            process.and_then(run).unwrap_or_else(|error| fail(&error))
         }
         Err(error) => refuse(error),
     }

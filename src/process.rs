@@ -1,6 +1,12 @@
 //! The threads of the process, and what signals do to it.
 
-use std::{num::NonZero, process::exit, sync::Arc, thread, time::Duration};
+use std::{
+    num::NonZero,
+    process::{ExitCode, exit},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
@@ -8,13 +14,16 @@ use pinpoint_exporter::signals::Signals;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::SignalKind,
-    sync::Notify,
+    sync::{Notify, oneshot},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
 /// How long the server may take to stop. It takes less unless something hangs that it does before it serves.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a thread may take to hear that it must end. One that waits for a file system does not hear it.
+const STUCK: Duration = Duration::from_secs(1);
 
 /// Of each thread. Without it, `RUST_MIN_STACK` would decide.
 const THREAD_STACK: usize = 2 * 1024 * 1024;
@@ -55,30 +64,40 @@ impl Process {
         Ok(Self { listener, signals, workers: workers.context("cannot start the threads")? })
     }
 
-    /// Runs the work to its end. If it serves, it gets signals as orders. Otherwise a signal ends the process, with the status
-    /// that a shell reports for it.
-    pub(crate) fn run<W: Future>(
-        self,
-        serves: bool,
-        work: impl FnOnce(Orders) -> W,
-    ) -> anyhow::Result<W::Output> {
+    /// Runs the work to its end. If it serves, it gets signals as orders. Otherwise a signal ends it, with the status that a
+    /// shell reports for the signal.
+    pub(crate) fn run<W>(self, serves: bool, work: impl FnOnce(Orders) -> W) -> anyhow::Result<ExitCode>
+    where
+        W: Future<Output = anyhow::Result<ExitCode>>,
+    {
         let Self { listener, signals, workers } = self;
         let orders = Orders::default();
-        let obey = if serves { pass_on(signals, orders.clone()).boxed() } else { exit_at(signals).boxed() };
+        let (end, ended_by) = oneshot::channel();
+        let obey =
+            if serves { pass_on(signals, orders.clone()).boxed() } else { end_at_once(signals, end).boxed() };
         let thread = thread::Builder::new().name("signals".to_owned()).stack_size(THREAD_STACK);
         thread.spawn(move || listener.block_on(obey)).context("cannot wait for signals")?;
-        let ended = workers.block_on(work(orders));
+        let ended = workers.block_on(async {
+            tokio::select! {
+                ended = work(orders) => ended,
+                Ok(status) = ended_by => Ok(status),
+            }
+        });
         // Does not wait for what still waits for a name to be resolved.
         workers.shutdown_background();
-        Ok(ended)
+        ended
     }
 }
 
-async fn exit_at(mut signals: Signals) {
-    let signal = signals.next().await;
-    exit(128 + signal.as_raw_value());
+/// Ends the work at a signal, and the process if the work is stuck.
+async fn end_at_once(mut signals: Signals, end: oneshot::Sender<ExitCode>) {
+    let status = 128 + signals.next().await.as_raw_value();
+    _ = end.send(ExitCode::from(u8::try_from(status).unwrap_or(1)));
+    sleep(STUCK).await;
+    exit(status);
 }
 
+/// Passes signals on to the server, and ends the process if the server is stuck.
 async fn pass_on(mut signals: Signals, orders: Orders) {
     while signals.next().await == SignalKind::hangup() {
         orders.reload.notify_one();
