@@ -105,7 +105,6 @@ impl Exporter {
         let accounts = Accounts::new(config, http, sources, &clock, &observer)?;
         let settings = collect::Settings {
             pace: config.pace(),
-            listings_under_way: config.max_concurrent_requests,
             shard: config.shard,
             discovery_ttl: config.discovery_ttl,
             bounds: Bounds {
@@ -213,7 +212,11 @@ pub async fn run(
     let exporter = Arc::new(Exporter::new(config, &http, sources, Arc::clone(&clock))?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
-    let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
+    let timeout = ScrapeTimeout {
+        default: config.scrape_timeout,
+        offset: config.scrape_timeout_offset,
+        longest: config.refresh_timeout,
+    };
     let web_config = exporter.web_config();
     let watching = watch(Arc::clone(&exporter), reload);
     tokio::select! {

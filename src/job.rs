@@ -1,6 +1,9 @@
 //! An export job of Amazon Pinpoint as the exporter keeps it. Values only, no wire names.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use time::OffsetDateTime;
 
@@ -113,6 +116,17 @@ impl Timestamp {
     #[must_use]
     pub fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Every date has one: what 64 bits cannot hold is the first or last that they can.
+    fn from(date: SystemTime) -> Self {
+        let since = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Self(match date.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => since(after),
+            Err(before) => -since(before.duration()),
+        })
     }
 }
 

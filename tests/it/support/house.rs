@@ -204,7 +204,11 @@ impl Plan {
         let exporter = Arc::new(exporter.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
+        let timeout = ScrapeTimeout {
+            default: config.scrape_timeout,
+            offset: config.scrape_timeout_offset,
+            longest: config.refresh_timeout,
+        };
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let web_config = exporter.web_config();

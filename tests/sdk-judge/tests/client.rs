@@ -145,6 +145,7 @@ impl Clients {
                 endpoint: url.parse().unwrap(),
                 page_size: 3,
                 max_pages: 1000,
+                max_concurrent_requests: 8,
                 max_requests_per_second: None,
                 request_timeout: Duration::from_secs(10),
                 refresh_timeout: Duration::from_secs(30),
@@ -166,9 +167,9 @@ impl Clients {
         let mut sink = |page| jobs.extend(page);
         let result = self.runtime.block_on(async {
             if of_segment {
-                self.ours.segment_export_jobs(APPLICATION, SEGMENT, &mut sink).await
+                self.ours.segment_export_jobs(APPLICATION, SEGMENT, self.ours.permit(), &mut sink).await
             } else {
-                self.ours.export_jobs(APPLICATION, &mut sink).await
+                self.ours.export_jobs(APPLICATION, self.ours.permit(), &mut sink).await
             }
         });
         let counted = std::mem::take(&mut *self.counts.0.lock().unwrap());
