@@ -125,7 +125,8 @@ struct Series {
 
 /// Sets the variables that make a configuration of supposed targets: `*/*` in some region.
 pub fn suppose_targets(variables: &mut Vec<(OsString, OsString)>) {
-    variables.retain(|(name, _)| name != "PINPOINT_EXPORTER_TARGETS" && name != "AWS_REGION");
+    let supposed = ["PINPOINT_EXPORTER_TARGETS", "PINPOINT_EXPORTER_TARGETS_FILE", "AWS_REGION"];
+    variables.retain(|(name, _)| !supposed.iter().any(|variable| name == variable));
     variables.push(("PINPOINT_EXPORTER_TARGETS".into(), "*/*".into()));
     variables.push(("AWS_REGION".into(), "us-east-1".into()));
 }
