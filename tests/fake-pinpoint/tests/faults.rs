@@ -450,6 +450,40 @@ async fn corrupt_gzip_does_not_decode() {
 }
 
 #[tokio::test]
+async fn a_padded_answer_is_right_but_for_what_stands_before_its_items() {
+    within(async {
+        for (element, times, gzip) in
+            [("0", 3_000_000, false), ("[]", 1, false), ("{\"a\":[1]}", 70_000, true)]
+        {
+            let fault = Fault::Padded { element: element.to_owned(), times, gzip };
+            let (fake, answer) = listing_with(fault).await;
+            let body = if gzip { answer.gunzipped().unwrap() } else { answer.body };
+            let mut body: Value = serde_json::from_slice(&body).unwrap();
+            let items = body["Item"].as_array_mut().unwrap();
+            let padding: Value = serde_json::from_str(element).unwrap();
+            assert!(items[..times].iter().all(|item| *item == padding));
+            items.drain(..times);
+            fake.clear_faults();
+            assert_eq!(body, get(&fake, JOBS).await.unwrap().json());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_may_have_any_date() {
+    within(async {
+        let mut fault = Fault::error("InternalServerErrorException");
+        if let Fault::Error { headers, .. } = &mut fault {
+            headers.insert("Date".to_owned(), "Fri, 31 Dec 9999 23:59:59 GMT".to_owned());
+        }
+        let (_, answer) = listing_with(fault).await;
+        assert_eq!(answer.header("date"), Some("Fri, 31 Dec 9999 23:59:59 GMT"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_chunked_answer_has_no_length() {
     within(async {
         let (_, answer) = listing_with(Fault::Chunked).await;
