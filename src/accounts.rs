@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     config::Config,
     exporter::SetupError,
-    pinpoint::{self, Client, CredentialsCache, Http, MakeProvider, Observer, Owner},
+    pinpoint::{self, Client, CredentialsCache, Http, Observer, Owner, Source},
     target::TargetPattern,
 };
 
@@ -20,34 +20,42 @@ pub type Clients = BTreeMap<(String, String), Arc<Client>>;
 pub struct Accounts {
     /// By account and region.
     pub clients: Clients,
-    /// By account; `""` is the process's own.
+    /// By account of the targets; `""` for targets without one.
     pub credentials: BTreeMap<String, Arc<CredentialsCache>>,
+    /// The process's own credentials, which it also assumes roles with.
+    pub own: Arc<CredentialsCache>,
 }
 
 impl Accounts {
-    /// Those of the configured targets. `sources` gives the source of credentials for an account. Nothing is asked of AWS yet.
+    /// Those of the configured targets. `own` is the source of the process's own credentials. Nothing is asked of AWS yet.
     pub fn new(
         config: &Config,
         http: &Http,
-        sources: &dyn Fn(&str) -> Arc<MakeProvider>,
+        own: Arc<Source>,
         clock: &Arc<dyn Clock>,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, SetupError> {
-        let mut accounts = Self { clients: BTreeMap::new(), credentials: BTreeMap::new() };
+        let cache = |source, owner| {
+            Arc::new(CredentialsCache::new(source, Arc::clone(clock), config.cache_ttl, owner))
+        };
+        let own = cache(own, None);
+        let mut accounts = Self { clients: BTreeMap::new(), credentials: BTreeMap::new(), own };
+        let Self { clients, credentials, own } = &mut accounts;
         for TargetPattern { account_id, region, .. } in &config.targets {
-            let Entry::Vacant(place) = accounts.clients.entry((account_id.clone(), region.clone())) else {
+            let Entry::Vacant(place) = clients.entry((account_id.clone(), region.clone())) else {
                 continue;
             };
-            let credentials = accounts.credentials.entry(account_id.clone()).or_insert_with(|| {
+            let credentials = credentials.entry(account_id.clone()).or_insert_with(|| {
+                if account_id.is_empty() {
+                    return Arc::clone(own);
+                }
                 // An API of one's own is taken at its word.
-                let checked = !account_id.is_empty() && config.endpoint_url.is_none();
-                let owner = checked.then(|| Owner {
+                let owner = config.endpoint_url.is_none().then(|| Owner {
                     account_id: account_id.clone(),
                     region: region.clone(),
                     http: http.clone(),
                 });
-                let (source, clock) = (sources(account_id), Arc::clone(clock));
-                Arc::new(CredentialsCache::new(source, clock, config.cache_ttl, owner))
+                cache(account_source(config, http, account_id, own), owner)
             });
             place.insert(Arc::new(Client::new(
                 client_settings(config, region)?,
@@ -61,24 +69,28 @@ impl Accounts {
     }
 }
 
-/// The standard credentials, and the roles assumed with them. All roles share one set of those.
-pub fn standard_sources(
+/// The role of an account, or the process's own credentials.
+fn account_source(
     config: &Config,
     http: &Http,
-    clock: &Arc<dyn Clock>,
-) -> impl Fn(&str) -> Arc<MakeProvider> {
-    let chain = || pinpoint::default_chain(http.clone(), config.region().to_owned());
-    let base = Arc::new(CredentialsCache::new(chain(), Arc::clone(clock), config.cache_ttl, None));
-    move |account_id| match config.roles.by_account.get(account_id) {
+    account_id: &str,
+    own: &Arc<CredentialsCache>,
+) -> Arc<Source> {
+    match config.roles.by_account.get(account_id) {
         Some(role_arn) => pinpoint::assumed_role(
             http.clone(),
             config.region().to_owned(),
             role_arn.clone(),
             config.roles.external_id.clone(),
-            Arc::clone(&base),
+            Arc::clone(own),
         ),
-        None => chain(),
+        None => pinpoint::shared(Arc::clone(own)),
     }
+}
+
+/// The source of the process's own credentials: AWS's standard chain.
+pub fn own_source(config: &Config, http: &Http) -> Arc<Source> {
+    pinpoint::default_chain(http.clone(), config.region().to_owned())
 }
 
 /// The settings of the client for a region.

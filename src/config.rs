@@ -171,12 +171,24 @@ impl Config {
         let targets = read_targets(texts.targets(), aws.region.as_deref(), &mut problems);
         let durations = Durations::read(texts, &mut problems);
         match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
-            Some(config) if problems.problems.is_empty() => Ok((config, problems.warnings)),
+            Some(config) if problems.problems.is_empty() => {
+                problems.warnings.extend(config.unused_roles());
+                Ok((config, problems.warnings))
+            }
             _ => {
                 problems.sort();
                 Err(problems)
             }
         }
+    }
+
+    fn unused_roles(&self) -> impl Iterator<Item = Warning> {
+        let is_unused = |account_id: &str| !self.targets.iter().any(|target| target.account_id == account_id);
+        let roles = self.roles.by_account.iter().filter(move |(account_id, _)| is_unused(account_id));
+        roles.map(|(account_id, role_arn)| Warning::UnusedRole {
+            role_arn: role_arn.clone(),
+            account_id: account_id.clone(),
+        })
     }
 
     /// Reads what stands for itself and adds what has been read; `None` only with a problem.

@@ -14,13 +14,13 @@ use time::OffsetDateTime;
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
-    accounts::{Accounts, standard_sources},
+    accounts::{Accounts, own_source},
     clock::Clock,
     collect::{self, Collector},
     config::{Config, Effective},
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
-    pinpoint::{self, CredentialsCache, Http, MakeProvider, Observer},
+    pinpoint::{self, CredentialsCache, Http, Observer, Source},
     status,
     web::{self, Limits, ScrapeTimeout},
     web_config::Watched,
@@ -29,8 +29,10 @@ use crate::{
 /// Answers scrapes.
 pub struct Exporter {
     collector: Collector,
-    /// Of each account.
+    /// By account of the targets.
     credentials: BTreeMap<String, Arc<CredentialsCache>>,
+    /// Those whose expiry is shown, by account: the process's own as `""`, and those of roles.
+    expiring: BTreeMap<String, Arc<CredentialsCache>>,
     telemetry: Arc<Telemetry>,
     /// Of the scrape that ended last, in seconds, as the bits of an `f64`.
     last_duration: AtomicU64,
@@ -68,12 +70,12 @@ pub enum SetupError {
 }
 
 impl Exporter {
-    /// An exporter of the configured targets. `sources` gives the source of credentials for an account. Nothing is asked of AWS before
-    /// the first scrape.
+    /// An exporter of the configured targets. `own` is the source of the process's own credentials. Nothing is asked of AWS
+    /// before the first scrape.
     pub fn new(
         config: &Config,
         http: &Http,
-        sources: &dyn Fn(&str) -> Arc<MakeProvider>,
+        own: Arc<Source>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
         let web_config = config.web_config_file.as_deref();
@@ -81,7 +83,12 @@ impl Exporter {
         let web_config = web_config.map_err(SetupError::WebConfig)?.map(Arc::new);
         let telemetry = Arc::new(Telemetry::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
-        let Accounts { clients, credentials } = Accounts::new(config, http, sources, &clock, &observer)?;
+        let Accounts { clients, credentials, own } = Accounts::new(config, http, own, &clock, &observer)?;
+        let with_role =
+            credentials.iter().filter(|(account, _)| config.roles.by_account.contains_key(*account));
+        let mut expiring: BTreeMap<_, _> =
+            with_role.map(|(account, credentials)| (account.clone(), Arc::clone(credentials))).collect();
+        expiring.insert(String::new(), own);
         let settings = collect::Settings {
             pace: config.pace(),
             listings_under_way: config.max_concurrent_requests,
@@ -97,6 +104,7 @@ impl Exporter {
         Ok(Self {
             collector: Collector::new(config.targets.clone(), clients, settings, clock),
             credentials,
+            expiring,
             telemetry,
             last_duration: AtomicU64::new(0),
             ready: AtomicBool::new(false),
@@ -110,12 +118,14 @@ impl Exporter {
         self.web_config.clone()
     }
 
-    /// Looks for credentials for the first time. The exporter is ready after it, found or not.
+    /// Looks for the credentials of every account for the first time. The exporter is ready after it, found or not.
     pub async fn get_ready(&self) {
-        for credentials in self.credentials.values() {
-            if let Err(failure) = credentials.look_ahead().await {
-                tracing::warn!("no credentials yet: {failure}");
-            }
+        let mut failures: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+        for (account_id, failure) in pinpoint::look_ahead(&self.credentials).await {
+            failures.entry(failure.to_string()).or_default().push(account_id);
+        }
+        for (failure, accounts) in failures {
+            tracing::warn!(account = accounts[0], accounts = accounts.len(), "no credentials yet: {failure}");
         }
         self.ready.store(true, Ordering::Release);
     }
@@ -130,8 +140,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref())?;
-    let sources = standard_sources(config, &http, &clock);
-    let exporter = Arc::new(Exporter::new(config, &http, &sources, Arc::clone(&clock))?);
+    let own = own_source(config, &http);
+    let exporter = Arc::new(Exporter::new(config, &http, own, Arc::clone(&clock))?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
     let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
@@ -150,7 +160,7 @@ impl web::Exporter for Exporter {
             Some((account_id.clone(), credentials.expiry()?))
         };
         let facts = ScrapeFacts {
-            credentials_expiry: self.credentials.iter().filter_map(expiry).collect(),
+            credentials_expiry: self.expiring.iter().filter_map(expiry).collect(),
             cache_lookups,
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),

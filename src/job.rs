@@ -1,6 +1,9 @@
 //! An export job of Amazon Pinpoint as the exporter keeps it. Values only, no wire names.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use time::OffsetDateTime;
 
@@ -121,5 +124,16 @@ impl From<OffsetDateTime> for Timestamp {
         let milliseconds = date.unix_timestamp_nanos().div_euclid(1_000_000);
         // The years that `time` knows lie far within 64 bits of milliseconds.
         Self(i64::try_from(milliseconds).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// The nearest one, for dates beyond all that fit.
+    fn from(date: SystemTime) -> Self {
+        let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Self(match date.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => milliseconds(since),
+            Err(before) => -milliseconds(before.duration()),
+        })
     }
 }

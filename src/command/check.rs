@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::join_all, stream};
 use serde::Serialize;
 
 use super::{
@@ -91,8 +91,7 @@ impl Check {
         accounts: &Accounts,
         progress: &Progress<'_>,
     ) -> Self {
-        let mut identity = Vec::new();
-        for (account, credentials) in &accounts.credentials {
+        let callers = accounts.credentials.iter().map(|(account, credentials)| async move {
             let region = config.targets.iter().find(|target| target.account_id == *account);
             let region = region.map_or(config.region(), |target| &target.region);
             let role_arn = config.roles.by_account.get(account).cloned();
@@ -107,8 +106,10 @@ impl Check {
                 Ok(Identity { account_id, arn }) => (Some(CallerIdentity { account: account_id, arn }), None),
                 Err(error) => (None, Some(error)),
             };
-            identity.push(Caller { account: account.clone(), role_arn, identity: found, error, denied });
-        }
+            Caller { account: account.clone(), role_arn, identity: found, error, denied }
+        });
+        // Side by side: a source that hangs must not delay the others.
+        let identity = join_all(callers).await;
 
         let survey = Survey::make(config, &accounts.clients, progress).await;
         let total = survey.targets.len();

@@ -27,7 +27,7 @@ pub use self::{
     plan::{Assumptions, Offline, suppose_targets},
 };
 use crate::{
-    accounts::{Accounts, standard_sources},
+    accounts::{Accounts, own_source},
     clock::{Clock, SystemClock},
     config::{AWS_VARIABLES, Config, SETTINGS, nearest},
     exporter::SetupError,
@@ -243,7 +243,7 @@ fn api(config: &Config) -> Result<(Http, Accounts), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref())?;
     let observer: Arc<dyn Observer> = Arc::new(Telemetry::new()?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let accounts = Accounts::new(config, &http, &standard_sources(config, &http, &clock), &clock, &observer)?;
+    let accounts = Accounts::new(config, &http, own_source(config, &http), &clock, &observer)?;
     Ok((http, accounts))
 }
 

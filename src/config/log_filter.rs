@@ -13,6 +13,8 @@ use super::{settings::nearest, value::Explanation};
 ///   itself, without them.
 /// * `aws_runtime::env_config::normalize` quotes lines of the profile file that it does not understand at warn.
 /// * `aws_smithy_*` and the service clients log requests and answers at trace, and errors in their debug form at debug.
+/// * `aws_smithy_runtime::client::http::connection_poisoning` logs an error for each failed call to a metadata service, because
+///   the exporter's HTTP client manages its connections itself.
 /// * Everything else is kept below trace, where libraries log what goes over the wire.
 ///
 /// What is logged through the crate `log` (reqwest, rustls) does not get into the log at all.
@@ -25,6 +27,7 @@ const MOST: &[(&str, LevelFilter)] = &[
     ("aws_sdk", LevelFilter::INFO),
     ("aws_sigv4", LevelFilter::INFO),
     ("aws_smithy", LevelFilter::INFO),
+    ("aws_smithy_runtime::client::http::connection_poisoning", LevelFilter::OFF),
     ("h2", LevelFilter::INFO),
     ("hyper", LevelFilter::DEBUG),
     ("pinpoint_exporter", LevelFilter::TRACE),

@@ -72,6 +72,13 @@ pub enum Warning {
         /// Whether Kubernetes sets such a variable for a Service named like the exporter.
         from_service: bool,
     },
+    /// A role of `ROLE_ARNS` for an account that no target names.
+    UnusedRole {
+        /// The role.
+        role_arn: String,
+        /// Its account.
+        account_id: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -88,6 +95,11 @@ impl fmt::Display for Warning {
                 }
                 Ok(())
             }
+            Self::UnusedRole { role_arn, account_id } => write!(
+                f,
+                "PINPOINT_EXPORTER_ROLE_ARNS: the role {role_arn} is never used, because no target is in account \
+                 {account_id}; check the account in both"
+            ),
         }
     }
 }

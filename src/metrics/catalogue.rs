@@ -275,7 +275,7 @@ pub static FAMILIES: &[Family] = &[
     CLOCK_SKEW,
     Family {
         name: "pinpoint_exporter_credentials_expiry_timestamp_seconds",
-        help: "When the credentials in use expire; without an account the exporter's own. Absent if they do not expire.",
+        help: "When the credentials expire: without an account the exporter's own, also those it assumes roles with; else those of the account's role. Absent if they do not expire, or there are none.",
         kind: Kind::Gauge,
         labels: &["aws_account_id"],
         source: Source::Scrape(|scrape, out| {

@@ -3,11 +3,14 @@
 mod credentials;
 mod endpoint;
 mod error;
+mod expiration;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limit;
 mod operation;
 mod page;
+mod provider_error;
+mod provider_http;
 mod retry;
 mod secrets;
 mod send;
@@ -27,13 +30,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub use self::{
-    credentials::{CredentialsCache, Owner},
+    credentials::{CredentialsCache, Look, Owner, Source, look_ahead},
     endpoint::{aws_endpoint, partition_name},
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,
     send::{Http, SetupError},
     sign::signed_headers,
-    source::{Identity, MakeProvider, assumed_role, default_chain},
+    source::{Identity, assumed_role, default_chain, shared},
 };
 use self::{
     error::one_line,
@@ -320,14 +323,17 @@ impl Client {
                 self.observer.skipped_items(operation, page.skipped);
             }
             Ok(_) => {}
-            Err(failure) => {
-                self.observer.error(operation, failure.exception);
-                if failure.class == Class::ExpiredCredentials {
-                    self.credentials.invalidate(&issued).await;
-                }
-            }
+            Err(failure) => self.observer.error(operation, failure.exception),
         }
-        result
+        match result {
+            Err(failure) if failure.class == Class::ExpiredCredentials => {
+                let replaced = timeout_at(budget.deadline(), self.credentials.replaced(&issued)).await;
+                // With the same credentials it would be refused again.
+                let class = if replaced.unwrap_or(false) { failure.class } else { Class::Final };
+                Err(Failure { class, ..failure })
+            }
+            result => result,
+        }
     }
 
     /// Sends a signed request and reads the answer.

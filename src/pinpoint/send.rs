@@ -7,13 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aws_smithy_runtime_api::client::{
-    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
-    orchestrator::HttpRequest,
-    result::ConnectorError,
-    runtime_components::RuntimeComponents,
-};
-use aws_smithy_types::body::SdkBody;
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
 use reqwest::Certificate;
@@ -23,6 +16,9 @@ use super::error::{Exception, Failure};
 
 /// The largest body that is read, after decompression.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// The largest answer of a source of credentials that is read. Real ones have a few thousand bytes.
+const MAX_PROVIDER_BODY_BYTES: usize = 1024 * 1024;
 
 /// How the exporter names itself to AWS.
 const USER_AGENT: &str = concat!("pinpoint-exporter/", env!("CARGO_PKG_VERSION"));
@@ -119,6 +115,26 @@ impl Http {
             body: body.finish().map_err(|error| refused_body(&error))?,
         })
     }
+
+    /// Sends a request of a source of credentials and reads its answer. The caller bounds its time.
+    pub(super) async fn ask_provider(&self, request: http::Request<Vec<u8>>) -> Result<Answer, Failure> {
+        let is_plain = request.uri().scheme_str() == Some("http");
+        let client = if is_plain { &self.direct } else { &self.client };
+        let request = reqwest::Request::try_from(request).map_err(|error| transport_failure(&error))?;
+        let mut response = client.execute(request).await.map_err(|error| transport_failure(&error))?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| transport_failure(&error))? {
+            if body.len() + chunk.len() > MAX_PROVIDER_BODY_BYTES {
+                return Err(Failure::new(Exception::InvalidResponse, "the answer exceeds 1 MiB"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status: response.status().as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            body,
+        })
+    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
@@ -211,56 +227,4 @@ fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn StdErr
             None => cause.source(),
         }
     })
-}
-
-/// The HTTP client of the credential chain: metadata services, STS, SSO.
-impl HttpClient for Http {
-    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connector { http: self.clone(), settings: settings.clone() })
-    }
-}
-
-#[derive(Debug)]
-struct Connector {
-    http: Http,
-    settings: HttpConnectorSettings,
-}
-
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = if request.uri().starts_with("http:") { &self.http.direct } else { &self.http.client };
-        let client = client.clone();
-        // `reqwest` sets the time to connect per client only; the two together bound the same wait.
-        let limit = self
-            .settings
-            .read_timeout()
-            .map(|read| read + self.settings.connect_timeout().unwrap_or_default());
-        HttpConnectorFuture::new(async move {
-            let send = async {
-                let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
-                let request = request.map(|body| body.bytes().map(<[u8]>::to_vec).unwrap_or_default());
-                let request =
-                    reqwest::Request::try_from(request).map_err(|e| ConnectorError::user(e.into()))?;
-                let failed = |e: reqwest::Error| match e {
-                    e if e.is_timeout() => ConnectorError::timeout(e.into()),
-                    e => ConnectorError::io(e.into()),
-                };
-                let mut response = client.execute(request).await.map_err(failed)?;
-                let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-                let body = response.bytes().await.map_err(failed)?;
-                let mut answer = http::Response::new(SdkBody::from(body));
-                *answer.status_mut() = status;
-                *answer.headers_mut() = headers;
-                answer.try_into().map_err(|e: aws_smithy_runtime_api::http::HttpError| {
-                    ConnectorError::other(e.into(), None)
-                })
-            };
-            match limit {
-                Some(limit) => tokio::time::timeout(limit, send)
-                    .await
-                    .unwrap_or_else(|elapsed| Err(ConnectorError::timeout(elapsed.into()))),
-                None => send.await,
-            }
-        })
-    }
 }

@@ -38,8 +38,8 @@ fn each_outside_crate_has_its_one_user() {
     for (text, allowed) in [
         ("reqwest::", &["pinpoint/send.rs"][..]),
         ("aws_sigv4::", &["pinpoint/sign.rs"]),
-        ("aws_config::", &["pinpoint/source.rs", "profile.rs"]),
-        ("aws_sdk_sts::", &["pinpoint/source.rs"]),
+        ("aws_config::", &["pinpoint/provider_error.rs", "pinpoint/source.rs", "profile.rs"]),
+        ("aws_sdk_sts::", &["pinpoint/provider_error.rs", "pinpoint/source.rs"]),
         ("envy::", &["config.rs", "config/settings.rs"]),
         ("flate2::", &["metrics/exposition.rs", "pinpoint/send.rs"]),
         ("prometheus::", &["exporter.rs", "metrics/telemetry.rs"]),

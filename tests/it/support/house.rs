@@ -10,16 +10,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_credential_types::{
-    Credentials,
-    provider::{self, ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
-};
+use aws_credential_types::Credentials;
 use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Key, Operation, Options, world::World};
 use pinpoint_exporter::{
     Exporter,
     clock::Clock,
     config::Config,
-    pinpoint::{Http, MakeProvider},
+    pinpoint::{self, Http},
     web::{self, Limits, Patience, ScrapeTimeout},
 };
 use tokio::{
@@ -96,22 +93,10 @@ impl Source {
     pub(crate) fn asked(&self) -> usize {
         self.0.asked.load(Ordering::SeqCst)
     }
-}
 
-impl ProvideCredentials for Source {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
+    fn ask(&self) -> Result<Credentials, String> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
-        let result: provider::Result = self
-            .0
-            .credentials
-            .lock()
-            .unwrap()
-            .clone()
-            .ok_or_else(|| CredentialsError::not_loaded("none here"));
-        future::ProvideCredentials::ready(result)
+        self.0.credentials.lock().unwrap().clone().ok_or_else(|| "none here".to_owned())
     }
 }
 
@@ -197,13 +182,10 @@ impl Plan {
             fake.clock().stop_at(date);
             fake.server_clock().stop_at(date);
         }
-        let provider = SharedCredentialsProvider::new(source.clone());
         let http = Http::new(config.ca_bundle.as_deref()).unwrap();
-        let source_of: Arc<MakeProvider> = Arc::new(move || {
-            let provider = provider.clone();
-            Box::pin(async move { provider })
-        });
-        let exporter = Exporter::new(&config, &http, &|_| Arc::clone(&source_of), Arc::clone(&clock) as _);
+        let own = source.clone();
+        let own = pinpoint::Source::new(move |_| Box::pin(std::future::ready(own.ask())));
+        let exporter = Exporter::new(&config, &http, own, Arc::clone(&clock) as _);
         let exporter = Arc::new(exporter.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

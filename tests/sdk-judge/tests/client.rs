@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_credential_types::Credentials;
 use aws_sdk_pinpoint::{
     Client as Sdk,
     config::{BehaviorVersion, Region, retry::RetryConfig},
@@ -23,7 +23,7 @@ use fake_pinpoint::{
 use pinpoint_exporter::{
     clock::SystemClock,
     job::{ExportJob, JobStatus, Timestamp},
-    pinpoint::{self, CredentialsCache, Exception, Http, MakeProvider, Observer, Operation},
+    pinpoint::{self, CredentialsCache, Exception, Http, Observer, Operation},
 };
 use proptest::{
     prelude::*,
@@ -132,13 +132,8 @@ impl Clients {
                 .build(),
         );
         let counts = Arc::new(Counts::default());
-        let provider = SharedCredentialsProvider::new(credentials);
-        let make_provider: Arc<MakeProvider> = Arc::new(move || {
-            let provider = provider.clone();
-            Box::pin(async move { provider })
-        });
-        let source =
-            CredentialsCache::new(make_provider, Arc::new(SystemClock), Duration::from_secs(1), None);
+        let own = pinpoint::Source::new(move |_| Box::pin(std::future::ready(Ok(credentials.clone()))));
+        let source = CredentialsCache::new(own, Arc::new(SystemClock), Duration::from_secs(1), None);
         let ours = pinpoint::Client::new(
             pinpoint::Settings {
                 region: "eu-west-1".to_owned(),
