@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use fake_pinpoint::{FakePinpoint, fault::Fault, world::World};
+use fake_pinpoint::{FakePinpoint, HANG_LIMIT, fault::Fault, world::World};
 use fastrand::Rng;
 use tokio::{
     task::JoinSet,
