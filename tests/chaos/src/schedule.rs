@@ -214,7 +214,7 @@ fn api(rng: &mut Rng) -> Action {
         ),
         headers: std::collections::BTreeMap::new(),
     };
-    let fault = match rng.u32(..32) {
+    let fault = match rng.u32(..31) {
         0 => return Action::ApiIsWell,
         1 => named("TooManyRequestsException"),
         2 => named("ThrottlingException"),
@@ -251,7 +251,6 @@ fn api(rng: &mut Rng) -> Action {
         27 => Fault::Chunked,
         28 => Fault::Drip { bytes: 200, milliseconds: rng.u64(1..5) },
         29 => Fault::Redirect { location: "http://127.0.0.1:9/".to_owned() },
-        30 => dated(rng),
         _ => named("ForbiddenException"),
     };
     // A few that hang keep all the others waiting.
@@ -375,9 +374,10 @@ fn clock(rng: &mut Rng) -> Action {
         2 => rng.i64(-7_200_000..7_200_000),
         _ => rng.i64(-200..200) * 86_400_000,
     };
-    match rng.u8(..3) {
+    match rng.u8(..4) {
         0 => Action::Pass(Duration::from_millis(rng.u64(..3_000))),
         1 => Action::ServerDate(wrong(rng)),
+        2 => Action::Api(dated(rng).times(rng.usize(1..6))),
         _ => Action::Date(wrong(rng)),
     }
 }
