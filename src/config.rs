@@ -15,6 +15,7 @@ use std::{
 
 use url::Url;
 
+mod aws;
 mod effective;
 mod endpoint;
 mod log_filter;
@@ -34,12 +35,15 @@ pub use {
 };
 
 use self::{
+    aws::{Aws, REGION_VARIABLES},
     effective::ENVIRONMENT,
     settings::{Texts, Written},
     value::Explanation,
 };
 use crate::{
     pace::Pace,
+    profile::{AwsEnvironment, Profiles},
+    proxy::Proxies,
     shard::Shard,
     target::{self, TargetPattern},
 };
@@ -94,8 +98,12 @@ pub struct Config {
     pub log_filter: tracing_subscriber::filter::Targets,
     /// `LOG_FORMAT`
     pub log_format: LogFormat,
+    /// The configured region: `AWS_REGION`, `AWS_DEFAULT_REGION` or that of the profile.
+    pub own_region: Option<String>,
     /// `AWS_ENDPOINT_URL_PINPOINT`, else `AWS_ENDPOINT_URL`: replaces AWS's own address of the API.
     pub endpoint_url: Option<Url>,
+    /// `AWS_ENDPOINT_URL_STS`, else `AWS_ENDPOINT_URL`: the same for STS.
+    pub sts_endpoint_url: Option<Url>,
     /// Whether STS may be asked who the caller is: not with an API of one's own, unless STS has an address of its own too.
     pub may_ask_sts: bool,
     /// `AWS_USE_FIPS_ENDPOINT`
@@ -104,6 +112,10 @@ pub struct Config {
     pub use_dualstack_endpoint: bool,
     /// `AWS_CA_BUNDLE`: the only certificates to trust, in PEM.
     pub ca_bundle: Option<PathBuf>,
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`
+    pub proxies: Proxies,
+    /// `AWS_PROFILE`, `AWS_CONFIG_FILE` and whatever else says where credentials come from.
+    pub credentials: AwsEnvironment,
     /// Every setting as it is in effect, as the status page shows it.
     pub effective: Vec<Effective>,
 }
@@ -158,16 +170,20 @@ impl Config {
         }
     }
 
-    /// Reads the settings from the environment's variables. `profile_region` is the region of the AWS profile, which
-    /// counts when no variable names one ([`names_region`]).
+    /// The region in which STS is asked for a target of this region.
+    pub fn sts_region<'a>(&'a self, of_target: &'a str) -> &'a str {
+        self.own_region.as_deref().unwrap_or(of_target)
+    }
+
+    /// Reads the settings from the environment's variables, and from the AWS profile what they leave open.
     pub fn parse(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
-        profile_region: Option<String>,
+        profiles: Option<&Profiles>,
     ) -> Result<(Self, Vec<Warning>), Problems> {
         let mut problems = Problems::default();
         let environment = Environment::sort(variables, &mut problems);
         let texts = &environment.texts;
-        let aws = Aws::read(&environment, profile_region, &mut problems);
+        let aws = Aws::read(&environment, profiles, &mut problems);
         let targets = read_targets(texts.targets(), aws.region.as_deref(), &mut problems);
         let durations = Durations::read(texts, &mut problems);
         match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
@@ -246,31 +262,20 @@ impl Config {
             web_config_file: texts.web_config_file().text.map(PathBuf::from),
             log_filter: log_filter?,
             log_format: log_format?,
-            may_ask_sts: aws.endpoint_url.is_none() || environment.other(STS_ENDPOINT_URL).is_some(),
+            may_ask_sts: aws.endpoint_url.is_none() || aws.has_endpoint_of_sts,
+            effective: environment.effective(aws.of_profile),
+            own_region: aws.region,
             endpoint_url: aws.endpoint_url,
+            sts_endpoint_url: aws.sts_endpoint_url,
             use_fips_endpoint: aws.use_fips_endpoint,
             use_dualstack_endpoint: aws.use_dualstack_endpoint,
-            ca_bundle: environment.ca_bundle.clone(),
-            effective: environment.effective(aws.region.as_deref()),
+            ca_bundle: aws.ca_bundle,
+            proxies: aws.proxies,
+            credentials: environment.credentials.clone(),
         })
     }
 }
 
-/// Whether a variable names the region, so that the AWS profile need not be asked for it.
-pub fn names_region<'a>(variables: impl IntoIterator<Item = &'a (OsString, OsString)>) -> bool {
-    variables.into_iter().any(|(name, text)| {
-        REGION_VARIABLES.iter().any(|variable| name == variable) && !text.to_string_lossy().trim().is_empty()
-    })
-}
-
-/// In the order in which they are asked.
-const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-
-const ENDPOINT_URL_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_PINPOINT", "AWS_ENDPOINT_URL"];
-const STS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_STS";
-const IGNORE_ENDPOINT_URLS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
-const USE_FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
-const USE_DUALSTACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 const HOST_NAME: &str = "HOSTNAME";
 
@@ -281,19 +286,22 @@ struct Environment {
     /// AWS's variables and `HOSTNAME`.
     others: BTreeMap<&'static str, String>,
     ca_bundle: Option<PathBuf>,
+    credentials: AwsEnvironment,
 }
 
 impl Environment {
     fn sort(variables: impl IntoIterator<Item = (OsString, OsString)>, problems: &mut Problems) -> Self {
+        let variables: Vec<_> = variables.into_iter().collect();
         let mut settings = BTreeMap::new();
-        let mut environment = Self::default();
+        let mut environment = Self { credentials: AwsEnvironment::of(&variables), ..Self::default() };
         for (name, text) in variables {
             if name == CA_BUNDLE {
                 // A path need not be UTF-8, and white space belongs to it.
                 environment.ca_bundle = (!is_blank(&text)).then(|| text.into());
                 continue;
             }
-            let known = SETTINGS.iter().map(|setting| setting.variable).chain(OTHERS);
+            let known =
+                SETTINGS.iter().map(|setting| setting.variable).chain(aws::variables()).chain([HOST_NAME]);
             let Some(variable) = known.into_iter().find(|variable| name == *variable) else {
                 problems.warnings.extend(unknown_setting(&name));
                 continue;
@@ -326,27 +334,20 @@ impl Environment {
         environment
     }
 
-    /// Every setting, and those of AWS's variables that are set and that the exporter reads itself. `region` is the configured
-    /// one.
-    fn effective(&self, region: Option<&str>) -> Vec<Effective> {
+    /// Every setting, and those of AWS's that are set and that the exporter reads itself.
+    fn effective(&self, of_profile: Vec<Effective>) -> Vec<Effective> {
         let settings = self.texts.all().map(Effective::of);
-        let of_profile = region.filter(|_| self.first(REGION_VARIABLES).is_none());
-        let of_profile = of_profile.map(|region| Effective {
-            variable: REGION_VARIABLES[0],
-            value: region.to_owned(),
-            source: "AWS profile",
-        });
         let asks_host_name = self.texts.shard().text().starts_with("auto/");
         let others = self.others.iter().filter(|(variable, _)| **variable != HOST_NAME || asks_host_name);
         let others = others.map(|(variable, text)| Effective {
             variable,
-            value: if variable.contains("ENDPOINT_URL") { endpoint::masked(text) } else { text.clone() },
-            source: ENVIRONMENT,
+            value: aws::shown(variable, text),
+            source: ENVIRONMENT.into(),
         });
         let ca_bundle = self.ca_bundle.iter().map(|path| Effective {
             variable: CA_BUNDLE,
             value: path.display().to_string(),
-            source: ENVIRONMENT,
+            source: ENVIRONMENT.into(),
         });
         settings.chain(of_profile).chain(others).chain(ca_bundle).collect()
     }
@@ -354,24 +355,7 @@ impl Environment {
     fn other(&self, variable: &str) -> Option<&str> {
         self.others.get(variable).map(String::as_str)
     }
-
-    /// The first of the variables that is set.
-    fn first(&self, variables: [&'static str; 2]) -> Option<(&'static str, &str)> {
-        variables.into_iter().find_map(|variable| Some((variable, self.other(variable)?)))
-    }
 }
-
-const OTHERS: [&str; 9] = [
-    REGION_VARIABLES[0],
-    REGION_VARIABLES[1],
-    ENDPOINT_URL_VARIABLES[0],
-    ENDPOINT_URL_VARIABLES[1],
-    STS_ENDPOINT_URL,
-    IGNORE_ENDPOINT_URLS,
-    USE_FIPS,
-    USE_DUALSTACK,
-    HOST_NAME,
-];
 
 fn is_blank(text: &OsStr) -> bool {
     text.to_str().is_some_and(|text| text.trim().is_empty())
@@ -482,63 +466,6 @@ impl Durations {
             );
         }
         durations
-    }
-}
-
-/// What AWS's variables say.
-struct Aws {
-    /// The configured region, also when it is none, which is a problem then.
-    region: Option<String>,
-    endpoint_url: Option<Url>,
-    use_fips_endpoint: bool,
-    use_dualstack_endpoint: bool,
-}
-
-impl Aws {
-    fn read(environment: &Environment, profile_region: Option<String>, problems: &mut Problems) -> Self {
-        let region = match environment.first(REGION_VARIABLES) {
-            Some((variable, region)) => Some((variable, region.to_owned())),
-            None => profile_region.map(|region| ("region (in the AWS profile)", region)),
-        };
-        if let Some((variable, region)) = &region
-            && !target::is_region(region)
-        {
-            let explanation = "this is no region; write one in lower case, such as us-east-1";
-            problems.problems.push(Problem::new(variable, region, explanation));
-        }
-
-        let mut boolean = |variable| {
-            let text = environment.other(variable)?;
-            problems
-                .keep(value::boolean(text).map_err(|explanation| Problem::new(variable, text, explanation)))
-        };
-        let ignored = boolean(IGNORE_ENDPOINT_URLS) == Some(true);
-        let use_fips_endpoint = boolean(USE_FIPS) == Some(true);
-        let use_dualstack_endpoint = boolean(USE_DUALSTACK) == Some(true);
-
-        let endpoint_url = environment.first(ENDPOINT_URL_VARIABLES).filter(|_| !ignored);
-        if let Some((variable, text)) = endpoint_url {
-            for (kind, is_used) in [(USE_FIPS, use_fips_endpoint), (USE_DUALSTACK, use_dualstack_endpoint)] {
-                if is_used {
-                    let explanation = format!(
-                        "it cannot be combined with {kind}=\"true\", which chooses among AWS's own addresses; unset one"
-                    );
-                    problems.problems.push(Problem::new(variable, &endpoint::masked(text), explanation));
-                }
-            }
-        }
-        let endpoint_url = endpoint_url.and_then(|(variable, text)| {
-            problems.keep(
-                endpoint::endpoint_url(text)
-                    .map_err(|explanation| Problem::new(variable, &endpoint::masked(text), explanation)),
-            )
-        });
-        Self {
-            region: region.map(|(_, region)| region),
-            endpoint_url,
-            use_fips_endpoint,
-            use_dualstack_endpoint,
-        }
     }
 }
 

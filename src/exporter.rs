@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,8 +20,9 @@ use crate::{
     config::{Config, Effective},
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
-    pinpoint::{self, CredentialsCache, Http, Observer, Source},
+    pinpoint::{self, EndProcesses, Http, Observer, Source},
     status,
+    target::TargetPattern,
     web::{self, Limits, ScrapeTimeout},
     web_config::Watched,
 };
@@ -29,10 +30,7 @@ use crate::{
 /// Answers scrapes.
 pub struct Exporter {
     collector: Collector,
-    /// By account of the targets.
-    credentials: BTreeMap<String, Arc<CredentialsCache>>,
-    /// Those whose expiry is shown, by account: the process's own as `""`, and those of roles.
-    expiring: BTreeMap<String, Arc<CredentialsCache>>,
+    accounts: Mutex<Accounts>,
     telemetry: Arc<Telemetry>,
     /// Of the scrape that ended last, in seconds, as the bits of an `f64`.
     last_duration: AtomicU64,
@@ -83,15 +81,9 @@ impl Exporter {
         let web_config = web_config.map_err(SetupError::WebConfig)?.map(Arc::new);
         let telemetry = Arc::new(Telemetry::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
-        let Accounts { clients, credentials, own } = Accounts::new(config, http, own, &clock, &observer)?;
-        let with_role =
-            credentials.iter().filter(|(account, _)| config.roles.by_account.contains_key(*account));
-        let mut expiring: BTreeMap<_, _> =
-            with_role.map(|(account, credentials)| (account.clone(), Arc::clone(credentials))).collect();
-        expiring.insert(String::new(), own);
+        let accounts = Accounts::new(config, http, own, &clock, &observer)?;
         let settings = collect::Settings {
             pace: config.pace(),
-            listings_under_way: config.max_concurrent_requests,
             shard: config.shard,
             discovery_ttl: config.discovery_ttl,
             bounds: Bounds {
@@ -102,15 +94,29 @@ impl Exporter {
             keep_failures: config.show_failures,
         };
         Ok(Self {
-            collector: Collector::new(config.targets.clone(), clients, settings, clock),
-            credentials,
-            expiring,
+            collector: Collector::new(config.targets.clone(), &accounts.clients, settings, clock),
+            accounts: Mutex::new(accounts),
             telemetry,
             last_duration: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             settings: config.effective.clone(),
             web_config,
         })
+    }
+
+    /// Replaces the targets. Those that stay keep their data, and so do their accounts and regions what they have learnt.
+    /// Those that are named no more lose their series at once, and those that are new are read when the next scrape comes.
+    /// After an error nothing has changed.
+    pub fn set_targets(&self, targets: Vec<TargetPattern>) -> Result<(), SetupError> {
+        // Held to the end, so that of two changes at a time one comes whole after the other.
+        let mut accounts = self.accounts();
+        accounts.set_targets(&targets)?;
+        self.collector.set_targets(targets, &accounts.clients);
+        Ok(())
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the port is protected, as `WEB_CONFIG_FILE` says.
@@ -120,8 +126,9 @@ impl Exporter {
 
     /// Looks for the credentials of every account for the first time. The exporter is ready after it, found or not.
     pub async fn get_ready(&self) {
+        let credentials = self.accounts().credentials.clone();
         let mut failures: BTreeMap<String, Vec<&String>> = BTreeMap::new();
-        for (account_id, failure) in pinpoint::look_ahead(&self.credentials).await {
+        for (account_id, failure) in pinpoint::look_ahead(&credentials).await {
             failures.entry(failure.to_string()).or_default().push(account_id);
         }
         for (failure, accounts) in failures {
@@ -139,12 +146,20 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SetupError> {
-    let http = Http::new(config.ca_bundle.as_deref())?;
+    let _end_processes = EndProcesses;
+    if std::process::id() == 1 {
+        tokio::spawn(pinpoint::reap_orphans());
+    }
+    let http = Http::new(config.ca_bundle.as_deref(), &config.proxies)?;
     let own = own_source(config, &http);
     let exporter = Arc::new(Exporter::new(config, &http, own, Arc::clone(&clock))?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
-    let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
+    let timeout = ScrapeTimeout {
+        default: config.scrape_timeout,
+        offset: config.scrape_timeout_offset,
+        longest: config.refresh_timeout,
+    };
     let web_config = exporter.web_config();
     let served = web::serve(listener, exporter, timeout, Limits::default(), web_config, shutdown).await;
     served.map_err(SetupError::Server)
@@ -156,11 +171,8 @@ impl web::Exporter for Exporter {
         self.collector.refresh(wait).await;
         let body = self.collector.body();
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
-        let expiry = |(account_id, credentials): (&String, &Arc<CredentialsCache>)| {
-            Some((account_id.clone(), credentials.expiry()?))
-        };
         let facts = ScrapeFacts {
-            credentials_expiry: self.expiring.iter().filter_map(expiry).collect(),
+            credentials_expiry: self.accounts().expiries(),
             cache_lookups,
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),

@@ -9,7 +9,7 @@ use pinpoint_exporter::{
     clock::SystemClock,
     command::{self, Command},
     config::Config,
-    logging, profile, stop,
+    logging, stop,
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -39,8 +39,7 @@ fn configure(command: Command) -> anyhow::Result<ExitCode> {
     if let Command::Plan { offline: Some(_), .. } = command {
         command::suppose_targets(&mut variables);
     }
-    let profile_region = runtime.block_on(profile::region(&variables));
-    let (config, warnings) = match Config::read(variables, profile_region, command != Command::Healthcheck) {
+    let (config, warnings) = match Config::read(variables, command != Command::Healthcheck) {
         Ok(parsed) => parsed,
         Err(problems) => {
             complain(format_args!("the settings are wrong\n{problems}"));

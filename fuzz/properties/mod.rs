@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod answers;
+pub(crate) mod aws_files;
 pub(crate) mod credentials;
 pub(crate) mod dates;
 pub(crate) mod errors;
@@ -23,6 +24,7 @@ pub(crate) type Property = fn(&[u8]);
 /// Every fuzz target, by the name of its corpus.
 pub(crate) const ALL: &[(&str, Property)] = &[
     ("answers", answers::check),
+    ("aws_files", aws_files::check),
     ("credentials", credentials::check),
     ("dates", dates::check),
     ("errors", errors::check),

@@ -1,7 +1,10 @@
 //! A list of applications or of segments, as last read.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,6 +23,7 @@ use crate::{
 pub(super) struct Directory {
     pub(super) catalog: Catalog,
     pub(super) lane: Arc<Lane>,
+    is_removed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -33,8 +37,17 @@ struct State {
 
 impl Directory {
     pub(super) fn new(catalog: Catalog, lane: Arc<Lane>, now: Duration) -> Self {
-        let state = State { schedule: Schedule::new(now), ids: None, last: None };
-        Self { catalog, lane, state: Mutex::new(state) }
+        let state = State { schedule: Schedule::new(now, None), ids: None, last: None };
+        Self { catalog, lane, is_removed: AtomicBool::new(false), state: Mutex::new(state) }
+    }
+
+    /// Nothing is to be shown or said of it any more, whatever is still under way.
+    pub(super) fn remove(&self) {
+        self.is_removed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -51,6 +64,14 @@ impl Directory {
         self.state().ids.clone()
     }
 
+    /// How it is called in the log.
+    pub(super) fn name(&self) -> String {
+        match &self.catalog.application_id {
+            Some(application) => format!("segments of {application}"),
+            None => "applications".to_owned(),
+        }
+    }
+
     /// Takes note of what a good reading found.
     pub(super) fn learn(&self, ids: Vec<String>) {
         self.state().ids = Some(ids.into());
@@ -60,7 +81,7 @@ impl Directory {
     pub(super) fn finish(&self, reading: Reading, fresh_until: Duration) -> Option<Exception> {
         let block = exposition::discovery_status(&self.catalog, reading.error.is_none());
         let mut state = self.state();
-        state.schedule.done(fresh_until);
+        state.schedule.done(fresh_until, reading.error.is_some());
         let (before, _) = state.last.replace((reading, block))?;
         before.error.map(|error| error.exception)
     }

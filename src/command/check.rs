@@ -12,7 +12,7 @@ use super::{
     table::Table,
 };
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, sts},
     config::Config,
     discovery::Catalog,
     overview::CallError,
@@ -97,7 +97,9 @@ impl Check {
             let role_arn = config.roles.by_account.get(account).cloned();
             let (found, denied) = match credentials.look_ahead().await {
                 Err(Failure { message, .. }) => (Err(message), true),
-                Ok(()) if config.may_ask_sts => (credentials.identity(http, region).await, false),
+                Ok(()) if config.may_ask_sts => {
+                    (credentials.identity(&sts(config, http, region)).await, false)
+                }
                 Ok(()) => {
                     (Err("not asked, since AWS_ENDPOINT_URL_PINPOINT names an API of your own".into()), false)
                 }

@@ -32,7 +32,7 @@ use crate::{
     config::{AWS_VARIABLES, Config, SETTINGS, nearest},
     exporter::SetupError,
     metrics::telemetry::Telemetry,
-    pinpoint::{Http, Observer},
+    pinpoint::{EndProcesses, Http, Observer},
     version::{REVISION, RUSTC_VERSION, VERSION},
 };
 
@@ -209,6 +209,7 @@ pub async fn report(
     config: &Config,
     progress: &Progress<'_>,
 ) -> Result<Report, SetupError> {
+    let _end_processes = EndProcesses;
     match command {
         Command::Check { json } => {
             let (http, accounts) = api(config)?;
@@ -240,7 +241,7 @@ fn rendered(report: &(impl Display + Serialize), json: bool) -> String {
 
 /// The clients that the exporter would have.
 fn api(config: &Config) -> Result<(Http, Accounts), SetupError> {
-    let http = Http::new(config.ca_bundle.as_deref())?;
+    let http = Http::new(config.ca_bundle.as_deref(), &config.proxies)?;
     let observer: Arc<dyn Observer> = Arc::new(Telemetry::new()?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let accounts = Accounts::new(config, &http, own_source(config, &http), &clock, &observer)?;

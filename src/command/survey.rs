@@ -41,8 +41,8 @@ impl Survey {
             let total = unread.len();
             let read = unread.into_iter().map(|(catalog, client)| async move {
                 let ids = match &catalog.application_id {
-                    Some(application) => client.segment_ids(application).await,
-                    None => client.application_ids().await,
+                    Some(application) => client.segment_ids(application, client.permit()).await,
+                    None => client.application_ids(client.permit()).await,
                 };
                 (catalog.clone(), ids.map(Arc::from))
             });

@@ -35,6 +35,10 @@ const MOST: &[(&str, LevelFilter)] = &[
     ("rustls", LevelFilter::INFO),
 ];
 
+/// These log at debug whenever a connection is used, which drowns the exporter's own lines. They stay at info unless a filter
+/// names them.
+const QUIET: [&str; 1] = ["hyper_util"];
+
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
     ("error", LevelFilter::ERROR),
@@ -60,6 +64,14 @@ pub(super) fn log_filter(text: &str) -> Result<Targets, Explanation> {
             }
             Some((target, text)) => (target.trim(), level(text.trim())?),
         });
+    }
+    for quiet in QUIET {
+        let is_named = asked.iter().any(|(target, _)| {
+            !target.is_empty() && (quiet.starts_with(target) || target.starts_with(quiet))
+        });
+        if !is_named {
+            asked.push((quiet, level_of(&asked, quiet).min(LevelFilter::INFO)));
+        }
     }
     Ok(limited(&asked))
 }
@@ -127,12 +139,28 @@ mod tests {
             ("aws_config::profile::credentials", Level::ERROR),
             ("aws_runtime::env_config::normalize", Level::ERROR),
             ("aws_runtime::env_config::source", Level::INFO),
-            ("hyper_util::client", Level::DEBUG),
+            ("hyper::proto", Level::DEBUG),
         ] {
             assert_eq!(most(&filter, target), Some(level), "{target}");
         }
         assert_eq!(most(&log_filter("warn").unwrap(), "pinpoint_exporter"), Some(Level::WARN));
         assert_eq!(most(&log_filter("off").unwrap(), "pinpoint_exporter"), None);
+    }
+
+    #[test]
+    fn the_connection_pool_is_logged_at_debug_only_when_a_filter_names_it() {
+        for (text, level) in [
+            ("debug", Level::INFO),
+            ("debug,pinpoint_exporter=trace", Level::INFO),
+            ("warn", Level::WARN),
+            ("info,hyper_util=debug", Level::DEBUG),
+            ("info,hyper=debug", Level::DEBUG),
+            ("info,hyper_util::client=debug", Level::DEBUG),
+        ] {
+            let filter = log_filter(text).unwrap();
+            assert_eq!(most(&filter, "hyper_util::client::legacy::pool"), Some(level), "{text}");
+        }
+        assert_eq!(most(&log_filter("off").unwrap(), "hyper_util::client"), None);
     }
 
     #[test]

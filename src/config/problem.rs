@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::profile;
+
 /// One thing that is wrong. It prints as one line that names the variable, its value, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -17,6 +19,12 @@ pub struct Problem {
 impl Problem {
     pub(super) fn new(variable: &str, value: &str, explanation: impl Into<String>) -> Self {
         Self { variable: variable.into(), value: Some(quoted(value)), explanation: explanation.into() }
+    }
+
+    /// A problem with a file of AWS's, or with a profile.
+    pub(super) fn of_profile(error: profile::Error) -> Self {
+        let value = error.value.as_deref().map(quoted);
+        Self { variable: error.variable.into(), value, explanation: error.problem }
     }
 
     /// A problem with a variable that is not set, or whose value may not be shown.

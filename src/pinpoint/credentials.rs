@@ -24,8 +24,7 @@ use tokio::{
 use super::{
     error::{Exception, Failure},
     provider_http::Trace,
-    send::Http,
-    source::{Identity, caller_identity},
+    sts::{Identity, Sts},
 };
 use crate::{clock::Clock, job::Timestamp};
 
@@ -111,10 +110,8 @@ pub struct CredentialsCache {
 pub struct Owner {
     /// The account.
     pub account_id: String,
-    /// A region whose STS can tell the account of credentials that do not.
-    pub region: String,
-    /// What it is asked with.
-    pub http: Http,
+    /// Can tell the account of credentials that do not.
+    pub sts: Sts,
 }
 
 #[derive(Default)]
@@ -185,11 +182,11 @@ impl CredentialsCache {
         self.get().await.map(drop)
     }
 
-    /// Whose the credentials are, asked of STS in that region. The error has no secrets in it.
-    pub async fn identity(self: &Arc<Self>, http: &Http, region: &str) -> Result<Identity, String> {
+    /// Whose the credentials are, as STS says. The error has no secrets in it.
+    pub async fn identity(self: &Arc<Self>, sts: &Sts) -> Result<Identity, String> {
         let issued = self.get().await.map_err(|failure| failure.message)?;
         let trace = Trace::default();
-        let asked = caller_identity(http, region.to_owned(), &issued.credentials, &trace);
+        let asked = sts.caller_identity(&issued.credentials, &trace);
         timeout(LOOK_TIMEOUT, asked).await.unwrap_or_else(|_elapsed| Err(trace.timed_out(LOOK_TIMEOUT)))
     }
 
@@ -349,7 +346,7 @@ impl Owner {
     async fn check(&self, credentials: &Credentials, trace: &Trace) -> Result<(), String> {
         let found = match credentials.account_id() {
             Some(account) => account.as_str().to_owned(),
-            None => caller_identity(&self.http, self.region.clone(), credentials, trace).await?.account_id,
+            None => self.sts.caller_identity(credentials, trace).await?.account_id,
         };
         if found == self.account_id {
             return Ok(());

@@ -1,5 +1,6 @@
 //! The client of Amazon Pinpoint, API version 2016-12-01: one method per operation, which reads the whole listing.
 
+mod chain;
 mod credentials;
 mod endpoint;
 mod error;
@@ -9,14 +10,18 @@ pub mod fuzzing;
 mod limit;
 mod operation;
 mod page;
+mod process;
 mod provider_error;
 mod provider_http;
+mod queue;
 mod retry;
 mod secrets;
 mod send;
 mod sign;
 mod skew;
 mod source;
+mod sts;
+mod trust;
 mod wire;
 
 use std::{
@@ -30,19 +35,25 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub use self::{
+    chain::Chain,
     credentials::{CredentialsCache, Look, Owner, Source, look_ahead},
     endpoint::{aws_endpoint, partition_name},
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,
+    process::{EndProcesses, reap_orphans},
+    queue::{Permit, Turn},
     send::{Http, SetupError},
     sign::signed_headers,
-    source::{Identity, assumed_role, default_chain, shared},
+    source::{assumed_role, default_chain, shared},
+    sts::{Identity, Sts},
+    trust::BundleError,
 };
 use self::{
     error::one_line,
     limit::Bucket,
     operation::Listing,
     page::Pages,
+    queue::RequestQueue,
     retry::{Budget, Policy, Quota},
     secrets::Secrets,
     skew::Skew,
@@ -77,6 +88,8 @@ pub struct Settings {
     pub page_size: u32,
     /// The most pages of a listing.
     pub max_pages: u32,
+    /// The most requests under way at a time.
+    pub max_concurrent_requests: usize,
     /// The most requests a second; `None` for no limit.
     pub max_requests_per_second: Option<u32>,
     /// The longest an attempt may take.
@@ -126,11 +139,37 @@ struct Read {
     is_whole: bool,
 }
 
+/// Where the reading of a listing stands.
+struct Reading {
+    pages: Pages,
+    budget: Budget,
+    permit: Permit,
+}
+
+/// A wait for the rate limit. It is counted when it ends, also if that is because nobody waits for it any more.
+struct RateLimitWait<'a> {
+    began: Instant,
+    observer: &'a dyn Observer,
+}
+
+/// Waits for a token of the rate limit, and counts the wait.
+async fn counted_turn(bucket: &Bucket, observer: &dyn Observer) {
+    let _counted = RateLimitWait { began: Instant::now(), observer };
+    bucket.turn().await;
+}
+
+impl Drop for RateLimitWait<'_> {
+    fn drop(&mut self) {
+        self.observer.rate_limit_wait(self.began.elapsed());
+    }
+}
+
 /// A client of the API in one region, with one set of credentials.
 pub struct Client {
     settings: Settings,
     http: Http,
     credentials: Arc<CredentialsCache>,
+    queue: Arc<RequestQueue>,
     rate_limit: Option<Bucket>,
     policy: Policy,
     quota: Quota,
@@ -140,7 +179,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client. How many of its listings are read at once, each with one request at a time, is the caller's business.
+    /// A client. Each of its listings has one request under way at a time, for which it needs a [`Permit`].
     pub fn new(
         settings: Settings,
         http: Http,
@@ -150,6 +189,7 @@ impl Client {
     ) -> Self {
         Self {
             credentials,
+            queue: Arc::new(RequestQueue::new(settings.max_concurrent_requests)),
             rate_limit: settings.max_requests_per_second.map(Bucket::new),
             policy: Policy { max_attempts: settings.max_attempts, random: settings.random },
             quota: Quota::default(),
@@ -161,6 +201,24 @@ impl Client {
         }
     }
 
+    /// Joins the queue of requests with a listing. Nobody gets a permit before [`Client::hand_out`], so that everything that is
+    /// due can join first.
+    pub fn join(&self, turn: Turn) -> Permit {
+        self.queue.join(turn)
+    }
+
+    /// Gives the free permits to the listings whose turn it is.
+    pub fn hand_out(&self) {
+        self.queue.hand_out();
+    }
+
+    /// A permit for a listing that has been due for longer than any other.
+    pub fn permit(&self) -> Permit {
+        let permit = self.join(Turn::list(Duration::ZERO));
+        self.hand_out();
+        permit
+    }
+
     /// `GetSegmentExportJobs`: every export job of a segment.
     ///
     /// After an error the jobs that reached `sink` are part of a listing that was not read whole.
@@ -168,16 +226,22 @@ impl Client {
         &self,
         application_id: &str,
         segment_id: &str,
+        permit: Permit,
         sink: &mut Sink<'_>,
     ) -> Result<LeftOut, Error> {
         let listing = Listing::segment_export_jobs(application_id, segment_id);
-        Ok(self.read_jobs(listing, Some(segment_id), Reach::Whole, sink).await?.left_out)
+        Ok(self.read_jobs(listing, Some(segment_id), Reach::Whole, permit, sink).await?.left_out)
     }
 
     /// `GetExportJobs`: every export job of an application. An error means the same as above.
-    pub async fn export_jobs(&self, application_id: &str, sink: &mut Sink<'_>) -> Result<LeftOut, Error> {
+    pub async fn export_jobs(
+        &self,
+        application_id: &str,
+        permit: Permit,
+        sink: &mut Sink<'_>,
+    ) -> Result<LeftOut, Error> {
         let listing = Listing::export_jobs(application_id);
-        Ok(self.read_jobs(listing, None, Reach::Whole, sink).await?.left_out)
+        Ok(self.read_jobs(listing, None, Reach::Whole, permit, sink).await?.left_out)
     }
 
     /// The first page alone of one of the two: that of a segment, or without one that of the application.
@@ -192,23 +256,25 @@ impl Client {
         };
         let mut jobs = 0;
         let mut sink = |page: Vec<ExportJob>| jobs += page.len();
-        let is_last = self.read_jobs(listing, segment_id, Reach::FirstPage, &mut sink).await?.is_whole;
+        let permit = self.permit();
+        let read = self.read_jobs(listing, segment_id, Reach::FirstPage, permit, &mut sink).await?;
+        let is_last = read.is_whole;
         Ok(FirstPage { jobs, is_last })
     }
 
     /// `GetSegments`: the ids of an application's segments, imported ones too.
-    pub async fn segment_ids(&self, application_id: &str) -> Result<Vec<String>, Error> {
-        self.read_ids(Listing::segments(application_id)).await
+    pub async fn segment_ids(&self, application_id: &str, permit: Permit) -> Result<Vec<String>, Error> {
+        self.read_ids(Listing::segments(application_id), permit).await
     }
 
     /// `GetApps`: the ids of the region's applications.
-    pub async fn application_ids(&self) -> Result<Vec<String>, Error> {
-        self.read_ids(Listing::applications()).await
+    pub async fn application_ids(&self, permit: Permit) -> Result<Vec<String>, Error> {
+        self.read_ids(Listing::applications(), permit).await
     }
 
-    async fn read_ids(&self, listing: Listing) -> Result<Vec<String>, Error> {
+    async fn read_ids(&self, listing: Listing, permit: Permit) -> Result<Vec<String>, Error> {
         let mut ids = Vec::new();
-        self.read(listing, Reach::Whole, &wire::ids, &mut |page| ids.extend(page)).await?;
+        self.read(listing, Reach::Whole, &wire::ids, permit, &mut |page| ids.extend(page)).await?;
         Ok(ids)
     }
 
@@ -217,10 +283,12 @@ impl Client {
         listing: Listing,
         segment_id: Option<&str>,
         reach: Reach,
+        permit: Permit,
         sink: &mut Sink<'_>,
     ) -> Result<Read, Error> {
         let segment = segment_id.map(Arc::from);
-        self.read(listing, reach, &|body: &[u8]| wire::export_jobs(body, segment.as_ref()), sink).await
+        let decode = |body: &[u8]| wire::export_jobs(body, segment.as_ref());
+        self.read(listing, reach, &decode, permit, sink).await
     }
 
     async fn read<T: Send>(
@@ -228,27 +296,32 @@ impl Client {
         listing: Listing,
         reach: Reach,
         decode: &Decode<'_, T>,
+        permit: Permit,
         sink: &mut (dyn FnMut(Vec<T>) + Send),
     ) -> Result<Read, Error> {
         let mut left_out = LeftOut::default();
-        let mut pages = Pages::up_to(self.settings.max_pages);
-        let mut budget = Budget::new(self.settings.refresh_timeout);
+        let pages = Pages::up_to(self.settings.max_pages);
+        let budget = Budget::new(self.settings.refresh_timeout);
+        let mut reading = Reading { pages, budget, permit };
         let mut token = None;
         loop {
             let url = listing.url(&self.settings.endpoint, self.settings.page_size, token.as_deref());
             let mut attempts = self.policy.attempts(&self.quota);
             let page = loop {
                 let number = attempts.number;
-                match self
-                    .attempt(listing.operation, decode, url.clone(), &mut pages, number, &mut budget)
-                    .await
-                {
+                match self.attempt(listing.operation, decode, url.clone(), number, &mut reading).await {
                     Ok(page) => break page,
-                    Err(failure) => attempts.failed(failure, &budget).await.map_err(|failure| Error {
-                        operation: listing.operation,
-                        resource: listing.resource.clone(),
-                        failure,
-                    })?,
+                    Err(failure) => {
+                        reading.permit.release();
+                        if failure.class != Class::ExpiredCredentials {
+                            reading.permit.put_off(self.clock.elapsed());
+                        }
+                        attempts.failed(failure, &reading.budget).await.map_err(|failure| Error {
+                            operation: listing.operation,
+                            resource: listing.resource.clone(),
+                            failure,
+                        })?;
+                    }
                 }
             };
             attempts.succeeded();
@@ -259,18 +332,18 @@ impl Client {
             if token.is_none() || reach == Reach::FirstPage {
                 return Ok(Read { left_out, is_whole: token.is_none() });
             }
+            reading.permit.ask();
         }
     }
 
-    /// One attempt at one page: credentials, its turn, the request, the answer.
+    /// One attempt at one page: its turn, credentials, the rate limit, the request, the answer.
     async fn attempt<T>(
         &self,
         operation: Operation,
         decode: &Decode<'_, T>,
         url: Url,
-        pages: &mut Pages,
         number: u32,
-        budget: &mut Budget,
+        Reading { pages, budget, permit }: &mut Reading,
     ) -> Result<Page<T>, Failure> {
         let out_of_time = || {
             let limit = self.settings.refresh_timeout;
@@ -282,15 +355,13 @@ impl Client {
                 .map_err(|_elapsed| out_of_time())?
                 .inspect_err(|failure| self.observer.error(operation, failure.exception))
         };
+        timeout_at(budget.deadline(), permit.granted()).await.map_err(|_elapsed| out_of_time())?;
         let mut issued = credentials().await?;
-        if let Some(bucket) = &self.rate_limit {
-            let wait =
-                timeout_at(budget.deadline(), bucket.turn()).await.map_err(|_elapsed| out_of_time())?;
-            if !wait.is_zero() {
-                self.observer.rate_limit_wait(wait);
-                // They may have expired meanwhile.
-                issued = credentials().await?;
-            }
+        if let Some(bucket) = self.rate_limit.as_ref().filter(|bucket| !bucket.take()) {
+            let turn = counted_turn(bucket, &*self.observer);
+            timeout_at(budget.deadline(), turn).await.map_err(|_elapsed| out_of_time())?;
+            // They may have expired meanwhile.
+            issued = credentials().await?;
         }
         let left = budget.start_attempt();
         if left.is_zero() {
@@ -398,4 +469,36 @@ fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {
     });
     let bounded = |wait: Option<Duration>| wait.map(|wait| wait.min(LONGEST_WAIT));
     RetryAfter { amz: bounded(amz), http: bounded(http) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Keeps the waits for the rate limit.
+    #[derive(Default)]
+    struct Waits(Mutex<Vec<Duration>>);
+
+    impl Observer for Waits {
+        fn attempt(&self, _: Operation, _: bool) {}
+        fn attempt_ended(&self, _: Operation, _: Duration) {}
+        fn error(&self, _: Operation, _: Exception) {}
+        fn skipped_items(&self, _: Operation, _: u64) {}
+        fn rate_limit_wait(&self, duration: Duration) {
+            self.0.lock().unwrap().push(duration);
+        }
+        fn clock_skew(&self, _: f64) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_the_rate_limit_is_counted_also_when_it_is_cut_off() {
+        let (bucket, waits) = (Bucket::new(1), Waits::default());
+        assert!(bucket.take());
+        let cut_off = Duration::from_millis(300);
+        assert!(timeout(cut_off, counted_turn(&bucket, &waits)).await.is_err());
+        counted_turn(&bucket, &waits).await;
+        assert_eq!(*waits.0.lock().unwrap(), [cut_off, Duration::from_millis(700)]);
+    }
 }

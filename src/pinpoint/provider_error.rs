@@ -3,7 +3,7 @@
 
 use std::{env::VarError, error::Error as StdError};
 
-use aws_config::meta::{ProviderAttempt, ProviderChainError};
+use aws_config::meta::ProviderChainError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::operation::{
     assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError,
@@ -18,6 +18,11 @@ const ACCESS_DENIED: &str = "AccessDenied";
 
 /// The last part of the URL by which SSO gives the credentials of a role.
 const SSO_PATH: &str = "/federation/credentials";
+
+/// Why there are no credentials, in our own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Reason(pub(super) String);
 
 /// What AWS's types say about an error that they only wrap.
 const WRAPPERS: [&str; 16] = [
@@ -39,21 +44,12 @@ const WRAPPERS: [&str; 16] = [
     "unhandled error",
 ];
 
-/// What a provider says when nothing asks for it.
-const NOT_CONFIGURED: [&str; 8] = [
-    "the credential provider was not enabled",
-    "environment variable not set",
-    "No profiles were defined",
-    "did not contain credential information",
-    "AWS_WEB_IDENTITY_TOKEN_FILE was not set",
-    "AWS_ROLE_ARN environment variable must be set",
-    "ECS provider not configured",
-    "IMDS disabled by",
-];
-
 /// What went wrong, in one line: first the cause, then the cure. What a `credential_process` wrote is left out: it may be
 /// secret.
 pub(super) fn describe(error: &CredentialsError, trace: &Trace) -> String {
+    if let Some(Reason(why)) = cause(error) {
+        return why.clone();
+    }
     // The advice comes first, for the rest may be long.
     if let Some(refusal) = refusal(error) {
         let advice = "check the policy of the caller, the trust policy of the role, and \
@@ -98,37 +94,18 @@ fn refused(action: &str, advice: &str, why: &ErrorMetadata) -> String {
     format!("{action} is refused{advice} ({code}: {})", why.message().unwrap_or("no message"))
 }
 
-/// Every provider of the chain has nothing. What was tried comes first.
+/// Nothing is configured, and the metadata of the instance, which need no configuration, hold no credentials.
 fn nothing_found(chain: &ProviderChainError<CredentialsError>, trace: &Trace) -> String {
-    let attempt = |attempt: &ProviderAttempt<CredentialsError>| {
-        let text = text_of(attempt.error());
-        let is_configured = !text.is_empty() && !NOT_CONFIGURED.iter().any(|not| text.contains(not));
-        is_configured.then(|| format!("{}: {text}", source_name(attempt.name())))
+    let why = || {
+        let text = text_of(chain.attempts().last()?.error());
+        (!text.starts_with("IMDS disabled by")).then_some(text)
     };
-    let mut tried: Vec<_> = chain.attempts().iter().filter_map(attempt).collect();
-    if let Some(failed) = exchange_failure(trace) {
-        // Instance metadata are the last in the chain, and the only ones that are asked without being configured.
-        let last = chain.attempts().last().map_or("", |attempt| source_name(attempt.name()));
-        tried.retain(|text| !text.starts_with(last));
-        tried.push(format!("{last}: {failed}"));
-    }
-    let tried = if tried.is_empty() { String::new() } else { format!(" ({})", tried.join("; ")) };
+    let why = exchange_failure(trace).or_else(why);
+    let why = why.map(|why| format!(" (instance metadata: {why})")).unwrap_or_default();
     format!(
-        "no credentials were found{tried}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the \
+        "no credentials were found{why}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the \
          workload a role"
     )
-}
-
-/// What the operator calls a provider of the chain.
-fn source_name(provider: &str) -> &str {
-    match provider {
-        "Environment" => "environment",
-        "Profile" => "profile",
-        "WebIdentityToken" => "web identity",
-        "EcsContainer" => "container",
-        "Ec2InstanceMetadata" => "instance metadata",
-        other => other,
-    }
 }
 
 /// How the last request failed.
@@ -157,14 +134,7 @@ fn without_credentials(error: &(dyn StdError + 'static), trace: &Trace) -> Strin
     if let Some(Exchange { request, outcome: Outcome::Answered }) = trace.last() {
         return format!("the answer to {request} cannot be used: {text}");
     }
-    let is_of_a_file = causes(error).nth(1).is_some_and(<dyn StdError>::is::<std::io::Error>);
-    let advice = match &text {
-        text if text.contains("SSO token") => "; run aws sso login",
-        _ if is_of_a_file => {
-            "; check the file that AWS_WEB_IDENTITY_TOKEN_FILE or AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names"
-        }
-        _ => "",
-    };
+    let advice = if text.contains("SSO token") { "; run aws sso login" } else { "" };
     text + advice
 }
 

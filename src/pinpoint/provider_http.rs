@@ -99,8 +99,22 @@ impl Trace {
 /// The client for one look.
 #[derive(Debug, Clone)]
 pub(super) struct ProviderHttp {
-    pub(super) http: Http,
-    pub(super) trace: Trace,
+    http: Http,
+    trace: Trace,
+    /// Whether it asks a service of this machine, which no proxy reaches.
+    is_metadata: bool,
+}
+
+impl ProviderHttp {
+    /// A client of STS or SSO.
+    pub(super) fn of_service(http: &Http, trace: &Trace) -> Self {
+        Self { http: http.clone(), trace: trace.clone(), is_metadata: false }
+    }
+
+    /// A client of a container's or an instance's metadata.
+    pub(super) fn of_metadata(http: &Http, trace: &Trace) -> Self {
+        Self { http: http.clone(), trace: trace.clone(), is_metadata: true }
+    }
 }
 
 impl HttpClient for ProviderHttp {
@@ -127,7 +141,7 @@ struct NoAnswer(String);
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let ProviderHttp { http, trace } = self.client.clone();
+        let ProviderHttp { http, trace, is_metadata } = self.client.clone();
         let limit = self.limit;
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
@@ -135,8 +149,9 @@ impl HttpConnector for Connector {
             let asked = format!("{} {}", request.method(), shown(request.uri()));
             let secrets = secrets_of(request.headers());
             trace.keep(&asked, Outcome::Pending);
-            let answer =
-                tokio::time::timeout(limit, http.ask_provider(request)).await.unwrap_or_else(|_elapsed| {
+            let answer = tokio::time::timeout(limit, http.ask_provider(request, is_metadata))
+                .await
+                .unwrap_or_else(|_elapsed| {
                     let why = format!("no whole answer within {}", format_duration(limit));
                     Err(Failure::new(Exception::Timeout, why))
                 });
@@ -242,9 +257,10 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let second = Duration::from_secs(1);
         let settings = HttpConnectorSettings::builder().connect_timeout(second).read_timeout(second).build();
+        let http = Http::new(None, &crate::proxy::Proxies::default()).unwrap();
         for (settings, limit) in [(settings, 2), (HttpConnectorSettings::builder().build(), 15)] {
             let trace = Trace::default();
-            let client = ProviderHttp { http: Http::new(None).unwrap(), trace: trace.clone() };
+            let client = ProviderHttp::of_metadata(&http, &trace);
             let components = RuntimeComponentsBuilder::for_tests().build().unwrap();
             let connector = client.http_connector(&settings, &components);
             let mut request = HttpRequest::empty();

@@ -1,18 +1,18 @@
 //! One request, one answer: sends it as it is signed, and reads the body within its limits. The only user of `reqwest`,
 //! also for the HTTP calls of the credential chain.
 
-use std::{
-    error::Error as StdError,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{error::Error as StdError, io::Write as _, path::Path};
 
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
-use reqwest::Certificate;
+use reqwest::{Certificate, Proxy};
 use url::Url;
 
-use super::error::{Exception, Failure};
+use super::{
+    error::{Exception, Failure},
+    trust::{self, BundleError},
+};
+use crate::proxy::Proxies;
 
 /// The largest body that is read, after decompression.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -41,30 +41,18 @@ impl Answer {
 /// Why there is no HTTP client.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `AWS_CA_BUNDLE` cannot be read.
-    #[error("AWS_CA_BUNDLE names {path}, which cannot be read")]
-    CaBundle {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// `AWS_CA_BUNDLE` holds no certificates.
-    #[error("AWS_CA_BUNDLE names {path}, which holds no certificate in PEM")]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The client cannot be made: a proxy's address that is none, for one.
-    #[error("the HTTP client cannot be set up: check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and AWS_CA_BUNDLE")]
+    /// `AWS_CA_BUNDLE` is of no use.
+    #[error(transparent)]
+    CaBundle(#[from] BundleError),
+    /// The client cannot be made.
+    #[error("the HTTP client cannot be set up: check AWS_CA_BUNDLE")]
     Client(#[source] reqwest::Error),
 }
 
 /// HTTP/1.1 clients without redirects, retries or timeouts of their own: each of them is the caller's business.
 #[derive(Debug, Clone)]
 pub struct Http {
-    /// Proxies as the environment says.
+    /// Through the proxies.
     client: reqwest::Client,
     /// For `http://` alone, without a proxy: metadata services are on this machine, and proxies know nothing of them. It
     /// trusts no certificate, so none is loaded for it.
@@ -74,21 +62,25 @@ pub struct Http {
 impl Http {
     /// The clients. With `ca_bundle` only its certificates are trusted, else the system's; a system without any falls
     /// back to Mozilla's, which are built in.
-    pub fn new(ca_bundle: Option<&Path>) -> Result<Self, SetupError> {
+    pub fn new(ca_bundle: Option<&Path>, proxies: &Proxies) -> Result<Self, SetupError> {
         // An error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let with_proxies = || {
+            let proxies = proxies.clone();
+            builder().proxy(Proxy::custom(move |url| proxies.of(url).cloned()))
+        };
         let client = match ca_bundle {
-            Some(path) => builder().tls_certs_only(certificates(path)?).build(),
-            None => builder().build().or_else(|_no_system_certificates| {
+            Some(path) => with_proxies().tls_backend_preconfigured(trust::only(path)?).build(),
+            None => with_proxies().build().or_else(|_no_system_certificates| {
                 let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS
                     .iter()
                     .filter_map(|der| Certificate::from_der(der).ok());
-                builder().tls_certs_only(built_in).build()
+                with_proxies().tls_certs_only(built_in).build()
             }),
         };
         Ok(Self {
             client: client.map_err(SetupError::Client)?,
-            direct: builder().no_proxy().tls_certs_only([]).build().map_err(SetupError::Client)?,
+            direct: builder().tls_certs_only([]).build().map_err(SetupError::Client)?,
         })
     }
 
@@ -116,10 +108,15 @@ impl Http {
         })
     }
 
-    /// Sends a request of a source of credentials and reads its answer. The caller bounds its time.
-    pub(super) async fn ask_provider(&self, request: http::Request<Vec<u8>>) -> Result<Answer, Failure> {
+    /// Sends a request to a source of credentials and reads its answer. The caller bounds its time. Metadata services are asked
+    /// without a proxy.
+    pub(super) async fn ask_provider(
+        &self,
+        request: http::Request<Vec<u8>>,
+        is_metadata: bool,
+    ) -> Result<Answer, Failure> {
         let is_plain = request.uri().scheme_str() == Some("http");
-        let client = if is_plain { &self.direct } else { &self.client };
+        let client = if is_plain && is_metadata { &self.direct } else { &self.client };
         let request = reqwest::Request::try_from(request).map_err(|error| transport_failure(&error))?;
         let mut response = client.execute(request).await.map_err(|error| transport_failure(&error))?;
         let mut body = Vec::new();
@@ -137,16 +134,10 @@ impl Http {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
-    let pem = std::fs::read(path).map_err(|source| SetupError::CaBundle { path: path.to_owned(), source })?;
-    Certificate::from_pem_bundle(&pem)
-        .ok()
-        .filter(|certificates| !certificates.is_empty())
-        .ok_or_else(|| SetupError::NoCertificate { path: path.to_owned() })
-}
-
 fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
+        // The environment's are read, and validated, with the settings.
+        .no_proxy()
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())

@@ -38,8 +38,8 @@ fn each_outside_crate_has_its_one_user() {
     for (text, allowed) in [
         ("reqwest::", &["pinpoint/send.rs"][..]),
         ("aws_sigv4::", &["pinpoint/sign.rs"]),
-        ("aws_config::", &["pinpoint/provider_error.rs", "pinpoint/source.rs", "profile.rs"]),
-        ("aws_sdk_sts::", &["pinpoint/provider_error.rs", "pinpoint/source.rs"]),
+        ("aws_config::", &["pinpoint/chain.rs", "pinpoint/provider_error.rs"]),
+        ("aws_sdk_sts::", &["pinpoint/provider_error.rs", "pinpoint/sts.rs"]),
         ("envy::", &["config.rs", "config/settings.rs"]),
         ("flate2::", &["metrics/exposition.rs", "pinpoint/send.rs"]),
         ("prometheus::", &["exporter.rs", "metrics/telemetry.rs"]),
@@ -71,8 +71,8 @@ fn each_dependency_says_what_it_is_for() {
 #[test]
 fn only_retries_and_the_queue_of_requests_sleep_in_the_client() {
     let users: Vec<_> = users("sleep").into_iter().filter(|name| name.starts_with("pinpoint/")).collect();
-    // The source of credentials names the sleep that the AWS providers use.
-    assert_eq!(users, ["pinpoint/limit.rs", "pinpoint/retry.rs", "pinpoint/source.rs"]);
+    // The sources of credentials name the sleep that AWS's clients use.
+    assert_eq!(users, ["pinpoint/chain.rs", "pinpoint/limit.rs", "pinpoint/retry.rs", "pinpoint/sts.rs"]);
 }
 
 #[test]

@@ -565,6 +565,54 @@ fn roles_of_two_accounts_are_assumed_with_credentials_that_are_asked_for_once() 
 }
 
 #[test]
+fn a_role_that_is_still_needed_is_kept_when_targets_change_and_the_expiry_of_another_goes() {
+    run(async {
+        let issued = Issued {
+            to: "the roles",
+            key: Key { session_token: Some("of-the-role".to_owned()), ..Options::default_key() },
+            at: 0,
+            expires: now() / 1000 + 3_600,
+        };
+        let (key, assumed) = (issued.key.clone(), Arc::new(Mutex::new(Vec::new())));
+        let all = Arc::clone(&assumed);
+        let sts = source(move |ask| {
+            let role = ask.parameter("RoleArn");
+            let account = role.split(':').nth(4).unwrap().to_owned();
+            let answer = issued.xml("AssumeRole", &account);
+            all.lock().unwrap().push(account);
+            ok(answer)
+        });
+        let arn =
+            |account: &str| format!("arn:aws:mobiletargeting:eu-west-1:{account}:apps/{APP}/segments/s");
+        let accounts = ["111111111111", "222222222222", "333333333333"];
+        let roles = accounts.map(|account| format!("arn:aws:iam::{account}:role/reader")).join(" ");
+        let house = Plan::new()
+            .world(|world| {
+                world.segment(APP, "s");
+            })
+            .fake(|options| options.keys = vec![key])
+            .set("TARGETS", &[arn(accounts[0]), arn(accounts[1])].join(" "))
+            .set("ROLE_ARNS", &roles)
+            .aws("AWS_ENDPOINT_URL_STS", &sts.await)
+            .build()
+            .await;
+        let shown = |scrape: &Scrape| -> Vec<String> {
+            scrape.samples(EXPIRY, &[]).iter().map(|sample| sample.labels["aws_account_id"].clone()).collect()
+        };
+        let scrape = house.scrape().await;
+        assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2);
+        assert_eq!(shown(&scrape), accounts[..2]);
+        house.set_targets(&[arn(accounts[0]), arn(accounts[2])].join(" ")).unwrap();
+        let scrape = house.scrape().await;
+        assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2);
+        assert_eq!(shown(&scrape), [accounts[0], accounts[2]]);
+        let mut assumed = assumed.lock().unwrap().clone();
+        assumed.sort();
+        assert_eq!((assumed, house.source.asked()), (accounts.map(str::to_owned).to_vec(), 1));
+    });
+}
+
+#[test]
 fn credentials_that_sts_does_not_take_are_asked_for_anew_before_a_scrape_is_lost() {
     run(async {
         let mint = Mint::new().await;
@@ -718,6 +766,9 @@ fn an_answer_without_end_is_given_up_after_a_mebibyte() {
         let count = Arc::clone(&sent);
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
+                let mut head = [0; 4096];
+                let read = socket.read(&mut head).await.unwrap();
+                assert!(head[..read].ends_with(b"\r\n\r\n"));
                 let head = "HTTP/1.1 200 OK\r\ncontent-length: 524288000\r\n\r\n";
                 let _ = socket.write_all(head.as_bytes()).await;
                 while socket.write_all(&vec![b'x'; 65_536]).await.is_ok() {
@@ -863,6 +914,42 @@ fn a_container_that_fails_is_named_with_what_came_back_in_words() {
         ] {
             let url = always(status, body).await;
             cases.push((container(&url), vec![expected.replace("URL", &url)]));
+        }
+        assert_words(cases).await;
+    });
+}
+
+#[test]
+fn a_token_file_that_is_no_file_or_too_large_is_named_and_not_read() {
+    run(async {
+        let (folder, nobody) = (tempfile::tempdir().unwrap(), nobody().await);
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+        assert!(made.success());
+        fs::write(path("large"), "x".repeat(300 * 1024)).unwrap();
+        let mut cases: Vec<Case> = Vec::new();
+        for (name, why) in [
+            ("", "it is not a regular file"),
+            ("pipe", "it is not a regular file"),
+            ("none", "no such file or directory"),
+            ("large", "it is larger than 256 KiB"),
+        ] {
+            let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", nobody.clone());
+            let file = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path(name));
+            cases.push((
+                vec![container, file],
+                vec![format!(
+                    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={}: the token cannot be read ({why})",
+                    path(name)
+                )],
+            ));
+        }
+        for (name, why) in [("", "not a regular file"), ("pipe", "not a regular file")] {
+            let role = ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r".to_owned());
+            cases.push((
+                vec![role, ("AWS_WEB_IDENTITY_TOKEN_FILE", path(name))],
+                vec![path(name), why.to_owned()],
+            ));
         }
         assert_words(cases).await;
     });

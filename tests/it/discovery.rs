@@ -72,6 +72,24 @@ fn the_first_scrape_finds_and_reads_everything_with_the_fewest_requests() {
 }
 
 #[test]
+fn what_is_found_is_read_in_the_same_round_though_the_scrape_was_answered_meanwhile() {
+    run(async {
+        let house = plan("*/*", 2, 3).build().await;
+        house.fake.fault(Rule {
+            operation: Some(Operation::GetApps),
+            ..Fault::Delay { milliseconds: 1_000 }.always()
+        });
+        let first = house.scrape_within(Some("0.1")).await;
+        assert_eq!(targets(&first).len(), 0, "the list of applications is not there yet");
+        house.fake.wait_for_requests(1 + 2 + 6).await;
+        // This one joins what is under way, if anything still is.
+        assert_eq!(house.scrape().await.sum(UP, &[]), 6);
+        assert_eq!(count(&house), [1, 2, 6, 0]);
+        house.assert_equation(9).await;
+    });
+}
+
+#[test]
 fn every_list_says_whether_it_was_read() {
     run(async {
         let house = plan("*/*", 2, 1).build().await;

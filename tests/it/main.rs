@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 mod architecture;
+mod aws_environment;
+mod changing_targets;
 mod commands;
 mod corpus;
 mod credential_sources;

@@ -122,6 +122,58 @@ fn a_long_listing_is_not_overtaken_at_its_pages_by_all_who_wait() {
     });
 }
 
+/// The segments `a` to `l` of one application, of which the first three go wrong.
+const TWELVE: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+
+fn go_wrong(house: &House, fault: &Fault) {
+    for segment in &TWELVE[..3] {
+        house.fake.fault(fault.clone().always().of_segment(segment));
+    }
+}
+
+#[test]
+fn targets_that_wait_for_a_retry_hold_back_no_other() {
+    run(async {
+        let plan = Plan::new()
+            .set("TARGETS", &format!("{APP}/*"))
+            .set("MAX_CONCURRENT_REQUESTS", "2")
+            .set("MAX_ATTEMPTS", "3");
+        let house = plan.world(segments(&TWELVE)).build().await;
+        let mut throttled = Fault::error("TooManyRequestsException");
+        if let Fault::Error { headers, .. } = &mut throttled {
+            headers.insert("Retry-After".to_owned(), "25".to_owned());
+        }
+        go_wrong(&house, &throttled);
+        // Nobody waits here for the 25 seconds that the three are told to wait.
+        tokio::select! {
+            _ = house.scrape_within(Some("60")) => unreachable!("three targets wait for their retries"),
+            () = house.fake.wait_for_requests(1 + 12) => {}
+        }
+        let mut asked = asked(&house);
+        asked.sort();
+        assert_eq!(asked, TWELVE);
+    });
+}
+
+#[test]
+fn targets_that_hang_go_after_the_others_that_are_due_in_the_next_round() {
+    run(async {
+        let plan = Plan::new()
+            .set("TARGETS", &format!("{APP}/*"))
+            .set("MAX_CONCURRENT_REQUESTS", "1")
+            .set("REQUEST_TIMEOUT", "500ms");
+        let house = plan.world(segments(&TWELVE)).build().await;
+        go_wrong(&house, &Fault::Hang);
+        house.scrape_within(Some("29")).await;
+        assert_eq!(asked(&house), TWELVE);
+        house.turn(Duration::from_mins(1));
+        house.scrape_within(Some("29")).await;
+        let next_round = asked(&house).split_off(12);
+        assert_eq!(next_round[9..], TWELVE[..3]);
+        assert_eq!(next_round[..9], TWELVE[3..]);
+    });
+}
+
 #[test]
 fn lists_of_segments_go_before_targets() {
     run(async {

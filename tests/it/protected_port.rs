@@ -95,7 +95,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let timeout = ScrapeTimeout { default: Duration::from_secs(10), offset: Duration::from_millis(500) };
+        let timeout = ScrapeTimeout {
+            default: Duration::from_secs(10),
+            offset: Duration::from_millis(500),
+            longest: Duration::from_mins(2),
+        };
         let (config, stopped) = (Arc::clone(&web_config), stop.clone().cancelled_owned());
         let served = web::serve(listener, Arc::new(Stub), timeout, limits, Some(config), stopped);
         let task = tokio::spawn(async { served.await.unwrap() });

@@ -13,6 +13,7 @@ use std::{
 
 use pinpoint_exporter::{
     config::{Config, LogFormat, PREFIX, Problems, SETTINGS, StatusSeries, Warning},
+    profile::{AwsEnvironment, Profiles},
     target::{self, IdPattern, TargetPattern},
 };
 use proptest::prelude::*;
@@ -55,6 +56,14 @@ const BASE: Variables<'_> = &[("TARGETS", "app/segment"), ("AWS_REGION", "us-eas
 fn environment(variables: Variables<'_>) -> Vec<(OsString, OsString)> {
     let merged: BTreeMap<_, _> = BASE.iter().chain(variables).copied().collect();
     merged.into_iter().map(|(name, text)| (full_name(name).into(), text.into())).collect()
+}
+
+/// The profiles of a configuration file with this text.
+fn profiles(text: &str) -> Profiles {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config");
+    std::fs::write(&file, text).unwrap();
+    AwsEnvironment::of(&[("AWS_CONFIG_FILE".into(), file.into())]).read().unwrap()
 }
 
 fn full_name(name: &str) -> String {
@@ -650,7 +659,9 @@ fn the_endpoint_for_pinpoint_goes_before_the_general_one() {
 #[test]
 fn the_region_is_that_of_the_first_that_names_one() {
     let regions = |variables: Variables<'_>, profile: Option<&str>| {
-        let (config, _) = Config::parse(environment(variables), profile.map(Into::into)).unwrap();
+        let text = profile.map(|region| format!("[default]\nregion = {region}\n"));
+        let profiles = profiles(text.as_deref().unwrap_or_default());
+        let (config, _) = Config::parse(environment(variables), Some(&profiles)).unwrap();
         config.targets.into_iter().map(|target| target.region).collect::<Vec<_>>()
     };
     let default = ("AWS_DEFAULT_REGION", "eu-west-1");
@@ -662,8 +673,15 @@ fn the_region_is_that_of_the_first_that_names_one() {
     assert_eq!(regions(&[arn], None), ["cn-north-1"]);
     assert_eq!(regions(&[arn, ("AWS_REGION", "")], None), ["cn-north-1"]);
 
-    let problems = Config::parse(environment(&[("AWS_REGION", "")]), Some("EU".into())).unwrap_err();
-    assert!(problems.to_string().starts_with("region (in the AWS profile)=\"EU\": "), "{problems}");
+    let profiles = profiles("[default]\n\nregion = EU\n");
+    let problems =
+        Config::parse(environment(&[("AWS_REGION", "")]), Some(&profiles)).unwrap_err().to_string();
+    let (name, problem) = problems.split_once('=').unwrap();
+    assert!(
+        name.starts_with("region of the AWS profile default (") && name.ends_with("config, line 3)"),
+        "{name}"
+    );
+    assert!(problem.starts_with("\"EU\": "), "{problem}");
 }
 
 #[test]
@@ -674,7 +692,7 @@ fn the_program_takes_the_region_of_the_profile_without_one_in_the_environment() 
     let mut variables = environment(&[("AWS_REGION", ""), ("AWS_PROFILE", "ours")]);
     variables.push(("AWS_CONFIG_FILE".into(), file.into()));
     let run = run(&[], variables);
-    assert!(run.stderr.contains("\nregion (in the AWS profile)=\"EU\": "), "{}", run.stderr);
+    assert!(run.stderr.contains("\nregion of the AWS profile ours ("), "{}", run.stderr);
 }
 
 #[test]

@@ -702,7 +702,8 @@ fn the_region_of_the_profile_is_shown_as_such() {
         let page =
             crate::support::house::client().get(&program.url).send().await.unwrap().text().await.unwrap();
         let row = rows(&page, "settings").into_iter().find(|row| row[0] == "AWS_REGION");
-        assert_eq!(row.unwrap()[1..], ["eu-north-1", "AWS profile"]);
+        let source = format!("AWS profile default ({}, line 2)", file.display());
+        assert_eq!(row.unwrap()[1..], ["eu-north-1", &source]);
     });
 }
 

@@ -124,7 +124,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let timeout = ScrapeTimeout { default: Duration::from_secs(10), offset: Duration::from_millis(500) };
+        let timeout = ScrapeTimeout {
+            default: Duration::from_secs(10),
+            offset: Duration::from_millis(500),
+            longest: Duration::from_mins(2),
+        };
         let stopped = shutdown.clone().cancelled_owned();
         let served = web::serve(listener, Arc::clone(&stub), timeout, limits, None, stopped);
         let task = tokio::spawn(async { served.await.unwrap() });

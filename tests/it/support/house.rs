@@ -13,10 +13,11 @@ use std::{
 use aws_credential_types::Credentials;
 use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Key, Operation, Options, world::World};
 use pinpoint_exporter::{
-    Exporter,
+    Exporter, SetupError,
     clock::Clock,
     config::Config,
     pinpoint::{self, Http},
+    target,
     web::{self, Limits, Patience, ScrapeTimeout},
 };
 use tokio::{
@@ -92,6 +93,11 @@ impl Source {
 
     pub(crate) fn asked(&self) -> usize {
         self.0.asked.load(Ordering::SeqCst)
+    }
+
+    /// As the source of an exporter's own credentials.
+    pub(crate) fn into_own(self) -> Arc<pinpoint::Source> {
+        pinpoint::Source::new(move |_| Box::pin(std::future::ready(self.ask())))
     }
 
     fn ask(&self) -> Result<Credentials, String> {
@@ -182,14 +188,17 @@ impl Plan {
             fake.clock().stop_at(date);
             fake.server_clock().stop_at(date);
         }
-        let http = Http::new(config.ca_bundle.as_deref()).unwrap();
-        let own = source.clone();
-        let own = pinpoint::Source::new(move |_| Box::pin(std::future::ready(own.ask())));
+        let http = Http::new(config.ca_bundle.as_deref(), &config.proxies).unwrap();
+        let own = source.clone().into_own();
         let exporter = Exporter::new(&config, &http, own, Arc::clone(&clock) as _);
         let exporter = Arc::new(exporter.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
+        let timeout = ScrapeTimeout {
+            default: config.scrape_timeout,
+            offset: config.scrape_timeout_offset,
+            longest: config.refresh_timeout,
+        };
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let web_config = exporter.web_config();
@@ -240,6 +249,12 @@ impl House {
         let by = i64::try_from(by.as_millis()).unwrap();
         self.fake.clock().advance(by);
         self.fake.server_clock().advance(by);
+    }
+
+    /// Replaces the targets, which are written as in `TARGETS`.
+    pub(crate) fn set_targets(&self, targets: &str) -> Result<(), SetupError> {
+        let parsed = target::parse(targets, Some(REGION));
+        self.exporter.set_targets(parsed.patterns.into_keys().collect())
     }
 
     /// How many listings of segments were asked for.

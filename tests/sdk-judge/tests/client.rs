@@ -24,6 +24,7 @@ use pinpoint_exporter::{
     clock::SystemClock,
     job::{ExportJob, JobStatus, Timestamp},
     pinpoint::{self, CredentialsCache, Exception, Http, Observer, Operation},
+    proxy::Proxies,
 };
 use proptest::{
     prelude::*,
@@ -140,13 +141,14 @@ impl Clients {
                 endpoint: url.parse().unwrap(),
                 page_size: 3,
                 max_pages: 1000,
+                max_concurrent_requests: 8,
                 max_requests_per_second: None,
                 request_timeout: HANG_LIMIT,
                 refresh_timeout: HANG_LIMIT,
                 max_attempts: 1,
                 random: || 0.0,
             },
-            Http::new(None).unwrap(),
+            Http::new(None, &Proxies::default()).unwrap(),
             Arc::new(source),
             Arc::new(SystemClock),
             Arc::clone(&counts) as _,
@@ -161,9 +163,9 @@ impl Clients {
         let mut sink = |page| jobs.extend(page);
         let result = self.runtime.block_on(async {
             if of_segment {
-                self.ours.segment_export_jobs(APPLICATION, SEGMENT, &mut sink).await
+                self.ours.segment_export_jobs(APPLICATION, SEGMENT, self.ours.permit(), &mut sink).await
             } else {
-                self.ours.export_jobs(APPLICATION, &mut sink).await
+                self.ours.export_jobs(APPLICATION, self.ours.permit(), &mut sink).await
             }
         });
         let counted = std::mem::take(&mut *self.counts.0.lock().unwrap());
