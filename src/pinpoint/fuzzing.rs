@@ -9,7 +9,9 @@ use std::{
 use aws_credential_types::Credentials;
 use http::HeaderMap;
 
-use super::{Failure, RetryAfter, secrets::Secrets, send::Answer, skew::Skew, wire};
+use super::{
+    Failure, RetryAfter, expiration, provider_http, secrets::Secrets, send::Answer, skew::Skew, wire,
+};
 use crate::job::ExportJob;
 
 /// One page of a listing.
@@ -60,6 +62,16 @@ pub fn failure(status: u16, type_header: Option<&str>, body: &[u8], credentials:
 /// The waits that an answer with these headers asks for.
 pub fn retry_after(headers: HeaderMap, now: SystemTime) -> RetryAfter {
     super::retry_after(&Answer { status: 503, headers, body: Vec::new() }, now)
+}
+
+/// When credentials expire, as their source writes it.
+pub fn expiration(text: &str) -> Option<SystemTime> {
+    expiration::parse(text)
+}
+
+/// The answer of a container or an instance as AWS's providers of credentials get it.
+pub fn provider_answer(body: &[u8]) -> Result<Vec<u8>, String> {
+    provider_http::with_utc_expiration(body.to_vec())
 }
 
 /// AWS's clock less ours in seconds, by the `Date` of an answer.

@@ -798,7 +798,8 @@ fn healthcheck_asks_the_server_that_runs() {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 _ = socket.read(&mut [0; 1024]).await.unwrap();
                 socket.write_all(answer.as_bytes()).await.unwrap();
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                // Until the client has gone.
+                while socket.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
             });
             let sick = check(address).await.unwrap();
             assert_eq!(sick.status.code(), Some(1));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fake_pinpoint::{FakePinpoint, Key, Options, fault::Fault, world::World};
+use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Key, Options, fault::Fault, world::World};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -31,13 +31,14 @@ const TARGET: (&str, &str) = ("PINPOINT_EXPORTER_TARGETS", "app/segment");
 const EVERY_SCRAPE_FETCHES: (&str, &str) = ("PINPOINT_EXPORTER_CACHE_TTL", "0s");
 const EXPIRY: &str = "pinpoint_exporter_credentials_expiry_timestamp_seconds";
 
-/// How long credentials live here, in seconds.
-const LIFE: i64 = 8;
-/// The end of their life, in which none is used any more.
-const LAST_SECONDS: i64 = 5;
+/// How long credentials live here, in seconds: less than the margin at which others are asked for, and longer than any of them is
+/// needed here, however busy the machine is.
+const LIFE: i64 = 200;
+/// A source that gives such credentials is not asked again before, in milliseconds.
+const PAUSE: i64 = 10_000;
 
 /// How much longer than it says a scraper waits, while the machine does other things.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = HANG_LIMIT;
 
 /// Credentials that were given out.
 #[derive(Debug, Clone)]
@@ -122,16 +123,16 @@ impl Mint {
         issued.iter().filter(|issued| issued.to == to).cloned().collect()
     }
 
-    /// Scrapes until three sets of credentials were given to each of them. No scrape may lack anything, no request go out
-    /// with credentials that expired, and nobody be asked before it is needed.
+    /// Scrapes until two sets of credentials were given to each of them, and used. No scrape may lack anything, no request go
+    /// out with credentials that expired, and nobody be asked too often.
     async fn is_outlived(&self, program: &Program, all: &[&str]) -> Scrape {
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
         let scrape = loop {
             ticks.tick().await;
-            let scrape = program.scrape(5.0, GRACE).await;
+            let scrape = program.scrape(60.0, GRACE).await;
             assert_eq!(scrape.sum("pinpoint_api_errors_total", &[]), 0, "{}", program.log());
             assert_eq!(scrape.sum("pinpoint_target_up", &[]), all.len() as u64, "{}", program.log());
-            if all.iter().all(|to| self.issued(to).len() >= 3) {
+            if all.iter().all(|to| self.has_used_the_second(to)) {
                 break scrape;
             }
         };
@@ -142,7 +143,7 @@ impl Mint {
         }
         for to in all {
             for pair in self.issued(to).windows(2) {
-                assert!(pair[1].at >= (pair[0].expires - LAST_SECONDS) * 1000, "{pair:?}");
+                assert!(pair[1].at >= pair[0].at + PAUSE, "{pair:?}");
             }
         }
         let log = program.log();
@@ -150,6 +151,13 @@ impl Mint {
             assert!(!log.contains(issued.token()) && !log.contains(&issued.key.secret_access_key), "{log}");
         }
         scrape
+    }
+
+    /// Whether a request was signed with the second set of credentials that was given to them.
+    fn has_used_the_second(&self, to: &str) -> bool {
+        let issued = self.issued(to);
+        let is_second = |by: Issued| by.key.access_key_id == issued[1].key.access_key_id;
+        issued.len() >= 2 && self.fake.requests().iter().filter_map(|it| self.signer(it)).any(is_second)
     }
 
     /// With which credentials a request is signed.
@@ -609,7 +617,7 @@ fn credentials_that_sts_does_not_take_are_asked_for_anew_before_a_scrape_is_lost
     run(async {
         let mint = Mint::new().await;
         let program = mint.program_with_roles(3_600, true).await;
-        let scrape = program.scrape(5.0, GRACE).await;
+        let scrape = program.scrape(60.0, GRACE).await;
         assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2, "{}", program.log());
         assert_eq!(mint.issued("the container").len(), 2);
     });
@@ -621,7 +629,7 @@ fn a_wrong_clock_is_corrected_and_told_under_assumed_roles() {
         let mint = Mint::new().await;
         mint.fake.server_clock().advance(600_000);
         let program = mint.program_with_roles(3_600, false).await;
-        let scrape = program.scrape(5.0, GRACE).await;
+        let scrape = program.scrape(60.0, GRACE).await;
         assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2, "{}", program.log());
         // Each account has a client of its own, which finds out with its first request.
         assert_eq!(scrape.sum("pinpoint_api_retries_total", &[]), 2);
@@ -649,11 +657,11 @@ fn what_a_file_holds_is_read_anew_when_aws_calls_it_expired() {
         };
         let first = mint.issue("the file", LIFE);
         let program = mint.program(&[("AWS_CONFIG_FILE", &write(&first))]);
-        assert_eq!(program.scrape(5.0, GRACE).await.sum("pinpoint_target_up", &[]), 1);
+        assert_eq!(program.scrape(60.0, GRACE).await.sum("pinpoint_target_up", &[]), 1);
         let second = mint.issue("the file", LIFE);
         mint.fake.set_keys(vec![Key { expired: true, ..first.key }, second.key.clone()]);
         write(&second);
-        let scrape = program.scrape(5.0, GRACE).await;
+        let scrape = program.scrape(60.0, GRACE).await;
         assert_eq!(scrape.sum("pinpoint_target_up", &[]), 1, "{}", program.log());
         assert_eq!(mint.fake.requests().len(), 3);
     });
@@ -691,7 +699,7 @@ fn a_container_that_hangs_when_it_is_asked_anew_delays_no_scrape() {
         let program = mint.program(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url)]);
         let mut scrapes = 0;
         while *asked.lock().unwrap() < 2 || scrapes < 20 {
-            let scrape = program.scrape(5.0, GRACE).await;
+            let scrape = program.scrape(60.0, GRACE).await;
             assert_eq!(scrape.sum("pinpoint_target_up", &[]), 1, "{}", program.log());
             assert_eq!(scrape.sum("pinpoint_api_errors_total", &[]), 0, "{}", program.log());
             scrapes += 1;
@@ -723,7 +731,7 @@ fn the_exporter_gets_ready_whatever_the_first_look_for_credentials_does() {
             let program = mint.program(&variables);
             let ready = format!("{}/-/ready", program.url);
             while client().get(&ready).send().await.unwrap().status() != 200 {}
-            let scrape = program.scrape(5.0, GRACE).await;
+            let scrape = program.scrape(60.0, GRACE).await;
             let labels = [("exception", "CredentialsError")];
             assert_eq!(scrape.sum("pinpoint_target_error", &labels), 1, "{}", program.log());
             assert_eq!(scrape.sum("pinpoint_api_requests_total", &[]), 0);
@@ -742,7 +750,7 @@ fn a_date_of_expiry_is_read_with_any_offset() {
                 ok(issued.json().replace(&issued.date(), &issued.date().replace('Z', zone)))
             });
             let program = mint.program(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container.await)]);
-            let scrape = program.scrape(5.0, GRACE).await;
+            let scrape = program.scrape(60.0, GRACE).await;
             assert_eq!(scrape.sum("pinpoint_target_up", &[]), 1, "{zone:?}: {}", program.log());
             mint.assert_expiry(&scrape, "", "container");
         }
@@ -769,7 +777,7 @@ fn an_answer_without_end_is_given_up_after_a_mebibyte() {
             }
         });
         let program = mint.program(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url)]);
-        let scrape = program.scrape(10.0, GRACE).await;
+        let scrape = program.scrape(60.0, GRACE).await;
         assert_eq!(scrape.sum("pinpoint_target_error", &[("exception", "CredentialsError")]), 1);
         let log = program.last_words().await;
         assert!(log.contains(&format!("GET {url} failed: the answer exceeds 1 MiB")), "{log}");

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use fake_pinpoint::{
-    FakePinpoint, Operation,
+    FakePinpoint, HANG_LIMIT, Operation,
     fault::{Fault, Rule},
     world::{Life, World},
 };
 
 use crate::support::{
-    house::{House, Plan, run, run_within},
+    house::{House, Plan, run, run_in_virtual_time, run_within},
     program::Program,
     text_format::Scrape,
 };
@@ -174,7 +174,7 @@ fn a_list_that_fails_is_denied_or_garbled_keeps_the_picture_and_is_tried_again_a
 
 #[test]
 fn a_scrape_asks_for_a_list_once_however_short_its_life() {
-    run(async {
+    run_in_virtual_time(async {
         for fault in [Fault::error("InternalServerErrorException"), Fault::Delay { milliseconds: 300 }] {
             let house = plan("*/*", 2, 2)
                 .set("CACHE_TTL", "0s")
@@ -202,12 +202,12 @@ fn a_list_of_many_pages_is_read_to_its_end() {
 
 #[test]
 fn a_scrape_answers_in_time_while_lists_are_slow_and_the_rest_follows() {
-    run(async {
+    run_in_virtual_time(async {
         let house = plan("*/*", 2, 2).build().await;
         house.fake.fault(failing(Operation::GetApps, Fault::Delay { milliseconds: 700 }));
         let first = house.scrape_within(Some("0.7")).await;
         assert_eq!((targets(&first).len(), first.samples(DISCOVERY, &[]).len()), (0, 0));
-        let second = house.scrape_within(Some("10")).await;
+        let second = house.scrape_within(Some("60")).await;
         assert_eq!(targets(&second).len(), 4);
         assert_eq!(count(&house), [1, 2, 4, 0]);
     });
@@ -226,7 +226,7 @@ fn two_scrapers_at_once_during_discovery_cost_no_call_more() {
 
 #[test]
 fn fifty_applications_of_a_hundred_segments_each_are_all_found() {
-    run_within(Duration::from_mins(2), async {
+    run_within(5 * HANG_LIMIT, async {
         let house = plan("*/*", 50, 100).set("SCRAPE_TIMEOUT", "25s").build().await;
         while house.scrape().await.sum(UP, &[]) < 5_000 {}
         assert_eq!(count(&house), [1, 50, 5_000, 0]);

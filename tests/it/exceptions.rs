@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::support::{
-    house::{House, Plan, credentials, run},
+    house::{House, Plan, credentials, run, run_in_virtual_time},
     text_format::Scrape,
     tls,
 };
@@ -154,7 +154,7 @@ fn without_a_name_the_status_decides_and_with_an_unknown_one_it_does_not() {
 #[test]
 fn an_answer_that_does_not_come_in_time_is_a_timeout() {
     for fault in [Fault::Hang, Fault::HangInBody, Fault::Drip { bytes: 1, milliseconds: 100 }] {
-        run(async move {
+        run_in_virtual_time(async move {
             let house = Plan::new().set("REQUEST_TIMEOUT", "200ms").build().await;
             house.fake.fault(fault.times(1));
             assert_counted(&house, "Timeout").await;
@@ -202,7 +202,7 @@ fn answers_that_are_not_what_the_operation_answers_are_invalid() {
         Fault::Answer { status: 204, headers: BTreeMap::new(), body: String::new() },
     ] {
         run(async move {
-            let house = Plan::new().set("REQUEST_TIMEOUT", "20s").set("SCRAPE_TIMEOUT", "25s").build().await;
+            let house = Plan::new().build().await;
             house.fake.fault(fault.times(1));
             assert_counted(&house, "InvalidResponse").await;
         });

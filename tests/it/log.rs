@@ -1,18 +1,16 @@
 //! The log of the program when nobody takes it.
 
-use std::time::Duration;
-
 use fake_pinpoint::{
-    FakePinpoint, Operation,
+    FakePinpoint, HANG_LIMIT, Operation,
     fault::{Fault, Rule},
     world::World,
 };
 
-use crate::support::{house::run_within, program::Program, raw::within};
+use crate::support::{house::run, program::Program, raw::within};
 
 #[test]
 fn a_log_that_nobody_reads_keeps_nobody_waiting() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let mut world = World::default();
         world.segment("app", "segment");
         let fake = FakePinpoint::start(world).await.unwrap();
@@ -27,7 +25,7 @@ fn a_log_that_nobody_reads_keeps_nobody_waiting() {
         ]);
         // A pipe holds 64 KiB, and each of these makes a kilobyte of log and more.
         for _ in 0..120 {
-            let scrape = within("a scrape", program.scrape(5.0, Duration::from_secs(10))).await;
+            let scrape = within("a scrape", program.scrape(60.0, HANG_LIMIT)).await;
             assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));
         }
         program.terminate();
@@ -37,7 +35,7 @@ fn a_log_that_nobody_reads_keeps_nobody_waiting() {
 
 #[test]
 fn one_cause_that_hits_many_targets_is_one_line_and_so_is_their_recovery() {
-    run_within(Duration::from_mins(2), async {
+    run(async {
         let mut world = World::default();
         for segment in 0..40 {
             world.segment("app", &format!("segment-{segment:02}"));
@@ -50,7 +48,7 @@ fn one_cause_that_hits_many_targets_is_one_line_and_so_is_their_recovery() {
             ("PINPOINT_EXPORTER_TARGETS", "app/*"),
             ("PINPOINT_EXPORTER_CACHE_TTL", "0s"),
         ]);
-        let scrape = || program.scrape(50.0, Duration::from_mins(1));
+        let scrape = || program.scrape(60.0, HANG_LIMIT);
         let logged = async |text: &str| {
             within(text, async {
                 while !program.log().contains(text) {

@@ -30,7 +30,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    house::run_within,
+    house::{patient, run, run_in_virtual_time},
     pki::{Client, Pki, san},
     program::{Program, command},
     raw::{Raw, within},
@@ -86,7 +86,7 @@ impl web::Exporter for Stub {
 
 impl Server {
     async fn start(pki: &Pki, text: &str) -> Self {
-        Self::start_with(pki, text, Limits::default()).await
+        Self::start_with(pki, text, patient()).await
     }
 
     async fn start_with(pki: &Pki, text: &str, limits: Limits) -> Self {
@@ -116,7 +116,7 @@ impl Server {
 fn impatient() -> Limits {
     let short = Duration::from_millis(300);
     let patience = Patience { idle: short, head: short, write: short };
-    Limits { patience, ..Limits::default() }
+    Limits { patience, ..patient() }
 }
 
 async fn handshake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
@@ -140,7 +140,7 @@ async fn ask(address: SocketAddr, config: ClientConfig, path: &str) -> Result<St
 #[test]
 fn each_client_auth_type_lets_in_whom_it_should() {
     use Client::{Nobody, OfTheAuthority, SelfSigned, Stranger};
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         // Two authorities: one that signs clients, and one client that is its own.
         pki.write("authorities.pem", &(pki.read("ca.pem") + &pki.read("SelfSigned.pem")));
@@ -176,7 +176,7 @@ fn each_client_auth_type_lets_in_whom_it_should() {
 
 #[test]
 fn allowed_names_are_those_of_hosts_addresses_mailboxes_and_uris_and_everyone_needs_one() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let names = ["DNS:one", "IP:192.0.2.7", "IP:2001:db8::7", "email:a@example.com", "URI:spiffe://x/y"];
         for (number, name) in names.iter().enumerate() {
@@ -202,7 +202,7 @@ fn allowed_names_are_those_of_hosts_addresses_mailboxes_and_uris_and_everyone_ne
 
 #[test]
 fn versions_suites_and_order_are_those_of_the_file() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let server = Server::start(&pki, &format!("{TLS}  min_version: TLS13\n")).await;
         assert!(handshake(server.address, pki.client("", &TLS12)).await.is_err());
@@ -231,7 +231,7 @@ fn versions_suites_and_order_are_those_of_the_file() {
 
 #[test]
 fn who_speaks_no_tls_is_told() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let server = Server::start(&pki, TLS).await;
         let mut client = Raw::connect(server.address).await;
@@ -253,7 +253,7 @@ async fn status(client: &mut Raw, path: &str, authorization: &str) -> u16 {
 
 #[test]
 fn without_a_right_password_there_is_nothing_to_see_on_any_path() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let users = format!("basic_auth_users:\n  alice: {}\n  bob: {}\n", hash("secret"), hash("other"));
         let server = Server::start(&pki, &users).await;
@@ -283,7 +283,7 @@ fn without_a_right_password_there_is_nothing_to_see_on_any_path() {
 
 #[test]
 fn a_flood_of_wrong_passwords_is_turned_away_and_keeps_out_nobody_who_is_known() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         // Slow enough for the flood to fill its places.
         let slow = bcrypt::hash("secret", 10).unwrap();
@@ -314,7 +314,7 @@ fn a_flood_of_wrong_passwords_is_turned_away_and_keeps_out_nobody_who_is_known()
 
 #[test]
 fn the_rate_limit_counts_every_request_and_headers_stand_on_every_answer() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let text = "rate_limit:\n  interval: 1h\n  burst: 3\nhttp_server_config:\n  headers:\n    \
                     X-Frame-Options: deny\n    Content-Security-Policy: default-src 'self'\n";
@@ -350,7 +350,7 @@ fn get(path: &str) -> Request<Empty<Bytes>> {
 
 #[test]
 fn http2_is_served_over_tls_unless_the_file_says_no() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let server = Server::start(&pki, TLS).await;
         let (mut sender, connection) = http2_client(&pki, server.address).await;
@@ -380,7 +380,7 @@ fn http2_is_served_over_tls_unless_the_file_says_no() {
 
 #[test]
 fn a_client_of_http2_that_takes_nothing_or_asks_nothing_is_let_go() {
-    run_within(Duration::from_mins(1), async {
+    run_in_virtual_time(async {
         let pki = Pki::new();
         let server = Server::start_with(&pki, TLS, impatient()).await;
         let (mut sender, connection) = http2_client(&pki, server.address).await;
@@ -397,7 +397,7 @@ fn a_client_of_http2_that_takes_nothing_or_asks_nothing_is_let_go() {
 
 #[test]
 fn a_slow_handshake_is_cut_off_and_gives_way_to_others() {
-    run_within(Duration::from_mins(1), async {
+    run_in_virtual_time(async {
         let pki = Pki::new();
         let server = Server::start_with(&pki, TLS, impatient()).await;
         for begin in [&b""[..], &[22], &[22, 3, 1, 2, 0, 1, 0]] {
@@ -407,7 +407,7 @@ fn a_slow_handshake_is_cut_off_and_gives_way_to_others() {
             assert!(ended.is_ok_and(|read| read == 0) || !begin.is_empty(), "{begin:?}");
         }
         server.close().await;
-        let limits = Limits { connections: 2, ..Limits::default() };
+        let limits = Limits { connections: 2, ..patient() };
         let server = Server::start_with(&pki, TLS, limits).await;
         let mut waiting = Vec::new();
         for _ in 0..3 {
@@ -440,7 +440,7 @@ fn trusting(authority: &str) -> reqwest::Client {
 
 #[test]
 fn certificates_are_replaced_under_scrapes_and_none_of_them_fails() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
         let url = fake.url();
         let pki = Pki::new();
@@ -501,7 +501,7 @@ const INVALID: [(&str, &str); 7] = [
 
 #[test]
 fn healthcheck_needs_no_password_certificate_or_setting_but_the_address_and_finds_tls_by_itself() {
-    run_within(Duration::from_mins(5), async {
+    run(async {
         let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
         let url = fake.url();
         let pki = Pki::new();

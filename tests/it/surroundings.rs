@@ -61,9 +61,8 @@ async fn answering_with(
     let kept = Arc::clone(&requests);
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
-            let mut request = vec![0; 16 * 1024];
-            let read = socket.read(&mut request).await.unwrap_or(0);
-            kept.lock().unwrap().push(String::from_utf8_lossy(&request[..read]).into_owned());
+            let request = read_request(&mut socket).await;
+            kept.lock().unwrap().push(request);
             let head = format!(
                 "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n",
                 body.len()
@@ -72,6 +71,25 @@ async fn answering_with(
         }
     });
     (address, requests)
+}
+
+/// A request with its body, which may come in several packets.
+async fn read_request(socket: &mut TcpStream) -> String {
+    let mut request = String::new();
+    let mut part = [0; 4 * 1024];
+    loop {
+        if let Some((head, body)) = request.split_once("\r\n\r\n") {
+            let length =
+                |line: &str| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok();
+            if body.len() >= head.lines().find_map(length).unwrap_or(0) {
+                return request;
+            }
+        }
+        match socket.read(&mut part).await {
+            Ok(read) if read > 0 => request.push_str(&String::from_utf8_lossy(&part[..read])),
+            _ => return request,
+        }
+    }
 }
 
 /// A proxy that lets every CONNECT through to one address, and keeps what was asked for.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use fake_pinpoint::HANG_LIMIT;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
@@ -19,12 +20,17 @@ use super::{
     text_format::{self, Scrape},
 };
 
+/// Longer than a busy machine makes any request and any scrape take. A test about these timeouts sets its own.
+const UNHURRIED: [(&str, &str); 2] =
+    [("PINPOINT_EXPORTER_REQUEST_TIMEOUT", "1m"), ("PINPOINT_EXPORTER_SCRAPE_TIMEOUT", "1m")];
+
 /// Runs a command of the exporter with just these variables to its end.
 pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pinpoint-exporter"))
         .args(arguments)
         .env_clear()
         .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("NO_PROXY", "*")])
+        .envs(UNHURRIED)
         .envs(variables.iter().copied())
         .output()
         .unwrap()
@@ -74,6 +80,7 @@ impl Program {
                 ("PINPOINT_EXPORTER_LISTEN_ADDRESS", "127.0.0.1:0"),
                 ("NO_PROXY", "*"),
             ])
+            .envs(UNHURRIED)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -100,7 +107,7 @@ impl Program {
             }
             lines
         });
-        let address = serving.recv_timeout(Duration::from_secs(20));
+        let address = serving.recv_timeout(HANG_LIMIT);
         let address: SocketAddr =
             address.unwrap_or_else(|_| panic!("it does not serve:\n{}", log.lock().unwrap()));
         Self { child, address, url: format!("http://{address}"), log, reader: Some(reader) }

@@ -2,18 +2,16 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use fake_pinpoint::HANG_LIMIT;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
-/// Beyond this a test hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// Fails where it would hang.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, Box::pin(future)).await.unwrap_or_else(|_| panic!("{what} takes for ever"))
+    timeout(HANG_LIMIT, Box::pin(future)).await.unwrap_or_else(|_| panic!("{what} takes for ever"))
 }
 
 /// An answer.

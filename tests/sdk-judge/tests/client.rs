@@ -17,7 +17,7 @@ use aws_sdk_pinpoint::{
 };
 use aws_smithy_types::{DateTime, date_time::Format};
 use fake_pinpoint::{
-    FakePinpoint, Options,
+    FakePinpoint, HANG_LIMIT, Options,
     world::{End, Life, World},
 };
 use pinpoint_exporter::{
@@ -143,8 +143,8 @@ impl Clients {
                 max_pages: 1000,
                 max_concurrent_requests: 8,
                 max_requests_per_second: None,
-                request_timeout: Duration::from_secs(10),
-                refresh_timeout: Duration::from_secs(30),
+                request_timeout: HANG_LIMIT,
+                refresh_timeout: HANG_LIMIT,
                 max_attempts: 1,
                 random: || 0.0,
             },
