@@ -300,6 +300,16 @@ impl Failure {
         }
     }
 
+    /// Whether a body tells of an error as AWS's protocol does.
+    pub(super) fn is_told_by(body: &[u8]) -> bool {
+        let ErrorBody { code, error_type, message, capital_message } =
+            json::parse_object(body).unwrap_or_default();
+        [code, error_type, message, capital_message]
+            .into_iter()
+            .flatten()
+            .any(|text| json::text(text).is_some())
+    }
+
     fn where_from(&self) -> String {
         let request = self.request_id.as_deref().map(|id| format!(", request id {id}")).unwrap_or_default();
         self.status.map(|status| format!(" (status {status}{request})")).unwrap_or_default()

@@ -1,20 +1,24 @@
 //! Answers that something other than Amazon Pinpoint gave: a proxy, a gateway, a web server at a wrong address. Pure.
 
 use http::StatusCode;
-use serde_json::{Map, Value};
 use url::Url;
 
-use super::{error::one_line, secrets::Secrets, send::Answer, transport::origin};
+use super::{
+    error::{Failure, one_line},
+    secrets::Secrets,
+    send::Answer,
+    transport::origin,
+};
 
 /// What answered in place of Amazon Pinpoint, and what to do; `None` if the answer looks like Pinpoint's.
 ///
 /// Pinpoint gives every answer an `x-amzn-RequestId`, and names its errors in a header or in JSON.
 pub(super) fn describe(answer: &Answer, url: &Url, secrets: &Secrets) -> Option<String> {
     let is_success = (200..300).contains(&answer.status);
-    let names_error = answer.header("x-amzn-errortype").is_some() || has_json_error(&answer.body);
+    let names_error = || answer.header("x-amzn-errortype").is_some() || Failure::is_told_by(&answer.body);
     let is_html = answer.body.trim_ascii_start().starts_with(b"<");
     let has_request_id = answer.header("x-amzn-requestid").is_some();
-    if (names_error && !is_success) || (has_request_id && !is_html) {
+    if (!is_success && names_error()) || (has_request_id && !is_html) {
         return None;
     }
     let origin = origin(url);
@@ -48,12 +52,6 @@ fn origin_of(target: &Url) -> String {
         Some(_) if target.origin().is_tuple() => origin(target),
         _ => format!("{}:", target.scheme()),
     }
-}
-
-/// Whether a body tells of an error as AWS's protocol does.
-fn has_json_error(body: &[u8]) -> bool {
-    let body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
-    ["code", "__type", "message", "Message"].iter().any(|name| body.get(*name).is_some_and(Value::is_string))
 }
 
 #[cfg(test)]

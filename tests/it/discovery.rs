@@ -340,6 +340,9 @@ fn parts_of_a_list_that_are_left_out_are_logged_once() {
         assert!(program.end().await.success());
         let log = program.log();
         let lines: Vec<_> = log.lines().filter(|line| line.contains("left out")).collect();
-        assert!(matches!(lines[..], [line] if line.contains("application_id=app items_left_out=2")), "{log}");
+        assert!(
+            matches!(lines[..], [line] if line.contains(r#"list="segments of app" items_left_out=2"#)),
+            "{log}"
+        );
     });
 }
