@@ -1,7 +1,7 @@
 //! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -136,14 +136,20 @@ pub async fn run(
     tokio::spawn(async move { getting_ready.get_ready().await });
     let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
     let web_config = exporter.web_config();
-    let served = web::serve(listener, exporter, timeout, Limits::default(), web_config, shutdown).await;
+    let clients: BTreeSet<_> =
+        config.targets.iter().map(|target| (&target.account_id, &target.region)).collect();
+    let limits = Limits::within_file_descriptors(clients.len() * config.max_concurrent_requests);
+    let served = web::serve(listener, exporter, timeout, limits, web_config, shutdown).await;
     served.map_err(SetupError::Server)
 }
 
 impl web::Exporter for Exporter {
-    async fn scrape(&self, wait: Duration, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(&self, wait: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
         let started = Instant::now();
-        self.collector.refresh(wait).await;
+        tokio::select! {
+            () = self.collector.refresh(wait) => {}
+            () = hurry => {}
+        }
         let body = self.collector.body();
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
         let expiry = |(account_id, credentials): (&String, &Arc<CredentialsCache>)| {

@@ -1,6 +1,6 @@
 //! What stands at which path.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use aws_smithy_types::base64;
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use http::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Exporter, body::Body, coding};
+use super::{Exporter, body::Body, coding, waiting::WaitingScrape};
 
 /// The content type of [Prometheus's text format].
 ///
@@ -52,11 +52,12 @@ impl ScrapeTimeout {
     }
 }
 
-/// Answers a request. Its body, if it has one, is not read.
+/// Answers a request. Its body, if it has one, is not read. `enter` makes it one of the scrapes that wait.
 pub(super) async fn answer<B>(
     request: Request<B>,
-    exporter: Arc<impl Exporter>,
+    exporter: &impl Exporter,
     timeout: ScrapeTimeout,
+    enter: impl FnOnce() -> WaitingScrape,
 ) -> Response<Body> {
     let path = request.uri().path();
     if !["/", "/api/v1/jobs", "/metrics", "/-/healthy", "/-/ready"].contains(&path) {
@@ -70,18 +71,23 @@ pub(super) async fn answer<B>(
         return refusal;
     }
     match path {
-        "/metrics" => metrics(request.headers(), &*exporter, timeout).await,
+        "/metrics" => metrics(request.headers(), exporter, timeout, enter()).await,
         "/-/healthy" => response(StatusCode::OK, TEXT, "Healthy.\n"),
         "/-/ready" if exporter.is_ready() => response(StatusCode::OK, TEXT, "Ready.\n"),
         "/-/ready" => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Looking for credentials.\n"),
-        "/api/v1/jobs" => jobs(request.headers(), &*exporter, request.uri().query().unwrap_or_default()),
-        _ => page(&*exporter, request.uri().query().unwrap_or_default()),
+        "/api/v1/jobs" => jobs(request.headers(), exporter, request.uri().query().unwrap_or_default()),
+        _ => page(exporter, request.uri().query().unwrap_or_default()),
     }
 }
 
-async fn metrics(headers: &HeaderMap, exporter: &impl Exporter, timeout: ScrapeTimeout) -> Response<Body> {
+async fn metrics(
+    headers: &HeaderMap,
+    exporter: &impl Exporter,
+    timeout: ScrapeTimeout,
+    scrape: WaitingScrape,
+) -> Response<Body> {
     let gzip = coding::prefers_gzip(headers);
-    let chunks = exporter.scrape(timeout.of(headers), gzip).await;
+    let chunks = exporter.scrape(timeout.of(headers), scrape.hurry.cancelled(), gzip).await;
     let mut response = chunked(StatusCode::OK, METRICS, chunks);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if gzip {

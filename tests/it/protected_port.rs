@@ -1,7 +1,12 @@
 //! The port under the web configuration, over real sockets: TLS with and without certificates of clients, passwords, HTTP/2, and
 //! what becomes of it all when the files change.
 
-use std::{fs, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -23,7 +28,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -60,9 +65,12 @@ struct Stub;
 /// More than the kernel keeps for a client that does not read.
 const ANSWER_BYTES: usize = 8 << 20;
 
+/// The data do not change, so all answers share them.
+static ANSWER: LazyLock<Bytes> = LazyLock::new(|| vec![b'#'; ANSWER_BYTES].into());
+
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, _: bool) -> Vec<Bytes> {
-        vec![Bytes::from(vec![b'#'; ANSWER_BYTES])]
+    async fn scrape(&self, _: Duration, _: impl Future<Output = ()> + Send, _: bool) -> Vec<Bytes> {
+        vec![ANSWER.clone()]
     }
 
     fn page(&self, _: &str) -> Result<String, String> {
@@ -123,10 +131,21 @@ async fn handshake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsS
 
 /// Asks over TLS and HTTP/1.1; the status. A server of TLS 1.3 refuses a certificate when the client thinks that all is well.
 async fn ask(address: SocketAddr, config: ClientConfig, path: &str) -> Result<StatusCode, String> {
+    ask_as(address, config, path, "").await
+}
+
+/// The same, with credentials.
+async fn ask_as(
+    address: SocketAddr,
+    config: ClientConfig,
+    path: &str,
+    authorization: &str,
+) -> Result<StatusCode, String> {
     let stream = handshake(address, config).await.map_err(|error| error.to_string())?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
-    let request = Request::get(path).header("host", "localhost").body(Empty::<Bytes>::new()).unwrap();
+    let request = Request::get(path).header("host", "localhost").header("authorization", authorization);
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
     match within("an answer", sender.send_request(request)).await {
         Ok(response) => Ok(response.status()),
         Err(error) => Err(format!("{error}: {:?}", connection.await)),
@@ -282,11 +301,11 @@ fn a_flood_of_wrong_passwords_is_turned_away_and_keeps_out_nobody_who_is_known()
     run_within(Duration::from_mins(1), async {
         let pki = Pki::new();
         // Slow enough for the flood to fill its places.
-        let slow = bcrypt::hash("secret", 10).unwrap();
+        let slow = bcrypt::hash("secret", 8).unwrap();
         let server = Server::start(&pki, &format!("basic_auth_users:\n  alice: {slow}\n")).await;
         let mut known = Raw::connect(server.address).await;
         assert_eq!(status(&mut known, "/-/healthy", &basic("alice", "secret")).await, 200);
-        let flood: Vec<_> = (0..100)
+        let flood: Vec<_> = (0..200)
             .map(|number| {
                 let address = server.address;
                 tokio::spawn(async move {
@@ -306,6 +325,136 @@ fn a_flood_of_wrong_passwords_is_turned_away_and_keeps_out_nobody_who_is_known()
         assert!(answers[0] > 0 && answers[1] > 0, "{answers:?}");
         server.close().await;
     });
+}
+
+#[test]
+fn the_right_password_sent_by_many_at_once_after_a_start_lets_all_of_them_in() {
+    run_within(Duration::from_mins(2), async {
+        let pki = Pki::new();
+        let slow = bcrypt::hash("secret", 8).unwrap();
+        let server = Server::start(&pki, &format!("{TLS}basic_auth_users:\n  alice: {slow}\n")).await;
+        let (sender, connection) = http2_client(&pki, server.address).await;
+        let mut many = Vec::new();
+        for _ in 0..50 {
+            let (mut sender, config, address) = (sender.clone(), pki.client("", &TLS13), server.address);
+            many.push(tokio::spawn(async move {
+                let alice = basic("alice", "secret");
+                let http2 = Request::get("https://localhost/-/healthy").header("authorization", &alice);
+                let http2 = sender.send_request(http2.body(Empty::<Bytes>::new()).unwrap());
+                let http1 = ask_as(address, config, "/-/healthy", &alice);
+                let (http2, http1) = tokio::join!(http2, http1);
+                (http2.unwrap().status(), http1.unwrap())
+            }));
+        }
+        for answers in join_all(many).await {
+            assert_eq!(answers.unwrap(), (StatusCode::OK, StatusCode::OK));
+        }
+        connection.abort();
+        server.close().await;
+    });
+}
+
+/// Sends one wrong password after the other from an address of loopback, until it is told to stop.
+async fn guess(last: u8, server: SocketAddr, number: usize, stop: CancellationToken) {
+    let guessing = async {
+        for turn in 0.. {
+            let mut client = Raw::connect_from(Ipv4Addr::new(127, 0, 0, last), server).await;
+            let guess = basic("alice", &format!("{number} {turn}"));
+            let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: {guess}\r\n\r\n");
+            if client.try_send(request).await.is_ok() {
+                _ = client.answer().await;
+            }
+        }
+    };
+    stop.run_until_cancelled(guessing).await;
+}
+
+#[test]
+fn a_fresh_client_gets_in_behind_the_address_of_a_flood_and_beside_one_from_twenty_addresses() {
+    run_within(Duration::from_mins(2), async {
+        let pki = Pki::new();
+        let slow = bcrypt::hash("secret", 8).unwrap();
+        for (addresses, fresh) in [(1, 100), (20, 99)] {
+            // Right after a restart: nobody is known.
+            let server = Server::start(&pki, &format!("basic_auth_users:\n  alice: {slow}\n")).await;
+            let stop = CancellationToken::new();
+            let mut flood = Vec::new();
+            for number in 0..60 {
+                let last = 100 + u8::try_from(number % addresses).unwrap();
+                flood.push(tokio::spawn(guess(last, server.address, number, stop.clone())));
+            }
+            for _ in 0..3 {
+                let mut client = Raw::connect_from(Ipv4Addr::new(127, 0, 0, fresh), server.address).await;
+                let status = status(&mut client, "/-/healthy", &basic("alice", "secret")).await;
+                assert_eq!(status, 200, "{addresses} addresses");
+            }
+            stop.cancel();
+            for ended in flood {
+                ended.await.unwrap();
+            }
+            server.close().await;
+        }
+    });
+}
+
+#[test]
+fn scrapes_of_others_go_on_over_tls_and_http2_while_one_address_takes_none_of_its_answers() {
+    run_within(Duration::from_mins(2), async {
+        let pki = Pki::new();
+        let long = Duration::from_mins(5);
+        let patience = Patience { idle: long, head: long, write: long };
+        let limits = Limits { connections: 8, patience, ..Limits::default() };
+        let server = Server::start_with(&pki, TLS, limits).await;
+        let (mut slow1, mut slow2) = (Vec::new(), Vec::new());
+        for turn in 0..20 {
+            let stream = handshake(server.address, pki.client("", &TLS13)).await.unwrap();
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let request = Request::get("/metrics").header("host", "x").body(Empty::<Bytes>::new()).unwrap();
+            let answer = within("an answer", sender.send_request(request)).await.unwrap();
+            slow1.push((sender, connection, answer));
+            let (mut sender, connection) = http2_client(&pki, server.address).await;
+            let answer = within("an answer", sender.send_request(get("/metrics"))).await.unwrap();
+            slow2.push((sender, connection, answer));
+            // From another address, over both.
+            let other = Ipv4Addr::new(127, 0, 0, 2);
+            for protocol in [&b"http/1.1"[..], b"h2"] {
+                let length = scrape_from(other, &pki, server.address, protocol).await;
+                assert_eq!(length, ANSWER_BYTES, "{turn}");
+            }
+        }
+        // Its own, too.
+        assert_eq!(ask(server.address, pki.client("", &TLS13), "/-/healthy").await, Ok(StatusCode::OK));
+        drop((slow1, slow2));
+        server.close().await;
+    });
+}
+
+/// The length of a scrape over TLS, by a client with an address of its own.
+async fn scrape_from(client: Ipv4Addr, pki: &Pki, server: SocketAddr, protocol: &[u8]) -> usize {
+    let mut config = pki.client("", &TLS13);
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((client, 0).into()).unwrap();
+    let stream = socket.connect(server).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let stream = TokioIo::new(within("a handshake", connecting).await.unwrap());
+    let scrape = async {
+        let answer = if protocol == b"h2" {
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(get("/metrics")).await.unwrap()
+        } else {
+            let (mut sender, connection) = http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            let request = Request::get("/metrics").header("host", "x").body(Empty::<Bytes>::new()).unwrap();
+            sender.send_request(request).await.unwrap()
+        };
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.into_body().collect().await.unwrap().to_bytes().len()
+    };
+    within("a scrape", scrape).await
 }
 
 #[test]

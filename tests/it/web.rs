@@ -2,7 +2,7 @@
 
 use std::{
     io::Read as _,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -37,12 +37,13 @@ struct Stub {
 }
 
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(&self, _: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
         self.scrapes.add_permits(1);
         assert!(!self.panics.load(Ordering::SeqCst), "as it was told");
         tokio::select! {
             () = self.gate.cancelled() => {}
             () = self.stopping.cancelled() => {}
+            () = hurry => {}
         }
         if !gzip {
             return self.chunks.clone();
@@ -90,6 +91,10 @@ struct Server {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
+
+/// For what a test does not wait out.
+const PATIENT: Patience =
+    Patience { idle: Duration::from_mins(5), head: Duration::from_mins(5), write: Duration::from_mins(5) };
 
 fn limits() -> Limits {
     Limits {
@@ -199,7 +204,7 @@ async fn a_compressed_answer_unpacks_to_the_plain_one() {
 #[tokio::test]
 async fn other_paths_are_not_found_and_other_methods_not_allowed() {
     let server = Server::start(exposition(), limits()).await;
-    for target in ["/metric", "/metrics/", "//metrics", "/-/", "/-/reload", "/%6detrics", "*", "x:80"] {
+    for target in ["/metric", "/metrics/", "//metrics", "/-/", "/-/reload", "/%2e%2e/metrics", "*", "x:80"] {
         let method = match target {
             "*" => "OPTIONS",
             "x:80" => "CONNECT",
@@ -419,33 +424,73 @@ async fn the_connection_that_rested_longest_makes_room() {
     last.get("/metrics").await;
     server.stub.scraped(1).await;
     assert!(kept.rest().await.is_empty());
-    // Now all wait for an answer, and nobody makes room.
-    assert!(server.connect().await.rest().await.is_empty());
-    server.stub.gate.cancel();
-    for mut client in [waiting, next, last] {
-        assert_eq!(client.answer().await.unwrap().body, EXPOSITION.as_bytes());
+    drop((waiting, next, last));
+}
+
+/// Connects from an address of loopback.
+async fn connect_from(last: u8, server: SocketAddr) -> Raw {
+    Raw::connect_from(Ipv4Addr::new(127, 0, 0, last), server).await
+}
+
+#[tokio::test]
+async fn scrapes_of_others_go_on_while_one_address_holds_all_connections_with_answers_that_it_does_not_take()
+{
+    let limits = Limits { connections: 16, patience: PATIENT, ..limits() };
+    let server = Server::start(large(), limits).await;
+    let length = large().concat().len();
+    let mut kept = connect_from(2, server.address).await;
+    let mut greedy = Vec::new();
+    for turn in 0..40 {
+        let mut client = connect_from(1, server.address).await;
+        // Large answers, and many small ones.
+        client.get("/metrics").await;
+        _ = client.try_send("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".repeat(300)).await;
+        greedy.push(client);
+        kept.get("/metrics").await;
+        assert_eq!(kept.answer().await.unwrap().body.len(), length, "{turn}");
+        let mut new = connect_from(3, server.address).await;
+        new.get("/metrics").await;
+        assert_eq!(new.answer().await.unwrap().body.len(), length, "{turn}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_on_its_way_is_not_cut_to_make_room() {
-    let patience = Patience { write: Duration::from_secs(30), ..limits().patience };
-    let server = Server::start(large(), Limits { connections: 1, patience, ..limits() }).await;
-    let mut client = Raw::connect_narrow(server.address).await;
-    client.get("/metrics").await;
-    let length: usize = client.answer_to_head().await.unwrap().length();
-    for _ in 0..3 {
-        assert!(server.connect().await.rest().await.is_empty(), "there was room");
+async fn an_address_that_holds_all_connections_keeps_out_neither_its_own_health_checks_nor_its_scrapes() {
+    let server = Server::start(large(), Limits { connections: 8, patience: PATIENT, ..limits() }).await;
+    let length = large().concat().len();
+    let mut slow = Vec::new();
+    for _ in 0..40 {
+        let mut client = Raw::connect_narrow(server.address).await;
+        client.get("/metrics").await;
+        assert_eq!(client.answer_to_head().await.unwrap().length(), length);
+        slow.push(client);
+        server.serves().await;
+        let mut client = server.connect().await;
+        client.get("/metrics").await;
+        assert_eq!(client.answer().await.unwrap().body.len(), length);
     }
-    let mut taken = 0;
-    while taken < length {
-        let part = client.read(1 << 20).await.unwrap().len();
-        assert!(part > 0, "{taken} of {length} bytes");
-        taken += part;
+}
+
+#[tokio::test]
+async fn waiting_scrapes_are_bounded_and_the_longest_wait_is_answered_at_once() {
+    let server = Server::gated(exposition(), Limits { connections: 8, ..limits() }).await;
+    let scrape = "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: 86400\r\n\r\n";
+    let mut waiting = Vec::new();
+    for turn in 0..20 {
+        let mut client = server.connect().await;
+        client.send(scrape).await;
+        server.stub.scraped(1).await;
+        waiting.push(client);
+        if turn >= 2 {
+            // A quarter of the connections may wait.
+            assert_eq!(waiting.remove(0).answer().await.unwrap().body, EXPOSITION.as_bytes());
+        }
+        server.serves().await;
     }
-    // It is taken, and there is room.
-    sleep(Duration::from_millis(50)).await;
-    server.serves().await;
+    server.stub.gate.cancel();
+    for mut client in waiting {
+        assert_eq!(client.answer().await.unwrap().status, 200);
+    }
 }
 
 #[tokio::test]
