@@ -74,17 +74,13 @@ impl<E: Exporter> Server<E> {
     }
 }
 
-/// Serves a connection to its end, or until it is cut.
+/// Serves a connection to its end.
 pub(super) async fn connection<E: Exporter>(
     socket: TcpStream,
     client: ClientAddress,
     place: Place,
     server: Arc<Server<E>>,
 ) {
-    place.cut.run_until_cancelled(serve(socket, client, &place, server)).await;
-}
-
-async fn serve<E: Exporter>(socket: TcpStream, client: ClientAddress, place: &Place, server: Arc<Server<E>>) {
     // An answer must not wait for the client to acknowledge the one before it.
     _ = socket.set_nodelay(true);
     _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES);
