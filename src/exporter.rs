@@ -183,6 +183,10 @@ impl web::Exporter for Exporter {
         status::json(&self.collector.overview(), &self.settings, query)
     }
 
+    fn gzip(&self, document: String) -> Vec<Bytes> {
+        exposition::gzip(document)
+    }
+
     fn stop_waiting(&self) {
         self.collector.stop_waiting();
     }

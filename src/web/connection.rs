@@ -29,6 +29,7 @@ use super::{
     client::ClientAddress,
     connections::Place,
     guard::Guard,
+    malformed,
     patience::{Patience, Patient, Phase, Unread},
     routes::{self, ScrapeTimeout},
     streams::Streams,
@@ -62,11 +63,15 @@ pub(super) struct Server<E> {
 impl<E: Exporter> Server<E> {
     async fn answer(&self, request: Request<Incoming>, client: ClientAddress) -> Response<Body> {
         let enter = || self.waiting.enter(client);
+        let answer = async |request: Request<Incoming>| match malformed::refuse(&request) {
+            Some(refusal) => refusal,
+            None => routes::answer(request, &*self.exporter, self.scrape_timeout, enter).await,
+        };
         let Some(guard) = &self.guard else {
-            return routes::answer(request, &*self.exporter, self.scrape_timeout, enter).await;
+            return answer(request).await;
         };
         let mut response = match guard.admit(request.headers(), client).await {
-            Ok(()) => routes::answer(request, &*self.exporter, self.scrape_timeout, enter).await,
+            Ok(()) => answer(request).await,
             Err(refusal) => refusal,
         };
         guard.dress(response.headers_mut());

@@ -8,6 +8,7 @@ mod connection;
 mod connections;
 mod deadline;
 mod guard;
+mod malformed;
 mod passwords;
 mod patience;
 mod progress;
@@ -59,6 +60,9 @@ pub trait Exporter: Send + Sync + 'static {
 
     /// The jobs in JSON, of what a query asks for; `Err` with an object that says what is wrong with the query.
     fn jobs(&self, query: &str) -> Result<String, String>;
+
+    /// A document as one gzip stream, in chunks.
+    fn gzip(&self, document: String) -> Vec<Bytes>;
 
     /// The process is about to stop: every scrape that waits, or comes later, answers at once with what is there.
     fn stop_waiting(&self);

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::{Buf as _, Bytes};
 use rustix::io::ioctl_fionread;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -18,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{deadline::Deadline, progress::Progress};
+use super::{deadline::Deadline, malformed, progress::Progress};
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,12 +194,29 @@ pub(super) struct Patient<T> {
     is_behind: bool,
     /// Since the last answer was written.
     linger: Option<Linger>,
+    /// The beginning of the last request.
+    head: Vec<u8>,
+    /// What is left of a refusal that is sent in the place of hyper's.
+    refusal: Option<Bytes>,
 }
+
+/// How much of a head is kept to say what is wrong with it.
+const KEPT_HEAD_BYTES: usize = 2 * 1024;
 
 impl<T> Patient<T> {
     pub(super) fn new(inner: T, patience: Patience, phase: Arc<Phase>) -> Self {
         let (read_deadline, write_deadline) = Default::default();
-        Self { inner, patience, phase, read_deadline, write_deadline, is_behind: false, linger: None }
+        Self {
+            inner,
+            patience,
+            phase,
+            read_deadline,
+            write_deadline,
+            is_behind: false,
+            linger: None,
+            head: Vec::new(),
+            refusal: None,
+        }
     }
 
     /// The deadline of what the client is doing.
@@ -254,6 +272,14 @@ impl<T: AsyncRead + Unread + Unpin> AsyncRead for Patient<T> {
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
+            let new = &buffer.filled()[filled..];
+            if !self.phase.is_answering() {
+                if self.phase.now() == RESTING {
+                    self.head.clear();
+                }
+                let room = KEPT_HEAD_BYTES.saturating_sub(self.head.len()).min(new.len());
+                self.head.extend_from_slice(&new[..room]);
+            }
             // The first bytes of a request. Later ones do not gain it more time, and it has none of the one before.
             if buffer.filled().len() > filled && self.phase.step(RESTING, HEAD) {
                 self.read_deadline.1.clear();
@@ -269,8 +295,34 @@ impl<T: AsyncRead + Unread + Unpin> AsyncRead for Patient<T> {
     }
 }
 
+impl<T: AsyncWrite + Unpin> Patient<T> {
+    /// Writes a refusal with a reason in the place of one that hyper writes, in one piece, when it cannot read a request. `None`
+    /// if this is an answer.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.phase.is_answering() {
+            return None;
+        }
+        if self.refusal.is_none() {
+            self.refusal = Some(malformed::with_reason(bytes, &self.head)?.into());
+        }
+        let refusal = self.refusal.as_mut()?;
+        while refusal.has_remaining() {
+            match Pin::new(&mut self.inner).poll_write(cx, refusal) {
+                Poll::Ready(Ok(written)) if written > 0 => refusal.advance(written),
+                Poll::Pending => return Some(self.bounded(cx, Poll::Pending, |taken| taken)),
+                result => return Some(result),
+            }
+        }
+        self.refusal = None;
+        Some(self.bounded(cx, Poll::Ready(Ok(bytes.len())), |taken| taken))
+    }
+}
+
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(refused) = self.poll_refusal(cx, bytes) {
+            return refused;
+        }
         let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.bounded(cx, result, |taken| taken)
     }
@@ -280,6 +332,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [only] = bytes
+            && let Some(refused) = self.poll_refusal(cx, only)
+        {
+            return refused;
+        }
         let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bytes);
         self.bounded(cx, result, |taken| taken)
     }
@@ -397,7 +454,7 @@ mod tests {
         };
         let error: io::Error = tokio::select! {
             () = client => return None,
-            result = timeout(10 * minute, server) => match result {
+            result = timeout(3 * minute, server) => match result {
                 Ok(result) => { let result: Result<(), _> = result; result.unwrap_err() }
                 Err(_) => return None,
             },

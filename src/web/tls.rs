@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The first byte of a handshake; no HTTP begins with it.
-const HANDSHAKE: u8 = 22;
+pub(super) const HANDSHAKE: u8 = 22;
 
 /// What a client speaks.
 #[derive(Debug)]

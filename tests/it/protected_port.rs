@@ -85,6 +85,10 @@ impl web::Exporter for Stub {
         Ok("{}".to_owned())
     }
 
+    fn gzip(&self, document: String) -> Vec<Bytes> {
+        vec![document.into()]
+    }
+
     fn stop_waiting(&self) {}
 
     fn is_ready(&self) -> bool {

@@ -281,9 +281,9 @@ async fn without_file_descriptors_it_does_not_spin_and_who_waits_longest_makes_r
     assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
 }
 
-/// The text of a scrape.
+/// The text of a scrape by a client with an address of its own.
 async fn scrape(address: SocketAddr) -> String {
-    let mut client = Raw::connect(address).await;
+    let mut client = Raw::connect_from(Ipv4Addr::new(127, 0, 0, 2), address).await;
     client.get("/metrics").await;
     let answer = client.answer().await.unwrap();
     assert_eq!(answer.status, 200);
@@ -298,7 +298,7 @@ async fn sixty_clients_that_take_old_data_slowly_keep_at_most_64_mib_of_it() {
     let push = |from: usize, to: usize| {
         let mut world = fake.world();
         let jobs = &mut world.segment("app", "seg").jobs;
-        jobs.extend((from..to).map(|number| Life::new(&format!("job{number}"), now - 60_000, 30_000).into()));
+        jobs.extend((from..to).map(|number| Life::new(format!("job{number}"), now - 60_000, 30_000).into()));
     };
     push(0, 1_200);
     let mut exporter = start_uncached(&fake, "");

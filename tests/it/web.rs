@@ -36,6 +36,18 @@ struct Stub {
     scrapes: Semaphore,
 }
 
+fn packed(plain: &[u8]) -> Bytes {
+    let mut packed = Vec::new();
+    flate2::bufread::GzEncoder::new(plain, flate2::Compression::fast()).read_to_end(&mut packed).unwrap();
+    packed.into()
+}
+
+fn unpacked(answer: &Answer) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&answer.body[..]).read_to_end(&mut unpacked).unwrap();
+    unpacked
+}
+
 impl web::Exporter for Stub {
     async fn scrape(&self, _: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
         self.scrapes.add_permits(1);
@@ -48,12 +60,7 @@ impl web::Exporter for Stub {
         if !gzip {
             return self.chunks.clone();
         }
-        let plain = self.chunks.concat();
-        let mut packed = Vec::new();
-        flate2::bufread::GzEncoder::new(&plain[..], flate2::Compression::fast())
-            .read_to_end(&mut packed)
-            .unwrap();
-        vec![packed.into()]
+        vec![packed(&self.chunks.concat())]
     }
 
     fn page(&self, _: &str) -> Result<String, String> {
@@ -66,6 +73,10 @@ impl web::Exporter for Stub {
 
     fn jobs(&self, _: &str) -> Result<String, String> {
         Ok("{}".to_owned())
+    }
+
+    fn gzip(&self, document: String) -> Vec<Bytes> {
+        vec![packed(document.as_bytes())]
     }
 
     fn stop_waiting(&self) {
@@ -192,9 +203,7 @@ async fn a_compressed_answer_unpacks_to_the_plain_one() {
     let packed =
         server.ask("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip;q=0.5, *;q=0\r\n\r\n").await;
     assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")));
-    let mut unpacked = Vec::new();
-    flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
-    assert_eq!(unpacked, plain.body);
+    assert_eq!(unpacked(&packed), plain.body);
     for answer in [plain, packed] {
         assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
         assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
@@ -223,6 +232,118 @@ async fn other_paths_are_not_found_and_other_methods_not_allowed() {
     assert_eq!(absolute.status, 200);
     let upgrade = "GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
     assert_eq!(server.ask(upgrade).await.status, 200);
+}
+
+#[tokio::test]
+async fn paths_are_compared_after_percent_decoding() {
+    let server = Server::start(exposition(), limits()).await;
+    for path in
+        ["/%6detrics", "/%6D%65trics", "/metrics?a=%00", "/-/%68ealthy", "/%2D/healthy", "/api%2fv1/jobs"]
+    {
+        let answer = server.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+    for path in ["/%256detrics", "/metrics%00", "/metric%", "/%ff"] {
+        let answer = server.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_exactly_one_valid_host_is_refused_and_told_why() {
+    let server = Server::start(exposition(), limits()).await;
+    for (version, headers, expected) in [
+        ("1.1", "", 400),
+        ("1.1", "Host: x\r\nHost: x\r\n", 400),
+        ("1.0", "Host: x\r\nHost: x\r\n", 400),
+        ("1.1", "Host: a b\r\n", 400),
+        ("1.1", "Host: x/y\r\n", 400),
+        ("1.1", "Host: user@x\r\n", 400),
+        ("1.1", "Host: x:port\r\n", 400),
+        ("1.1", "Host: x, y\r\n", 400),
+        ("1.1", "Host:\r\n", 200),
+        ("1.0", "", 200),
+        ("1.1", "Host: [::1]:9787\r\n", 200),
+        ("1.1", "Host: x\r\nTransfer-Encoding: gzip, chunked\r\n", 501),
+        ("1.1", "Host: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 501),
+        ("1.1", "Host: x\r\nTransfer-Encoding: chunked\r\n", 200),
+    ] {
+        let mut client = server.connect().await;
+        client.send(format!("GET /-/healthy HTTP/{version}\r\n{headers}\r\n0\r\n\r\n")).await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!(answer.status, expected, "{version} {headers}");
+        if expected != 200 {
+            let text = String::from_utf8(answer.body).unwrap();
+            assert!(text.contains("Host") || text.contains("transfer codings"), "{text}");
+            assert!(client.rest().await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_what_is_not_http_say_what_is_wrong() {
+    let server = Server::start(exposition(), limits()).await;
+    let large = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(17_000));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: a\r\n".repeat(101));
+    for (request, status, expected) in [
+        ("GET /metrics\r\n\r\n", 400, "The first line"),
+        ("GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", 400, "The name of a header"),
+        ("GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, "Content-Length"),
+        ("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400, "Transfer-Encoding"),
+        ("GET / HTTP/2.0\r\n\r\n", 400, "This version of HTTP"),
+        (&large, 431, "larger than 16 KiB"),
+        (&many, 431, "more than 100 headers"),
+    ] {
+        for first in ["", "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"] {
+            let mut client = server.connect().await;
+            if !first.is_empty() {
+                client.send(first).await;
+                assert_eq!(client.answer().await.unwrap().status, 200);
+            }
+            client.send(request).await;
+            let answer = client.answer().await.unwrap();
+            let text = String::from_utf8(answer.body.clone()).unwrap();
+            assert_eq!(answer.status, status, "{text}");
+            assert!(text.contains(expected), "{text}");
+            assert_eq!(answer.header("connection"), Some("close"));
+            assert!(client.rest().await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn page_and_json_are_compressed_when_asked_and_each_form_has_its_own_entity_tag() {
+    let server = Server::start(exposition(), limits()).await;
+    for path in ["/", "/api/v1/jobs"] {
+        let ask = |headers: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        let plain = server.ask(&ask("")).await;
+        let packed = server.ask(&ask("Accept-Encoding: gzip\r\n")).await;
+        assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")));
+        assert_eq!((plain.status, plain.header("content-encoding")), (200, None));
+        assert_eq!(unpacked(&packed), plain.body);
+        for answer in [&plain, &packed] {
+            assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{path}");
+        }
+        let (Some(tag), Some(packed_tag)) = (plain.header("etag"), packed.header("etag")) else {
+            assert_eq!(path, "/");
+            continue;
+        };
+        assert_ne!(tag, packed_tag);
+        for (tag, coding, expected) in [
+            (tag, "identity", 304),
+            (packed_tag, "gzip", 304),
+            (tag, "gzip", 200),
+            (packed_tag, "identity", 200),
+            ("*", "gzip", 304),
+        ] {
+            let headers = format!("Accept-Encoding: {coding}\r\nIf-None-Match: {tag}\r\n");
+            let mut client = server.connect().await;
+            client.send(ask(&headers)).await;
+            let answer = client.answer_to_head().await.unwrap();
+            assert_eq!(answer.status, expected, "{tag} {coding}");
+            assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+        }
+    }
 }
 
 #[tokio::test]
@@ -277,7 +398,8 @@ async fn the_body_of_a_request_does_not_confuse_the_next_one() {
     }
     // Together in one packet it is the next request that is answered.
     let mut client = server.connect().await;
-    let both = format!("GET /-/healthy HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{hidden}{next}");
+    let both =
+        format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{hidden}{next}");
     client.send(both).await;
     assert_eq!(client.answer().await.unwrap().status, 200);
     assert_eq!(client.answer().await.unwrap().status, 404);
