@@ -161,6 +161,7 @@ impl web::Exporter for Exporter {
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
             series: body.series,
+            certificate_expiry: self.web_config.as_ref().and_then(|it| it.current().certificate_expiry),
             config_reload: self.web_config.as_ref().map(|web_config| {
                 let reload = web_config.reload();
                 (reload.successful, OffsetDateTime::from(reload.last_success).into())

@@ -73,6 +73,8 @@ pub struct ScrapeFacts {
     pub series: usize,
     /// Whether the web configuration is in force as its file is, and when that was last read well. `None` without one.
     pub config_reload: Option<(bool, Timestamp)>,
+    /// When the certificate that is served expires. `None` without TLS.
+    pub certificate_expiry: Option<Timestamp>,
 }
 
 macro_rules! job_labels {
@@ -329,6 +331,13 @@ pub static FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         labels: &[],
         source: Source::Scrape(|scrape, out| out.timestamp(scrape.config_reload.map(|(_, at)| at))),
+    },
+    Family {
+        name: "pinpoint_exporter_tls_certificate_expiry_timestamp_seconds",
+        help: "When the certificate that the exporter serves expires. Absent without TLS.",
+        kind: Kind::Gauge,
+        labels: &[],
+        source: Source::Scrape(|scrape, out| out.timestamp(scrape.certificate_expiry)),
     },
 ];
 

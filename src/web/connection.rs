@@ -29,6 +29,7 @@ use super::{
     client::ClientAddress,
     connections::Place,
     guard::Guard,
+    handshakes::FailedHandshakes,
     malformed,
     patience::{Patience, Patient, Phase, Unread},
     routes::{self, ScrapeTimeout},
@@ -56,6 +57,7 @@ pub(super) struct Server<E> {
     pub(super) scrape_timeout: ScrapeTimeout,
     pub(super) patience: Patience,
     pub(super) waiting: Arc<WaitingScrapes>,
+    pub(super) handshakes: FailedHandshakes,
     /// `None` lets everyone in.
     pub(super) guard: Option<Guard>,
 }
@@ -98,7 +100,7 @@ pub(super) async fn connection<E: Exporter>(
         return http1(socket, &place, server.patience, answer).await;
     };
     let accepted = tokio::select! {
-        accepted = tls::accept(socket, tls, server.patience, &place.phase) => accepted,
+        accepted = tls::accept(socket, tls, server.patience, &place.phase, (&server.handshakes, client)) => accepted,
         () = place.leave.cancelled() => return,
     };
     match accepted {

@@ -8,6 +8,7 @@ mod connection;
 mod connections;
 mod deadline;
 mod guard;
+mod handshakes;
 mod malformed;
 mod passwords;
 mod patience;
@@ -36,6 +37,7 @@ use self::{
     connection::{Server, connection},
     connections::Connections,
     guard::Guard,
+    handshakes::FailedHandshakes,
     waiting::WaitingScrapes,
 };
 pub use self::{patience::Patience, routes::ScrapeTimeout};
@@ -140,7 +142,14 @@ pub async fn serve(
     // The others are free for health checks, and for whoever asks for what is there.
     let waiting = WaitingScrapes::new((limits.connections / 4).max(1));
     let guard = web_config.clone().map(Guard::new).transpose()?;
-    let server = Arc::new(Server { exporter, scrape_timeout, patience: limits.patience, waiting, guard });
+    let server = Arc::new(Server {
+        exporter,
+        scrape_timeout,
+        patience: limits.patience,
+        waiting,
+        handshakes: FailedHandshakes::default(),
+        guard,
+    });
     let accept = async {
         loop {
             match listener.accept().await {

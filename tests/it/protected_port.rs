@@ -678,3 +678,120 @@ fn healthcheck_needs_neither_password_nor_certificate_and_works_whatever_the_fil
         }
     });
 }
+
+#[test]
+fn a_clients_certificate_may_be_for_any_purpose_and_not_for_servers_only() {
+    run_within(Duration::from_mins(2), async {
+        use rcgen::ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+        let pki = Pki::new();
+        let policy = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n";
+        let server = Server::start(&pki, &format!("{TLS}{policy}")).await;
+        for (name, purposes, expected) in [
+            ("any", &[Any][..], true),
+            ("several", &[ServerAuth, Any], true),
+            ("client", &[ServerAuth, ClientAuth], true),
+            ("none", &[], true),
+            ("server", &[ServerAuth], false),
+        ] {
+            pki.issue_for(name, vec![san("DNS:client")], purposes);
+            for version in [&TLS12, &TLS13] {
+                let asked = ask(server.address, pki.client(name, version), "/-/healthy").await;
+                assert_eq!(asked == Ok(StatusCode::OK), expected, "{name}: {asked:?}");
+            }
+        }
+        // Whoever signed it.
+        let stranger = Pki::new();
+        stranger.issue_for("any", vec![san("DNS:client")], &[Any]);
+        pki.write("stranger.pem", &stranger.read("any.pem"));
+        pki.write("stranger.key", &stranger.read("any.key"));
+        assert!(ask(server.address, pki.client("stranger", &TLS13), "/-/healthy").await.is_err());
+        server.close().await;
+    });
+}
+
+#[test]
+fn each_failed_handshake_is_logged_once_with_what_the_client_did_wrong() {
+    run_within(Duration::from_mins(2), async {
+        let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
+        let url = fake.url();
+        let pki = Pki::new();
+        let policy = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n  min_version: TLS13\n";
+        let path = pki.write("web.yml", &format!("{TLS}{policy}"));
+        let program = Program::start(&variables(&url, &path));
+        pki.issue_for("server_only", Vec::new(), &[rcgen::ExtendedKeyUsagePurpose::ServerAuth]);
+        let stranger = Pki::new();
+        for file in ["OfTheAuthority.pem", "OfTheAuthority.key"] {
+            pki.write(&file.replace("OfTheAuthority", "OfAnother"), &stranger.read(file));
+        }
+        for (name, certificate) in [
+            ("v1", include_str!("certificates/v1.pem")),
+            ("rsa1024", include_str!("certificates/rsa1024.pem")),
+        ] {
+            pki.write(&format!("{name}.pem"), certificate);
+            pki.write(&format!("{name}.key"), &pki.read("Stranger.key"));
+        }
+        for _ in 0..3 {
+            for name in ["", "OfAnother", "Stranger", "server_only", "v1", "rsa1024"] {
+                assert!(
+                    ask(program.address, pki.client(name, &TLS13), "/-/healthy").await.is_err(),
+                    "{name}"
+                );
+            }
+            assert!(handshake(program.address, pki.client("OfTheAuthority", &TLS12)).await.is_err());
+            let distrusting =
+                ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+            assert!(handshake(program.address, distrusting).await.is_err());
+            let mut socket = TcpStream::connect(program.address).await.unwrap();
+            socket.write_all(&[22; 100]).await.unwrap();
+            _ = within("the end", socket.read_to_end(&mut Vec::new())).await;
+            // Who only hangs up did nothing wrong.
+            drop(TcpStream::connect(program.address).await.unwrap());
+        }
+        let log = program.last_words().await;
+        for cause in [
+            "the client shows no certificate",
+            "the client's certificate is signed by no authority of client_ca_file",
+            "the client's certificate calls itself an authority",
+            "the client's certificate is not meant for clients",
+            "the client's certificate has X.509 version 1",
+            "the client's certificate's RSA key has 1024 bits",
+            "the client offers no version of TLS that is enabled here",
+            "the client does not trust the certificate of this server",
+            "what the client sends is not TLS",
+        ] {
+            assert_eq!(log.matches(cause).count(), 1, "{cause}: {log}");
+        }
+        assert_eq!(log.matches("a TLS handshake failed").count(), 9, "{log}");
+        assert!(log.contains("client=127.0.0.1"), "{log}");
+    });
+}
+
+#[test]
+fn the_expiry_of_the_served_certificate_is_a_metric_with_tls_only() {
+    run_within(Duration::from_mins(2), async {
+        let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
+        let url = fake.url();
+        let pki = Pki::new();
+        pki.renew_server_until(2100);
+        let path = pki.write("web.yml", TLS);
+        let program = Program::start(&variables(&url, &path));
+        let expiry = async || {
+            let url = format!("https://localhost:{}/metrics", program.address.port());
+            let scrape =
+                trusting(&pki.read("ca.pem")).get(url).header("X-Prometheus-Scrape-Timeout-Seconds", "0.1");
+            let text = scrape.send().await.unwrap().text().await.unwrap();
+            let name = "pinpoint_exporter_tls_certificate_expiry_timestamp_seconds ";
+            text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
+        };
+        assert_eq!(expiry().await.as_deref(), Some("4102444800"));
+        pki.renew_server_until(2101);
+        while expiry().await.as_deref() != Some("4133980800") {}
+        drop(program);
+        let path = pki.write("plain.yml", "rate_limit:\n  interval: 1s\n  burst: 100\n");
+        let program = Program::start(&variables(&url, &path));
+        let mut client = Raw::connect(program.address).await;
+        client.get("/metrics").await;
+        let text = String::from_utf8(client.answer().await.unwrap().body).unwrap();
+        assert!(text.contains("config_last_reload_successful") && !text.contains("tls_certificate_expiry"));
+    });
+}
