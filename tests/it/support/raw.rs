@@ -1,6 +1,10 @@
 //! HTTP as bytes, to send what no client should and to see what comes back.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use fake_pinpoint::HANG_LIMIT;
 use tokio::{
@@ -41,6 +45,14 @@ pub(crate) struct Raw(BufReader<TcpStream>);
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
+    }
+
+    /// A connection from an address of loopback.
+    pub(crate) async fn connect_from(client: Ipv4Addr, server: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        socket.bind((client, 0).into()).unwrap();
+        Self(BufReader::new(socket.connect(server).await.unwrap()))
     }
 
     /// A connection whose kernel takes little of what its client does not read.
