@@ -140,7 +140,7 @@ impl Raw {
     pub(crate) async fn is_closed(&mut self) -> bool {
         let ready = self.0.get_ref().ready(Interest::READABLE);
         let ready = timeout(Duration::from_millis(1), ready).await;
-        ready.is_ok_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
+        ready.is_ok_and(|ready| ready.is_ok_and(tokio::io::Ready::is_read_closed))
     }
 
     /// Gives up in the rudest way, with a reset.
