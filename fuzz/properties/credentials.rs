@@ -57,7 +57,9 @@ fn date(text: &[u8]) {
     assert!((YEARS.start - day..YEARS.end + day).contains(&date.secs()), "{text:?}: {date:?}");
     if YEARS.contains(&date.secs()) {
         let written = date.fmt(Format::DateTime).expect("a year of four digits");
-        assert_eq!(fuzzing::expiration(&written).map(DateTime::from), Some(date), "{text:?}: {written}");
+        // The SDK writes microseconds.
+        let again = fuzzing::expiration(&written).map(|date| DateTime::from(date).secs());
+        assert_eq!(again, Some(date.secs()), "{text:?}: {written}");
     }
     if let Ok(theirs) = DateTime::from_str(text.trim(), Format::DateTimeWithOffset) {
         assert_eq!(theirs.secs(), date.secs(), "{text:?}");
