@@ -18,42 +18,49 @@ use url::Url;
 mod aws;
 mod effective;
 mod endpoint;
+mod files;
 mod log_filter;
 mod problem;
 mod role;
 mod settings;
 mod shard;
+mod suggest;
+mod targets;
 mod value;
-mod web_config_file;
 
+pub(crate) use problem::quoted;
 pub(crate) use settings::nearest;
-pub(crate) use value::duration;
+pub(crate) use shard::MOST_SHARDS;
+pub(crate) use suggest::{close, variable_of};
+pub(crate) use value::{Explanation, duration, number};
 pub use {
     effective::Effective,
     problem::{Problem, Problems, Warning},
     settings::{AWS_VARIABLES, AwsVariable, PREFIX, SETTINGS, Setting},
+    targets::TargetsFile,
 };
 
 use self::{
     aws::{Aws, REGION_VARIABLES},
     effective::ENVIRONMENT,
     settings::{Texts, Written},
-    value::Explanation,
 };
 use crate::{
     pace::Pace,
     profile::{AwsEnvironment, Profiles},
     proxy::Proxies,
     shard::Shard,
-    target::{self, TargetPattern},
+    target::TargetPattern,
 };
 
 /// The exporter's settings, validated. Each field names its variable without the prefix `PINPOINT_EXPORTER_`.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each stands for a variable")]
 pub struct Config {
-    /// `TARGETS`, without duplicates, in the order of their identity.
+    /// `TARGETS` and those of `TARGETS_FILE`, without duplicates, in the order of their identity.
     pub targets: Vec<TargetPattern>,
+    /// `TARGETS_FILE`
+    pub targets_file: Option<TargetsFile>,
     /// `LISTEN_ADDRESS`
     pub listen_address: SocketAddr,
     /// `CACHE_TTL`
@@ -175,16 +182,26 @@ impl Config {
         self.own_region.as_deref().unwrap_or(of_target)
     }
 
-    /// Reads the settings from the environment's variables, and from the AWS profile what they leave open.
+    /// Reads the settings from the environment's variables, and from the AWS profile what they leave open. The file of
+    /// `TARGETS_FILE` is not read: it counts as empty.
     pub fn parse(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         profiles: Option<&Profiles>,
+    ) -> Result<(Self, Vec<Warning>), Problems> {
+        Self::parse_with(variables, profiles, None)
+    }
+
+    /// The same with what is in the file of `TARGETS_FILE`, if somebody has looked.
+    fn parse_with(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        profiles: Option<&Profiles>,
+        targets_file: Option<Result<String, String>>,
     ) -> Result<(Self, Vec<Warning>), Problems> {
         let mut problems = Problems::default();
         let environment = Environment::sort(variables, &mut problems);
         let texts = &environment.texts;
         let aws = Aws::read(&environment, profiles, &mut problems);
-        let targets = read_targets(texts.targets(), aws.region.as_deref(), &mut problems);
+        let targets = targets::read(texts, targets_file, aws.region.as_deref(), &mut problems);
         let durations = Durations::read(texts, &mut problems);
         match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
             Some(config) if problems.problems.is_empty() => {
@@ -205,6 +222,18 @@ impl Config {
             role_arn: role_arn.clone(),
             account_id: account_id.clone(),
         })
+    }
+
+    /// Reads `LISTEN_ADDRESS` alone: nothing else that is wrong is in the way of it.
+    pub fn read_listen_address(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<SocketAddr, Problems> {
+        let mut problems = Problems::default();
+        let variable = Texts::default().listen_address().setting.variable;
+        let variables = variables.into_iter().filter(|(name, _)| name == variable);
+        let texts = Environment::sort(variables, &mut problems).texts;
+        let address = problems.setting(texts.listen_address(), value::socket_address);
+        address.filter(|_| problems.problems.is_empty()).ok_or(problems)
     }
 
     /// Reads what stands for itself and adds what has been read; `None` only with a problem.
@@ -240,6 +269,7 @@ impl Config {
         });
         Some(Self {
             targets,
+            targets_file: TargetsFile::new(texts, aws.region.as_deref()),
             listen_address: listen_address?,
             cache_ttl: durations.cache_ttl?,
             max_staleness: durations.max_staleness?,
@@ -366,15 +396,14 @@ fn unknown_setting(name: &OsStr) -> Option<Warning> {
     let name = name.to_string_lossy();
     let upper_case = name.to_uppercase();
     let rest = upper_case.strip_prefix(PREFIX)?;
-    let nearest = nearest(rest, SETTINGS.iter().map(|setting| setting.name))?;
-    let nearest = SETTINGS.iter().find(|setting| setting.name == nearest)?.variable;
+    let close = suggest::setting_like(rest);
     let of_port = rest.strip_prefix("PORT").unwrap_or("x");
     let from_service = rest.starts_with("SERVICE_HOST")
         || rest.starts_with("SERVICE_PORT")
         || of_port.is_empty()
         || of_port.starts_with('_');
     let variable = name.escape_debug().to_string();
-    Some(Warning::UnknownSetting { variable, nearest, from_service })
+    Some(Warning::UnknownSetting { variable, close, from_service })
 }
 
 impl Problems {
@@ -467,37 +496,6 @@ impl Durations {
         }
         durations
     }
-}
-
-/// Reads `TARGETS`.
-fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Problems) -> Vec<TargetPattern> {
-    let variable = written.setting.variable;
-    let Some(text) = written.text else {
-        problems.problems.push(Problem::without_value(
-            variable,
-            "it is required and not set; write targets such as APP/SEGMENT or APP, separated by commas",
-        ));
-        return Vec::new();
-    };
-    let parsed = target::parse(text, region);
-    problems.problems.extend(
-        parsed
-            .errors
-            .iter()
-            .map(|error| Problem::new(variable, error.entry().unwrap_or(text), error.to_string())),
-    );
-    if let Some(entry) = &parsed.without_region {
-        problems.problems.push(Problem::without_value(
-            REGION_VARIABLES[0],
-            format!(
-                "it is not set, and the target {} has no ARN to say its region; set AWS_REGION, AWS_DEFAULT_REGION or \
-                 the region of the AWS profile, such as us-east-1",
-                problem::quoted(entry)
-            ),
-        ));
-    }
-
-    parsed.patterns.into_keys().collect()
 }
 
 /// The roles by account, and the external id to assume them with.

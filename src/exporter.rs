@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,19 +12,26 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use time::OffsetDateTime;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use crate::{
     accounts::{Accounts, own_source},
     clock::Clock,
     collect::{self, Collector},
-    config::{Config, Effective},
+    config::{Config, Effective, TargetsFile},
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
     pinpoint::{self, EndProcesses, Http, Observer, Source},
     status,
     target::TargetPattern,
+    watch::{Files, Reload, WatchedFile},
     web::{self, Limits, ScrapeTimeout},
     web_config::Watched,
 };
@@ -39,6 +48,7 @@ pub struct Exporter {
     settings: Vec<Effective>,
     /// How the port is protected.
     web_config: Option<Arc<Watched>>,
+    targets_file: Option<(TargetsFile, WatchedFile)>,
 }
 
 /// Why the exporter cannot be set up.
@@ -62,6 +72,9 @@ pub enum SetupError {
     /// The file of `WEB_CONFIG_FILE` is wrong.
     #[error("the web configuration is wrong: {}", .0.join("; "))]
     WebConfig(Vec<String>),
+    /// The file of `TARGETS_FILE` is wrong.
+    #[error("the targets file is wrong: {}", .0.join("; "))]
+    TargetsFile(Vec<String>),
     /// There is no thread to be had.
     #[error("cannot start the server")]
     Server(#[source] std::io::Error),
@@ -79,6 +92,15 @@ impl Exporter {
         let web_config = config.web_config_file.as_deref();
         let web_config = web_config.map(|path| Watched::open(path, Arc::clone(&clock))).transpose();
         let web_config = web_config.map_err(SetupError::WebConfig)?.map(Arc::new);
+        // Read again, since it is watched from this moment on.
+        let mut files = Files::default();
+        let targets = config.targets_file.as_ref().map(|file| file.read(&mut files)).transpose();
+        let targets = targets.map_err(SetupError::TargetsFile)?.unwrap_or_else(|| config.targets.clone());
+        let config = &Config { targets, ..config.clone() };
+        let targets_file = config.targets_file.clone().map(|file| {
+            let watched = WatchedFile::new(file.path.clone(), "TARGETS_FILE", files, Arc::clone(&clock));
+            (file, watched)
+        });
         let telemetry = Arc::new(Telemetry::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
         let accounts = Accounts::new(config, http, own, &clock, &observer)?;
@@ -101,6 +123,7 @@ impl Exporter {
             ready: AtomicBool::new(false),
             settings: config.effective.clone(),
             web_config,
+            targets_file,
         })
     }
 
@@ -124,8 +147,49 @@ impl Exporter {
         self.web_config.clone()
     }
 
+    /// Reads configuration files again that have changed.
+    pub fn look_at_files(&self) {
+        if let Some(web_config) = &self.web_config {
+            web_config.look();
+        }
+        if let Some((file, watched)) = &self.targets_file {
+            watched.look(|files| self.put_in_force(file, files));
+        }
+    }
+
+    /// Reads the configuration files again.
+    pub fn read_files_again(&self) {
+        if self.web_config.is_none() && self.targets_file.is_none() {
+            tracing::info!("there is no file to read again: TARGETS_FILE and WEB_CONFIG_FILE are not set");
+        }
+        if let Some(web_config) = &self.web_config {
+            web_config.read_again();
+        }
+        if let Some((file, watched)) = &self.targets_file {
+            watched.read(|files| self.put_in_force(file, files));
+        }
+    }
+
+    fn put_in_force(&self, file: &TargetsFile, files: &mut Files) -> Result<(), Vec<String>> {
+        let targets = file.read(files)?;
+        self.set_targets(targets).map_err(|error| vec![error.to_string()])
+    }
+
+    /// How the last reading of the configuration files went, if there are any.
+    fn reload(&self) -> Option<Reload> {
+        let web_config = self.web_config.as_ref().map(|web_config| web_config.reload());
+        let targets_file = self.targets_file.as_ref().map(|(_, watched)| watched.reload());
+        web_config.into_iter().chain(targets_file).reduce(Reload::and)
+    }
+
     /// Looks for the credentials of every account for the first time. The exporter is ready after it, found or not.
     pub async fn get_ready(&self) {
+        // A panic has been logged, and scrapes tell of the credentials that are missing.
+        _ = AssertUnwindSafe(self.look_for_credentials()).catch_unwind().await;
+        self.ready.store(true, Ordering::Release);
+    }
+
+    async fn look_for_credentials(&self) {
         let credentials = self.accounts().credentials.clone();
         let mut failures: BTreeMap<String, Vec<&String>> = BTreeMap::new();
         for (account_id, failure) in pinpoint::look_ahead(&credentials).await {
@@ -134,7 +198,6 @@ impl Exporter {
         for (failure, accounts) in failures {
             tracing::warn!(account = accounts[0], accounts = accounts.len(), "no credentials yet: {failure}");
         }
-        self.ready.store(true, Ordering::Release);
     }
 }
 
@@ -145,6 +208,7 @@ pub async fn run(
     listener: TcpListener,
     clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()>,
+    reload: &Notify,
 ) -> Result<(), SetupError> {
     let _end_processes = EndProcesses;
     if std::process::id() == 1 {
@@ -161,8 +225,28 @@ pub async fn run(
         longest: config.refresh_timeout,
     };
     let web_config = exporter.web_config();
-    let served = web::serve(listener, exporter, timeout, Limits::default(), web_config, shutdown).await;
-    served.map_err(SetupError::Server)
+    let watching = watch(Arc::clone(&exporter), reload);
+    tokio::select! {
+        served = web::serve(listener, exporter, timeout, Limits::default(), web_config, shutdown) => {
+            served.map_err(SetupError::Server)
+        }
+        never = watching => match never {},
+    }
+}
+
+/// How often the configuration files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks at the configuration files for ever. A file system that hangs holds up nothing else.
+async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
+    loop {
+        let look = tokio::select! {
+            () = sleep(LOOK_INTERVAL) => Exporter::look_at_files,
+            () = reload.notified() => Exporter::read_files_again,
+        };
+        let exporter = Arc::clone(&exporter);
+        _ = spawn_blocking(move || look(&exporter)).await;
+    }
 }
 
 impl web::Exporter for Exporter {
@@ -177,10 +261,9 @@ impl web::Exporter for Exporter {
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
             series: body.series,
-            config_reload: self.web_config.as_ref().map(|web_config| {
-                let reload = web_config.reload();
-                (reload.successful, OffsetDateTime::from(reload.last_success).into())
-            }),
+            config_reload: self
+                .reload()
+                .map(|reload| (reload.successful, OffsetDateTime::from(reload.last_success).into())),
         };
         let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);

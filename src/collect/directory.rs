@@ -25,6 +25,8 @@ pub(super) struct Directory {
     pub(super) lane: Arc<Lane>,
     is_removed: AtomicBool,
     state: Mutex<State>,
+    /// Whether parts of the last good reading could not be understood.
+    is_flawed: AtomicBool,
 }
 
 struct State {
@@ -38,7 +40,13 @@ struct State {
 impl Directory {
     pub(super) fn new(catalog: Catalog, lane: Arc<Lane>, now: Duration) -> Self {
         let state = State { schedule: Schedule::new(now, None), ids: None, last: None };
-        Self { catalog, lane, is_removed: AtomicBool::new(false), state: Mutex::new(state) }
+        Self {
+            catalog,
+            lane,
+            is_removed: AtomicBool::new(false),
+            is_flawed: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
     }
 
     /// Nothing is to be shown or said of it any more, whatever is still under way.
@@ -75,6 +83,11 @@ impl Directory {
     /// Takes note of what a good reading found.
     pub(super) fn learn(&self, ids: Vec<String>) {
         self.state().ids = Some(ids.into());
+    }
+
+    /// Notes whether parts of a good reading could not be understood, and gives what it was before.
+    pub(super) fn swap_flawed(&self, is_flawed: bool) -> bool {
+        self.is_flawed.swap(is_flawed, Ordering::Relaxed)
     }
 
     /// Takes note of how a reading ended. Gives the failure of the one before it.

@@ -49,6 +49,8 @@ pub(super) enum Event {
     /// A list was not read, for this exception.
     ListFailed(&'static str),
     ListRecovered,
+    /// Parts of a list could not be understood.
+    ListFlawed,
     /// A target was not refreshed, for this exception.
     Failed(&'static str),
     /// Parts of a listing could not be understood.
@@ -192,6 +194,20 @@ impl Lane {
                     "{count} lists are read again; the first are the {first}"
                 );
             }
+            Event::ListFlawed if count == 1 => tracing::warn!(
+                account_id,
+                region,
+                list = first,
+                items_left_out = items,
+                "parts of the list could not be understood and are left out"
+            ),
+            Event::ListFlawed => tracing::warn!(
+                account_id,
+                region,
+                lists = count,
+                items_left_out = items,
+                "parts of {count} lists could not be understood and are left out; the first are the {first}"
+            ),
             Event::Failed(_) if count == 1 => {
                 tracing::warn!(account_id, region, pinpoint_target = first, "not refreshed: {detail}");
             }

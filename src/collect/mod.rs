@@ -352,9 +352,13 @@ impl Shared {
             None => lane.client.application_ids(permit).boxed(),
         });
         // In this order: who finds the list fresh finds what it names watched.
-        let read = read.await.map(|ids| {
+        let read = read.await.map(|(ids, left_out)| {
             let found = ids.len();
             directory.learn(ids);
+            let is_flawed = left_out != LeftOut::default();
+            if !directory.swap_flawed(is_flawed) && is_flawed {
+                lane.note(Event::ListFlawed, &directory.name(), String::new(), left_out);
+            }
             flight.send_replace(self.start_what_is_new(directory));
             found
         });
@@ -437,18 +441,14 @@ impl Shared {
         let Cell { target, lane, .. } = cell;
         let mut collage = Collage::begin(self.settings.bounds, date, target.segment_id.as_deref())
             .keeping_failures(self.settings.keep_failures);
-        let mut pages = 0;
-        let mut sink = |jobs| {
-            pages += 1;
-            collage.add(jobs);
-        };
-        let left_out = match &target.segment_id {
+        let mut sink = |job| collage.add([job]);
+        let read = match &target.segment_id {
             Some(segment) => {
                 lane.client.segment_export_jobs(&target.application_id, segment, permit, &mut sink).await
             }
             None => lane.client.export_jobs(&target.application_id, permit, &mut sink).await,
         }?;
-        if self.watch().learn_requests(cell, pages) {
+        if self.watch().learn_requests(cell, read.pages) {
             lane.judge_pace(self.settings.pace);
         }
         let picture = collage.finish();
@@ -458,7 +458,7 @@ impl Shared {
             let block = exposition::picture(target, &picture, self.settings.status_series);
             Shown { picture: Arc::new(picture), block }
         });
-        Ok((shown, left_out))
+        Ok((shown, read.left_out))
     }
 }
 

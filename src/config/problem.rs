@@ -75,8 +75,8 @@ pub enum Warning {
     UnknownSetting {
         /// The variable's name, escaped.
         variable: String,
-        /// The setting whose name is the closest.
-        nearest: &'static str,
+        /// The variable that may be meant.
+        close: Option<&'static str>,
         /// Whether Kubernetes sets such a variable for a Service named like the exporter.
         from_service: bool,
     },
@@ -92,8 +92,12 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownSetting { variable, nearest, from_service } => {
-                write!(f, "{variable} is no setting and has no effect; the closest is {nearest}")?;
+            Self::UnknownSetting { variable, close, from_service } => {
+                write!(f, "{variable} is no setting and has no effect; ")?;
+                match close {
+                    Some(close) => write!(f, "the closest is {close}")?,
+                    None => f.write_str("pinpoint-exporter --help lists all settings")?,
+                }
                 if *from_service {
                     write!(
                         f,
@@ -113,7 +117,7 @@ impl fmt::Display for Warning {
 }
 
 /// A value as problems show it: quoted, escaped, and not too long.
-pub(super) fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     const LONGEST: usize = 80;
     let mut shown: String = value.chars().take(LONGEST).collect();
     if shown.len() < value.len() {

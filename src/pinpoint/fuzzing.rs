@@ -27,21 +27,31 @@ pub struct Page<T> {
     pub next_token: Option<String>,
 }
 
-impl<T> From<wire::Page<T>> for Page<T> {
-    fn from(wire::Page { items, skipped, bad_members, next_token }: wire::Page<T>) -> Self {
-        Self { items, skipped, bad_members, next_token }
-    }
-}
-
 /// Reads a body of export jobs, with `segment_id` as that segment's own listing.
 pub fn export_jobs(body: &[u8], segment_id: Option<&str>) -> Result<Page<ExportJob>, String> {
     let segment_id: Option<Arc<str>> = segment_id.map(Arc::from);
-    wire::export_jobs(body, segment_id.as_ref()).map(Page::from).map_err(|error| error.to_string())
+    page(|sink| wire::export_jobs(body, segment_id.as_ref(), sink))
 }
 
 /// Reads a body of applications or segments.
 pub fn ids(body: &[u8]) -> Result<Page<String>, String> {
-    wire::ids(body).map(Page::from).map_err(|error| error.to_string())
+    page(|sink| wire::ids(body, sink))
+}
+
+/// Collects the items of a page. A body that is refused must not have given any.
+fn page<T>(
+    read: impl FnOnce(&mut dyn FnMut(T)) -> Result<wire::Page, serde_json::Error>,
+) -> Result<Page<T>, String> {
+    let mut items = Vec::new();
+    match read(&mut |item| items.push(item)) {
+        Ok(wire::Page { skipped, bad_members, next_token }) => {
+            Ok(Page { items, skipped, bad_members, next_token })
+        }
+        Err(error) => {
+            assert!(items.is_empty(), "a body that is refused gave items");
+            Err(error.to_string())
+        }
+    }
 }
 
 /// Reads an answer that is no success: `type_header` is `x-amzn-ErrorType`, the credentials those of the request.

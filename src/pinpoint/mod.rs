@@ -2,11 +2,14 @@
 
 mod chain;
 mod credentials;
+mod date;
 mod endpoint;
 mod error;
 mod expiration;
+mod foreign;
 #[doc(hidden)]
 pub mod fuzzing;
+mod json;
 mod limit;
 mod operation;
 mod page;
@@ -21,16 +24,19 @@ mod sign;
 mod skew;
 mod source;
 mod sts;
+mod transport;
 mod trust;
 mod wire;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use aws_credential_types::Credentials;
 use http::HeaderMap;
+use humantime::format_duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
@@ -57,6 +63,7 @@ use self::{
     retry::{Budget, Policy, Quota},
     secrets::Secrets,
     skew::Skew,
+    transport::origin,
     wire::Page,
 };
 use crate::{clock::Clock, job::ExportJob};
@@ -102,19 +109,28 @@ pub struct Settings {
     pub random: fn() -> f64,
 }
 
-/// Where the jobs of a listing go, page by page.
-pub type Sink<'a> = dyn FnMut(Vec<ExportJob>) + Send + 'a;
+/// Where the jobs of a listing go, one by one.
+pub type Sink<'a> = dyn FnMut(ExportJob) + Send + 'a;
 
 /// Reads the body of a page.
-type Decode<'a, T> = dyn Fn(&[u8]) -> Result<Page<T>, serde_json::Error> + Sync + 'a;
+type Decode<'a> = dyn FnMut(&[u8]) -> Result<Page, serde_json::Error> + Send + 'a;
 
 /// What of a listing could not be understood, and was left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Items that are no object or have no `Id`.
+    /// Items that are no object or have no usable `Id`.
     pub items: u64,
     /// Members of a wrong type, and dates that cannot be read.
     pub members: u64,
+}
+
+/// What was read of a listing, apart from its items.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Read {
+    /// The pages that were read.
+    pub pages: u32,
+    /// What could not be understood.
+    pub left_out: LeftOut,
 }
 
 /// The beginning of a listing of jobs.
@@ -124,6 +140,8 @@ pub struct FirstPage {
     pub jobs: usize,
     /// Whether it is the whole listing.
     pub is_last: bool,
+    /// What of it could not be understood.
+    pub left_out: LeftOut,
 }
 
 /// How far a listing is read.
@@ -131,12 +149,6 @@ pub struct FirstPage {
 enum Reach {
     Whole,
     FirstPage,
-}
-
-/// What was read of a listing, apart from its items.
-struct Read {
-    left_out: LeftOut,
-    is_whole: bool,
 }
 
 /// Where the reading of a listing stands.
@@ -228,9 +240,9 @@ impl Client {
         segment_id: &str,
         permit: Permit,
         sink: &mut Sink<'_>,
-    ) -> Result<LeftOut, Error> {
+    ) -> Result<Read, Error> {
         let listing = Listing::segment_export_jobs(application_id, segment_id);
-        Ok(self.read_jobs(listing, Some(segment_id), Reach::Whole, permit, sink).await?.left_out)
+        Ok(self.read_jobs(listing, Some(segment_id), Reach::Whole, permit, sink).await?.0)
     }
 
     /// `GetExportJobs`: every export job of an application. An error means the same as above.
@@ -239,9 +251,9 @@ impl Client {
         application_id: &str,
         permit: Permit,
         sink: &mut Sink<'_>,
-    ) -> Result<LeftOut, Error> {
+    ) -> Result<Read, Error> {
         let listing = Listing::export_jobs(application_id);
-        Ok(self.read_jobs(listing, None, Reach::Whole, permit, sink).await?.left_out)
+        Ok(self.read_jobs(listing, None, Reach::Whole, permit, sink).await?.0)
     }
 
     /// The first page alone of one of the two: that of a segment, or without one that of the application.
@@ -255,27 +267,33 @@ impl Client {
             None => Listing::export_jobs(application_id),
         };
         let mut jobs = 0;
-        let mut sink = |page: Vec<ExportJob>| jobs += page.len();
+        let mut sink = |_: ExportJob| jobs += 1;
         let permit = self.permit();
-        let read = self.read_jobs(listing, segment_id, Reach::FirstPage, permit, &mut sink).await?;
-        let is_last = read.is_whole;
-        Ok(FirstPage { jobs, is_last })
+        let (read, is_last) =
+            self.read_jobs(listing, segment_id, Reach::FirstPage, permit, &mut sink).await?;
+        Ok(FirstPage { jobs, is_last, left_out: read.left_out })
     }
 
     /// `GetSegments`: the ids of an application's segments, imported ones too.
-    pub async fn segment_ids(&self, application_id: &str, permit: Permit) -> Result<Vec<String>, Error> {
+    pub async fn segment_ids(
+        &self,
+        application_id: &str,
+        permit: Permit,
+    ) -> Result<(Vec<String>, LeftOut), Error> {
         self.read_ids(Listing::segments(application_id), permit).await
     }
 
     /// `GetApps`: the ids of the region's applications.
-    pub async fn application_ids(&self, permit: Permit) -> Result<Vec<String>, Error> {
+    pub async fn application_ids(&self, permit: Permit) -> Result<(Vec<String>, LeftOut), Error> {
         self.read_ids(Listing::applications(), permit).await
     }
 
-    async fn read_ids(&self, listing: Listing, permit: Permit) -> Result<Vec<String>, Error> {
-        let mut ids = Vec::new();
-        self.read(listing, Reach::Whole, &wire::ids, permit, &mut |page| ids.extend(page)).await?;
-        Ok(ids)
+    async fn read_ids(&self, listing: Listing, permit: Permit) -> Result<(Vec<String>, LeftOut), Error> {
+        let mut ids = BTreeSet::new();
+        let mut sink = |id| _ = ids.insert(id);
+        let mut decode = |body: &[u8]| wire::ids(body, &mut sink);
+        let (read, _) = self.read(listing, Reach::Whole, permit, &mut decode).await?;
+        Ok((ids.into_iter().collect(), read.left_out))
     }
 
     async fn read_jobs(
@@ -285,27 +303,31 @@ impl Client {
         reach: Reach,
         permit: Permit,
         sink: &mut Sink<'_>,
-    ) -> Result<Read, Error> {
+    ) -> Result<(Read, bool), Error> {
         let segment = segment_id.map(Arc::from);
-        let decode = |body: &[u8]| wire::export_jobs(body, segment.as_ref());
-        self.read(listing, reach, &decode, permit, sink).await
+        let mut decode = |body: &[u8]| wire::export_jobs(body, segment.as_ref(), sink);
+        self.read(listing, reach, permit, &mut decode).await
     }
 
-    async fn read<T: Send>(
+    /// Reads a listing, and gives whether that was the whole of it.
+    async fn read(
         &self,
         listing: Listing,
         reach: Reach,
-        decode: &Decode<'_, T>,
         permit: Permit,
-        sink: &mut (dyn FnMut(Vec<T>) + Send),
-    ) -> Result<Read, Error> {
-        let mut left_out = LeftOut::default();
+        decode: &mut Decode<'_>,
+    ) -> Result<(Read, bool), Error> {
+        let mut read = Read::default();
         let pages = Pages::up_to(self.settings.max_pages);
         let budget = Budget::new(self.settings.refresh_timeout);
         let mut reading = Reading { pages, budget, permit };
         let mut token = None;
+        let failed =
+            |failure| Error { operation: listing.operation, resource: listing.resource.clone(), failure };
         loop {
-            let url = listing.url(&self.settings.endpoint, self.settings.page_size, token.as_deref());
+            let url = listing
+                .url(&self.settings.endpoint, self.settings.page_size, token.as_deref())
+                .map_err(|error| failed(Failure::new(Exception::Other, error.to_string())))?;
             let mut attempts = self.policy.attempts(&self.quota);
             let page = loop {
                 let number = attempts.number;
@@ -316,38 +338,35 @@ impl Client {
                         if failure.class != Class::ExpiredCredentials {
                             reading.permit.put_off(self.clock.elapsed());
                         }
-                        attempts.failed(failure, &reading.budget).await.map_err(|failure| Error {
-                            operation: listing.operation,
-                            resource: listing.resource.clone(),
-                            failure,
-                        })?;
+                        attempts.failed(failure, &reading.budget).await.map_err(failed)?;
                     }
                 }
             };
             attempts.succeeded();
-            left_out.items += page.skipped;
-            left_out.members += page.bad_members;
-            sink(page.items);
+            read.pages += 1;
+            read.left_out.items += page.skipped;
+            read.left_out.members += page.bad_members;
             token = page.next_token;
             if token.is_none() || reach == Reach::FirstPage {
-                return Ok(Read { left_out, is_whole: token.is_none() });
+                return Ok((read, token.is_none()));
             }
             reading.permit.ask();
         }
     }
 
     /// One attempt at one page: its turn, credentials, the rate limit, the request, the answer.
-    async fn attempt<T>(
+    async fn attempt(
         &self,
         operation: Operation,
-        decode: &Decode<'_, T>,
+        decode: &mut Decode<'_>,
         url: Url,
         number: u32,
         Reading { pages, budget, permit }: &mut Reading,
-    ) -> Result<Page<T>, Failure> {
+    ) -> Result<Page, Failure> {
         let out_of_time = || {
-            let limit = self.settings.refresh_timeout;
-            Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit:?}"))
+            let limit = format_duration(self.settings.refresh_timeout);
+            let cure = "raise PINPOINT_EXPORTER_REFRESH_TIMEOUT or PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND";
+            Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit}; {cure}"))
         };
         let credentials = || async {
             timeout_at(budget.deadline(), self.credentials.get())
@@ -380,7 +399,13 @@ impl Client {
             match timeout(limit, self.exchange(&issued.credentials, decode, url, headers, dates)).await {
                 Ok(result) => result,
                 Err(_elapsed) => {
-                    Err(Failure::new(Exception::Timeout, format!("no whole answer within {limit:?}")))
+                    let origin = origin(&self.settings.endpoint);
+                    let limit = format_duration(limit);
+                    let message = format!(
+                        "{origin} gave no whole answer within {limit}; check the network, or raise \
+                         PINPOINT_EXPORTER_REQUEST_TIMEOUT"
+                    );
+                    Err(Failure { is_foreign: true, ..Failure::new(Exception::Timeout, message) })
                 }
             };
         self.observer.attempt_ended(operation, started.elapsed());
@@ -408,17 +433,17 @@ impl Client {
     }
 
     /// Sends a signed request and reads the answer.
-    async fn exchange<T>(
+    async fn exchange(
         &self,
         credentials: &Credentials,
-        decode: &Decode<'_, T>,
+        decode: &mut Decode<'_>,
         url: Url,
         headers: HeaderMap,
         dates: Dates,
-    ) -> Result<Page<T>, Failure> {
+    ) -> Result<Page, Failure> {
         let started = Instant::now();
         let secrets = || Secrets::of(credentials);
-        let answer = self.http.get(url, headers).await?;
+        let answer = self.http.get(url.clone(), headers).await?;
         self.learn_the_date(&answer, dates.ours, started.elapsed());
         let failure = if (200..300).contains(&answer.status) {
             match decode(&answer.body) {
@@ -427,6 +452,10 @@ impl Client {
             }
         } else {
             Failure::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets())
+        };
+        let failure = match foreign::describe(&answer, &url, &secrets()) {
+            Some(message) => Failure { message: one_line(&message), is_foreign: true, ..failure },
+            None => failure,
         };
         let late =
             failure.exception.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());

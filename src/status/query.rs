@@ -170,7 +170,7 @@ fn status(text: &str) -> Result<JobStatus, String> {
     let name = text.to_ascii_uppercase();
     match JobStatus::from_name(&name) {
         JobStatus::Unknown if name != JobStatus::Unknown.as_str() => {
-            let names = JobStatus::KNOWN.iter().chain(&[JobStatus::Unknown]).map(|status| status.as_str());
+            let names = JobStatus::ALL.into_iter().map(JobStatus::as_str);
             Err(format!(
                 "there is no status {text:?}; the closest is {}",
                 nearest(&name, names).unwrap_or_default()
@@ -211,6 +211,10 @@ mod tests {
         }
         assert_eq!(Query::parse("application=&status=&page=&sort=-created").unwrap(), Query::default());
         assert_eq!(Query::parse("status=failed").unwrap().statuses, [JobStatus::Failed]);
+        for status in JobStatus::ALL {
+            let query = format!("status={}", status.as_str());
+            assert_eq!(Query::parse(&query).unwrap().statuses, [status]);
+        }
     }
 
     #[test]

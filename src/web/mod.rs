@@ -12,12 +12,7 @@ mod routes;
 mod streams;
 mod tls;
 
-use std::{
-    future::{Future, pending},
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -99,7 +94,7 @@ pub async fn serve(
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let _cut = cut.clone().drop_guard();
     let connections = Arc::new(Connections::default());
-    let guard = web_config.clone().map(Guard::new).transpose()?;
+    let guard = web_config.map(Guard::new).transpose()?;
     let server = Arc::new(Server { exporter, scrape_timeout, patience: limits.patience, guard });
     let accept = async {
         loop {
@@ -122,15 +117,8 @@ pub async fn serve(
             }
         }
     };
-    let watch = async {
-        match web_config {
-            Some(web_config) => web_config.watch().await,
-            None => pending().await,
-        }
-    };
     tokio::select! {
         () = accept => {}
-        () = watch => {}
         () = shutdown => {}
     }
     drop(listener);

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -18,6 +19,9 @@ use zeroize::Zeroizing;
 /// How many passwords may wait to be looked at, of all clients and of one.
 const MAX_WAITING: usize = 64;
 const MAX_WAITING_OF_ONE: usize = 4;
+
+/// The thread's stack. Without it, `RUST_MIN_STACK` would decide.
+const THREAD_STACK: usize = 256 * 1024;
 
 /// How much it yields the processor: half of what there is.
 const NICENESS: i32 = 10;
@@ -93,7 +97,8 @@ impl Passwords {
             filled: Condvar::new(),
         });
         let looking = Arc::clone(&shared);
-        thread::Builder::new().name("bcrypt".into()).spawn(move || looking.look())?;
+        let thread = thread::Builder::new().name("bcrypt".into()).stack_size(THREAD_STACK);
+        thread.spawn(move || looking.look())?;
         Ok(Self(shared))
     }
 
@@ -176,22 +181,27 @@ impl Shared {
     fn look(&self) {
         // Without it all is well but for a processor that others need.
         _ = rustix::process::nice(NICENESS);
-        while let Some(Job { credentials, is_known, verdict }) = self.next() {
-            // The client has hung up.
-            if verdict.is_closed() {
-                continue;
-            }
-            let right = is_known && self.is_verified(&credentials);
-            let right = right
-                || bcrypt::verify(credentials.password.as_slice(), &credentials.hash).unwrap_or(false)
-                    && is_known;
-            if right {
-                let tag = hmac::sign(&self.key, &credentials.message());
-                let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-                verified.insert(credentials.user, tag);
-            }
-            _ = verdict.send(if right { Verdict::Right } else { Verdict::Wrong });
+        while let Some(job) = self.next() {
+            // After a panic, which has been logged, the next password can still be looked at.
+            _ = catch_unwind(AssertUnwindSafe(|| self.look_at(job)));
         }
+    }
+
+    fn look_at(&self, Job { credentials, is_known, verdict }: Job) {
+        // The client has hung up.
+        if verdict.is_closed() {
+            return;
+        }
+        let right = is_known && self.is_verified(&credentials);
+        let right = right
+            || bcrypt::verify(credentials.password.as_slice(), &credentials.hash).unwrap_or(false)
+                && is_known;
+        if right {
+            let tag = hmac::sign(&self.key, &credentials.message());
+            let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+            verified.insert(credentials.user, tag);
+        }
+        _ = verdict.send(if right { Verdict::Right } else { Verdict::Wrong });
     }
 
     fn next(&self) -> Option<Job> {

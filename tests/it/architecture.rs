@@ -43,7 +43,10 @@ fn each_outside_crate_has_its_one_user() {
         ("envy::", &["config.rs", "config/settings.rs"]),
         ("flate2::", &["metrics/exposition.rs", "pinpoint/send.rs"]),
         ("prometheus::", &["exporter.rs", "metrics/telemetry.rs"]),
-        ("hyper_util::", &["command/healthcheck.rs", "web/connection.rs"]),
+        (
+            "hyper_util::",
+            &["command/healthcheck.rs", "pinpoint/send.rs", "pinpoint/transport.rs", "web/connection.rs"],
+        ),
         ("lexopt::", &["command/mod.rs"]),
         ("bcrypt::", &["web/passwords.rs", "web_config/mod.rs"]),
         ("saphyr_parser::", &["web_config/document.rs"]),

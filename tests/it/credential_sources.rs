@@ -869,7 +869,7 @@ async fn assert_words(cases: Vec<Case>) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-const REFUSED: &str = "Connection refused";
+const REFUSED: &str = "the server refused the connection";
 const HTML: &str = "<html>Bad Gateway</html>";
 const GARBAGE: &str = "not what was asked for";
 

@@ -39,6 +39,8 @@ fn fill(world: &mut World) {
         "PENDING_JOB",
         "COMPLETING",
         "FAILING",
+        "CANCELLING",
+        "CANCELLED",
         "A_STATE_OF_THE_FUTURE",
     ]
     .into_iter()

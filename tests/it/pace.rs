@@ -379,7 +379,7 @@ fn the_log_says_once_that_the_ttl_cannot_be_held_and_when_it_can_again() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         };
         let cannot = "CACHE_TTL=1s cannot be held: refreshing every target once takes 30 requests and, at \
-                      MAX_REQUESTS_PER_SECOND=20, 2s; raise that to 30, or CACHE_TTL to 2s, or share the targets \
+                      MAX_REQUESTS_PER_SECOND=20, 2s; raise that to 30, or CACHE_TTL to 2s, with a scrape interval above that, or share the targets \
                       among 2 exporters";
         within("the warning", async {
             while !program.log().contains(cannot) {

@@ -484,12 +484,23 @@ fn certificates_are_replaced_under_scrapes_and_none_of_them_fails() {
         while value(&scrape(&kept).await, "successful") < 1.0 {}
         let log = program.last_words().await;
         assert_eq!(log.matches("the old one stays in force").count(), 1, "{log}");
-        assert_eq!(log.matches("has changed, and holds from now on").count(), 3, "{log}");
+        assert_eq!(log.matches("has been read again and is in force").count(), 3, "{log}");
     });
 }
 
+/// Settings that stop every other command.
+const INVALID: [(&str, &str); 7] = [
+    ("AWS_REGION", "?"),
+    ("AWS_ENDPOINT_URL", "nowhere"),
+    ("PINPOINT_EXPORTER_TARGETS", "app/**"),
+    ("PINPOINT_EXPORTER_CACHE_TTL", "soon"),
+    ("PINPOINT_EXPORTER_WEB_CONFIG_FILE", "/nowhere"),
+    ("PINPOINT_EXPORTER_LOG_LEVEL", "loud"),
+    ("PINPOINT_EXPORTER_LISTEN", "0.0.0.0:1"),
+];
+
 #[test]
-fn healthcheck_needs_neither_password_nor_certificate_and_works_whatever_the_file_says_by_now() {
+fn healthcheck_needs_no_password_certificate_or_setting_but_the_address_and_finds_tls_by_itself() {
     run(async {
         let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
         let url = fake.url();
@@ -509,23 +520,21 @@ fn healthcheck_needs_neither_password_nor_certificate_and_works_whatever_the_fil
             let path = pki.write("web.yml", &text);
             let mut program = Program::start(&variables(&url, &path));
             let address = program.address.to_string();
-            let healthcheck = || {
-                let mut variables = variables(&url, &path).to_vec();
-                variables
-                    .extend([("AWS_REGION", "eu-west-1"), ("PINPOINT_EXPORTER_LISTEN_ADDRESS", &address)]);
-                command(&["healthcheck"], &variables)
-            };
-            for _ in 0..2 {
-                let output = healthcheck();
+            let address = [("PINPOINT_EXPORTER_LISTEN_ADDRESS", address.as_str())];
+            let healthcheck =
+                |others: &[(&str, &str)]| command(&["healthcheck"], &[&address, others].concat());
+            for others in [&[][..], &INVALID, &variables(&url, &path)] {
+                let output = healthcheck(others);
                 assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+                assert!(output.stderr.is_empty(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
             }
-            pki.write("web.yml", "broken: true");
-            assert!(healthcheck().status.success(), "{text}");
             program.terminate();
             program.end().await;
-            let output = healthcheck();
+            let output = healthcheck(&[]);
             assert_eq!(output.status.code(), Some(1), "{text}");
             assert!(String::from_utf8_lossy(&output.stderr).contains("no server listens"), "{output:?}");
         }
+        let output = command(&["healthcheck"], &[("PINPOINT_EXPORTER_LISTEN_ADDRESS", "localhost")]);
+        assert_eq!(output.status.code(), Some(64), "{output:?}");
     });
 }

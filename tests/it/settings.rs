@@ -20,8 +20,9 @@ use proptest::prelude::*;
 use tracing::Level;
 
 /// The table of the contract: names and defaults, `""` for none.
-const TABLE: [(&str, &str); 24] = [
+const TABLE: [(&str, &str); 25] = [
     ("TARGETS", ""),
+    ("TARGETS_FILE", ""),
     ("LISTEN_ADDRESS", "0.0.0.0:9787"),
     ("CACHE_TTL", "50s"),
     ("MAX_STALENESS", "10m"),
@@ -808,7 +809,7 @@ fn an_application_is_asked_for_in_one_way() {
         errors
             .iter()
             .map(ToString::to_string)
-            .zip(errors.iter().map(|error| error.entry().unwrap().to_owned()))
+            .zip(errors.iter().map(|error| error.entry().unwrap().text.clone()))
             .collect::<Vec<_>>()
     };
     for (whole, by_segment) in [
@@ -851,7 +852,7 @@ fn arns_and_targets_without_one_are_mixed_only_in_different_regions() {
 #[test]
 fn a_target_without_an_arn_needs_a_region() {
     let parsed = target::parse(&format!("{ARN} b c c/s"), None);
-    assert_eq!(parsed.without_region.as_deref(), Some("b"));
+    assert_eq!(parsed.without_region.unwrap().text, "b");
     assert_eq!(parsed.errors.len(), 1, "{:?}", parsed.errors);
     assert_eq!(target::parse(ARN, None).without_region, None);
 }

@@ -55,6 +55,8 @@ pub(crate) fn world(rng: &mut Rng, start: i64) -> World {
         json!({"Id": "wrong-members", "JobStatus": ["FAILED"], "TotalPieces": "many", "CreationDate": "yesterday",
             "Failures": [1], "Definition": "none"}),
         json!({"Id": "nulls", "JobStatus": null, "CompletedPieces": null, "CreationDate": null, "Failures": null}),
+        json!({"Id": "cancelling", "JobStatus": "CANCELLING", "CreationDate": "2026-01-01T00:00:00Z"}),
+        json!({"Id": "cancelled", "JobStatus": "CANCELLED", "CompletionDate": "2026-01-15T09:25:00Z"}),
         json!({"Id": "ancient", "JobStatus": "FAILED", "CreationDate": "0001-01-01T00:00:00Z"}),
         json!({"Id": "last", "JobStatus": "COMPLETED", "CreationDate": "9999-12-31T23:59:59.999Z",
             "CompletionDate": "9999-12-31T23:59:59Z"}),

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, SystemTime},
@@ -84,11 +84,17 @@ pub(crate) struct Source(Arc<SourceState>);
 struct SourceState {
     credentials: Mutex<Option<Credentials>>,
     asked: AtomicUsize,
+    panics: AtomicBool,
 }
 
 impl Source {
     pub(crate) fn give(&self, credentials: Option<Credentials>) {
         *self.0.credentials.lock().unwrap() = credentials;
+    }
+
+    /// Makes it panic when it is asked.
+    pub(crate) fn panic(&self) {
+        self.0.panics.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -102,6 +108,7 @@ impl Source {
 
     fn ask(&self) -> Result<Credentials, String> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.0.panics.load(Ordering::SeqCst), "a source that panics");
         self.0.credentials.lock().unwrap().clone().ok_or_else(|| "none here".to_owned())
     }
 }

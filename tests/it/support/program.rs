@@ -11,6 +11,7 @@ use std::{
 };
 
 use fake_pinpoint::HANG_LIMIT;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use super::{
@@ -33,6 +34,12 @@ pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Output 
         .envs(variables.iter().copied())
         .output()
         .unwrap()
+}
+
+/// Sends a signal to a process.
+pub(crate) fn send(signal: Signal, process: u32) {
+    let process = Pid::from_raw(process.try_into().unwrap()).unwrap();
+    kill_process(process, signal).unwrap();
 }
 
 /// A running exporter. It is killed when this is dropped.
@@ -76,6 +83,7 @@ impl Program {
             .envs(UNHURRIED)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -138,11 +146,15 @@ impl Program {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+        self.signal(Signal::TERM);
     }
 
-    /// Waits until it has ended, and all of its log is there.
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        send(signal, self.child.id());
+    }
+
+    /// Waits until it has ended, and all of its log is there. It must have written nothing to its standard output.
     pub(crate) async fn end(&mut self) -> ExitStatus {
         let status = within("the end of the process", async {
             loop {
@@ -154,6 +166,9 @@ impl Program {
         })
         .await;
         self.reader.take().into_iter().for_each(|reader| drop(reader.join().unwrap()));
+        let mut printed = String::new();
+        self.child.stdout.take().into_iter().for_each(|mut stdout| drop(stdout.read_to_string(&mut printed)));
+        assert_eq!(printed, "");
         status
     }
 

@@ -1,32 +1,31 @@
-//! The files that settings name: what is wrong with `WEB_CONFIG_FILE` and with AWS's files is among the problems of the settings.
+//! Reading the settings with the files that they name: what is wrong with a file is among the problems.
 
 use std::{ffi::OsString, path::Path};
 
-use super::{Config, Environment, Problem, Problems, REGION_VARIABLES, Warning};
-use crate::web_config;
+use super::{Config, Environment, Problem, Problems, REGION_VARIABLES, Warning, targets};
+use crate::{watch::Files, web_config};
 
 impl Config {
-    /// Reads the settings as [`Config::parse`] does, and looks into the files that they name: that of `WEB_CONFIG_FILE`, and
-    /// AWS's. Not so `healthcheck`: the server may hold a file that was good, while what stands there now is broken.
-    pub fn read(
-        variables: Vec<(OsString, OsString)>,
-        looks_into_files: bool,
-    ) -> Result<(Self, Vec<Warning>), Problems> {
+    /// Reads the settings as [`Config::parse`] does, AWS's files, and the files that `TARGETS_FILE` and `WEB_CONFIG_FILE` name.
+    pub fn read(variables: Vec<(OsString, OsString)>) -> Result<(Self, Vec<Warning>), Problems> {
         let environment = Environment::sort(variables.clone(), &mut Problems::default());
-        let written = environment.texts.web_config_file();
-        let path = written.text.filter(|_| looks_into_files);
-        let faults = path.and_then(|path| web_config::read(Path::new(path)).err()).unwrap_or_default();
+        let texts = &environment.texts;
+        let targets_file = texts.targets_file().text;
+        let targets = targets_file.map(|path| targets::read_text(Path::new(path), &mut Files::default()));
+        let written = texts.web_config_file();
+        let faults =
+            written.text.and_then(|path| web_config::read(Path::new(path)).err()).unwrap_or_default();
         let variable = written.setting.variable;
         let mut wrong: Vec<_> =
             faults.into_iter().map(|fault| Problem::new(variable, written.text(), fault)).collect();
         let profiles = match environment.credentials.read() {
             Ok(profiles) => Some(profiles),
             Err(errors) => {
-                wrong.extend(errors.into_iter().filter(|_| looks_into_files).map(Problem::of_profile));
+                wrong.extend(errors.into_iter().map(Problem::of_profile));
                 None
             }
         };
-        let parsed = Self::parse(variables, profiles.as_ref());
+        let parsed = Self::parse_with(variables, profiles.as_ref(), targets);
         if wrong.is_empty() {
             return parsed;
         }
