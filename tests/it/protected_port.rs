@@ -341,7 +341,10 @@ fn the_right_password_sent_by_many_at_once_after_a_start_lets_all_of_them_in() {
         let pki = Pki::new();
         let slow = bcrypt::hash("secret", 8).unwrap();
         let server = Server::start(&pki, &format!("{TLS}basic_auth_users:\n  alice: {slow}\n")).await;
-        let (sender, connection) = http2_client(&pki, server.address).await;
+        let (mut sender, connection) = http2_client(&pki, server.address).await;
+        // After an answer the client knows how many requests it may have under way.
+        let unknown = Request::get("https://localhost/-/healthy").body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(sender.send_request(unknown).await.unwrap().status(), StatusCode::UNAUTHORIZED);
         let mut many = Vec::new();
         for _ in 0..50 {
             let (mut sender, config, address) = (sender.clone(), pki.client("", &TLS13), server.address);
