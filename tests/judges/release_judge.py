@@ -105,8 +105,8 @@ class Files(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             chart = shutil.copy(one("*.tgz"), folder)
             with tarfile.open(chart) as archive:
-                self.assertFalse([member.name for member in archive if not member.isfile()])
-            rendered = run(ROOT / "target/tools/helm", "template", chart, "--set", "settings.TARGETS=app/*",
+                self.assertFalse([member.name for member in archive if not (member.isfile() or member.isdir())])
+            rendered = run(ROOT / "target/tools/helm", "template", chart, "--kube-version", "1.30.0", "--set", "settings.TARGETS=app/*",
                            "--set", "aws.region=eu-west-1", "--set", "prometheusRule.enabled=true",
                            "--set", "dashboards.enabled=true").stdout
         self.assertIn("PinpointExportFailed", rendered)
@@ -204,17 +204,17 @@ class Packages(unittest.TestCase):
 
     def test_rpm_installs_upgrades_and_removes_it(self):
         with system() as root:
+            run("rpm", "--root", root, "--initdb")
             rpm = ["rpm", "--root", root, "--nodeps", "--noscripts"]
-            run(*rpm, "--initdb")
             package = one(f"*.{HOST[1]}.rpm")
             run(*rpm, "--install", package)
             self.look(root)
-            run(*rpm, "--verify", NAME)
+            run("rpm", "--root", root, "--verify", NAME, "--nodeps")
             environment = root / f"etc/{NAME}/environment"
             environment.write_text("PINPOINT_EXPORTER_TARGETS=own/*\n")
             run(*rpm, "--upgrade", "--force", package)
             self.assertEqual(environment.read_text(), "PINPOINT_EXPORTER_TARGETS=own/*\n")
-            run(*rpm, "--erase", NAME)
+            run("rpm", "--root", root, "--erase", "--nodeps", "--noscripts", NAME)
             self.assertFalse((root / f"usr/bin/{NAME}").exists())
             self.assertTrue((root / f"etc/{NAME}/environment.rpmsave").exists())
 
@@ -237,7 +237,7 @@ def system():
     if not (base / "etc/debian_version").exists():
         shutil.rmtree(base, ignore_errors=True)
         base.parent.mkdir(exist_ok=True)
-        run("debootstrap", "--variant=minbase", "--include=systemd", "bookworm", base)
+        run("debootstrap", "--variant=minbase", "--include=systemd,procps", "bookworm", base)
     with tempfile.TemporaryDirectory(dir=base.parent) as folder:
         root = pathlib.Path(folder) / "root"
         run("cp", "--archive", base, root)
