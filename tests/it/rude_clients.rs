@@ -392,3 +392,71 @@ async fn while_the_api_hangs_and_scrapes_wait_for_a_day_health_is_answered() {
     drop(waiting);
     assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
 }
+
+/// One connection after the other of a flood: large answers that are read at 8 KB/s or not at all, small ones of which 300 are
+/// asked for at once, and connections that ask for nothing.
+async fn flood(address: SocketAddr, turn: usize, end: Instant) {
+    while Instant::now() < end {
+        let mut client = Raw::connect_narrow(address).await;
+        let requests = match turn % 4 {
+            0 | 1 => "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+            2 => "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".repeat(300),
+            _ => String::new(),
+        };
+        if client.try_send(requests).await.is_err() {
+            continue;
+        }
+        if turn % 4 == 1 {
+            while Instant::now() < end && client.read(8_192).await.is_ok_and(|read| !read.is_empty()) {
+                sleep(Duration::from_secs(1)).await;
+            }
+        } else {
+            // Until it is cut.
+            while Instant::now() < end && client.try_send("").await.is_ok() && !client.is_closed().await {
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes ten minutes: make proof"]
+#[expect(clippy::print_stdout, reason = "the figures are wanted")]
+async fn ten_minutes_of_a_flood_fail_no_scrape_of_another_address() {
+    let fake = fake().await;
+    let now = fake.clock().now();
+    let jobs = (0..450).map(|number| Life::new(format!("job{number}"), now - 60_000, 30_000).into());
+    fake.world().segment("app", "seg").jobs.extend(jobs);
+    let mut exporter = start_uncached(&fake, "ulimit -n 1024;");
+    let address = exporter.address;
+    for _ in 0..5 {
+        scrape(address).await;
+    }
+    let idle = exporter.memory("VmHWM");
+    let end = Instant::now() + Duration::from_mins(10);
+    let mut rude = JoinSet::new();
+    for turn in 0..600 {
+        rude.spawn(flood(address, turn, end));
+    }
+    let (mut scrapes, mut slowest, mut descriptors) = (0, Duration::ZERO, 0);
+    while Instant::now() < end {
+        let started = Instant::now();
+        let text = scrape(address).await;
+        assert!(text.contains("\npinpoint_target_up{") && !text.contains("pinpoint_target_error{"), "{text}");
+        slowest = slowest.max(started.elapsed());
+        descriptors = descriptors.max(exporter.descriptors());
+        scrapes += 1;
+        sleep_until(started + Duration::from_secs(1)).await;
+    }
+    rude.abort_all();
+    let peak = exporter.memory("VmHWM");
+    println!(
+        "{scrapes} scrapes, the slowest {slowest:?}; {} KiB, then at most {} KiB; {descriptors} file descriptors",
+        idle / 1024,
+        peak / 1024
+    );
+    assert!(peak <= idle + MEMORY_LIMIT, "{peak} bytes, from {idle}");
+    assert!(descriptors < 600, "{descriptors}");
+    exporter.terminate();
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
+}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
@@ -136,6 +136,13 @@ impl Raw {
     /// Whether the server keeps the connection and says nothing for so long.
     pub(crate) async fn rests_for(&mut self, duration: Duration) -> bool {
         timeout(duration, self.0.fill_buf()).await.is_err()
+    }
+
+    /// Whether the server has closed the connection.
+    pub(crate) async fn is_closed(&mut self) -> bool {
+        let ready = self.0.get_ref().ready(Interest::READABLE);
+        let ready = timeout(Duration::from_millis(1), ready).await;
+        ready.is_ok_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
     }
 
     /// Gives up in the rudest way, with a reset.
