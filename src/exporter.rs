@@ -13,7 +13,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use time::OffsetDateTime;
 use tokio::{
     net::TcpListener,
     sync::Notify,
@@ -261,9 +260,7 @@ impl web::Exporter for Exporter {
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
             series: body.series,
-            config_reload: self
-                .reload()
-                .map(|reload| (reload.successful, OffsetDateTime::from(reload.last_success).into())),
+            config_reload: self.reload().map(|reload| (reload.successful, reload.last_success.into())),
         };
         let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);

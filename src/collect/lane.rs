@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
     pace::Pace,
@@ -140,10 +140,12 @@ impl Lane {
         if journal.under_way == 0 || journal.is_closing {
             drop(journal);
             self.log();
-        } else if !journal.is_timed {
+        } else if !journal.is_timed
+            && let Ok(runtime) = Handle::try_current()
+        {
             journal.is_timed = true;
             let lane = Arc::clone(self);
-            tokio::spawn(async move {
+            runtime.spawn(async move {
                 sleep(LONGEST_DELAY).await;
                 lane.journal().is_timed = false;
                 lane.log();
