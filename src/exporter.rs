@@ -1,7 +1,7 @@
 //! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     panic::AssertUnwindSafe,
     sync::{
@@ -224,9 +224,12 @@ pub async fn run(
         longest: config.refresh_timeout,
     };
     let web_config = exporter.web_config();
+    let clients: BTreeSet<_> =
+        config.targets.iter().map(|target| (&target.account_id, &target.region)).collect();
+    let limits = Limits::within_file_descriptors(clients.len() * config.max_concurrent_requests);
     let watching = watch(Arc::clone(&exporter), reload);
     tokio::select! {
-        served = web::serve(listener, exporter, timeout, Limits::default(), web_config, shutdown) => {
+        served = web::serve(listener, exporter, timeout, limits, web_config, shutdown) => {
             served.map_err(SetupError::Server)
         }
         never = watching => match never {},
@@ -249,9 +252,12 @@ async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
 }
 
 impl web::Exporter for Exporter {
-    async fn scrape(&self, wait: Duration, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(&self, wait: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
         let started = Instant::now();
-        self.collector.refresh(wait).await;
+        tokio::select! {
+            () = self.collector.refresh(wait) => {}
+            () = hurry => {}
+        }
         let body = self.collector.body();
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
         let facts = ScrapeFacts {
@@ -260,6 +266,7 @@ impl web::Exporter for Exporter {
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
             series: body.series,
+            certificate_expiry: self.web_config.as_ref().and_then(|it| it.current().certificate_expiry),
             config_reload: self.reload().map(|reload| (reload.successful, reload.last_success.into())),
         };
         let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
@@ -277,6 +284,10 @@ impl web::Exporter for Exporter {
 
     fn jobs(&self, query: &str) -> Result<String, String> {
         status::json(&self.collector.overview(), &self.settings, query)
+    }
+
+    fn gzip(&self, document: String) -> Vec<Bytes> {
+        exposition::gzip(document)
     }
 
     fn stop_waiting(&self) {

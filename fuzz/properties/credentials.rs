@@ -57,7 +57,10 @@ fn date(text: &[u8]) {
     assert!((YEARS.start - day..YEARS.end + day).contains(&date.secs()), "{text:?}: {date:?}");
     if YEARS.contains(&date.secs()) {
         let written = date.fmt(Format::DateTime).expect("a year of four digits");
-        assert_eq!(fuzzing::expiration(&written).map(DateTime::from), Some(date), "{text:?}: {written}");
+        // AWS's SDK writes no more than microseconds.
+        let microseconds = |date: DateTime| date.as_nanos().div_euclid(1_000);
+        let again = fuzzing::expiration(&written).map(DateTime::from);
+        assert_eq!(again.map(microseconds), Some(microseconds(date)), "{text:?}: {written}");
     }
     if let Ok(theirs) = DateTime::from_str(text.trim(), Format::DateTimeWithOffset) {
         assert_eq!(theirs.secs(), date.secs(), "{text:?}");

@@ -137,6 +137,8 @@ impl Asked {
             let accepted = match name.as_str() {
                 "application" => once(&mut asked.application),
                 "segment" => once(&mut asked.segment),
+                // It may be empty: exports of all endpoints have no segment.
+                "segment_id" => asked.segment.replace(value.clone()).is_none(),
                 "sort" => {
                     let keys =
                         ["created", "completed", "application", "segment", "status", "processed", "failed"];

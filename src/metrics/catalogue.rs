@@ -73,6 +73,8 @@ pub struct ScrapeFacts {
     pub series: usize,
     /// Whether the configuration files are in force as they are, and when one was last put in force. `None` without any.
     pub config_reload: Option<(bool, Timestamp)>,
+    /// When the certificate that is served expires. `None` without TLS.
+    pub certificate_expiry: Option<Timestamp>,
 }
 
 macro_rules! job_labels {
@@ -328,6 +330,13 @@ pub static FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         labels: &[],
         source: Source::Scrape(|scrape, out| out.timestamp(scrape.config_reload.map(|(_, at)| at))),
+    },
+    Family {
+        name: "pinpoint_exporter_tls_certificate_expiry_timestamp_seconds",
+        help: "When the certificate that the exporter serves expires. Absent without TLS.",
+        kind: Kind::Gauge,
+        labels: &[],
+        source: Source::Scrape(|scrape, out| out.timestamp(scrape.certificate_expiry)),
     },
 ];
 

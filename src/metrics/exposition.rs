@@ -524,6 +524,11 @@ pub fn answer(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
         .collect()
 }
 
+/// A text by itself, compressed as an answer is.
+pub fn gzip(text: String) -> Vec<Bytes> {
+    answer(&Body::default(), &[Part::compressed(text)], true)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;

@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     error::{Exception, Failure},
     provider_http::Trace,
+    secrets::Secrets,
     sts::{Identity, Sts},
 };
 use crate::{clock::Clock, job::Timestamp};
@@ -117,6 +118,8 @@ pub struct Owner {
 #[derive(Default)]
 struct State {
     current: Option<Current>,
+    /// Of the credentials that the source gave last, which it may repeat in an error.
+    secrets: Secrets,
     /// Grows with every set of credentials.
     generation: u64,
     /// When the look that is under way began.
@@ -305,10 +308,12 @@ impl CredentialsCache {
                 if !state.current.as_ref().is_some_and(is_same) {
                     state.generation += 1;
                 }
+                state.secrets = Secrets::of(&found.credentials);
                 state.current = Some(found);
                 None
             }
             Err(failure) => {
+                let failure = state.secrets.mask(failure);
                 if state.is_refused {
                     state.generation += 1;
                     state.current = None;
@@ -525,6 +530,29 @@ mod tests {
     async fn key(cache: &Arc<CredentialsCache>) -> Result<String, String> {
         let issued = cache.get().await;
         issued.map(|issued| issued.credentials.access_key_id().to_owned()).map_err(|failure| failure.message)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_of_a_source_does_not_show_the_credentials_that_it_gave_before() {
+        let asked = AtomicUsize::new(0);
+        let source = Source::new(move |_| {
+            let is_first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+            Box::pin(async move {
+                let token = Some("session/token==".to_owned());
+                let expiry = Some(SystemTime::UNIX_EPOCH + seconds(1_800_000_020));
+                let given = Credentials::new("ASIANUMBER1", "the+secret/key", token, expiry, "test");
+                if is_first {
+                    Ok(given)
+                } else {
+                    Err("denied: ASIANUMBER1 the+secret/key session/token==".into())
+                }
+            })
+        });
+        let clock = Arc::new(PausedClock(Instant::now()));
+        let cache = Arc::new(CredentialsCache::new(source, clock, seconds(50), None));
+        assert_eq!(key(&cache).await.unwrap(), "ASIANUMBER1");
+        tokio::time::advance(seconds(20)).await;
+        assert_eq!(key(&cache).await.unwrap_err(), "denied: *** *** ***");
     }
 
     /// Lets what can go on without waiting go on.

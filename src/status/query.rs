@@ -14,7 +14,7 @@ pub(super) const ROWS: usize = 100;
 pub(super) struct Query {
     /// `application`: this one alone.
     pub(super) application: Option<String>,
-    /// `segment`: this one alone.
+    /// `segment`: this one alone. `segment_id` is the same, and may be empty: exports of all endpoints have no segment.
     pub(super) segment: Option<String>,
     /// `status`, which may be there several times: jobs in one of these states alone. Empty: all.
     pub(super) statuses: Vec<JobStatus>,
@@ -82,8 +82,17 @@ impl Key {
     }
 }
 
-const PARAMETERS: [&str; 8] =
-    ["application", "segment", "status", "sort", "page", "segments_page", "targets_page", "lists_page"];
+const PARAMETERS: [&str; 9] = [
+    "application",
+    "segment",
+    "segment_id",
+    "status",
+    "sort",
+    "page",
+    "segments_page",
+    "targets_page",
+    "lists_page",
+];
 
 impl Query {
     /// Reads a query string. An empty value counts as absent, as forms send them. An error names what is wrong and what would
@@ -96,16 +105,19 @@ impl Query {
                 let closest = nearest(&name, PARAMETERS).unwrap_or_default();
                 return Err(format!("there is no parameter {name:?}; the closest is {closest}"));
             };
-            if value.is_empty() {
+            if value.is_empty() && *parameter != "segment_id" {
                 continue;
             }
             if *parameter != "status" && seen.contains(parameter) {
                 return Err(format!("{parameter} is there twice; write it once"));
             }
+            if parameter.starts_with("segment") && !parameter.ends_with("page") && query.segment.is_some() {
+                return Err("segment and segment_id are both there; write one of them".to_owned());
+            }
             seen.push(*parameter);
             match *parameter {
                 "application" => query.application = Some(value.into_owned()),
-                "segment" => query.segment = Some(value.into_owned()),
+                "segment" | "segment_id" => query.segment = Some(value.into_owned()),
                 "status" => query.statuses.push(status(&value)?),
                 "sort" => query.sort = sort(&value)?,
                 "page" => query.page = number(parameter, &value)?,
@@ -138,7 +150,8 @@ impl std::fmt::Display for Query {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut text = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
         text.extend_pairs(self.application.iter().map(|id| ("application", id)));
-        text.extend_pairs(self.segment.iter().map(|id| ("segment", id)));
+        let segment = |id: &String| if id.is_empty() { "segment_id" } else { "segment" };
+        text.extend_pairs(self.segment.iter().map(|id| (segment(id), id)));
         text.extend_pairs(self.statuses.iter().map(|status| ("status", status.as_str())));
         if self.sort != Sort::default() {
             text.append_pair("sort", &self.sort.to_string());
@@ -205,11 +218,14 @@ mod tests {
         for text in [
             "?",
             "?application=a%2Fb+c&segment=%3Cscript%3E&status=FAILED&status=UNKNOWN&sort=failed&page=3",
+            "?segment_id=&status=FAILED",
             "?sort=-status&segments_page=2&targets_page=4&lists_page=5",
         ] {
             assert_eq!(Query::parse(&text[1..]).unwrap().to_string(), text);
         }
         assert_eq!(Query::parse("application=&status=&page=&sort=-created").unwrap(), Query::default());
+        assert_eq!(Query::parse("segment_id=a").unwrap(), Query::parse("segment=a&application=").unwrap());
+        assert_eq!(Query::parse("segment_id=&segment=").unwrap().segment.as_deref(), Some(""));
         assert_eq!(Query::parse("status=failed").unwrap().statuses, [JobStatus::Failed]);
         for status in JobStatus::ALL {
             let query = format!("status={}", status.as_str());
@@ -226,6 +242,7 @@ mod tests {
             ("page=0", "page is no number of a page: \"0\""),
             ("page=-1", "write one from 1"),
             ("page=1&page=2", "page is there twice"),
+            ("segment_id=&segment=a", "segment and segment_id are both there"),
             ("targets_page=99999999999999999999", "targets_page is no number"),
         ] {
             let problem = Query::parse(text).unwrap_err();

@@ -13,42 +13,59 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 
-use super::{patience::Phase, streams::Stream};
+use super::{answers::Held, connections::Holder, patience::Phase, streams::Stream};
 
 /// Of HTTP/2 an answer is sent in pieces, so that it is seen when the client takes one.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What is told how the answer goes. Dropped with the body, which is when all was taken, or the client is gone.
+/// A request of a connection of HTTP/1, until there is nothing more to be made of its answer.
 #[derive(Debug)]
-pub(super) enum Carrier {
-    /// A connection of HTTP/1.
-    Connection(Arc<Phase>),
-    /// A stream of HTTP/2.
-    Stream(Stream),
+struct Answering(Arc<Phase>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
 }
 
-impl Drop for Carrier {
-    fn drop(&mut self) {
-        if let Self::Connection(phase) = self {
-            phase.answered();
-        }
-    }
+/// An answer on its way. Its bytes share this, so it is dropped when the client has taken the last of them, or is gone.
+#[derive(Debug)]
+struct OnItsWay {
+    /// Of HTTP/2.
+    stream: Option<Stream>,
+    _held: Held,
 }
 
 /// The body of an answer.
 #[derive(Debug)]
 pub(super) struct Body {
     rest: Chunks,
-    pub(super) carrier: Option<Carrier>,
+    answering: Option<Answering>,
 }
 
 impl From<Vec<Bytes>> for Body {
     fn from(chunks: Vec<Bytes>) -> Self {
-        Self { rest: chunks.into(), carrier: None }
+        Self { rest: chunks.into(), answering: None }
     }
 }
 
 impl Body {
+    /// Is sent over HTTP/1 from now on.
+    pub(super) fn send_on_connection(&mut self, phase: Arc<Phase>, holder: &Holder) {
+        self.answering = Some(Answering(phase));
+        self.send(None, holder);
+    }
+
+    /// Is sent over HTTP/2 from now on.
+    pub(super) fn send_on_stream(&mut self, stream: Stream, holder: &Holder) {
+        self.send(Some(stream), holder);
+    }
+
+    fn send(&mut self, stream: Option<Stream>, holder: &Holder) {
+        let held = holder.hold(self.rest.queue.iter());
+        self.rest.on_its_way = Some(Arc::new(OnItsWay { stream, _held: held }));
+    }
+
     /// The bytes that are left to be sent.
     pub(super) fn length(&self) -> u64 {
         self.rest.left as u64
@@ -63,14 +80,14 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Chunks>, Infallible>>> {
-        let this = &mut *self;
-        let frame = match &mut this.carrier {
-            Some(Carrier::Stream(stream)) => {
-                stream.piece();
-                this.rest.split_to(PIECE_BYTES)
-            }
-            _ => mem::take(&mut this.rest),
-        };
+        let rest = &mut self.rest;
+        let stream = rest.on_its_way.as_ref().and_then(|it| it.stream.as_ref());
+        let frame = if stream.is_some() { rest.split_to(PIECE_BYTES) } else { mem::take(rest) };
+        if let Some(stream) = frame.on_its_way.as_ref().and_then(|it| it.stream.as_ref())
+            && frame.has_remaining()
+        {
+            stream.piece(frame.left);
+        }
         Poll::Ready(frame.has_remaining().then(|| Ok(Frame::data(frame))))
     }
 
@@ -87,28 +104,29 @@ impl http_body::Body for Body {
 /// when they are large.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
-    chunks: VecDeque<Bytes>,
+    queue: VecDeque<Bytes>,
     left: usize,
+    on_its_way: Option<Arc<OnItsWay>>,
 }
 
 impl From<Vec<Bytes>> for Chunks {
     fn from(mut chunks: Vec<Bytes>) -> Self {
         chunks.retain(|chunk| !chunk.is_empty());
         let left = chunks.iter().map(Bytes::len).sum();
-        Self { chunks: chunks.into(), left }
+        Self { queue: chunks.into(), left, on_its_way: None }
     }
 }
 
 impl Chunks {
     /// Takes so many bytes at most off the front, of one chunk.
     fn split_to(&mut self, most: usize) -> Self {
-        let front = self.chunks.pop_front().map(|mut front| {
+        let front = self.queue.pop_front().map(|mut front| {
             if front.len() > most {
-                self.chunks.push_front(front.split_off(most));
+                self.queue.push_front(front.split_off(most));
             }
             front
         });
-        let piece: Self = Vec::from_iter(front).into();
+        let piece = Self { on_its_way: self.on_its_way.clone(), ..Vec::from_iter(front).into() };
         self.left -= piece.left;
         piece
     }
@@ -120,23 +138,23 @@ impl Buf for Chunks {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.chunks.front().map_or(&[], Bytes::as_ref)
+        self.queue.front().map_or(&[], Bytes::as_ref)
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.chunks.iter().zip(slices).map(|(chunk, slice)| *slice = IoSlice::new(chunk)).count()
+        self.queue.iter().zip(slices).map(|(chunk, slice)| *slice = IoSlice::new(chunk)).count()
     }
 
     fn advance(&mut self, mut count: usize) {
         self.left -= count;
         while count > 0
-            && let Some(front) = self.chunks.front_mut()
+            && let Some(front) = self.queue.front_mut()
         {
             let step = count.min(front.len());
             front.advance(step);
             count -= step;
             if front.is_empty() {
-                self.chunks.pop_front();
+                self.queue.pop_front();
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn, ready},
-    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -26,13 +25,17 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     Exporter,
-    body::{Body, Carrier},
+    body::Body,
+    client::ClientAddress,
     connections::Place,
     guard::Guard,
+    handshakes::FailedHandshakes,
+    malformed,
     patience::{Patience, Patient, Phase, Unread},
     routes::{self, ScrapeTimeout},
     streams::Streams,
     tls::{self, Accepted},
+    waiting::WaitingScrapes,
 };
 
 /// The largest head of a request, and the memory that reading one may take.
@@ -53,17 +56,24 @@ pub(super) struct Server<E> {
     pub(super) exporter: Arc<E>,
     pub(super) scrape_timeout: ScrapeTimeout,
     pub(super) patience: Patience,
+    pub(super) waiting: Arc<WaitingScrapes>,
+    pub(super) handshakes: FailedHandshakes,
     /// `None` lets everyone in.
     pub(super) guard: Option<Guard>,
 }
 
 impl<E: Exporter> Server<E> {
-    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, client: ClientAddress) -> Response<Body> {
+        let enter = || self.waiting.enter(client);
+        let answer = async |request: Request<Incoming>| match malformed::refuse(&request) {
+            Some(refusal) => refusal,
+            None => routes::answer(request, &*self.exporter, self.scrape_timeout, enter).await,
+        };
         let Some(guard) = &self.guard else {
-            return routes::answer(request, Arc::clone(&self.exporter), self.scrape_timeout).await;
+            return answer(request).await;
         };
         let mut response = match guard.admit(request.headers(), client).await {
-            Ok(()) => routes::answer(request, Arc::clone(&self.exporter), self.scrape_timeout).await,
+            Ok(()) => answer(request).await,
             Err(refusal) => refusal,
         };
         guard.dress(response.headers_mut());
@@ -74,7 +84,7 @@ impl<E: Exporter> Server<E> {
 /// Serves a connection to its end.
 pub(super) async fn connection<E: Exporter>(
     socket: TcpStream,
-    client: IpAddr,
+    client: ClientAddress,
     place: Place,
     server: Arc<Server<E>>,
 ) {
@@ -90,7 +100,7 @@ pub(super) async fn connection<E: Exporter>(
         return http1(socket, &place, server.patience, answer).await;
     };
     let accepted = tokio::select! {
-        accepted = tls::accept(socket, tls, server.patience, &place.phase) => accepted,
+        accepted = tls::accept(socket, tls, server.patience, &place.phase, (&server.handshakes, client)) => accepted,
         () = place.leave.cancelled() => return,
     };
     match accepted {
@@ -115,7 +125,7 @@ async fn http1<F: Future<Output = Response<Body>>>(
         let response = answer(request);
         async move {
             let mut response = response.await;
-            response.body_mut().carrier = Some(Carrier::Connection(Arc::clone(phase)));
+            response.body_mut().send_on_connection(Arc::clone(phase), &place.holder);
             Ok::<_, Infallible>(response)
         }
     });
@@ -135,10 +145,10 @@ async fn http2<F: Future<Output = Response<Body>> + Send + 'static>(
 ) {
     let streams = Streams::new(Arc::clone(&place.phase));
     let service = service_fn(|request: Request<Incoming>| {
-        let (stream, response) = (streams.open(), answer(request));
+        let (stream, response, holder) = (streams.open(), answer(request), place.holder.clone());
         async move {
             let mut response = response.await;
-            response.body_mut().carrier = Some(Carrier::Stream(stream));
+            response.body_mut().send_on_stream(stream, &holder);
             Ok::<_, Infallible>(response)
         }
     });
@@ -197,13 +207,13 @@ async fn last_look<C: Future>(mut served: Pin<&mut C>, phase: &Phase) -> Option<
 mod tests {
     use std::{
         io::{Read as _, Write as _},
-        net::{Ipv4Addr, TcpStream as Client},
-        sync::Arc,
+        net::{IpAddr, Ipv4Addr, TcpStream as Client},
         time::Duration,
     };
 
     use http::StatusCode;
     use tokio::{net::TcpListener, time::timeout};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::web::connections::Connections;
@@ -218,7 +228,9 @@ mod tests {
             let mut client = Client::connect(listener.local_addr().unwrap()).unwrap();
             client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
             client.set_read_timeout(Some(MINUTE)).unwrap();
-            let place = Arc::new(Connections::default()).place(1).unwrap();
+            let place = Connections::new(1, &CancellationToken::new())
+                .place(IpAddr::from(Ipv4Addr::LOCALHOST).into())
+                .await;
             let patience = Patience { idle: MINUTE, head: MINUTE, write: MINUTE };
             let (socket, _) = listener.accept().await.unwrap();
             // The runtime has not heard of the request yet.

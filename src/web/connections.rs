@@ -1,55 +1,126 @@
-//! The open connections: no more than a number, and when that is reached the one that has kept the server waiting longest
-//! makes room, so that clients which send nothing cannot keep out one that does.
+//! The open connections: a bounded number, of which every client has its share.
+//!
+//! A new connection always gets a place. When all places are taken, the client with the most connections loses one: the
+//! connection that has made the server wait longest, be it for a request or for taking an answer. So a client keeps out
+//! only itself, and one with few connections is never refused. While places are free, one address may have them all: it may
+//! be a reverse proxy or a NAT gateway.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::patience::Phase;
+use super::{
+    answers::{Answers, Held},
+    client::ClientAddress,
+    patience::Phase,
+};
+
+/// How many connections beyond the limit may be about to close.
+const MAX_LEAVING: usize = 8;
 
 /// The open connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connections {
-    turns: Arc<AtomicU64>,
+    limit: usize,
     open: Mutex<Open>,
+    /// Told when a connection has closed.
+    closed: Notify,
     /// Told when all are to leave.
     leave: CancellationToken,
+    /// Told when all are to end at once.
+    cut: CancellationToken,
+    answers: Answers,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    by_number: HashMap<u64, (Arc<Phase>, CancellationToken)>,
+    by_number: HashMap<u64, Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: ClientAddress,
+    phase: Arc<Phase>,
+    leave: CancellationToken,
+    cut: CancellationToken,
 }
 
 /// A connection's place, which is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    connections: Arc<Connections>,
-    number: u64,
+    pub(super) holder: Holder,
     /// What the connection is doing.
     pub(super) phase: Arc<Phase>,
-    /// Told when another connection needs the place, or the server stops.
+    /// Told when another connection needs the place, or the server stops. A request that has come is still answered.
     pub(super) leave: CancellationToken,
+    /// Told when the connection must end at once.
+    pub(super) cut: CancellationToken,
+}
+
+/// A connection, for which answers are held in memory.
+#[derive(Debug, Clone)]
+pub(super) struct Holder {
+    connections: Arc<Connections>,
+    number: u64,
 }
 
 impl Open {
-    /// Whether there was one that could leave.
-    fn make_room(&mut self) -> bool {
-        let waiting = self.by_number.iter();
-        let waiting = waiting.filter_map(|(number, (phase, _))| Some((phase.waiting_since()?, *number)));
-        let longest = waiting.min().and_then(|(_, number)| self.by_number.remove(&number));
-        if let Some((_, leave)) = &longest {
-            leave.cancel();
+    fn leaving(&self) -> usize {
+        self.by_number.values().filter(|connection| connection.leave.is_cancelled()).count()
+    }
+
+    /// Tells a connection to leave. Whether there was one.
+    fn make_room(&self) -> bool {
+        let staying = || self.by_number.iter().filter(|(_, connection)| !connection.leave.is_cancelled());
+        let mut connections: HashMap<_, usize> = HashMap::new();
+        for (_, connection) in staying() {
+            *connections.entry(connection.client).or_default() += 1;
         }
-        longest.is_some()
+        let most = connections.values().max().copied();
+        let largest = || staying().filter(|(_, it)| connections.get(&it.client).copied() == most);
+        // A request that is being worked on makes nobody wait. Its connection is cut only if there is no other, the oldest first.
+        let waited = |(number, it): (&u64, _)| {
+            let waited = Connection::waited(it);
+            (waited.is_some(), waited, u64::MAX - *number)
+        };
+        let Some((_, victim)) = largest().max_by_key(|entry| waited(*entry)) else {
+            return false;
+        };
+        victim.leave.cancel();
+        // A connection that rests has nothing to lose, and a request of it that has just come is answered.
+        if victim.phase.is_answering() {
+            victim.cut.cancel();
+        }
+        true
+    }
+}
+
+impl Connection {
+    fn waited(&self) -> Option<Duration> {
+        self.phase.waited()
     }
 }
 
 impl Connections {
+    /// So many at most. `cut` ends all of them at once.
+    pub(super) fn new(limit: usize, cut: &CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            limit: limit.max(1),
+            open: Mutex::default(),
+            closed: Notify::new(),
+            leave: CancellationToken::new(),
+            cut: cut.clone(),
+            answers: Answers::default(),
+        })
+    }
+
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,53 +130,191 @@ impl Connections {
         self.leave.cancel();
     }
 
-    /// Tells the one that has kept the server waiting longest to leave.
+    /// Tells one of them to leave.
     pub(super) fn make_room(&self) {
         self.open().make_room();
     }
 
-    /// A place for a new connection. `None` if all of them are taken by clients that wait for an answer.
-    pub(super) fn place(self: &Arc<Self>, limit: usize) -> Option<Place> {
+    /// A place for a new connection. It waits only for connections that were told to leave.
+    pub(super) async fn place(self: &Arc<Self>, client: ClientAddress) -> Place {
+        loop {
+            // Before looking, so that no connection closes unnoticed in between.
+            let closed = self.closed.notified();
+            if let Some(place) = self.try_place(client) {
+                return place;
+            }
+            closed.await;
+        }
+    }
+
+    fn try_place(self: &Arc<Self>, client: ClientAddress) -> Option<Place> {
         let mut open = self.open();
-        if open.by_number.len() >= limit && !open.make_room() {
+        let mut leaving = open.leaving();
+        if open.by_number.len() - leaving >= self.limit {
+            leaving += usize::from(open.make_room());
+        }
+        if leaving > MAX_LEAVING && open.by_number.len() >= self.limit + MAX_LEAVING {
+            // Those that were told to leave take too long.
+            for connection in open.by_number.values().filter(|connection| connection.leave.is_cancelled()) {
+                connection.cut.cancel();
+            }
             return None;
         }
         let number = open.next;
         open.next += 1;
-        let phase = Arc::new(Phase::new(Arc::clone(&self.turns)));
-        let leave = self.leave.child_token();
-        open.by_number.insert(number, (Arc::clone(&phase), leave.clone()));
-        Some(Place { connections: Arc::clone(self), number, phase, leave })
+        let phase = Arc::new(Phase::default());
+        let (leave, cut) = (self.leave.child_token(), self.cut.child_token());
+        let connection =
+            Connection { client, phase: Arc::clone(&phase), leave: leave.clone(), cut: cut.clone() };
+        open.by_number.insert(number, connection);
+        Some(Place { holder: Holder { connections: Arc::clone(self), number }, phase, leave, cut })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connections.open().by_number.remove(&self.number);
+        let Holder { connections, number } = &self.holder;
+        connections.open().by_number.remove(number);
+        connections.closed.notify_one();
+    }
+}
+
+impl Holder {
+    /// Counts an answer that is about to be sent. If too much of answers is in memory then, the connections that are
+    /// furthest behind with taking theirs are cut.
+    pub(super) fn hold<'a>(&self, chunks: impl Iterator<Item = &'a Bytes>) -> Held {
+        let answers = &self.connections.answers;
+        let held = answers.hold(self.number, chunks);
+        while answers.is_too_much(&held) {
+            let open = self.connections.open();
+            let holders = answers.holders();
+            let holders = holders.iter().filter_map(|number| Some((number, open.by_number.get(number)?)));
+            let holders = holders.filter(|(_, it)| !it.cut.is_cancelled());
+            let behind = holders.filter_map(|(number, it)| Some((it.waited()?, *number, it)));
+            let Some((_, number, connection)) = behind.max_by_key(|(waited, number, _)| (*waited, *number))
+            else {
+                break;
+            };
+            tracing::debug!(client = %connection.client, "cut a slow client: it keeps old data in memory");
+            connection.cut.cancel();
+            answers.forget(number);
+        }
+        held
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use tokio::time::{advance, timeout};
+
     use super::*;
 
-    #[test]
-    fn the_connection_that_has_kept_the_server_waiting_longest_makes_room() {
-        let connections = Arc::new(Connections::default());
-        let [first, second, third] = [(); 3].map(|()| connections.place(3).unwrap());
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn client(last: u8) -> ClientAddress {
+        IpAddr::from(Ipv4Addr::new(127, 0, 0, last)).into()
+    }
+
+    /// The place that it takes is free at once.
+    async fn place(connections: &Arc<Connections>, last: u8) -> Place {
+        let place = timeout(SECOND, connections.place(client(last))).await.expect("there is room");
+        advance(SECOND).await;
+        place
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_that_has_kept_the_server_waiting_longest_makes_room() {
+        let connections = Connections::new(3, &CancellationToken::new());
+        let first = place(&connections, 1).await;
+        let second = place(&connections, 1).await;
+        let third = place(&connections, 1).await;
         // The first has been served meanwhile, as Prometheus is; the third waits for its answer.
         first.phase.requested(false);
         first.phase.answered();
-        third.phase.requested(false);
-        let fourth = connections.place(3).unwrap();
-        assert!(second.leave.is_cancelled() && !first.leave.is_cancelled());
-        assert!(first.phase.is_answering(), "its answer is still on the way");
-        fourth.phase.requested(false);
-        assert!(connections.place(3).is_none(), "everyone waits for an answer");
         assert!(first.phase.written());
-        let fifth = connections.place(3).unwrap();
-        assert!(first.leave.is_cancelled() && !third.leave.is_cancelled());
+        third.phase.requested(false);
+        let fourth = place(&connections, 1).await;
+        assert!(second.leave.is_cancelled() && !second.cut.is_cancelled() && !first.leave.is_cancelled());
+        drop(second);
+        fourth.phase.requested(false);
+        let fifth = place(&connections, 1).await;
+        assert!(first.leave.is_cancelled() && !third.leave.is_cancelled() && !fourth.leave.is_cancelled());
+        drop(first);
+        // All are worked on or new: the newest has kept the server waiting, and the oldest request goes last.
+        let sixth = place(&connections, 1).await;
+        assert!(fifth.leave.is_cancelled() && !third.leave.is_cancelled());
         drop(fifth);
-        assert!(connections.place(3).is_some() && !third.leave.is_cancelled());
+        sixth.phase.requested(false);
+        let _seventh = place(&connections, 1).await;
+        assert!(third.cut.is_cancelled() && !fourth.leave.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_with_many_connections_makes_room_for_one_with_few() {
+        let connections = Connections::new(4, &CancellationToken::new());
+        let patient = place(&connections, 2).await;
+        let mut greedy = Vec::new();
+        for _ in 0..20 {
+            let place = place(&connections, 1).await;
+            place.phase.requested(false);
+            place.phase.block();
+            greedy.push(place);
+            greedy.retain(|place: &Place| !place.cut.is_cancelled());
+        }
+        // Though it has kept the server waiting longest.
+        assert!(!patient.leave.is_cancelled());
+        assert_eq!(greedy.len(), 3);
+        let _other = place(&connections, 3).await;
+        assert!(!patient.leave.is_cancelled());
+        assert!(greedy[0].cut.is_cancelled(), "the furthest behind");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_are_told_to_leave_and_stay_are_cut() {
+        let connections = Connections::new(1, &CancellationToken::new());
+        let mut staying = Vec::new();
+        for _ in 0..=MAX_LEAVING {
+            staying.push(place(&connections, 1).await);
+        }
+        assert!(staying.iter().all(|place| !place.cut.is_cancelled()));
+        assert!(timeout(SECOND, connections.place(client(2))).await.is_err(), "it waits for one to close");
+        assert!(staying[0].cut.is_cancelled());
+        staying.remove(0);
+        place(&connections, 2).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn versions_of_an_answer_that_slow_clients_keep_are_bounded() {
+        const MIB: usize = 1024 * 1024;
+        let connections = Connections::new(512, &CancellationToken::new());
+        let mut slow = Vec::new();
+        for _ in 0..60 {
+            // The data change between them.
+            let place = place(&connections, 1).await;
+            let version = vec![Bytes::from(vec![b'#'; 3 * MIB])];
+            place.phase.requested(false);
+            let held = place.holder.hold(version.iter());
+            place.phase.block();
+            slow.push((place, held, version));
+            slow.retain(|(place, ..)| !place.cut.is_cancelled());
+        }
+        assert_eq!(slow.len(), 10);
+        let bytes: usize = slow.iter().map(|(.., version)| version[0].len()).sum();
+        assert!(bytes <= 32 * MIB);
+        // One version costs once, however many take it.
+        let version = [Bytes::from(vec![b'#'; 3 * MIB])];
+        let mut many = Vec::new();
+        for _ in 0..100 {
+            let place = place(&connections, 2).await;
+            place.phase.requested(false);
+            let held = place.holder.hold(version.iter());
+            place.phase.block();
+            many.push((place, held));
+        }
+        assert!(many.iter().all(|(place, _)| !place.cut.is_cancelled()));
+        drop((many, slow));
+        assert!(connections.answers.is_empty());
     }
 }

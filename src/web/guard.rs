@@ -2,8 +2,8 @@
 
 use std::{
     io,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use aws_smithy_types::base64;
@@ -11,15 +11,19 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::{
     body::Body,
+    client::ClientAddress,
     passwords::{Passwords, Verdict},
     routes::{TEXT, response},
 };
 use crate::web_config::{RateLimit, Watched, WebConfig};
+
+/// How long a request waits for its refusal when too many passwords wait to be verified.
+const BUSY_DELAY: Duration = Duration::from_secs(1);
 
 /// Stands before the routes.
 #[derive(Debug)]
@@ -65,7 +69,11 @@ impl Guard {
     }
 
     /// Lets a request in, or says why not. `client` sent it.
-    pub(super) async fn admit(&self, headers: &HeaderMap, client: IpAddr) -> Result<(), Response<Body>> {
+    pub(super) async fn admit(
+        &self,
+        headers: &HeaderMap,
+        client: ClientAddress,
+    ) -> Result<(), Response<Body>> {
         let web_config = self.web_config();
         if let Some(limit) = web_config.rate_limit
             && !self.take_token(limit)
@@ -81,7 +89,11 @@ impl Guard {
         match self.passwords.verify(&web_config.users, &user, password, client).await {
             Verdict::Right => Ok(()),
             Verdict::Wrong => Err(unauthorized()),
-            Verdict::Busy => Err(too_many("Too many passwords wait to be looked at.\n")),
+            Verdict::Busy => {
+                // A client that tries again at once would take every place that becomes free.
+                sleep(BUSY_DELAY).await;
+                Err(too_many("Too many passwords wait to be verified.\n"))
+            }
         }
     }
 
@@ -130,8 +142,6 @@ fn too_many(text: &'static str) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::advance;
 
     use super::*;

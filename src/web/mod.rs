@@ -1,16 +1,22 @@
 //! The HTTP server: TLS, passwords, routes, limits against rude clients, graceful stop. It knows nothing of Pinpoint or of metrics.
 
+mod answers;
 mod body;
+mod client;
 mod coding;
 mod connection;
 mod connections;
 mod deadline;
 mod guard;
+mod handshakes;
+mod malformed;
 mod passwords;
 mod patience;
+mod progress;
 mod routes;
 mod streams;
 mod tls;
+mod waiting;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -26,15 +32,22 @@ use self::{
     connection::{Server, connection},
     connections::Connections,
     guard::Guard,
+    handshakes::FailedHandshakes,
+    waiting::WaitingScrapes,
 };
 pub use self::{patience::Patience, routes::ScrapeTimeout};
 use crate::web_config::Watched;
 
 /// What the server serves.
 pub trait Exporter: Send + Sync + 'static {
-    /// The exposition, as chunks to be sent one after the other: refreshes what is due, waits for it at most `wait`, and
-    /// answers with what is there then. With `gzip` the chunks together are one gzip stream.
-    fn scrape(&self, wait: Duration, gzip: bool) -> impl Future<Output = Vec<Bytes>> + Send;
+    /// The exposition, as chunks to be sent one after the other: refreshes what is due, waits for it at most `wait` and until
+    /// `hurry` resolves, and answers with what is there then. With `gzip` the chunks together are one gzip stream.
+    fn scrape(
+        &self,
+        wait: Duration,
+        hurry: impl Future<Output = ()> + Send,
+        gzip: bool,
+    ) -> impl Future<Output = Vec<Bytes>> + Send;
 
     /// The status page in HTML, of what a query asks for; `Err` with a page that says what is wrong with the query.
     fn page(&self, query: &str) -> Result<String, String>;
@@ -44,6 +57,9 @@ pub trait Exporter: Send + Sync + 'static {
 
     /// The jobs in JSON, of what a query asks for; `Err` with an object that says what is wrong with the query.
     fn jobs(&self, query: &str) -> Result<String, String>;
+
+    /// A document as one gzip stream, in chunks.
+    fn gzip(&self, document: String) -> Vec<Bytes>;
 
     /// The process is about to stop: every scrape that waits, or comes later, answers at once with what is there.
     fn stop_waiting(&self);
@@ -72,10 +88,34 @@ impl Default for Limits {
                 head: Duration::from_secs(10),
                 write: Duration::from_secs(30),
             },
-            connections: 512,
+            connections: MAX_CONNECTIONS,
             grace: Duration::from_secs(9),
         }
     }
+}
+
+/// How many connections may be open where the process may have enough file descriptors.
+const MAX_CONNECTIONS: usize = 512;
+
+/// File descriptors that the process needs beside connections to clients and to AWS: standard streams, listener, runtime,
+/// files that are read, sources of credentials, connections that are about to close.
+const OTHER_DESCRIPTORS: usize = 24;
+
+impl Limits {
+    /// The limits under which a flood of clients leaves `to_aws` file descriptors for connections to AWS, and enough for files
+    /// and the log, of those that the process may have (`ulimit -n`).
+    pub fn within_file_descriptors(to_aws: usize) -> Self {
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        Self { connections: connections(most, to_aws), ..Self::default() }
+    }
+}
+
+/// How many connections of clients there may be when the process may have so many file descriptors. Clients keep a quarter of
+/// them, however many are wanted elsewhere.
+fn connections(descriptors: Option<u64>, to_aws: usize) -> usize {
+    let descriptors = descriptors.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let left = descriptors.saturating_sub(OTHER_DESCRIPTORS).saturating_sub(to_aws);
+    left.max(descriptors / 4).clamp(1, MAX_CONNECTIONS)
 }
 
 /// How long the listener rests when it cannot accept.
@@ -93,19 +133,27 @@ pub async fn serve(
 ) -> io::Result<()> {
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let _cut = cut.clone().drop_guard();
-    let connections = Arc::new(Connections::default());
+    let connections = Connections::new(limits.connections, &cut);
+    // The others are free for health checks, and for whoever asks for what is there.
+    let waiting = WaitingScrapes::new((limits.connections / 4).max(1));
     let guard = web_config.map(Guard::new).transpose()?;
-    let server = Arc::new(Server { exporter, scrape_timeout, patience: limits.patience, guard });
+    let server = Arc::new(Server {
+        exporter,
+        scrape_timeout,
+        patience: limits.patience,
+        waiting,
+        handshakes: FailedHandshakes::default(),
+        guard,
+    });
     let accept = async {
         loop {
             match listener.accept().await {
                 Ok((socket, client)) => {
-                    if let Some(place) = connections.place(limits.connections) {
-                        let connection = connection(socket, client.ip(), place, Arc::clone(&server));
-                        tasks.spawn(cut.clone().run_until_cancelled_owned(connection));
-                    } else {
-                        tracing::debug!("refused a connection: all of {} are busy", limits.connections);
-                    }
+                    let client = client.ip().into();
+                    let place = connections.place(client).await;
+                    let cut = place.cut.clone();
+                    let connection = connection(socket, client, place, Arc::clone(&server));
+                    tasks.spawn(cut.run_until_cancelled_owned(connection));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "cannot accept a connection");
@@ -130,4 +178,27 @@ pub async fn serve(
         tracing::warn!(connections = tasks.len(), "some clients did not take their answer in time");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_file_descriptors_for_aws_and_files() {
+        for (descriptors, to_aws, expected) in [
+            (None, 8, 512),
+            (Some(1_048_576), 8, 512),
+            (Some(1024), 8, 512),
+            (Some(1024), 500, 500),
+            (Some(1024), 100_000, 256),
+            (Some(64), 8, 32),
+            (Some(48), 8, 16),
+            (Some(16), 8, 4),
+            (Some(0), 8, 1),
+            (Some(u64::MAX), usize::MAX, 512),
+        ] {
+            assert_eq!(connections(descriptors, to_aws), expected, "{descriptors:?} {to_aws}");
+        }
+    }
 }

@@ -1,9 +1,13 @@
-//! Whether a password is right. bcrypt is slow on purpose, so it runs in a thread of its own that yields the processor to all
-//! else; who has been found right once is known again at once. No password is kept, and none is compared byte by byte.
+//! Whether a password is right. bcrypt is slow on purpose, so it runs in threads of its own that yield the processor to all
+//! else. Verified credentials are cached in memory as a keyed hash, so later requests skip bcrypt. No password is kept, and
+//! none is compared byte by byte.
+//!
+//! Requests with the same credentials wait for one look at them. Of different credentials those are looked at first whose
+//! client address, and then whose user, has been tried least, so that a flood of wrong passwords holds up the clients that
+//! send it and not the others.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    net::IpAddr,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -16,14 +20,21 @@ use ring::{
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-/// How many passwords may wait to be looked at, of all clients and of one.
-const MAX_WAITING: usize = 64;
-const MAX_WAITING_OF_ONE: usize = 4;
+use super::client::ClientAddress;
 
-/// The thread's stack. Without it, `RUST_MIN_STACK` would decide.
+/// The stack of a thread. Without it, `RUST_MIN_STACK` would decide.
 const THREAD_STACK: usize = 256 * 1024;
 
-/// How much it yields the processor: half of what there is.
+/// How many different credentials may wait to be looked at.
+const MAX_WAITING: usize = 128;
+
+/// Of so many clients it is known how often they were tried.
+const MAX_CLIENTS: usize = 4096;
+
+/// How many threads look at passwords at most.
+const MAX_THREADS: usize = 4;
+
+/// How much they yield the processor.
 const NICENESS: i32 = 10;
 
 /// What came of looking at a password.
@@ -49,25 +60,32 @@ struct Shared {
     filled: Condvar,
 }
 
-/// What waits, by client: each client has its turn, however much another sends.
+/// What waits, and how often clients and users have been tried since nothing did.
 #[derive(Debug, Default)]
 struct Queue {
-    by_client: HashMap<IpAddr, VecDeque<Job>>,
-    turns: VecDeque<IpAddr>,
-    waiting: usize,
+    next: u64,
+    attempts: Vec<Attempt>,
+    tries_of_client: HashMap<ClientAddress, u64>,
+    /// By the hash of the user's password. A name that nobody has counts as the user whose hash it is compared with.
+    tries_of_user: HashMap<String, u64>,
     is_closed: bool,
 }
 
+/// Credentials to be looked at, and who waits for the verdict.
 #[derive(Debug)]
-struct Job {
+struct Attempt {
+    number: u64,
+    tag: Vec<u8>,
     credentials: Credentials,
     /// Whether there is such a user. If not, the password is compared with another's, and is wrong.
     is_known: bool,
-    verdict: oneshot::Sender<Verdict>,
+    /// Being looked at.
+    is_under_way: bool,
+    waiters: Vec<(ClientAddress, oneshot::Sender<Verdict>)>,
 }
 
 /// A name, the hash of its password, and a password that may be the one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Credentials {
     user: String,
     hash: String,
@@ -87,7 +105,7 @@ impl Credentials {
 }
 
 impl Passwords {
-    /// `Err` if there is no randomness, or no thread to be had.
+    /// `Err` if the system has no random numbers, or no thread can be started.
     pub(super) fn new() -> std::io::Result<Self> {
         let key = hmac::Key::generate(HMAC_SHA256, &SystemRandom::new());
         let shared = Arc::new(Shared {
@@ -96,9 +114,12 @@ impl Passwords {
             queue: Mutex::default(),
             filled: Condvar::new(),
         });
-        let looking = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("bcrypt".into()).stack_size(THREAD_STACK);
-        thread.spawn(move || looking.look())?;
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        for _ in 0..threads {
+            let looking = Arc::clone(&shared);
+            let thread = thread::Builder::new().name("bcrypt".into()).stack_size(THREAD_STACK);
+            thread.spawn(move || looking.look())?;
+        }
         Ok(Self(shared))
     }
 
@@ -108,21 +129,22 @@ impl Passwords {
         users: &BTreeMap<String, String>,
         user: &str,
         password: Zeroizing<Vec<u8>>,
-        client: IpAddr,
+        client: ClientAddress,
     ) -> Verdict {
         let shared = &self.0;
         let Some((hash, is_known)) = shared.hash_for(users, user) else {
             return Verdict::Wrong;
         };
         let credentials = Credentials { user: user.to_owned(), hash: hash.to_owned(), password };
-        if is_known && shared.is_verified(&credentials) {
+        let message = credentials.message();
+        if is_known && shared.is_verified(user, &message) {
             return Verdict::Right;
         }
-        let (verdict, found) = oneshot::channel();
-        if !shared.enqueue(client, Job { credentials, is_known, verdict }) {
-            return Verdict::Busy;
-        }
-        found.await.unwrap_or(Verdict::Busy)
+        let tag = hmac::sign(&shared.key, &message);
+        let verdict = shared.queue().enter(tag.as_ref(), credentials, is_known, client);
+        shared.filled.notify_one();
+        // The sender is dropped when a more deserving attempt takes the place.
+        verdict.await.unwrap_or(Verdict::Busy)
     }
 }
 
@@ -150,144 +172,262 @@ impl Shared {
         Some((hash, false))
     }
 
-    fn is_verified(&self, credentials: &Credentials) -> bool {
+    fn is_verified(&self, user: &str, message: &[u8]) -> bool {
         let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         // This compares in constant time.
-        verified
-            .get(&credentials.user)
-            .is_some_and(|tag| hmac::verify(&self.key, &credentials.message(), tag.as_ref()).is_ok())
-    }
-
-    fn enqueue(&self, client: IpAddr, job: Job) -> bool {
-        let mut queue = self.queue();
-        let waiting = queue.waiting;
-        let of_client = queue.by_client.entry(client).or_default();
-        if waiting >= MAX_WAITING || of_client.len() >= MAX_WAITING_OF_ONE {
-            if of_client.is_empty() {
-                queue.by_client.remove(&client);
-            }
-            return false;
-        }
-        of_client.push_back(job);
-        if of_client.len() == 1 {
-            queue.turns.push_back(client);
-        }
-        queue.waiting += 1;
-        self.filled.notify_one();
-        true
+        verified.get(user).is_some_and(|tag| hmac::verify(&self.key, message, tag.as_ref()).is_ok())
     }
 
     /// Looks at one password after the other, until there are to be no more.
     fn look(&self) {
         // Without it all is well but for a processor that others need.
         _ = rustix::process::nice(NICENESS);
-        while let Some(job) = self.next() {
+        while let Some((number, credentials, is_known)) = self.next() {
             // After a panic, which has been logged, the next password can still be looked at.
-            _ = catch_unwind(AssertUnwindSafe(|| self.look_at(job)));
+            let verify =
+                || bcrypt::verify(credentials.password.as_slice(), &credentials.hash).unwrap_or(false);
+            let right = catch_unwind(AssertUnwindSafe(verify)).unwrap_or(false) && is_known;
+            if right {
+                let tag = hmac::sign(&self.key, &credentials.message());
+                let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+                verified.insert(credentials.user, tag);
+            }
+            for (_, waiter) in self.queue().end(number) {
+                _ = waiter.send(if right { Verdict::Right } else { Verdict::Wrong });
+            }
         }
     }
 
-    fn look_at(&self, Job { credentials, is_known, verdict }: Job) {
-        // The client has hung up.
-        if verdict.is_closed() {
-            return;
-        }
-        let right = is_known && self.is_verified(&credentials);
-        let right = right
-            || bcrypt::verify(credentials.password.as_slice(), &credentials.hash).unwrap_or(false)
-                && is_known;
-        if right {
-            let tag = hmac::sign(&self.key, &credentials.message());
-            let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-            verified.insert(credentials.user, tag);
-        }
-        _ = verdict.send(if right { Verdict::Right } else { Verdict::Wrong });
-    }
-
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<(u64, Credentials, bool)> {
         let mut queue = self.queue();
         loop {
             if queue.is_closed {
                 return None;
             }
-            if let Some(job) = queue.next() {
-                return Some(job);
+            if let Some(next) = queue.next() {
+                return Some(next);
             }
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
+impl Attempt {
+    /// The client that sent it first.
+    fn client(&self) -> Option<ClientAddress> {
+        self.waiters.first().map(|(client, _)| *client)
+    }
+}
+
 impl Queue {
-    /// That of the client whose turn it is.
-    fn next(&mut self) -> Option<Job> {
-        let client = self.turns.pop_front()?;
-        let jobs = self.by_client.get_mut(&client)?;
-        let job = jobs.pop_front();
-        if jobs.is_empty() {
-            self.by_client.remove(&client);
-        } else {
-            self.turns.push_back(client);
+    /// Adds an attempt, or joins the same one. If there is no place for it, the receiver finds no sender.
+    fn enter(
+        &mut self,
+        tag: &[u8],
+        credentials: Credentials,
+        is_known: bool,
+        client: ClientAddress,
+    ) -> oneshot::Receiver<Verdict> {
+        let (waiter, verdict) = oneshot::channel();
+        if let Some(same) = self.attempts.iter_mut().find(|attempt| attempt.tag == tag) {
+            same.waiters.push((client, waiter));
+            return verdict;
         }
-        self.waiting -= 1;
-        job
+        self.forget_clients_that_hung_up();
+        if self.attempts.len() >= MAX_WAITING && !self.make_room(client, &credentials.hash) {
+            return verdict;
+        }
+        let (number, tag) = (self.next, tag.to_vec());
+        self.next += 1;
+        let waiters = vec![(client, waiter)];
+        self.attempts.push(Attempt { number, tag, credentials, is_known, is_under_way: false, waiters });
+        verdict
+    }
+
+    fn forget_clients_that_hung_up(&mut self) {
+        self.attempts.retain_mut(|attempt| {
+            attempt.waiters.retain(|(_, waiter)| !waiter.is_closed());
+            attempt.is_under_way || !attempt.waiters.is_empty()
+        });
+    }
+
+    /// Turns away the newest attempt of the client with the most of them, or of that client's user with the most, if `client`
+    /// or the user has fewer.
+    fn make_room(&mut self, client: ClientAddress, hash: &str) -> bool {
+        let waiting = || self.attempts.iter().filter(|attempt| !attempt.is_under_way);
+        let of_client = |client| waiting().filter(move |attempt| attempt.client() == Some(client));
+        let mut clients: HashMap<_, usize> = HashMap::new();
+        for attempt in waiting() {
+            *clients.entry(attempt.client()).or_default() += 1;
+        }
+        let Some((Some(largest), most)) = clients.into_iter().max_by_key(|(_, attempts)| *attempts) else {
+            return false;
+        };
+        let newest = if of_client(client).count() + 1 < most {
+            of_client(largest).next_back()
+        } else {
+            let mut users: HashMap<_, usize> = HashMap::new();
+            for attempt in of_client(client) {
+                *users.entry(attempt.credentials.hash.as_str()).or_default() += 1;
+            }
+            let own = users.get(hash).copied().unwrap_or(0);
+            let largest = users.into_iter().max_by_key(|(_, attempts)| *attempts);
+            largest
+                .filter(|(_, most)| own + 1 < *most)
+                .and_then(|(hash, _)| of_client(client).rfind(|attempt| attempt.credentials.hash == hash))
+        };
+        let Some(number) = newest.map(|attempt| attempt.number) else {
+            return false;
+        };
+        self.attempts.retain(|attempt| attempt.number != number);
+        true
+    }
+
+    /// What is to be looked at next: of the client that was tried least, then of the user that was, then the oldest.
+    fn next(&mut self) -> Option<(u64, Credentials, bool)> {
+        self.forget_clients_that_hung_up();
+        let Self { attempts, tries_of_client, tries_of_user, .. } = self;
+        let tries = |attempt: &Attempt| {
+            let clients = attempt.waiters.iter().map(|(client, _)| tries_of_client.get(client).copied());
+            let user = tries_of_user.get(&attempt.credentials.hash).copied();
+            (clients.map(Option::unwrap_or_default).min(), user.unwrap_or_default(), attempt.number)
+        };
+        let waiting = attempts.iter_mut().filter(|attempt| !attempt.is_under_way);
+        let next = waiting.min_by_key(|attempt| tries(attempt))?;
+        next.is_under_way = true;
+        if tries_of_client.len() >= MAX_CLIENTS {
+            tries_of_client.clear();
+        }
+        for (client, _) in next.waiters.iter().take(1) {
+            *tries_of_client.entry(*client).or_default() += 1;
+        }
+        *tries_of_user.entry(next.credentials.hash.clone()).or_default() += 1;
+        Some((next.number, next.credentials.clone(), next.is_known))
+    }
+
+    /// It was looked at. Gives those who wait for the verdict.
+    fn end(&mut self, number: u64) -> Vec<(ClientAddress, oneshot::Sender<Verdict>)> {
+        let at = self.attempts.iter().position(|attempt| attempt.number == number);
+        let waiters = at.map(|at| self.attempts.remove(at).waiters).unwrap_or_default();
+        if self.attempts.is_empty() {
+            self.tries_of_client.clear();
+            self.tries_of_user.clear();
+        }
+        waiters
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
-    fn job() -> (Job, oneshot::Receiver<Verdict>) {
-        let (verdict, found) = oneshot::channel();
-        let (user, hash) = (String::new(), String::new());
-        let credentials = Credentials { user, hash, password: Vec::new().into() };
-        (Job { credentials, is_known: false, verdict }, found)
+    fn client(last: u8) -> ClientAddress {
+        IpAddr::from(Ipv4Addr::new(127, 0, 0, last)).into()
     }
 
-    fn shared() -> Shared {
-        Shared {
-            key: hmac::Key::new(HMAC_SHA256, b"test"),
-            verified: Mutex::default(),
-            queue: Mutex::default(),
-            filled: Condvar::new(),
+    impl Queue {
+        /// An attempt to be the user `user` with a password.
+        fn try_password(&mut self, user: &str, password: u32, last: u8) -> oneshot::Receiver<Verdict> {
+            let password = password.to_be_bytes().to_vec();
+            let tag = [user.as_bytes(), &password].concat();
+            let credentials = Credentials {
+                user: user.to_owned(),
+                hash: format!("hash of {user}"),
+                password: password.into(),
+            };
+            self.enter(&tag, credentials, true, client(last))
+        }
+
+        /// Looks at the next one. It is wrong.
+        fn look(&mut self) {
+            let (number, ..) = self.next().expect("something waits");
+            for (_, waiter) in self.end(number) {
+                _ = waiter.send(Verdict::Wrong);
+            }
         }
     }
 
     #[test]
-    fn a_client_that_floods_has_four_places_and_every_second_turn() {
-        let shared = shared();
-        let [rude, other] = [1, 2].map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 0, last)));
-        let taken = (0..1000).filter(|_| shared.enqueue(rude, job().0)).count();
-        assert_eq!(taken, MAX_WAITING_OF_ONE);
-        let (theirs, mut found) = job();
-        assert!(shared.enqueue(other, theirs));
-        let turns: Vec<_> = (0..5)
-            .map(|_| {
-                let job = shared.queue().next().unwrap();
-                _ = job.verdict.send(Verdict::Wrong);
-                found.try_recv().is_ok()
-            })
-            .collect();
-        assert_eq!(turns, [false, true, false, false, false]);
-        let queue = shared.queue();
-        assert!(queue.by_client.is_empty() && queue.turns.is_empty() && queue.waiting == 0);
+    fn the_same_credentials_are_looked_at_once_and_all_who_sent_them_get_the_verdict() {
+        let mut queue = Queue::default();
+        let mut same: Vec<_> = (0..1000).map(|_| queue.try_password("alice", 0, 1)).collect();
+        assert_eq!(queue.attempts.len(), 1);
+        let (number, ..) = queue.next().unwrap();
+        // Who comes while bcrypt runs waits for it too.
+        same.push(queue.try_password("alice", 0, 2));
+        assert!(queue.next().is_none());
+        for (_, waiter) in queue.end(number) {
+            waiter.send(Verdict::Right).unwrap();
+        }
+        assert!(same.iter_mut().all(|verdict| verdict.try_recv() == Ok(Verdict::Right)));
+        assert!(queue.attempts.is_empty() && queue.tries_of_client.is_empty());
     }
 
     #[test]
-    fn all_clients_together_have_a_limit() {
-        let shared = shared();
-        let clients = (0..100).map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 0, last)));
-        let taken = clients.filter(|client| shared.enqueue(*client, job().0)).count();
-        assert_eq!(taken, MAX_WAITING);
-        assert_eq!(shared.queue().by_client.len(), MAX_WAITING);
+    fn a_client_is_looked_at_next_beside_a_flood_from_twenty_others() {
+        let mut queue = Queue::default();
+        let mut flood = Vec::new();
+        let mut number = 0;
+        let mut refill = |queue: &mut Queue| {
+            for last in 100..120 {
+                for _ in 0..MAX_WAITING {
+                    number += 1;
+                    flood.push(queue.try_password("alice", number, last));
+                }
+            }
+        };
+        refill(&mut queue);
+        assert_eq!(queue.attempts.len(), MAX_WAITING);
+        for _ in 0..50 {
+            queue.look();
+            refill(&mut queue);
+        }
+        let mut verdict = queue.try_password("alice", 0, 1);
+        queue.look();
+        assert_eq!(verdict.try_recv(), Ok(Verdict::Wrong));
+        assert!(flood.len() > MAX_WAITING);
+    }
+
+    #[test]
+    fn behind_the_address_of_a_flood_another_user_is_next_and_the_same_one_is_behind_those_who_wait() {
+        let mut queue = Queue::default();
+        let mut flood: Vec<_> = (1..1000).map(|number| queue.try_password("alice", number, 1)).collect();
+        queue.look();
+        flood.push(queue.try_password("alice", 1001, 1));
+        let mut other = queue.try_password("bob", 0, 1);
+        queue.look();
+        assert_eq!(other.try_recv(), Ok(Verdict::Wrong));
+        let mut same = queue.try_password("alice", 0, 1);
+        let is_verified = (0..MAX_WAITING).any(|_| {
+            queue.look();
+            same.try_recv().is_ok()
+        });
+        assert!(is_verified);
+    }
+
+    #[test]
+    fn who_hung_up_is_not_looked_at_and_takes_no_place() {
+        let mut queue = Queue::default();
+        for number in 0..1000 {
+            drop(queue.try_password("alice", number, 1));
+        }
+        assert_eq!(queue.attempts.len(), 1);
+        let mut verdict = queue.try_password("alice", 1000, 1);
+        queue.look();
+        assert_eq!(verdict.try_recv(), Ok(Verdict::Wrong));
+        assert!(queue.next().is_none());
     }
 
     #[test]
     fn a_name_that_nobody_has_is_always_compared_with_the_same_hash() {
-        let shared = shared();
+        let shared = Shared {
+            key: hmac::Key::new(HMAC_SHA256, b"test"),
+            verified: Mutex::default(),
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+        };
         let users = ["a", "b", "c"].map(|user| (user.to_owned(), format!("hash of {user}"))).into();
         assert_eq!(shared.hash_for(&users, "b"), Some(("hash of b", true)));
         let names = (0..50).map(|number| format!("nobody {number}"));
@@ -303,11 +443,10 @@ mod tests {
     #[tokio::test]
     async fn what_was_right_once_is_right_at_once_until_the_hash_changes() {
         let passwords = Passwords::new().unwrap();
-        let client = IpAddr::from(Ipv4Addr::LOCALHOST);
         let hash = bcrypt::hash("secret", 4).unwrap();
         let mut users = BTreeMap::from([("alice".to_owned(), hash)]);
         let verify = async |users: &BTreeMap<String, String>, user: &str, password: &str| {
-            passwords.verify(users, user, password.as_bytes().to_vec().into(), client).await
+            passwords.verify(users, user, password.as_bytes().to_vec().into(), client(1)).await
         };
         for (user, password, verdict) in [
             ("alice", "secret", Verdict::Right),
@@ -327,7 +466,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.expect("the thread ends");
+        tokio::time::timeout(std::time::Duration::from_mins(1), ended).await.expect("the threads end");
         assert_eq!(verify(&users, "alice", "secret").await, Verdict::Right);
         users.insert("alice".to_owned(), bcrypt::hash("other", 4).unwrap());
         let verdict = tokio::time::timeout(std::time::Duration::ZERO, verify(&users, "alice", "secret"));

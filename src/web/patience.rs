@@ -5,19 +5,21 @@ use std::{
     io,
     mem::MaybeUninit,
     pin::Pin,
-    sync::Arc,
-    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::{Buf as _, Bytes};
 use rustix::io::ioctl_fionread;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
 
-use super::deadline::Deadline;
+use super::{deadline::Deadline, malformed, progress::Progress};
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,24 +28,38 @@ pub struct Patience {
     pub idle: Duration,
     /// For the head of a request, from its first byte.
     pub head: Duration,
-    /// For an answer to make any progress.
+    /// To be behind with taking answers: without any progress, or at less than a minimum rate over the connection's life.
     pub write: Duration,
 }
 
 /// What a connection is doing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Phase {
     doing: AtomicU8,
-    /// The turn in which the server began to wait for a request.
-    waiting_since: AtomicU64,
-    /// Counts up; all connections share it.
-    turns: Arc<AtomicU64>,
+    waits: Mutex<Waits>,
     /// Whether the last request had a body, of which nobody knows how much was read.
     has_body: AtomicBool,
     /// Whether it matters if bytes have come of which the runtime has not heard.
     is_leaving: AtomicBool,
     /// Whether there were such bytes when the socket was last read.
     unread: AtomicBool,
+}
+
+/// What the server waits for.
+#[derive(Debug)]
+struct Waits {
+    /// Since when for a request.
+    since: Instant,
+    /// For the client to take its answers.
+    progress: Progress,
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        let waits = Waits { since: Instant::now(), progress: Progress::default() };
+        let (doing, has_body, is_leaving, unread) = Default::default();
+        Self { doing, waits: Mutex::new(waits), has_body, is_leaving, unread }
+    }
 }
 
 /// No byte of a request has come.
@@ -56,9 +72,8 @@ const ANSWERING: u8 = 2;
 const WRITING: u8 = 3;
 
 impl Phase {
-    pub(super) fn new(turns: Arc<AtomicU64>) -> Self {
-        let waiting_since = turns.fetch_add(1, Ordering::Relaxed).into();
-        Self { waiting_since, turns, ..Self::default() }
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> u8 {
@@ -85,7 +100,7 @@ impl Phase {
     pub(super) fn written(&self) -> bool {
         let whole = self.step(WRITING, RESTING);
         if whole {
-            self.waiting_since.store(self.turns.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            self.waits().since = Instant::now();
         }
         whole
     }
@@ -110,9 +125,33 @@ impl Phase {
         self.unread.load(Ordering::Relaxed)
     }
 
-    /// The turn in which the server began to wait for a request; `None` if it does not wait for one.
-    pub(super) fn waiting_since(&self) -> Option<u64> {
-        (!self.is_answering()).then(|| self.waiting_since.load(Ordering::Relaxed))
+    /// The server waits for the client to take more of its answers.
+    pub(super) fn block(&self) {
+        self.waits().progress.block();
+    }
+
+    /// The client took so many bytes of its answers. How far it is behind now.
+    pub(super) fn take(&self, bytes: usize) -> Duration {
+        let progress = &mut self.waits().progress;
+        progress.take(bytes);
+        progress.behind()
+    }
+
+    /// How far the client is behind with taking its answers.
+    pub(super) fn behind(&self) -> Duration {
+        self.waits().progress.behind()
+    }
+
+    /// How long the client has kept the server waiting: for a request, or how far it is behind with taking an answer. `None`
+    /// if the server is at work for it.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        let waits = self.waits();
+        match self.now() {
+            _ if waits.progress.is_blocked() => Some(waits.progress.behind()),
+            ANSWERING => None,
+            WRITING => Some(waits.progress.behind()),
+            _ => Some(waits.since.elapsed()),
+        }
     }
 }
 
@@ -151,14 +190,33 @@ pub(super) struct Patient<T> {
     /// Of the wait for what is to be read, in a phase.
     read_deadline: (u8, Deadline),
     write_deadline: Deadline,
+    /// Whether the client is or was behind with taking its answers.
+    is_behind: bool,
     /// Since the last answer was written.
     linger: Option<Linger>,
+    /// The beginning of the last request.
+    head: Vec<u8>,
+    /// What is left of a refusal that is sent in the place of hyper's.
+    refusal: Option<Bytes>,
 }
+
+/// How much of a head is kept to say what is wrong with it.
+const KEPT_HEAD_BYTES: usize = 2 * 1024;
 
 impl<T> Patient<T> {
     pub(super) fn new(inner: T, patience: Patience, phase: Arc<Phase>) -> Self {
         let (read_deadline, write_deadline) = Default::default();
-        Self { inner, patience, phase, read_deadline, write_deadline, linger: None }
+        Self {
+            inner,
+            patience,
+            phase,
+            read_deadline,
+            write_deadline,
+            is_behind: false,
+            linger: None,
+            head: Vec::new(),
+            refusal: None,
+        }
     }
 
     /// The deadline of what the client is doing.
@@ -176,15 +234,30 @@ impl<T> Patient<T> {
         deadline
     }
 
-    /// Wraps the result of a write: waiting for the client is bounded, progress resets the bound.
-    fn bounded<R>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        if result.is_ready() {
-            self.write_deadline.clear();
-            return result;
+    /// Wraps the result of a write of so many bytes: how far the client may be behind is bounded.
+    fn bounded<R: Copy>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<R>>,
+        taken: impl Fn(R) -> usize,
+    ) -> Poll<io::Result<R>> {
+        if let Poll::Ready(result) = result {
+            if self.is_behind {
+                self.write_deadline.clear();
+                self.is_behind = !self.phase.take(result.as_ref().map_or(0, |done| taken(*done))).is_zero();
+            }
+            return Poll::Ready(result);
         }
-        self.write_deadline.begin(self.patience.write);
-        self.write_deadline.poll_over(cx).map(|()| Err(too_long("to take an answer")))
+        self.is_behind = true;
+        self.phase.block();
+        self.write_deadline.begin(self.patience.write.saturating_sub(self.phase.behind()));
+        self.write_deadline.poll_over(cx).map(|()| Err(too_long("to take its answers")))
     }
+}
+
+/// Of a write that carries no bytes of its own.
+fn nothing((): ()) -> usize {
+    0
 }
 
 fn too_long(what: &str) -> io::Error {
@@ -199,6 +272,14 @@ impl<T: AsyncRead + Unread + Unpin> AsyncRead for Patient<T> {
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
+            let new = &buffer.filled()[filled..];
+            if !self.phase.is_answering() {
+                if self.phase.now() == RESTING {
+                    self.head.clear();
+                }
+                let room = KEPT_HEAD_BYTES.saturating_sub(self.head.len()).min(new.len());
+                self.head.extend_from_slice(&new[..room]);
+            }
             // The first bytes of a request. Later ones do not gain it more time, and it has none of the one before.
             if buffer.filled().len() > filled && self.phase.step(RESTING, HEAD) {
                 self.read_deadline.1.clear();
@@ -214,10 +295,36 @@ impl<T: AsyncRead + Unread + Unpin> AsyncRead for Patient<T> {
     }
 }
 
+impl<T: AsyncWrite + Unpin> Patient<T> {
+    /// Writes a refusal with a reason in the place of one that hyper writes, in one piece, when it cannot read a request. `None`
+    /// if this is an answer.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.phase.is_answering() {
+            return None;
+        }
+        if self.refusal.is_none() {
+            self.refusal = Some(malformed::with_reason(bytes, &self.head)?.into());
+        }
+        let refusal = self.refusal.as_mut()?;
+        while refusal.has_remaining() {
+            match Pin::new(&mut self.inner).poll_write(cx, refusal) {
+                Poll::Ready(Ok(written)) if written > 0 => refusal.advance(written),
+                Poll::Pending => return Some(self.bounded(cx, Poll::Pending, |taken| taken)),
+                result @ Poll::Ready(_) => return Some(result),
+            }
+        }
+        self.refusal = None;
+        Some(self.bounded(cx, Poll::Ready(Ok(bytes.len())), |taken| taken))
+    }
+}
+
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(refused) = self.poll_refusal(cx, bytes) {
+            return refused;
+        }
         let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.bounded(cx, result)
+        self.bounded(cx, result, |taken| taken)
     }
 
     fn poll_write_vectored(
@@ -225,8 +332,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [only] = bytes
+            && let Some(refused) = self.poll_refusal(cx, only)
+        {
+            return refused;
+        }
         let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bytes);
-        self.bounded(cx, result)
+        self.bounded(cx, result, |taken| taken)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -239,14 +351,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         if matches!(result, Poll::Ready(Ok(()))) && self.phase.written() {
             _ = self.read_deadline().poll_over(cx);
         }
-        self.bounded(cx, result)
+        self.bounded(cx, result, nothing)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.linger.is_none() {
             let result = Pin::new(&mut this.inner).poll_shutdown(cx);
-            ready!(this.bounded(cx, result))?;
+            ready!(this.bounded(cx, result, nothing))?;
             if !this.phase.may_be_sending() {
                 return Poll::Ready(Ok(()));
             }
@@ -273,7 +385,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::time::{Instant, timeout};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::{sleep, timeout},
+    };
 
     use super::*;
 
@@ -312,5 +427,48 @@ mod tests {
         let waited = timeout(4 * patience.idle, waited).await.expect("somebody wakes it");
         assert_eq!(waited.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(started.elapsed(), patience.idle);
+    }
+
+    /// How long a client lasts that takes so many bytes each second, of answers of a size, one after the other.
+    async fn lasts(bytes_per_second: usize, answer: usize) -> Option<Duration> {
+        let minute = Duration::from_mins(1);
+        let patience = Patience { idle: minute, head: minute, write: minute / 2 };
+        let phase = Arc::new(Phase::default());
+        let (near, mut far) = tokio::io::duplex(4 * 1024);
+        let client = async move {
+            let mut taken = vec![0; bytes_per_second];
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                far.read_exact(&mut taken).await.unwrap();
+            }
+        };
+        let mut socket = Patient::new(near, patience, Arc::clone(&phase));
+        let started = Instant::now();
+        let server = async {
+            loop {
+                phase.requested(false);
+                socket.write_all(&vec![b'#'; answer]).await?;
+                phase.answered();
+                socket.flush().await?;
+            }
+        };
+        let error: io::Error = tokio::select! {
+            () = client => return None,
+            result = timeout(3 * minute, server) => match result {
+                Ok(result) => { let result: Result<(), _> = result; result.unwrap_err() }
+                Err(_) => return None,
+            },
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        Some(started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_its_answers_too_slowly_is_cut_however_small_they_are() {
+        for answer in [1_000, 50_000, 10_000_000] {
+            let lasted = lasts(8 * 1024, answer).await.expect("it is cut");
+            assert!((55..70).contains(&lasted.as_secs()), "{answer}: {lasted:?}");
+            assert_eq!(lasts(32 * 1024, answer).await, None, "{answer}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What stands at which path.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use aws_smithy_types::base64;
 use bytes::Bytes;
@@ -11,9 +11,10 @@ use http::{
         REFERRER_POLICY, VARY,
     },
 };
+use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
-use super::{Exporter, body::Body, coding};
+use super::{Exporter, body::Body, coding, waiting::WaitingScrape};
 
 /// The content type of [Prometheus's text format].
 ///
@@ -53,13 +54,15 @@ impl ScrapeTimeout {
     }
 }
 
-/// Answers a request. Its body, if it has one, is not read.
+/// Answers a request. Its body, if it has one, is not read. `enter` makes it one of the scrapes that wait.
 pub(super) async fn answer<B>(
     request: Request<B>,
-    exporter: Arc<impl Exporter>,
+    exporter: &impl Exporter,
     timeout: ScrapeTimeout,
+    enter: impl FnOnce() -> WaitingScrape,
 ) -> Response<Body> {
-    let path = request.uri().path();
+    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
+    let path = path.as_ref();
     if !["/", "/api/v1/jobs", "/metrics", "/-/healthy", "/-/ready"].contains(&path) {
         let text = "There is nothing here. There are: /, /api/v1/jobs, /metrics, /-/healthy, /-/ready\n";
         return response(StatusCode::NOT_FOUND, TEXT, text);
@@ -70,29 +73,31 @@ pub(super) async fn answer<B>(
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
+    let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
     match path {
-        "/metrics" => metrics(request.headers(), &*exporter, timeout).await,
+        "/metrics" => metrics(headers, exporter, timeout, enter()).await,
         "/-/healthy" => response(StatusCode::OK, TEXT, "Healthy.\n"),
         "/-/ready" if exporter.is_ready() => response(StatusCode::OK, TEXT, "Ready.\n"),
         "/-/ready" => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Looking for credentials.\n"),
-        "/api/v1/jobs" => jobs(request.headers(), &*exporter, request.uri().query().unwrap_or_default()),
-        _ => page(&*exporter, request.uri().query().unwrap_or_default()),
+        "/api/v1/jobs" => jobs(headers, exporter, query),
+        _ => page(headers, exporter, query),
     }
 }
 
-async fn metrics(headers: &HeaderMap, exporter: &impl Exporter, timeout: ScrapeTimeout) -> Response<Body> {
+async fn metrics(
+    headers: &HeaderMap,
+    exporter: &impl Exporter,
+    timeout: ScrapeTimeout,
+    scrape: WaitingScrape,
+) -> Response<Body> {
     let gzip = coding::prefers_gzip(headers);
-    let chunks = exporter.scrape(timeout.of(headers), gzip).await;
-    let mut response = chunked(StatusCode::OK, METRICS, chunks);
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    if gzip {
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    response
+    let chunks = exporter.scrape(timeout.of(headers), scrape.hurry.cancelled(), gzip).await;
+    coded(chunked(StatusCode::OK, METRICS, chunks), gzip)
 }
 
-fn page(exporter: &impl Exporter, query: &str) -> Response<Body> {
-    let mut response = document(HTML, exporter.page(query));
+fn page(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<Body> {
+    let gzip = coding::prefers_gzip(headers);
+    let mut response = document(HTML, exporter.page(query), exporter, gzip);
     let policy = HeaderValue::from_static(exporter.page_policy());
     let headers = response.headers_mut();
     headers.insert("content-security-policy", policy);
@@ -100,35 +105,57 @@ fn page(exporter: &impl Exporter, query: &str) -> Response<Body> {
     response
 }
 
-/// An unchanged document is not sent again to who has it, by its [entity tag].
+/// An unchanged document is not sent again to who has it, by its [entity tag]. The plain and the compressed document have
+/// different tags.
 ///
 /// [entity tag]: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2
 fn jobs(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<Body> {
+    let gzip = coding::prefers_gzip(headers);
     let jobs = exporter.jobs(query);
-    let tag = jobs.as_ref().ok().map(|text| format!("\"{}\"", base64::encode(Sha256::digest(text))));
-    let mut response = document(JSON, jobs);
-    if let Some(tag) = tag {
-        let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        let mut known = known.flat_map(|value| value.split(',')).map(str::trim);
-        if known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag) {
-            response = chunked(StatusCode::NOT_MODIFIED, JSON, Vec::new());
-            response.headers_mut().remove(CONTENT_LENGTH);
-        }
-        let headers = response.headers_mut();
-        // It may be kept, and must be asked about each time.
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        if let Ok(tag) = HeaderValue::from_str(&tag) {
-            headers.insert(ETAG, tag);
-        }
+    let Ok(text) = &jobs else {
+        return document(JSON, jobs, exporter, gzip);
+    };
+    let tag = format!("\"{}{}\"", base64::encode(Sha256::digest(text)), if gzip { "-gzip" } else { "" });
+    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut known = known.flat_map(|value| value.split(',')).map(str::trim);
+    let is_known = known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag);
+    let mut response = if is_known {
+        let mut unchanged = coded(chunked(StatusCode::NOT_MODIFIED, JSON, Vec::new()), false);
+        unchanged.headers_mut().remove(CONTENT_LENGTH);
+        unchanged
+    } else {
+        document(JSON, jobs, exporter, gzip)
+    };
+    let headers = response.headers_mut();
+    // It may be kept, and must be asked about each time.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(ETAG, tag);
     }
     response
 }
 
-fn document(content_type: &'static str, document: Result<String, String>) -> Response<Body> {
-    match document {
-        Ok(text) => response(StatusCode::OK, content_type, text),
-        Err(problem) => response(StatusCode::BAD_REQUEST, content_type, problem),
+fn document(
+    content_type: &'static str,
+    document: Result<String, String>,
+    exporter: &impl Exporter,
+    gzip: bool,
+) -> Response<Body> {
+    let (status, text) = match document {
+        Ok(text) => (StatusCode::OK, text),
+        Err(problem) => (StatusCode::BAD_REQUEST, problem),
+    };
+    let chunks = if gzip { exporter.gzip(text) } else { vec![text.into()] };
+    coded(chunked(status, content_type, chunks), gzip)
+}
+
+/// An answer that is there compressed and plain.
+fn coded(mut response: Response<Body>, gzip: bool) -> Response<Body> {
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
+    response
 }
 
 pub(super) fn response(

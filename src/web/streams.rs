@@ -1,7 +1,13 @@
 //! The requests of a connection of HTTP/2, of which there may be many at once: whether the connection rests, and whether its
 //! client still takes answers. hyper bounds neither.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{sync::watch, time::timeout};
 
@@ -20,8 +26,6 @@ struct State {
     open: usize,
     /// Those of them whose answer is on its way.
     answering: usize,
-    /// Pieces of answers that were taken.
-    pieces: u64,
 }
 
 impl Streams {
@@ -35,7 +39,7 @@ impl Streams {
             state.open += 1;
             self.phase.requested(false);
         });
-        Stream { streams: Arc::clone(self), is_answering: false }
+        Stream { streams: Arc::clone(self), is_answering: AtomicBool::new(false) }
     }
 
     /// Resolves when the client has taken too long: to send a request, or to take a piece of an answer.
@@ -46,7 +50,7 @@ impl Streams {
             let limit = match state {
                 State { open: 0, .. } => patience.idle,
                 State { answering: 0, .. } => Duration::MAX,
-                _ => patience.write,
+                _ => patience.write.saturating_sub(self.phase.behind()),
             };
             if timeout(limit, changes.changed()).await.is_err() {
                 return;
@@ -55,20 +59,23 @@ impl Streams {
     }
 }
 
-/// A request, until this is dropped.
+/// A request, until this is dropped, which is when its client has taken the whole answer.
 #[derive(Debug)]
 pub(super) struct Stream {
     streams: Arc<Streams>,
-    is_answering: bool,
+    is_answering: AtomicBool,
 }
 
 impl Stream {
-    /// Its client is to take the next piece of the answer.
-    pub(super) fn piece(&mut self) {
-        let first = !std::mem::replace(&mut self.is_answering, true);
+    /// Its client is to take the next piece of the answer, of so many bytes, for it has taken one before.
+    pub(super) fn piece(&self, bytes: usize) {
+        let first = !self.is_answering.swap(true, Ordering::Relaxed);
         self.streams.state.send_modify(|state| {
+            if state.answering > 0 {
+                self.streams.phase.take(bytes);
+            }
             state.answering += usize::from(first);
-            state.pieces += 1;
+            self.streams.phase.block();
         });
     }
 }
@@ -77,7 +84,13 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.streams.state.send_modify(|state| {
             state.open -= 1;
-            state.answering -= usize::from(self.is_answering);
+            if *self.is_answering.get_mut() {
+                state.answering -= 1;
+                self.streams.phase.take(0);
+                if state.answering > 0 {
+                    self.streams.phase.block();
+                }
+            }
             if state.open == 0 {
                 self.streams.phase.answered();
                 self.streams.phase.written();
@@ -108,14 +121,17 @@ mod tests {
     async fn a_client_is_overdue_when_it_takes_nothing_or_asks_nothing() {
         let streams = Streams::new(Arc::default());
         assert_eq!(overdue_after(&streams).await, 300);
-        let [mut one, other] = [(); 2].map(|()| streams.open());
+        let [one, other] = [(); 2].map(|()| streams.open());
         assert!(streams.phase.is_answering());
         assert!(
             timeout(Duration::from_hours(1), streams.overdue(PATIENCE)).await.is_err(),
             "it waits for us"
         );
-        one.piece();
+        one.piece(1);
         assert_eq!(overdue_after(&streams).await, 30);
+        // It took ten seconds' worth of bytes, and is behind by twenty.
+        one.piece(10 * 16 * 1024);
+        assert_eq!(overdue_after(&streams).await, 10);
         drop(other);
         assert!(streams.phase.is_answering());
         drop(one);

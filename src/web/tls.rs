@@ -9,12 +9,17 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     body::Body,
+    client::ClientAddress,
+    handshakes::FailedHandshakes,
     patience::{Patience, Patient, Phase, Unread},
     routes::{TEXT, response},
 };
 
 /// The first byte of a handshake; no HTTP begins with it.
-const HANDSHAKE: u8 = 22;
+pub(super) const HANDSHAKE: u8 = 22;
+
+/// How much of an answer is kept encrypted for a client that does not take it.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 /// What a client speaks.
 #[derive(Debug)]
@@ -41,6 +46,7 @@ pub(super) async fn accept(
     config: Arc<ServerConfig>,
     patience: Patience,
     phase: &Arc<Phase>,
+    (failures, client): (&FailedHandshakes, ClientAddress),
 ) -> Accepted {
     let shake_hands = async {
         let mut first = [0];
@@ -50,10 +56,14 @@ pub(super) async fn accept(
             _ => return Accepted::Nothing,
         }
         match TlsAcceptor::from(config).accept(socket).into_fallible().await {
-            Ok(socket) if socket.get_ref().1.alpn_protocol() == Some(b"h2") => Accepted::Http2(socket),
-            Ok(socket) => Accepted::Http1(socket),
+            Ok(mut socket) => {
+                let tls = socket.get_mut().1;
+                tls.set_buffer_limit(Some(BUFFER_BYTES));
+                let is_http2 = tls.alpn_protocol() == Some(b"h2");
+                if is_http2 { Accepted::Http2(socket) } else { Accepted::Http1(socket) }
+            }
             Err((error, socket)) => {
-                tracing::debug!(%error, "a client could not shake hands");
+                failures.log(client, &error);
                 // To close with bytes unread would reset the connection, and lose the alert that says why.
                 phase.requested(true);
                 let mut socket = Patient::new(socket, patience, Arc::clone(phase));

@@ -12,12 +12,14 @@ use rustls::{
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
+use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 use x509_cert::{
     Certificate,
     der::{Decode as _, oid::db::rfc5280},
     ext::pkix::{ExtendedKeyUsage, SubjectAltName, name::GeneralName},
 };
 
+use super::certificate::{Owner, unsupported};
 use crate::config::nearest;
 
 /// `client_auth_type`, as Go's crypto/tls names it.
@@ -65,6 +67,7 @@ pub(super) struct ClientCertificates {
     authorities: Vec<CertificateDer<'static>>,
     /// Whether a certificate is of one of the authorities. `None` if there is none.
     chains: Option<Arc<dyn ClientCertVerifier>>,
+    roots: Arc<RootCertStore>,
     allowed_sans: Option<Vec<String>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -83,15 +86,16 @@ impl ClientCertificates {
                 format!("certificate {} in it cannot be used: {error}; write another", index + 1)
             })?;
         }
+        let roots = Arc::new(roots);
         let chains = if roots.is_empty() {
             None
         } else {
             let built =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+                WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider)).build();
             Some(built.map_err(|error| format!("the certificates in it cannot be used: {error}"))?)
         };
         let algorithms = provider.signature_verification_algorithms;
-        Ok(Self { policy, authorities, chains, allowed_sans, algorithms })
+        Ok(Self { policy, authorities, chains, roots, allowed_sans, algorithms })
     }
 
     fn verify_chain(
@@ -105,12 +109,53 @@ impl ClientCertificates {
         if self.authorities.iter().any(|authority| authority == end_entity) {
             return verify_listed(end_entity, now);
         }
-        match &self.chains {
-            Some(chains) => chains.verify_client_cert(end_entity, intermediates, now).map(drop),
-            None => Err(CertificateError::UnknownIssuer.into()),
+        let Some(chains) = &self.chains else {
+            return Err(CertificateError::UnknownIssuer.into());
+        };
+        match chains.verify_client_cert(end_entity, intermediates, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+            )) if self.is_for_any_purpose(end_entity, intermediates, now) => Ok(()),
+            verified => verified.map(drop),
         }
     }
+
+    /// Whether a certificate is good, and may serve any purpose (anyExtendedKeyUsage). rustls takes clientAuth alone.
+    fn is_for_any_purpose(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> bool {
+        let (algorithms, roots) = (self.algorithms.all, &self.roots.roots);
+        EndEntityCert::try_from(end_entity).is_ok_and(|certificate| {
+            certificate
+                .verify_for_usage(algorithms, roots, intermediates, now, ForClients, None, None)
+                .is_ok()
+        })
+    }
 }
+
+/// Accepts certificates for clients and for any purpose, and those that name no purpose.
+struct ForClients;
+
+impl ExtendedKeyUsageValidator for ForClients {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let mut names_any = false;
+        for purpose in purposes {
+            let purpose = purpose?.to_decoded_oid();
+            if CLIENT_AUTH == purpose[..] || ANY_PURPOSE == purpose[..] {
+                return Ok(());
+            }
+            names_any = true;
+        }
+        if names_any { Err(webpki::Error::UnknownIssuer) } else { Ok(()) }
+    }
+}
+
+/// id-kp-clientAuth and anyExtendedKeyUsage of RFC 5280.
+const CLIENT_AUTH: [usize; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 2];
+const ANY_PURPOSE: [usize; 5] = [2, 5, 29, 37, 0];
 
 impl ClientCertVerifier for ClientCertificates {
     /// A list of names is for everyone: who shows no certificate has none of them.
@@ -128,6 +173,9 @@ impl ClientCertVerifier for ClientCertificates {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        if let Some(problem) = unsupported(end_entity, Owner::Client) {
+            return Err(Error::General(problem.replacen("the certificate", "the client's certificate", 1)));
+        }
         if self.policy.verifies() {
             self.verify_chain(end_entity, intermediates, now)?;
         }

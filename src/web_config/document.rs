@@ -246,14 +246,14 @@ impl<'a> Section<'a> {
         Some((field, field.text(faults)?))
     }
 
-    /// A field that is true or false, in any of the words that YAML has had for it.
+    /// A field that is true or false, in any of the words that YAML 1.1 has for it.
     pub(super) fn boolean(&self, name: &str, default: bool, faults: &mut Faults) -> bool {
         let Some((field, text)) = self.text(name, faults) else {
             return default;
         };
         match text.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" => true,
-            "false" | "no" | "off" => false,
+            "true" | "yes" | "y" | "on" => true,
+            "false" | "no" | "n" | "off" => false,
             _ => {
                 faults.add(field, format_args!("{text:?} is neither; write true or false"));
                 default

@@ -5,6 +5,7 @@
 //!
 //! [exporter-toolkit]: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 
+mod certificate;
 mod client_certificates;
 mod document;
 mod tls;
@@ -20,6 +21,7 @@ pub use self::watched::Watched;
 pub use crate::watch::Reload;
 use crate::{
     config::duration,
+    job::Timestamp,
     watch::{Faults, Files},
 };
 
@@ -28,6 +30,8 @@ use crate::{
 pub struct WebConfig {
     /// TLS; without it the port speaks plain HTTP.
     pub tls: Option<Arc<ServerConfig>>,
+    /// When the certificate of TLS expires.
+    pub certificate_expiry: Option<Timestamp>,
     /// Headers of every answer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Users, and the bcrypt hashes of their passwords. Without any nobody is asked for a password.
@@ -94,8 +98,10 @@ fn interpret(path: &Path, files: &mut Files, faults: &mut Faults) -> WebConfig {
     let http2 = http.boolean("http2", true, faults);
     let tls = tls.map(|tls| tls.section(&tls::FIELDS, faults)).unwrap_or_default();
     let folder = path.parent().unwrap_or(Path::new(""));
+    let (tls, certificate_expiry) = tls::read(&tls, http2, folder, files, faults).unzip();
     WebConfig {
-        tls: tls::read(&tls, http2, folder, files, faults),
+        tls,
+        certificate_expiry: certificate_expiry.flatten(),
         headers: http.field("headers").map(|headers| read_headers(headers, faults)).unwrap_or_default(),
         users: users.map(|users| read_users(users, faults)).unwrap_or_default(),
         rate_limit: rate_limit.and_then(|rate_limit| read_rate_limit(rate_limit, faults)),

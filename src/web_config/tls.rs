@@ -12,11 +12,13 @@ use rustls::{
 
 use super::{
     MAX_BYTES,
+    certificate::{self, Owner},
     client_certificates::{ClientAuthType, ClientCertificates},
     document::{Field, Section},
 };
 use crate::{
     config::nearest,
+    job::Timestamp,
     watch::{Faults, Files},
 };
 
@@ -43,14 +45,14 @@ const ENABLING: [&str; 7] =
 const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Reads the section. `None` if it does not ask for TLS, or only with a fault.
+/// Reads the section: the settings, and when the certificate expires. `None` if it does not ask for TLS, or only with a fault.
 pub(super) fn read(
     section: &Section<'_>,
     http2: bool,
     folder: &Path,
     files: &mut Files,
     faults: &mut Faults,
-) -> Option<Arc<ServerConfig>> {
+) -> Option<(Arc<ServerConfig>, Option<Timestamp>)> {
     if !ENABLING.iter().any(|name| section.is_set(name)) {
         if let Some(field) = FIELDS.iter().find_map(|name| section.field(name)) {
             faults.add(field, "it needs a certificate; write cert_file and key_file too");
@@ -70,6 +72,7 @@ pub(super) fn read(
     let (chain, key, Ok(verifier)) = (chain?, key?, verifier) else {
         return None;
     };
+    let expiry = chain.first().and_then(certificate::expiry);
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
         .map(|builder| match verifier {
@@ -97,7 +100,7 @@ pub(super) fn read(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.alpn_protocols = if http2 { vec![H2.into(), HTTP_1_1.into()] } else { vec![HTTP_1_1.into()] };
-    Some(Arc::new(config))
+    Some((Arc::new(config), expiry))
 }
 
 /// What is wrong is among the faults.
@@ -140,7 +143,12 @@ impl<'a> Reader<'a, '_> {
             self.faults.push("tls_server_config: the certificate is missing; write cert_file or cert");
             return None;
         };
-        self.certificates(&field, &pem)
+        let chain = self.certificates(&field, &pem)?;
+        if let Some(problem) = chain.first().and_then(|own| certificate::unsupported(own, Owner::Server)) {
+            self.faults.add(&field, problem);
+            return None;
+        }
+        Some(chain)
     }
 
     fn certificates(&mut self, field: &Field<'_>, pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {

@@ -51,7 +51,8 @@ fn each_outside_crate_has_its_one_user() {
         ("bcrypt::", &["web/passwords.rs", "web_config/mod.rs"]),
         ("saphyr_parser::", &["web_config/document.rs"]),
         ("tokio_rustls::", &["command/healthcheck.rs", "web/connection.rs", "web/tls.rs"]),
-        ("x509_cert::", &["web_config/client_certificates.rs"]),
+        ("webpki::", &["web_config/client_certificates.rs"]),
+        ("x509_cert::", &["web_config/certificate.rs", "web_config/client_certificates.rs"]),
         ("SystemTime::now", &["clock.rs"]),
         ("std::env", &[]),
     ] {

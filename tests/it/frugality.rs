@@ -1,6 +1,6 @@
 //! What makes scrapes cheap, as far as it can be counted: bytes are made once, kept in one place, and sent from there.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, future::pending, time::Duration};
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
@@ -49,7 +49,7 @@ fn job_with(segment: &str, n: usize, processed: usize) -> Job {
 }
 
 async fn chunks(house: &House, gzip: bool) -> Vec<Bytes> {
-    house.exporter.scrape(HANG_LIMIT, gzip).await
+    house.exporter.scrape(HANG_LIMIT, pending(), gzip).await
 }
 
 /// How many bytes of an answer are in places of their own, and not where they were in the one before it.
@@ -113,7 +113,7 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
 /// What a scrape of what is cached allocates.
 fn allocated(house: &House, gzip: bool) -> AllocationInfo {
     measure(|| {
-        let scrape = house.exporter.scrape(HANG_LIMIT, gzip).now_or_never();
+        let scrape = house.exporter.scrape(HANG_LIMIT, pending(), gzip).now_or_never();
         assert!(scrape.is_some(), "nothing is due, and it waits");
     })
 }

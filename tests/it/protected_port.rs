@@ -1,7 +1,12 @@
 //! The port under the web configuration, over real sockets: TLS with and without certificates of clients, passwords, HTTP/2, and
 //! what becomes of it all when the files change.
 
-use std::{fs, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -23,7 +28,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -60,9 +65,12 @@ struct Stub;
 /// More than the kernel keeps for a client that does not read.
 const ANSWER_BYTES: usize = 8 << 20;
 
+/// The data do not change, so all answers share them.
+static ANSWER: LazyLock<Bytes> = LazyLock::new(|| vec![b'#'; ANSWER_BYTES].into());
+
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, _: bool) -> Vec<Bytes> {
-        vec![Bytes::from(vec![b'#'; ANSWER_BYTES])]
+    async fn scrape(&self, _: Duration, _: impl Future<Output = ()> + Send, _: bool) -> Vec<Bytes> {
+        vec![ANSWER.clone()]
     }
 
     fn page(&self, _: &str) -> Result<String, String> {
@@ -75,6 +83,10 @@ impl web::Exporter for Stub {
 
     fn jobs(&self, _: &str) -> Result<String, String> {
         Ok("{}".to_owned())
+    }
+
+    fn gzip(&self, document: String) -> Vec<Bytes> {
+        vec![document.into()]
     }
 
     fn stop_waiting(&self) {}
@@ -127,10 +139,21 @@ async fn handshake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsS
 
 /// Asks over TLS and HTTP/1.1; the status. A server of TLS 1.3 refuses a certificate when the client thinks that all is well.
 async fn ask(address: SocketAddr, config: ClientConfig, path: &str) -> Result<StatusCode, String> {
+    ask_as(address, config, path, "").await
+}
+
+/// The same, with credentials.
+async fn ask_as(
+    address: SocketAddr,
+    config: ClientConfig,
+    path: &str,
+    authorization: &str,
+) -> Result<StatusCode, String> {
     let stream = handshake(address, config).await.map_err(|error| error.to_string())?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
-    let request = Request::get(path).header("host", "localhost").body(Empty::<Bytes>::new()).unwrap();
+    let request = Request::get(path).header("host", "localhost").header("authorization", authorization);
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
     match within("an answer", sender.send_request(request)).await {
         Ok(response) => Ok(response.status()),
         Err(error) => Err(format!("{error}: {:?}", connection.await)),
@@ -286,11 +309,11 @@ fn a_flood_of_wrong_passwords_is_turned_away_and_keeps_out_nobody_who_is_known()
     run(async {
         let pki = Pki::new();
         // Slow enough for the flood to fill its places.
-        let slow = bcrypt::hash("secret", 10).unwrap();
+        let slow = bcrypt::hash("secret", 8).unwrap();
         let server = Server::start(&pki, &format!("basic_auth_users:\n  alice: {slow}\n")).await;
         let mut known = Raw::connect(server.address).await;
         assert_eq!(status(&mut known, "/-/healthy", &basic("alice", "secret")).await, 200);
-        let flood: Vec<_> = (0..100)
+        let flood: Vec<_> = (0..200)
             .map(|number| {
                 let address = server.address;
                 tokio::spawn(async move {
@@ -310,6 +333,136 @@ fn a_flood_of_wrong_passwords_is_turned_away_and_keeps_out_nobody_who_is_known()
         assert!(answers[0] > 0 && answers[1] > 0, "{answers:?}");
         server.close().await;
     });
+}
+
+#[test]
+fn the_right_password_sent_by_many_at_once_after_a_start_lets_all_of_them_in() {
+    run(async {
+        let pki = Pki::new();
+        let slow = bcrypt::hash("secret", 8).unwrap();
+        let server = Server::start(&pki, &format!("{TLS}basic_auth_users:\n  alice: {slow}\n")).await;
+        let (sender, connection) = http2_client(&pki, server.address).await;
+        let mut many = Vec::new();
+        for _ in 0..50 {
+            let (mut sender, config, address) = (sender.clone(), pki.client("", &TLS13), server.address);
+            many.push(tokio::spawn(async move {
+                let alice = basic("alice", "secret");
+                let http2 = Request::get("https://localhost/-/healthy").header("authorization", &alice);
+                let http2 = sender.send_request(http2.body(Empty::<Bytes>::new()).unwrap());
+                let http1 = ask_as(address, config, "/-/healthy", &alice);
+                let (http2, http1) = tokio::join!(http2, http1);
+                (http2.unwrap().status(), http1.unwrap())
+            }));
+        }
+        for answers in join_all(many).await {
+            assert_eq!(answers.unwrap(), (StatusCode::OK, StatusCode::OK));
+        }
+        connection.abort();
+        server.close().await;
+    });
+}
+
+/// Sends one wrong password after the other from an address of loopback, until it is told to stop.
+async fn guess(last: u8, server: SocketAddr, number: usize, stop: CancellationToken) {
+    let guessing = async {
+        for turn in 0.. {
+            let mut client = Raw::connect_from(Ipv4Addr::new(127, 0, 0, last), server).await;
+            let guess = basic("alice", &format!("{number} {turn}"));
+            let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: {guess}\r\n\r\n");
+            if client.try_send(request).await.is_ok() {
+                _ = client.answer().await;
+            }
+        }
+    };
+    stop.run_until_cancelled(guessing).await;
+}
+
+#[test]
+fn a_fresh_client_gets_in_behind_the_address_of_a_flood_and_beside_one_from_twenty_addresses() {
+    run(async {
+        let pki = Pki::new();
+        let slow = bcrypt::hash("secret", 8).unwrap();
+        for (addresses, fresh) in [(1, 100), (20, 99)] {
+            // Right after a restart: nobody is known.
+            let server = Server::start(&pki, &format!("basic_auth_users:\n  alice: {slow}\n")).await;
+            let stop = CancellationToken::new();
+            let mut flood = Vec::new();
+            for number in 0..60 {
+                let last = 100 + u8::try_from(number % addresses).unwrap();
+                flood.push(tokio::spawn(guess(last, server.address, number, stop.clone())));
+            }
+            for _ in 0..3 {
+                let mut client = Raw::connect_from(Ipv4Addr::new(127, 0, 0, fresh), server.address).await;
+                let status = status(&mut client, "/-/healthy", &basic("alice", "secret")).await;
+                assert_eq!(status, 200, "{addresses} addresses");
+            }
+            stop.cancel();
+            for ended in flood {
+                ended.await.unwrap();
+            }
+            server.close().await;
+        }
+    });
+}
+
+#[test]
+fn scrapes_of_others_go_on_over_tls_and_http2_while_one_address_takes_none_of_its_answers() {
+    run(async {
+        let pki = Pki::new();
+        let long = Duration::from_mins(5);
+        let patience = Patience { idle: long, head: long, write: long };
+        let limits = Limits { connections: 8, patience, ..Limits::default() };
+        let server = Server::start_with(&pki, TLS, limits).await;
+        let (mut slow1, mut slow2) = (Vec::new(), Vec::new());
+        for turn in 0..20 {
+            let stream = handshake(server.address, pki.client("", &TLS13)).await.unwrap();
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let request = Request::get("/metrics").header("host", "x").body(Empty::<Bytes>::new()).unwrap();
+            let answer = within("an answer", sender.send_request(request)).await.unwrap();
+            slow1.push((sender, connection, answer));
+            let (mut sender, connection) = http2_client(&pki, server.address).await;
+            let answer = within("an answer", sender.send_request(get("/metrics"))).await.unwrap();
+            slow2.push((sender, connection, answer));
+            // From another address, over both.
+            let other = Ipv4Addr::new(127, 0, 0, 2);
+            for protocol in [&b"http/1.1"[..], b"h2"] {
+                let length = scrape_from(other, &pki, server.address, protocol).await;
+                assert_eq!(length, ANSWER_BYTES, "{turn}");
+            }
+        }
+        // Its own, too.
+        assert_eq!(ask(server.address, pki.client("", &TLS13), "/-/healthy").await, Ok(StatusCode::OK));
+        drop((slow1, slow2));
+        server.close().await;
+    });
+}
+
+/// The length of a scrape over TLS, by a client with an address of its own.
+async fn scrape_from(client: Ipv4Addr, pki: &Pki, server: SocketAddr, protocol: &[u8]) -> usize {
+    let mut config = pki.client("", &TLS13);
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((client, 0).into()).unwrap();
+    let stream = socket.connect(server).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let stream = TokioIo::new(within("a handshake", connecting).await.unwrap());
+    let scrape = async {
+        let answer = if protocol == b"h2" {
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(get("/metrics")).await.unwrap()
+        } else {
+            let (mut sender, connection) = http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            let request = Request::get("/metrics").header("host", "x").body(Empty::<Bytes>::new()).unwrap();
+            sender.send_request(request).await.unwrap()
+        };
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.into_body().collect().await.unwrap().to_bytes().len()
+    };
+    within("a scrape", scrape).await
 }
 
 #[test]
@@ -536,5 +689,122 @@ fn healthcheck_needs_no_password_certificate_or_setting_but_the_address_and_find
         }
         let output = command(&["healthcheck"], &[("PINPOINT_EXPORTER_LISTEN_ADDRESS", "localhost")]);
         assert_eq!(output.status.code(), Some(64), "{output:?}");
+    });
+}
+
+#[test]
+fn a_clients_certificate_may_be_for_any_purpose_and_not_for_servers_only() {
+    run(async {
+        use rcgen::ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+        let pki = Pki::new();
+        let policy = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n";
+        let server = Server::start(&pki, &format!("{TLS}{policy}")).await;
+        for (name, purposes, expected) in [
+            ("any", &[Any][..], true),
+            ("several", &[ServerAuth, Any], true),
+            ("client", &[ServerAuth, ClientAuth], true),
+            ("none", &[], true),
+            ("server", &[ServerAuth], false),
+        ] {
+            pki.issue_for(name, vec![san("DNS:client")], purposes);
+            for version in [&TLS12, &TLS13] {
+                let asked = ask(server.address, pki.client(name, version), "/-/healthy").await;
+                assert_eq!(asked == Ok(StatusCode::OK), expected, "{name}: {asked:?}");
+            }
+        }
+        // Whoever signed it.
+        let stranger = Pki::new();
+        stranger.issue_for("any", vec![san("DNS:client")], &[Any]);
+        pki.write("stranger.pem", &stranger.read("any.pem"));
+        pki.write("stranger.key", &stranger.read("any.key"));
+        assert!(ask(server.address, pki.client("stranger", &TLS13), "/-/healthy").await.is_err());
+        server.close().await;
+    });
+}
+
+#[test]
+fn each_failed_handshake_is_logged_once_with_what_the_client_did_wrong() {
+    run(async {
+        let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
+        let url = fake.url();
+        let pki = Pki::new();
+        let policy = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n  min_version: TLS13\n";
+        let path = pki.write("web.yml", &format!("{TLS}{policy}"));
+        let program = Program::start(&variables(&url, &path));
+        pki.issue_for("server_only", Vec::new(), &[rcgen::ExtendedKeyUsagePurpose::ServerAuth]);
+        let stranger = Pki::new();
+        for file in ["OfTheAuthority.pem", "OfTheAuthority.key"] {
+            pki.write(&file.replace("OfTheAuthority", "OfAnother"), &stranger.read(file));
+        }
+        for (name, certificate) in [
+            ("v1", include_str!("certificates/v1.pem")),
+            ("rsa1024", include_str!("certificates/rsa1024.pem")),
+        ] {
+            pki.write(&format!("{name}.pem"), certificate);
+            pki.write(&format!("{name}.key"), &pki.read("Stranger.key"));
+        }
+        for _ in 0..3 {
+            for name in ["", "OfAnother", "Stranger", "server_only", "v1", "rsa1024"] {
+                assert!(
+                    ask(program.address, pki.client(name, &TLS13), "/-/healthy").await.is_err(),
+                    "{name}"
+                );
+            }
+            assert!(handshake(program.address, pki.client("OfTheAuthority", &TLS12)).await.is_err());
+            let distrusting =
+                ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+            assert!(handshake(program.address, distrusting).await.is_err());
+            let mut socket = TcpStream::connect(program.address).await.unwrap();
+            socket.write_all(&[22; 100]).await.unwrap();
+            _ = within("the end", socket.read_to_end(&mut Vec::new())).await;
+            // Who only hangs up did nothing wrong.
+            drop(TcpStream::connect(program.address).await.unwrap());
+        }
+        let log = program.last_words().await;
+        for cause in [
+            "the client shows no certificate",
+            "the client's certificate is signed by no authority of client_ca_file",
+            "the client's certificate calls itself an authority",
+            "the client's certificate is not meant for clients",
+            "the client's certificate has X.509 version 1",
+            "the client's certificate's RSA key has 1024 bits",
+            "the client offers no version of TLS that is enabled here",
+            "the client does not trust the certificate of this server",
+            "what the client sends is not TLS",
+        ] {
+            assert_eq!(log.matches(cause).count(), 1, "{cause}: {log}");
+        }
+        assert_eq!(log.matches("a TLS handshake failed").count(), 9, "{log}");
+        assert!(log.contains("client=127.0.0.1"), "{log}");
+    });
+}
+
+#[test]
+fn the_expiry_of_the_served_certificate_is_a_metric_with_tls_only() {
+    run(async {
+        let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
+        let url = fake.url();
+        let pki = Pki::new();
+        pki.renew_server_until(2100);
+        let path = pki.write("web.yml", TLS);
+        let program = Program::start(&variables(&url, &path));
+        let expiry = async || {
+            let url = format!("https://localhost:{}/metrics", program.address.port());
+            let scrape =
+                trusting(&pki.read("ca.pem")).get(url).header("X-Prometheus-Scrape-Timeout-Seconds", "0.1");
+            let text = scrape.send().await.unwrap().text().await.unwrap();
+            let name = "pinpoint_exporter_tls_certificate_expiry_timestamp_seconds ";
+            text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
+        };
+        assert_eq!(expiry().await.as_deref(), Some("4102444800"));
+        pki.renew_server_until(2101);
+        while expiry().await.as_deref() != Some("4133980800") {}
+        drop(program);
+        let path = pki.write("plain.yml", "rate_limit:\n  interval: 1s\n  burst: 100\n");
+        let program = Program::start(&variables(&url, &path));
+        let mut client = Raw::connect(program.address).await;
+        client.get("/metrics").await;
+        let text = String::from_utf8(client.answer().await.unwrap().body).unwrap();
+        assert!(text.contains("config_last_reload_successful") && !text.contains("tls_certificate_expiry"));
     });
 }

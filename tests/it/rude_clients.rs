@@ -1,7 +1,7 @@
 //! The exporter as a process, and clients that mean it no good.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::support::{
-    program::Program,
+    program::{Program, command},
     raw::{Answer, Raw, within},
     text_format,
 };
@@ -49,6 +49,23 @@ fn start(fake: &FakePinpoint, limits: &str) -> Program {
             ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
             ("AWS_ENDPOINT_URL_PINPOINT", &fake.url()),
             ("PINPOINT_EXPORTER_TARGETS", "app/seg"),
+        ],
+    )
+}
+
+/// The same, and every scrape refreshes all jobs.
+fn start_uncached(fake: &FakePinpoint, limits: &str) -> Program {
+    let key = Options::default_key();
+    Program::start_under(
+        limits,
+        &[
+            ("AWS_ACCESS_KEY_ID", &key.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
+            ("AWS_ENDPOINT_URL_PINPOINT", &fake.url()),
+            ("PINPOINT_EXPORTER_TARGETS", "app/seg"),
+            ("PINPOINT_EXPORTER_CACHE_TTL", "0s"),
+            ("PINPOINT_EXPORTER_FINISHED_JOBS_PER_SEGMENT", "0"),
+            ("PINPOINT_EXPORTER_FINISHED_JOB_MAX_AGE", "0s"),
         ],
     )
 }
@@ -274,6 +291,186 @@ async fn without_file_descriptors_it_does_not_spin_and_who_waits_longest_makes_r
     sleep(Duration::from_secs(1)).await;
     let ticks = exporter.ticks() - ticks;
     assert!(ticks < 30, "{ticks} hundredths of a second");
+    exporter.terminate();
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
+}
+
+/// The text of a scrape by a client with an address of its own.
+async fn scrape(address: SocketAddr) -> String {
+    let mut client = Raw::connect_from(Ipv4Addr::new(127, 0, 0, 2), address).await;
+    client.get("/metrics").await;
+    let answer = client.answer().await.unwrap();
+    assert_eq!(answer.status, 200);
+    String::from_utf8(answer.body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "the figures are wanted")]
+async fn sixty_clients_that_take_old_data_slowly_keep_at_most_64_mib_of_it() {
+    let fake = fake().await;
+    let now = fake.clock().now();
+    let push = |from: usize, to: usize| {
+        let mut world = fake.world();
+        let jobs = &mut world.segment("app", "seg").jobs;
+        jobs.extend((from..to).map(|number| Life::new(format!("job{number}"), now - 60_000, 30_000).into()));
+    };
+    push(0, 1_200);
+    let mut exporter = start_uncached(&fake, "");
+    for _ in 0..5 {
+        let text = scrape(exporter.address).await;
+        assert!(text.len() > 3_000_000, "{} bytes", text.len());
+    }
+    let idle = exporter.memory("VmHWM");
+    let mut slow = Vec::new();
+    for number in 0..60 {
+        push(1_200 + number, 1_201 + number);
+        let mut client = Raw::connect_narrow(exporter.address).await;
+        client.get("/metrics").await;
+        assert!(client.answer_to_head().await.unwrap().length() > 3_000_000);
+        slow.push(client);
+    }
+    let peak = exporter.memory("VmHWM");
+    println!("{} KiB, then at most {} KiB", idle / 1024, peak / 1024);
+    assert!(peak <= idle + MEMORY_LIMIT, "{peak} bytes, from {idle}");
+    // The last of them is not among those that were cut.
+    let mut taken = 0;
+    while taken < 3_000_000 {
+        let read = slow[59].read(1 << 20).await.unwrap().len();
+        assert!(read > 0, "{taken} bytes");
+        taken += read;
+    }
+    exporter.terminate();
+    drop(slow);
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_64_file_descriptors_a_flood_of_clients_leaves_enough_for_the_api() {
+    let fake = fake().await;
+    let mut exporter = start_uncached(&fake, "ulimit -n 64;");
+    let mut flood = Vec::new();
+    for turn in 0..200 {
+        let mut client = Raw::connect_narrow(exporter.address).await;
+        if turn % 2 == 0 {
+            _ = client.try_send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20)).await;
+        }
+        flood.push(client);
+        if turn % 20 == 19 {
+            let text = scrape(exporter.address).await;
+            assert!(
+                text.contains("\npinpoint_target_up{") && !text.contains("pinpoint_target_error{"),
+                "{text}"
+            );
+        }
+    }
+    exporter.terminate();
+    drop(flood);
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
+    assert!(!exporter.log().contains("Too many open files"), "{}", exporter.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_api_hangs_and_scrapes_wait_for_a_day_health_is_answered() {
+    let fake = fake().await;
+    fake.fault(Fault::Hang.always());
+    // Fewer places than scrapes.
+    let mut exporter = start_uncached(&fake, "ulimit -n 200;");
+    let mut waiting = Vec::new();
+    for turn in 0..300 {
+        let mut client = Raw::connect(exporter.address).await;
+        client
+            .send("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: 86400\r\n\r\n")
+            .await;
+        waiting.push(client);
+        if turn % 20 == 19 {
+            for path in ["/-/healthy", "/-/ready"] {
+                let mut client = Raw::connect(exporter.address).await;
+                client.get(path).await;
+                assert_eq!(client.answer().await.unwrap().status, 200, "{path} after {turn}");
+            }
+        }
+    }
+    let address = exporter.address.to_string();
+    let variables = [
+        ("PINPOINT_EXPORTER_LISTEN_ADDRESS", address.as_str()),
+        ("PINPOINT_EXPORTER_TARGETS", "app/seg"),
+        ("AWS_REGION", "eu-west-1"),
+    ];
+    let output = tokio::task::block_in_place(|| command(&["healthcheck"], &variables));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Another address scrapes, and is answered when its own time is over.
+    let mut other = Raw::connect_from(Ipv4Addr::new(127, 0, 0, 2), exporter.address).await;
+    other.send("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: 1\r\n\r\n").await;
+    assert_eq!(other.answer().await.unwrap().status, 200);
+    exporter.terminate();
+    drop(waiting);
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
+}
+
+/// One connection after the other of a flood: large answers that are read at 8 KB/s or not at all, small ones of which 300 are
+/// asked for at once, and connections that ask for nothing.
+async fn flood(address: SocketAddr, turn: usize, end: Instant) {
+    while Instant::now() < end {
+        let mut client = Raw::connect_narrow(address).await;
+        let requests = match turn % 4 {
+            0 | 1 => "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+            2 => "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".repeat(300),
+            _ => String::new(),
+        };
+        if client.try_send(requests).await.is_err() {
+            continue;
+        }
+        if turn % 4 == 1 {
+            while Instant::now() < end && client.read(8_192).await.is_ok_and(|read| !read.is_empty()) {
+                sleep(Duration::from_secs(1)).await;
+            }
+        } else {
+            // Until it is cut.
+            while Instant::now() < end && client.try_send("").await.is_ok() && !client.is_closed().await {
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes ten minutes: make proof"]
+#[expect(clippy::print_stdout, reason = "the figures are wanted")]
+async fn ten_minutes_of_a_flood_fail_no_scrape_of_another_address() {
+    let fake = fake().await;
+    let now = fake.clock().now();
+    let jobs = (0..450).map(|number| Life::new(format!("job{number}"), now - 60_000, 30_000).into());
+    fake.world().segment("app", "seg").jobs.extend(jobs);
+    let mut exporter = start_uncached(&fake, "ulimit -n 1024;");
+    let address = exporter.address;
+    for _ in 0..5 {
+        scrape(address).await;
+    }
+    let idle = exporter.memory("VmHWM");
+    let end = Instant::now() + Duration::from_mins(10);
+    let mut rude = JoinSet::new();
+    for turn in 0..600 {
+        rude.spawn(flood(address, turn, end));
+    }
+    let (mut scrapes, mut slowest, mut descriptors) = (0, Duration::ZERO, 0);
+    while Instant::now() < end {
+        let started = Instant::now();
+        let text = scrape(address).await;
+        assert!(text.contains("\npinpoint_target_up{") && !text.contains("pinpoint_target_error{"), "{text}");
+        slowest = slowest.max(started.elapsed());
+        descriptors = descriptors.max(exporter.descriptors());
+        scrapes += 1;
+        sleep_until(started + Duration::from_secs(1)).await;
+    }
+    rude.abort_all();
+    let peak = exporter.memory("VmHWM");
+    println!(
+        "{scrapes} scrapes, the slowest {slowest:?}; {} KiB, then at most {} KiB; {descriptors} file descriptors",
+        idle / 1024,
+        peak / 1024
+    );
+    assert!(peak <= idle + MEMORY_LIMIT, "{peak} bytes, from {idle}");
+    assert!(descriptors < 600, "{descriptors}");
     exporter.terminate();
     assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::Read as _,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -39,23 +39,31 @@ struct Stub {
     scrapes: Semaphore,
 }
 
+fn packed(plain: &[u8]) -> Bytes {
+    let mut packed = Vec::new();
+    flate2::bufread::GzEncoder::new(plain, flate2::Compression::fast()).read_to_end(&mut packed).unwrap();
+    packed.into()
+}
+
+fn unpacked(answer: &Answer) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&answer.body[..]).read_to_end(&mut unpacked).unwrap();
+    unpacked
+}
+
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(&self, _: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
         self.scrapes.add_permits(1);
         assert!(!self.panics.load(Ordering::SeqCst), "as it was told");
         tokio::select! {
             () = self.gate.cancelled() => {}
             () = self.stopping.cancelled() => {}
+            () = hurry => {}
         }
         if !gzip {
             return self.chunks.clone();
         }
-        let plain = self.chunks.concat();
-        let mut packed = Vec::new();
-        flate2::bufread::GzEncoder::new(&plain[..], flate2::Compression::fast())
-            .read_to_end(&mut packed)
-            .unwrap();
-        vec![packed.into()]
+        vec![packed(&self.chunks.concat())]
     }
 
     fn page(&self, _: &str) -> Result<String, String> {
@@ -68,6 +76,10 @@ impl web::Exporter for Stub {
 
     fn jobs(&self, _: &str) -> Result<String, String> {
         Ok("{}".to_owned())
+    }
+
+    fn gzip(&self, document: String) -> Vec<Bytes> {
+        vec![packed(document.as_bytes())]
     }
 
     fn stop_waiting(&self) {
@@ -93,6 +105,10 @@ struct Server {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
+
+/// For what a test does not wait out.
+const PATIENT: Patience =
+    Patience { idle: Duration::from_mins(5), head: Duration::from_mins(5), write: Duration::from_mins(5) };
 
 fn limits() -> Limits {
     Limits { connections: 64, ..patient() }
@@ -196,9 +212,7 @@ async fn a_compressed_answer_unpacks_to_the_plain_one() {
     let packed =
         server.ask("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip;q=0.5, *;q=0\r\n\r\n").await;
     assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")));
-    let mut unpacked = Vec::new();
-    flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
-    assert_eq!(unpacked, plain.body);
+    assert_eq!(unpacked(&packed), plain.body);
     for answer in [plain, packed] {
         assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
         assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
@@ -208,7 +222,7 @@ async fn a_compressed_answer_unpacks_to_the_plain_one() {
 #[tokio::test]
 async fn other_paths_are_not_found_and_other_methods_not_allowed() {
     let server = Server::start(exposition(), limits()).await;
-    for target in ["/metric", "/metrics/", "//metrics", "/-/", "/-/reload", "/%6detrics", "*", "x:80"] {
+    for target in ["/metric", "/metrics/", "//metrics", "/-/", "/-/reload", "/%2e%2e/metrics", "*", "x:80"] {
         let method = match target {
             "*" => "OPTIONS",
             "x:80" => "CONNECT",
@@ -227,6 +241,118 @@ async fn other_paths_are_not_found_and_other_methods_not_allowed() {
     assert_eq!(absolute.status, 200);
     let upgrade = "GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
     assert_eq!(server.ask(upgrade).await.status, 200);
+}
+
+#[tokio::test]
+async fn paths_are_compared_after_percent_decoding() {
+    let server = Server::start(exposition(), limits()).await;
+    for path in
+        ["/%6detrics", "/%6D%65trics", "/metrics?a=%00", "/-/%68ealthy", "/%2D/healthy", "/api%2fv1/jobs"]
+    {
+        let answer = server.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+    for path in ["/%256detrics", "/metrics%00", "/metric%", "/%ff"] {
+        let answer = server.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_exactly_one_valid_host_is_refused_and_told_why() {
+    let server = Server::start(exposition(), limits()).await;
+    for (version, headers, expected) in [
+        ("1.1", "", 400),
+        ("1.1", "Host: x\r\nHost: x\r\n", 400),
+        ("1.0", "Host: x\r\nHost: x\r\n", 400),
+        ("1.1", "Host: a b\r\n", 400),
+        ("1.1", "Host: x/y\r\n", 400),
+        ("1.1", "Host: user@x\r\n", 400),
+        ("1.1", "Host: x:port\r\n", 400),
+        ("1.1", "Host: x, y\r\n", 400),
+        ("1.1", "Host:\r\n", 200),
+        ("1.0", "", 200),
+        ("1.1", "Host: [::1]:9787\r\n", 200),
+        ("1.1", "Host: x\r\nTransfer-Encoding: gzip, chunked\r\n", 501),
+        ("1.1", "Host: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 501),
+        ("1.1", "Host: x\r\nTransfer-Encoding: chunked\r\n", 200),
+    ] {
+        let mut client = server.connect().await;
+        client.send(format!("GET /-/healthy HTTP/{version}\r\n{headers}\r\n0\r\n\r\n")).await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!(answer.status, expected, "{version} {headers}");
+        if expected != 200 {
+            let text = String::from_utf8(answer.body).unwrap();
+            assert!(text.contains("Host") || text.contains("transfer codings"), "{text}");
+            assert!(client.rest().await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_what_is_not_http_say_what_is_wrong() {
+    let server = Server::start(exposition(), limits()).await;
+    let large = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(17_000));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: a\r\n".repeat(101));
+    for (request, status, expected) in [
+        ("GET /metrics\r\n\r\n", 400, "The first line"),
+        ("GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", 400, "The name of a header"),
+        ("GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, "Content-Length"),
+        ("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400, "Transfer-Encoding"),
+        ("GET / HTTP/2.0\r\n\r\n", 400, "This version of HTTP"),
+        (&large, 431, "larger than 16 KiB"),
+        (&many, 431, "more than 100 headers"),
+    ] {
+        for first in ["", "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"] {
+            let mut client = server.connect().await;
+            if !first.is_empty() {
+                client.send(first).await;
+                assert_eq!(client.answer().await.unwrap().status, 200);
+            }
+            client.send(request).await;
+            let answer = client.answer().await.unwrap();
+            let text = String::from_utf8(answer.body.clone()).unwrap();
+            assert_eq!(answer.status, status, "{text}");
+            assert!(text.contains(expected), "{text}");
+            assert_eq!(answer.header("connection"), Some("close"));
+            assert!(client.rest().await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn page_and_json_are_compressed_when_asked_and_each_form_has_its_own_entity_tag() {
+    let server = Server::start(exposition(), limits()).await;
+    for path in ["/", "/api/v1/jobs"] {
+        let ask = |headers: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        let plain = server.ask(&ask("")).await;
+        let packed = server.ask(&ask("Accept-Encoding: gzip\r\n")).await;
+        assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")));
+        assert_eq!((plain.status, plain.header("content-encoding")), (200, None));
+        assert_eq!(unpacked(&packed), plain.body);
+        for answer in [&plain, &packed] {
+            assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{path}");
+        }
+        let (Some(tag), Some(packed_tag)) = (plain.header("etag"), packed.header("etag")) else {
+            assert_eq!(path, "/");
+            continue;
+        };
+        assert_ne!(tag, packed_tag);
+        for (tag, coding, expected) in [
+            (tag, "identity", 304),
+            (packed_tag, "gzip", 304),
+            (tag, "gzip", 200),
+            (packed_tag, "identity", 200),
+            ("*", "gzip", 304),
+        ] {
+            let headers = format!("Accept-Encoding: {coding}\r\nIf-None-Match: {tag}\r\n");
+            let mut client = server.connect().await;
+            client.send(ask(&headers)).await;
+            let answer = client.answer_to_head().await.unwrap();
+            assert_eq!(answer.status, expected, "{tag} {coding}");
+            assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+        }
+    }
 }
 
 #[tokio::test]
@@ -281,7 +407,8 @@ async fn the_body_of_a_request_does_not_confuse_the_next_one() {
     }
     // Together in one packet it is the next request that is answered.
     let mut client = server.connect().await;
-    let both = format!("GET /-/healthy HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{hidden}{next}");
+    let both =
+        format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{hidden}{next}");
     client.send(both).await;
     assert_eq!(client.answer().await.unwrap().status, 200);
     assert_eq!(client.answer().await.unwrap().status, 404);
@@ -417,59 +544,96 @@ fn a_client_that_takes_its_answer_slowly_is_not_cut() {
     });
 }
 
-#[test]
-fn the_connection_that_rested_longest_makes_room() {
-    run_in_virtual_time(async {
-        let server = Server::gated(exposition(), Limits { connections: 3, ..limits() }).await;
-        let mut waiting = server.connect().await;
-        waiting.get("/metrics").await;
-        server.stub.scraped(1).await;
-        let mut kept = server.connect().await;
-        kept.get("/-/healthy").await;
-        kept.answer().await.unwrap();
-        let mut silent = server.connect().await;
-        sleep(Duration::from_millis(50)).await;
-        // The one that was served last has come before the silent one, and stays.
-        kept.get("/-/healthy").await;
-        kept.answer().await.unwrap();
-        let mut next = server.connect().await;
-        next.get("/metrics").await;
-        server.stub.scraped(1).await;
-        assert!(silent.rest().await.is_empty());
-        assert!(kept.rests_for(Duration::from_millis(50)).await);
-        let mut last = server.connect().await;
-        last.get("/metrics").await;
-        server.stub.scraped(1).await;
-        assert!(kept.rest().await.is_empty());
-        // Now all wait for an answer, and nobody makes room.
-        assert!(server.connect().await.rest().await.is_empty());
-        server.stub.gate.cancel();
-        for mut client in [waiting, next, last] {
-            assert_eq!(client.answer().await.unwrap().body, EXPOSITION.as_bytes());
-        }
-    });
+#[tokio::test]
+async fn the_connection_that_rested_longest_makes_room() {
+    let server = Server::gated(exposition(), Limits { connections: 3, ..limits() }).await;
+    let mut waiting = server.connect().await;
+    waiting.get("/metrics").await;
+    server.stub.scraped(1).await;
+    let mut kept = server.connect().await;
+    kept.get("/-/healthy").await;
+    kept.answer().await.unwrap();
+    let mut silent = server.connect().await;
+    sleep(Duration::from_millis(50)).await;
+    // The one that was served last has come before the silent one, and stays.
+    kept.get("/-/healthy").await;
+    kept.answer().await.unwrap();
+    let mut next = server.connect().await;
+    next.get("/metrics").await;
+    server.stub.scraped(1).await;
+    assert!(silent.rest().await.is_empty());
+    assert!(kept.rests_for(Duration::from_millis(50)).await);
+    let mut last = server.connect().await;
+    last.get("/metrics").await;
+    server.stub.scraped(1).await;
+    assert!(kept.rest().await.is_empty());
+    drop((waiting, next, last));
 }
 
-#[test]
-fn an_answer_on_its_way_is_not_cut_to_make_room() {
-    run_in_virtual_time(async {
-        let server = Server::start(large(), Limits { connections: 1, ..limits() }).await;
+/// Connects from an address of loopback.
+async fn connect_from(last: u8, server: SocketAddr) -> Raw {
+    Raw::connect_from(Ipv4Addr::new(127, 0, 0, last), server).await
+}
+
+#[tokio::test]
+async fn scrapes_of_others_go_on_while_one_address_holds_all_connections_with_answers_that_it_does_not_take()
+{
+    let limits = Limits { connections: 16, patience: PATIENT, ..limits() };
+    let server = Server::start(large(), limits).await;
+    let length = large().concat().len();
+    let mut kept = connect_from(2, server.address).await;
+    let mut greedy = Vec::new();
+    for turn in 0..40 {
+        let mut client = connect_from(1, server.address).await;
+        // Large answers, and many small ones.
+        client.get("/metrics").await;
+        _ = client.try_send("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".repeat(300)).await;
+        greedy.push(client);
+        kept.get("/metrics").await;
+        assert_eq!(kept.answer().await.unwrap().body.len(), length, "{turn}");
+        let mut new = connect_from(3, server.address).await;
+        new.get("/metrics").await;
+        assert_eq!(new.answer().await.unwrap().body.len(), length, "{turn}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_holds_all_connections_keeps_out_neither_its_own_health_checks_nor_its_scrapes() {
+    let server = Server::start(large(), Limits { connections: 8, patience: PATIENT, ..limits() }).await;
+    let length = large().concat().len();
+    let mut slow = Vec::new();
+    for _ in 0..40 {
         let mut client = Raw::connect_narrow(server.address).await;
         client.get("/metrics").await;
-        let length: usize = client.answer_to_head().await.unwrap().length();
-        for _ in 0..3 {
-            assert!(server.connect().await.rest().await.is_empty(), "there was room");
-        }
-        let mut taken = 0;
-        while taken < length {
-            let part = client.read(1 << 20).await.unwrap().len();
-            assert!(part > 0, "{taken} of {length} bytes");
-            taken += part;
-        }
-        // It is taken, and there is room.
-        sleep(Duration::from_millis(50)).await;
+        assert_eq!(client.answer_to_head().await.unwrap().length(), length);
+        slow.push(client);
         server.serves().await;
-    });
+        let mut client = server.connect().await;
+        client.get("/metrics").await;
+        assert_eq!(client.answer().await.unwrap().body.len(), length);
+    }
+}
+
+#[tokio::test]
+async fn waiting_scrapes_are_bounded_and_the_longest_wait_is_answered_at_once() {
+    let server = Server::gated(exposition(), Limits { connections: 8, ..limits() }).await;
+    let scrape = "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: 86400\r\n\r\n";
+    let mut waiting = Vec::new();
+    for turn in 0..20 {
+        let mut client = server.connect().await;
+        client.send(scrape).await;
+        server.stub.scraped(1).await;
+        waiting.push(client);
+        if turn >= 2 {
+            // A quarter of the connections may wait.
+            assert_eq!(waiting.remove(0).answer().await.unwrap().body, EXPOSITION.as_bytes());
+        }
+        server.serves().await;
+    }
+    server.stub.gate.cancel();
+    for mut client in waiting {
+        assert_eq!(client.answer().await.unwrap().status, 200);
+    }
 }
 
 #[tokio::test]

@@ -494,3 +494,26 @@ fn a_file_is_read_again_at_once_when_it_is_asked_for() {
     watched.read_again();
     assert_eq!((users(&watched), watched.reload().successful), (vec!["bob".to_owned()], false));
 }
+
+#[test]
+fn certificates_of_version_1_or_with_a_key_that_cannot_be_used_are_refused_with_the_cure() {
+    let pki = Pki::new();
+    let path = pki.write("web.yml", tls!());
+    for (certificate, expected) in [
+        (include_str!("certificates/v1.pem"), "the certificate has X.509 version 1, and"),
+        (
+            include_str!("certificates/rsa1024.pem"),
+            "RSA key has 1024 bits, and the exporter's cryptography (ring) takes 2048 to 4096",
+        ),
+        (include_str!("certificates/rsa4104.pem"), "RSA key has 4104 bits, and"),
+        (include_str!("certificates/p521.pem"), "the certificate's key is on the curve P-521, which"),
+    ] {
+        pki.write("server.crt", certificate);
+        let faults = web_config::read(Path::new(&path)).unwrap_err().join("\n");
+        assert!(
+            faults.contains("line 2: tls_server_config.cert_file: ") && faults.contains(expected),
+            "{faults}"
+        );
+        assert!(faults.contains("issue it "), "{faults}");
+    }
+}

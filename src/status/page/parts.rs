@@ -53,8 +53,7 @@ impl Ids<'_> {
         html! {
             (self.place(&target.account_id, &target.region))
             small { (name(&target.application_id)) } br;
-            @if segment_id.is_empty() { "all endpoints" }
-            @else { (self.link(&target.application_id, Some(segment_id))) }
+            (self.link(&target.application_id, Some(segment_id)))
         }
     }
 
@@ -89,7 +88,10 @@ impl Ids<'_> {
             it.application = Some(application_id.to_owned());
             it.segment = segment_id.map(str::to_owned);
         });
-        let name = name(segment_id.unwrap_or(application_id));
+        let name = match segment_id {
+            Some("") => html! { "all endpoints" },
+            id => name(id.unwrap_or(application_id)),
+        };
         html! { @if link.len() <= LONGEST_LINK { a href=(link) { (name) } } @else { (name) } }
     }
 }
@@ -106,7 +108,12 @@ pub(super) fn status(status: JobStatus) -> Markup {
         JobStatus::Unknown => "unknown",
         _ => "active",
     };
-    html! { span.state.(class) { (status.as_str()) } }
+    html! {
+        span.state.(class) {
+            // A long one is broken after an underscore where there is little room.
+            @for (at, word) in status.as_str().split('_').enumerate() { @if at > 0 { "_" wbr; } (word) }
+        }
+    }
 }
 
 /// What became of the last reading, with what to do about it.
@@ -214,8 +221,12 @@ pub(super) fn folded(text: &str) -> Markup {
     }
 }
 
-/// Characters that cannot be seen, or that turn the direction of a text, as their escapes.
+/// Characters that cannot be seen, or that turn the direction of a text, as their escapes. A text of spaces alone cannot be
+/// seen either.
 pub(super) fn visible(text: &str) -> String {
+    if text.chars().all(char::is_whitespace) {
+        return text.chars().map(|c| c.escape_unicode().to_string()).collect();
+    }
     let hidden = |c: char| {
         c.is_control()
             || matches!(
@@ -257,6 +268,9 @@ mod tests {
             visible("a\u{202e}b\u{200b}\u{0}\n\u{e0041}é日"),
             "a\\u{202e}b\\u{200b}\\u{0}\\u{a}\\u{e0041}é日"
         );
+        assert_eq!(visible(" \u{a0}"), "\\u{20}\\u{a0}");
+        assert_eq!(visible(" a "), " a ");
+        assert_eq!(visible(""), "");
     }
 
     #[test]

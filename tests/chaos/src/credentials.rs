@@ -42,6 +42,8 @@ struct Shared {
     supply: Supply,
     /// The number of the key.
     number: u64,
+    /// That of the key that was given out last. An error repeats it.
+    given: u64,
 }
 
 /// More than an exporter may take for an answer of credentials, which ends somewhere after all.
@@ -72,8 +74,11 @@ impl Endpoint {
     pub(crate) async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let shared =
-            Arc::new(Mutex::new(Shared { supply: Supply::Good(Duration::from_hours(1)), number: 0 }));
+        let shared = Arc::new(Mutex::new(Shared {
+            supply: Supply::Good(Duration::from_hours(1)),
+            number: 0,
+            given: 0,
+        }));
         let mut tasks = JoinSet::new();
         let of_connections = Arc::clone(&shared);
         tasks.spawn(async move {
@@ -114,9 +119,13 @@ async fn answer(mut socket: TcpStream, shared: Arc<Mutex<Shared>>) -> io::Result
             read => head.extend_from_slice(&piece[..read]),
         }
     }
-    let (supply, number) = {
-        let shared = lock(&shared);
-        (shared.supply, shared.number)
+    let (supply, number, given) = {
+        let mut shared = lock(&shared);
+        let given = shared.given;
+        if matches!(shared.supply, Supply::Good(_)) {
+            shared.given = shared.number;
+        }
+        (shared.supply, shared.number, given)
     };
     let until = |expiration: &str| {
         let key = key(number);
@@ -135,7 +144,7 @@ async fn answer(mut socket: TcpStream, shared: Arc<Mutex<Shared>>) -> io::Result
         Supply::Good(life) => good(i64::try_from(life.as_secs()).unwrap_or(i64::MAX)),
         Supply::Stale => good(-60),
         Supply::Broken => {
-            (500, json!({"code": "Broken", "message": key(number).secret_access_key}).to_string())
+            (500, json!({"code": "Broken", "message": key(given).secret_access_key}).to_string())
         }
         Supply::Until(expiration) => until(expiration),
         Supply::Hang => {

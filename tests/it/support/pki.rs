@@ -69,17 +69,28 @@ impl Pki {
 
     /// A new certificate and a new key of the server, written one after the other.
     pub(crate) fn renew_server(&self) {
+        self.renew_server_until(4000);
+    }
+
+    /// The same, which expires at the start of a year.
+    pub(crate) fn renew_server_until(&self, year: i32) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = ["DNS:localhost", "IP:127.0.0.1"].map(san).to_vec();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         self.sign(&params, "server.crt", "server.key");
     }
 
     /// A client's certificate of the authority, `<name>.pem` and `<name>.key`.
     pub(crate) fn issue(&self, name: &str, names: Vec<SanType>) {
+        self.issue_for(name, names, &[ExtendedKeyUsagePurpose::ClientAuth]);
+    }
+
+    /// The same, for other purposes.
+    pub(crate) fn issue_for(&self, name: &str, names: Vec<SanType>, purposes: &[ExtendedKeyUsagePurpose]) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = names;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = purposes.to_vec();
         self.sign(&params, &format!("{name}.pem"), &format!("{name}.key"));
     }
 

@@ -1,10 +1,14 @@
 //! HTTP as bytes, to send what no client should and to see what comes back.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use fake_pinpoint::HANG_LIMIT;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
@@ -41,6 +45,14 @@ pub(crate) struct Raw(BufReader<TcpStream>);
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
+    }
+
+    /// A connection from an address of loopback.
+    pub(crate) async fn connect_from(client: Ipv4Addr, server: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        socket.bind((client, 0).into()).unwrap();
+        Self(BufReader::new(socket.connect(server).await.unwrap()))
     }
 
     /// A connection whose kernel takes little of what its client does not read.
@@ -122,6 +134,13 @@ impl Raw {
     /// Whether the server keeps the connection and says nothing for so long.
     pub(crate) async fn rests_for(&mut self, duration: Duration) -> bool {
         timeout(duration, self.0.fill_buf()).await.is_err()
+    }
+
+    /// Whether the server has closed the connection.
+    pub(crate) async fn is_closed(&mut self) -> bool {
+        let ready = self.0.get_ref().ready(Interest::READABLE);
+        let ready = timeout(Duration::from_millis(1), ready).await;
+        ready.is_ok_and(|ready| ready.is_ok_and(tokio::io::Ready::is_read_closed))
     }
 
     /// Gives up in the rudest way, with a reset.

@@ -25,6 +25,7 @@ const validate = new Ajv2020({ allErrors: true, strict: true }).compile(schema);
 
 const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const PHONE = { width: 360, height: 740 }, NARROW = { width: 1296, height: 800 }, DESK = { width: 1440, height: 900 };
+const LAPTOPS = [1101, 1280, 1366, 1440, 1536, 1600].map((width) => ({ width, height: 800 }));
 const WALL = { width: 3840, height: 2160 }, PAPER = { width: 718, height: 1047 };
 const APP = "6e0b7591a90841d2b5d93fa11143e5a7";
 const hex = (n, length = 32) => n.toString(16).padStart(length, "0");
@@ -88,6 +89,16 @@ const VIEWS = {
     world: one(segments(500, (n) => [nightly(n, 20, n % 50 === 7 ? { end: "FAILED", failed_endpoints: 99 } : {})])),
     targets: `${APP}/*`, settings: { FINISHED_JOBS_PER_SEGMENT: "0", FINISHED_JOB_MAX_AGE: "0s" }, query: "?page=100", jobs: 10_000,
     also: [{ viewport: WALL, colorScheme: "light" }],
+  },
+  widest: {
+    world: { applications: { [APP]: { segments: { ...segments(2, (n) => [{ item: {
+      Id: id(700 + n), JobStatus: "PREPARING_FOR_INITIALIZATION", CreationDate: "2026-11-20T10:00:00Z",
+      CompletionDate: "2026-11-20T11:00:00Z", TotalPieces: 123_456, CompletedPieces: 123_456, FailedPieces: 12_345,
+      TotalProcessed: 1_234_567_890, TotalFailures: 1_234_567, Definition: { S3UrlPrefix: "s3://exports/a/folder/in/it/" },
+    } }]), "  ": { jobs: [running(7)] } } } } },
+    targets: `arn:aws:mobiletargeting:us-gov-west-1:123456789012:apps/${APP}/segments/* arn:aws:mobiletargeting:eu-west-1:210987654321:apps/none/segments/*`,
+    settings: { FINISHED_JOB_MAX_AGE: "0s" },
+    also: LAPTOPS.map((viewport) => ({ viewport, colorScheme: "light" })),
   },
   filtered: { world: one(failing), targets: `${APP}/*`, query: "?status=FAILED&status=PROCESSING&sort=-failed" },
   refused: { world: one({}), targets: `${APP}/*`, query: "?colour=red", status: 400 },
