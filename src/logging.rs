@@ -167,7 +167,10 @@ impl<W: Write> Write for Printable<W> {
             LogFormat::Logfmt => |c: char| c.escape_unicode().to_string(),
             LogFormat::Json => |c: char| format!("\\u{:04x}", u32::from(c)),
         };
-        let text = printable::escape(text, escape);
+        let mut text = printable::escape(text, escape);
+        if self.format == LogFormat::Logfmt && text.contains("\\'") {
+            text = without_escaped_apostrophes(&text).into();
+        }
         self.writer.write_all(format!("{text}\n").as_bytes())?;
         Ok(line.len())
     }
@@ -175,6 +178,21 @@ impl<W: Write> Write for Printable<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
+}
+
+/// The library that writes logfmt puts a backslash before apostrophes, which logfmt has no need for.
+fn without_escaped_apostrophes(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (c, chars.as_str().chars().next()) {
+            ('\\', Some('\'')) => {}
+            // The character after a backslash belongs to it, also when it is another backslash.
+            ('\\', Some(_)) => text.extend([c].into_iter().chain(chars.next())),
+            _ => text.push(c),
+        }
+    }
+    text
 }
 
 fn subscriber<W: Write>(
@@ -242,6 +260,18 @@ mod tests {
         });
         let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn an_apostrophe_has_no_backslash_in_logfmt_and_all_else_keeps_its_own() {
+        for (written, text) in [
+            (r#"message="it\'s""#, r#"message="it's""#),
+            (r#"message="\\'""#, r#"message="\\'""#),
+            (r#"message="\"it\'s\" \\\'""#, r#"message="\"it's\" \\'""#),
+            ("\\", "\\"),
+        ] {
+            assert_eq!(without_escaped_apostrophes(written), text);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use pinpoint_exporter::{
 };
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    pki_types::ServerName,
     version::{TLS12, TLS13},
 };
 use tokio::{
@@ -36,12 +36,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     house::{patient, run, run_in_virtual_time},
-    pki::{Client, Pki, san},
+    pki::{Client, Pki, TLS, san, trusting},
     program::{Program, command},
     raw::{Raw, within},
 };
-
-const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
 
 /// A password's hash that is quickly made.
 fn hash(password: &str) -> String {
@@ -341,7 +339,10 @@ fn the_right_password_sent_by_many_at_once_after_a_start_lets_all_of_them_in() {
         let pki = Pki::new();
         let slow = bcrypt::hash("secret", 8).unwrap();
         let server = Server::start(&pki, &format!("{TLS}basic_auth_users:\n  alice: {slow}\n")).await;
-        let (sender, connection) = http2_client(&pki, server.address).await;
+        let (mut sender, connection) = http2_client(&pki, server.address).await;
+        // After an answer the client knows how many requests it may have under way.
+        let unknown = Request::get("https://localhost/-/healthy").body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(sender.send_request(unknown).await.unwrap().status(), StatusCode::UNAUTHORIZED);
         let mut many = Vec::new();
         for _ in 0..50 {
             let (mut sender, config, address) = (sender.clone(), pki.client("", &TLS13), server.address);
@@ -581,14 +582,6 @@ fn variables<'a>(fake: &'a str, path: &'a str) -> [(&'a str, &'a str); 5] {
         ("PINPOINT_EXPORTER_TARGETS", "app/seg"),
         ("PINPOINT_EXPORTER_WEB_CONFIG_FILE", path),
     ]
-}
-
-/// A client that trusts one authority.
-fn trusting(authority: &str) -> reqwest::Client {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(config).build().unwrap()
 }
 
 #[test]
