@@ -53,6 +53,6 @@ COPY --from=build /image /
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
 EXPOSE 9787
-# The program waits 5 s for the server's answer.
-HEALTHCHECK --interval=30s --timeout=6s --start-period=10s --retries=3 CMD ["/pinpoint-exporter", "healthcheck"]
+# Needs no setting but LISTEN_ADDRESS: it finds out by itself whether the port speaks TLS.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=10s --retries=3 CMD ["/pinpoint-exporter", "healthcheck"]
 ENTRYPOINT ["/pinpoint-exporter"]

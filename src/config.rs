@@ -15,41 +15,52 @@ use std::{
 
 use url::Url;
 
+mod aws;
 mod effective;
 mod endpoint;
+mod files;
 mod log_filter;
 mod problem;
 mod role;
 mod settings;
 mod shard;
+mod suggest;
+mod targets;
 mod value;
-mod web_config_file;
 
+pub(crate) use problem::quoted;
 pub(crate) use settings::nearest;
-pub(crate) use value::duration;
+pub(crate) use shard::MOST_SHARDS;
+pub(crate) use suggest::{close, variable_of};
+pub(crate) use value::{Explanation, duration, number};
 pub use {
     effective::Effective,
     problem::{Problem, Problems, Warning},
     settings::{AWS_VARIABLES, AwsVariable, PREFIX, SETTINGS, Setting},
+    targets::TargetsFile,
 };
 
 use self::{
+    aws::{Aws, REGION_VARIABLES},
     effective::ENVIRONMENT,
     settings::{Texts, Written},
-    value::Explanation,
 };
 use crate::{
     pace::Pace,
+    profile::{AwsEnvironment, Profiles},
+    proxy::Proxies,
     shard::Shard,
-    target::{self, TargetPattern},
+    target::TargetPattern,
 };
 
 /// The exporter's settings, validated. Each field names its variable without the prefix `PINPOINT_EXPORTER_`.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each stands for a variable")]
 pub struct Config {
-    /// `TARGETS`, without duplicates, in the order of their identity.
+    /// `TARGETS` and those of `TARGETS_FILE`, without duplicates, in the order of their identity.
     pub targets: Vec<TargetPattern>,
+    /// `TARGETS_FILE`
+    pub targets_file: Option<TargetsFile>,
     /// `LISTEN_ADDRESS`
     pub listen_address: SocketAddr,
     /// `CACHE_TTL`
@@ -94,8 +105,12 @@ pub struct Config {
     pub log_filter: tracing_subscriber::filter::Targets,
     /// `LOG_FORMAT`
     pub log_format: LogFormat,
+    /// The configured region: `AWS_REGION`, `AWS_DEFAULT_REGION` or that of the profile.
+    pub own_region: Option<String>,
     /// `AWS_ENDPOINT_URL_PINPOINT`, else `AWS_ENDPOINT_URL`: replaces AWS's own address of the API.
     pub endpoint_url: Option<Url>,
+    /// `AWS_ENDPOINT_URL_STS`, else `AWS_ENDPOINT_URL`: the same for STS.
+    pub sts_endpoint_url: Option<Url>,
     /// Whether STS may be asked who the caller is: not with an API of one's own, unless STS has an address of its own too.
     pub may_ask_sts: bool,
     /// `AWS_USE_FIPS_ENDPOINT`
@@ -104,6 +119,10 @@ pub struct Config {
     pub use_dualstack_endpoint: bool,
     /// `AWS_CA_BUNDLE`: the only certificates to trust, in PEM.
     pub ca_bundle: Option<PathBuf>,
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`
+    pub proxies: Proxies,
+    /// `AWS_PROFILE`, `AWS_CONFIG_FILE` and whatever else says where credentials come from.
+    pub credentials: AwsEnvironment,
     /// Every setting as it is in effect, as the status page shows it.
     pub effective: Vec<Effective>,
 }
@@ -158,25 +177,63 @@ impl Config {
         }
     }
 
-    /// Reads the settings from the environment's variables. `profile_region` is the region of the AWS profile, which
-    /// counts when no variable names one ([`names_region`]).
+    /// The region in which STS is asked for a target of this region.
+    pub fn sts_region<'a>(&'a self, of_target: &'a str) -> &'a str {
+        self.own_region.as_deref().unwrap_or(of_target)
+    }
+
+    /// Reads the settings from the environment's variables, and from the AWS profile what they leave open. The file of
+    /// `TARGETS_FILE` is not read: it counts as empty.
     pub fn parse(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
-        profile_region: Option<String>,
+        profiles: Option<&Profiles>,
+    ) -> Result<(Self, Vec<Warning>), Problems> {
+        Self::parse_with(variables, profiles, None)
+    }
+
+    /// The same with what is in the file of `TARGETS_FILE`, if somebody has looked.
+    fn parse_with(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        profiles: Option<&Profiles>,
+        targets_file: Option<Result<String, String>>,
     ) -> Result<(Self, Vec<Warning>), Problems> {
         let mut problems = Problems::default();
         let environment = Environment::sort(variables, &mut problems);
         let texts = &environment.texts;
-        let aws = Aws::read(&environment, profile_region, &mut problems);
-        let targets = read_targets(texts.targets(), aws.region.as_deref(), &mut problems);
+        let aws = Aws::read(&environment, profiles, &mut problems);
+        let targets = targets::read(texts, targets_file, aws.region.as_deref(), &mut problems);
         let durations = Durations::read(texts, &mut problems);
         match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
-            Some(config) if problems.problems.is_empty() => Ok((config, problems.warnings)),
+            Some(config) if problems.problems.is_empty() => {
+                problems.warnings.extend(config.unused_roles());
+                Ok((config, problems.warnings))
+            }
             _ => {
                 problems.sort();
                 Err(problems)
             }
         }
+    }
+
+    fn unused_roles(&self) -> impl Iterator<Item = Warning> {
+        let is_unused = |account_id: &str| !self.targets.iter().any(|target| target.account_id == account_id);
+        let roles = self.roles.by_account.iter().filter(move |(account_id, _)| is_unused(account_id));
+        roles.map(|(account_id, role_arn)| Warning::UnusedRole {
+            role_arn: role_arn.clone(),
+            account_id: account_id.clone(),
+        })
+    }
+
+    /// Reads `LISTEN_ADDRESS` alone: nothing else that is wrong is in the way of it.
+    pub fn read_listen_address(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<SocketAddr, Problems> {
+        let mut problems = Problems::default();
+        let variable = Texts::default().listen_address().setting.variable;
+        let variables = variables.into_iter().filter(|(name, _)| name == variable);
+        let texts = Environment::sort(variables, &mut problems).texts;
+        let address = problems.setting(texts.listen_address(), value::socket_address);
+        address.filter(|_| problems.problems.is_empty()).ok_or(problems)
     }
 
     /// Reads what stands for itself and adds what has been read; `None` only with a problem.
@@ -212,6 +269,7 @@ impl Config {
         });
         Some(Self {
             targets,
+            targets_file: TargetsFile::new(texts, aws.region.as_deref()),
             listen_address: listen_address?,
             cache_ttl: durations.cache_ttl?,
             max_staleness: durations.max_staleness?,
@@ -234,31 +292,20 @@ impl Config {
             web_config_file: texts.web_config_file().text.map(PathBuf::from),
             log_filter: log_filter?,
             log_format: log_format?,
-            may_ask_sts: aws.endpoint_url.is_none() || environment.other(STS_ENDPOINT_URL).is_some(),
+            may_ask_sts: aws.endpoint_url.is_none() || aws.has_endpoint_of_sts,
+            effective: environment.effective(aws.of_profile),
+            own_region: aws.region,
             endpoint_url: aws.endpoint_url,
+            sts_endpoint_url: aws.sts_endpoint_url,
             use_fips_endpoint: aws.use_fips_endpoint,
             use_dualstack_endpoint: aws.use_dualstack_endpoint,
-            ca_bundle: environment.ca_bundle.clone(),
-            effective: environment.effective(aws.region.as_deref()),
+            ca_bundle: aws.ca_bundle,
+            proxies: aws.proxies,
+            credentials: environment.credentials.clone(),
         })
     }
 }
 
-/// Whether a variable names the region, so that the AWS profile need not be asked for it.
-pub fn names_region<'a>(variables: impl IntoIterator<Item = &'a (OsString, OsString)>) -> bool {
-    variables.into_iter().any(|(name, text)| {
-        REGION_VARIABLES.iter().any(|variable| name == variable) && !text.to_string_lossy().trim().is_empty()
-    })
-}
-
-/// In the order in which they are asked.
-const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-
-const ENDPOINT_URL_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_PINPOINT", "AWS_ENDPOINT_URL"];
-const STS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_STS";
-const IGNORE_ENDPOINT_URLS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
-const USE_FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
-const USE_DUALSTACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 const HOST_NAME: &str = "HOSTNAME";
 
@@ -269,19 +316,22 @@ struct Environment {
     /// AWS's variables and `HOSTNAME`.
     others: BTreeMap<&'static str, String>,
     ca_bundle: Option<PathBuf>,
+    credentials: AwsEnvironment,
 }
 
 impl Environment {
     fn sort(variables: impl IntoIterator<Item = (OsString, OsString)>, problems: &mut Problems) -> Self {
+        let variables: Vec<_> = variables.into_iter().collect();
         let mut settings = BTreeMap::new();
-        let mut environment = Self::default();
+        let mut environment = Self { credentials: AwsEnvironment::of(&variables), ..Self::default() };
         for (name, text) in variables {
             if name == CA_BUNDLE {
                 // A path need not be UTF-8, and white space belongs to it.
                 environment.ca_bundle = (!is_blank(&text)).then(|| text.into());
                 continue;
             }
-            let known = SETTINGS.iter().map(|setting| setting.variable).chain(OTHERS);
+            let known =
+                SETTINGS.iter().map(|setting| setting.variable).chain(aws::variables()).chain([HOST_NAME]);
             let Some(variable) = known.into_iter().find(|variable| name == *variable) else {
                 problems.warnings.extend(unknown_setting(&name));
                 continue;
@@ -314,27 +364,20 @@ impl Environment {
         environment
     }
 
-    /// Every setting, and those of AWS's variables that are set and that the exporter reads itself. `region` is the configured
-    /// one.
-    fn effective(&self, region: Option<&str>) -> Vec<Effective> {
+    /// Every setting, and those of AWS's that are set and that the exporter reads itself.
+    fn effective(&self, of_profile: Vec<Effective>) -> Vec<Effective> {
         let settings = self.texts.all().map(Effective::of);
-        let of_profile = region.filter(|_| self.first(REGION_VARIABLES).is_none());
-        let of_profile = of_profile.map(|region| Effective {
-            variable: REGION_VARIABLES[0],
-            value: region.to_owned(),
-            source: "AWS profile",
-        });
         let asks_host_name = self.texts.shard().text().starts_with("auto/");
         let others = self.others.iter().filter(|(variable, _)| **variable != HOST_NAME || asks_host_name);
         let others = others.map(|(variable, text)| Effective {
             variable,
-            value: if variable.contains("ENDPOINT_URL") { endpoint::masked(text) } else { text.clone() },
-            source: ENVIRONMENT,
+            value: aws::shown(variable, text),
+            source: ENVIRONMENT.into(),
         });
         let ca_bundle = self.ca_bundle.iter().map(|path| Effective {
             variable: CA_BUNDLE,
             value: path.display().to_string(),
-            source: ENVIRONMENT,
+            source: ENVIRONMENT.into(),
         });
         settings.chain(of_profile).chain(others).chain(ca_bundle).collect()
     }
@@ -342,24 +385,7 @@ impl Environment {
     fn other(&self, variable: &str) -> Option<&str> {
         self.others.get(variable).map(String::as_str)
     }
-
-    /// The first of the variables that is set.
-    fn first(&self, variables: [&'static str; 2]) -> Option<(&'static str, &str)> {
-        variables.into_iter().find_map(|variable| Some((variable, self.other(variable)?)))
-    }
 }
-
-const OTHERS: [&str; 9] = [
-    REGION_VARIABLES[0],
-    REGION_VARIABLES[1],
-    ENDPOINT_URL_VARIABLES[0],
-    ENDPOINT_URL_VARIABLES[1],
-    STS_ENDPOINT_URL,
-    IGNORE_ENDPOINT_URLS,
-    USE_FIPS,
-    USE_DUALSTACK,
-    HOST_NAME,
-];
 
 fn is_blank(text: &OsStr) -> bool {
     text.to_str().is_some_and(|text| text.trim().is_empty())
@@ -370,15 +396,14 @@ fn unknown_setting(name: &OsStr) -> Option<Warning> {
     let name = name.to_string_lossy();
     let upper_case = name.to_uppercase();
     let rest = upper_case.strip_prefix(PREFIX)?;
-    let nearest = nearest(rest, SETTINGS.iter().map(|setting| setting.name))?;
-    let nearest = SETTINGS.iter().find(|setting| setting.name == nearest)?.variable;
+    let close = suggest::setting_like(rest);
     let of_port = rest.strip_prefix("PORT").unwrap_or("x");
     let from_service = rest.starts_with("SERVICE_HOST")
         || rest.starts_with("SERVICE_PORT")
         || of_port.is_empty()
         || of_port.starts_with('_');
     let variable = name.escape_debug().to_string();
-    Some(Warning::UnknownSetting { variable, nearest, from_service })
+    Some(Warning::UnknownSetting { variable, close, from_service })
 }
 
 impl Problems {
@@ -471,94 +496,6 @@ impl Durations {
         }
         durations
     }
-}
-
-/// What AWS's variables say.
-struct Aws {
-    /// The configured region, also when it is none, which is a problem then.
-    region: Option<String>,
-    endpoint_url: Option<Url>,
-    use_fips_endpoint: bool,
-    use_dualstack_endpoint: bool,
-}
-
-impl Aws {
-    fn read(environment: &Environment, profile_region: Option<String>, problems: &mut Problems) -> Self {
-        let region = match environment.first(REGION_VARIABLES) {
-            Some((variable, region)) => Some((variable, region.to_owned())),
-            None => profile_region.map(|region| ("region (in the AWS profile)", region)),
-        };
-        if let Some((variable, region)) = &region
-            && !target::is_region(region)
-        {
-            let explanation = "this is no region; write one in lower case, such as us-east-1";
-            problems.problems.push(Problem::new(variable, region, explanation));
-        }
-
-        let mut boolean = |variable| {
-            let text = environment.other(variable)?;
-            problems
-                .keep(value::boolean(text).map_err(|explanation| Problem::new(variable, text, explanation)))
-        };
-        let ignored = boolean(IGNORE_ENDPOINT_URLS) == Some(true);
-        let use_fips_endpoint = boolean(USE_FIPS) == Some(true);
-        let use_dualstack_endpoint = boolean(USE_DUALSTACK) == Some(true);
-
-        let endpoint_url = environment.first(ENDPOINT_URL_VARIABLES).filter(|_| !ignored);
-        if let Some((variable, text)) = endpoint_url {
-            for (kind, is_used) in [(USE_FIPS, use_fips_endpoint), (USE_DUALSTACK, use_dualstack_endpoint)] {
-                if is_used {
-                    let explanation = format!(
-                        "it cannot be combined with {kind}=\"true\", which chooses among AWS's own addresses; unset one"
-                    );
-                    problems.problems.push(Problem::new(variable, &endpoint::masked(text), explanation));
-                }
-            }
-        }
-        let endpoint_url = endpoint_url.and_then(|(variable, text)| {
-            problems.keep(
-                endpoint::endpoint_url(text)
-                    .map_err(|explanation| Problem::new(variable, &endpoint::masked(text), explanation)),
-            )
-        });
-        Self {
-            region: region.map(|(_, region)| region),
-            endpoint_url,
-            use_fips_endpoint,
-            use_dualstack_endpoint,
-        }
-    }
-}
-
-/// Reads `TARGETS`.
-fn read_targets(written: Written<'_>, region: Option<&str>, problems: &mut Problems) -> Vec<TargetPattern> {
-    let variable = written.setting.variable;
-    let Some(text) = written.text else {
-        problems.problems.push(Problem::without_value(
-            variable,
-            "it is required and not set; write targets such as APP/SEGMENT or APP, separated by commas",
-        ));
-        return Vec::new();
-    };
-    let parsed = target::parse(text, region);
-    problems.problems.extend(
-        parsed
-            .errors
-            .iter()
-            .map(|error| Problem::new(variable, error.entry().unwrap_or(text), error.to_string())),
-    );
-    if let Some(entry) = &parsed.without_region {
-        problems.problems.push(Problem::without_value(
-            REGION_VARIABLES[0],
-            format!(
-                "it is not set, and the target {} has no ARN to say its region; set AWS_REGION, AWS_DEFAULT_REGION or \
-                 the region of the AWS profile, such as us-east-1",
-                problem::quoted(entry)
-            ),
-        ));
-    }
-
-    parsed.patterns.into_keys().collect()
 }
 
 /// The roles by account, and the external id to assume them with.

@@ -6,23 +6,52 @@ use std::{
     process::ExitCode,
 };
 
+use pinpoint_exporter::printable;
+use tracing::Level;
+
+/// `EX_USAGE` of BSD's `sysexits.h`.
+const USAGE: u8 = 64;
+
 /// To standard output, whose reader may have seen enough.
 pub(crate) fn print(text: &str) -> ExitCode {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    match io::stdout().lock().write_all(printable::lines(text).as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     }
 }
 
-/// To standard error, also before there is a log; there is nobody to tell if that fails.
-pub(crate) fn complain(message: impl Display) {
-    _ = writeln!(io::stderr().lock(), "pinpoint-exporter: {message}");
+/// Says why the process fails.
+pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
+    complain(format_args!("{error:#}"));
+    ExitCode::FAILURE
+}
+
+/// Says why the server fails: in the log, so that all of standard error has one format, unless the log takes no errors.
+pub(crate) fn fail_to_serve(error: &anyhow::Error) -> ExitCode {
+    if !tracing::enabled!(Level::ERROR) {
+        return fail(error);
+    }
+    tracing::error!("{error:#}");
+    ExitCode::FAILURE
+}
+
+/// Says what is wrong with the arguments or settings.
+pub(crate) fn refuse(message: impl Display) -> ExitCode {
+    complain(message);
+    ExitCode::from(USAGE)
+}
+
+/// There is nobody to tell if this fails.
+fn complain(message: impl Display) {
+    let message = format!("pinpoint-exporter: {message}\n");
+    _ = io::stderr().lock().write_all(printable::lines(&message).as_bytes());
 }
 
 /// Shows on a terminal how far a command is, in a line that vanishes in the end.
 pub(crate) fn progress(what: &str, done: usize, total: usize) {
     let mut terminal = io::stderr().lock();
     if terminal.is_terminal() {
+        let what = printable::line(what);
         let line = if done < total { format!("{what}: {done} of {total}") } else { String::new() };
         _ = write!(terminal, "\r\x1b[K{line}");
         _ = terminal.flush();

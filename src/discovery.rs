@@ -18,6 +18,14 @@ pub struct Catalog {
     pub application_id: Option<String>,
 }
 
+impl Catalog {
+    /// The list of applications where a pattern looks.
+    pub fn applications_of(pattern: &TargetPattern) -> Self {
+        let TargetPattern { account_id, region, .. } = pattern;
+        Self { account_id: account_id.clone(), region: region.clone(), application_id: None }
+    }
+}
+
 /// What follows from the patterns and what is known.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -37,11 +45,8 @@ pub fn wanted(
     let mut wanted = Wanted::default();
     for pattern in patterns {
         let mut list = |application_id: Option<&str>| {
-            let catalog = Catalog {
-                account_id: pattern.account_id.clone(),
-                region: pattern.region.clone(),
-                application_id: application_id.map(str::to_owned),
-            };
+            let application_id = application_id.map(str::to_owned);
+            let catalog = Catalog { application_id, ..Catalog::applications_of(pattern) };
             let ids = known(&catalog).unwrap_or_default();
             wanted.catalogs.insert(catalog);
             ids

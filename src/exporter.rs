@@ -2,26 +2,36 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use time::OffsetDateTime;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use crate::{
-    accounts::{Accounts, standard_sources},
+    accounts::{Accounts, own_source},
     clock::Clock,
     collect::{self, Collector},
-    config::{Config, Effective},
+    config::{Config, Effective, TargetsFile},
     metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
     picture::Bounds,
-    pinpoint::{self, CredentialsCache, Http, MakeProvider, Observer},
+    pinpoint::{self, EndProcesses, Http, Observer, Source},
     status,
+    target::TargetPattern,
+    watch::{Files, Reload, WatchedFile},
     web::{self, Limits, ScrapeTimeout},
     web_config::Watched,
 };
@@ -29,8 +39,7 @@ use crate::{
 /// Answers scrapes.
 pub struct Exporter {
     collector: Collector,
-    /// Of each account.
-    credentials: BTreeMap<String, Arc<CredentialsCache>>,
+    accounts: Mutex<Accounts>,
     telemetry: Arc<Telemetry>,
     /// Of the scrape that ended last, in seconds, as the bits of an `f64`.
     last_duration: AtomicU64,
@@ -39,6 +48,7 @@ pub struct Exporter {
     settings: Vec<Effective>,
     /// How the port is protected.
     web_config: Option<Arc<Watched>>,
+    targets_file: Option<(TargetsFile, WatchedFile)>,
 }
 
 /// Why the exporter cannot be set up.
@@ -62,29 +72,40 @@ pub enum SetupError {
     /// The file of `WEB_CONFIG_FILE` is wrong.
     #[error("the web configuration is wrong: {}", .0.join("; "))]
     WebConfig(Vec<String>),
+    /// The file of `TARGETS_FILE` is wrong.
+    #[error("the targets file is wrong: {}", .0.join("; "))]
+    TargetsFile(Vec<String>),
     /// There is no thread to be had.
     #[error("cannot start the server")]
     Server(#[source] std::io::Error),
 }
 
 impl Exporter {
-    /// An exporter of the configured targets. `sources` gives the source of credentials for an account. Nothing is asked of AWS before
-    /// the first scrape.
+    /// An exporter of the configured targets. `own` is the source of the process's own credentials. Nothing is asked of AWS
+    /// before the first scrape.
     pub fn new(
         config: &Config,
         http: &Http,
-        sources: &dyn Fn(&str) -> Arc<MakeProvider>,
+        own: Arc<Source>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
         let web_config = config.web_config_file.as_deref();
         let web_config = web_config.map(|path| Watched::open(path, Arc::clone(&clock))).transpose();
         let web_config = web_config.map_err(SetupError::WebConfig)?.map(Arc::new);
+        // Read again, since it is watched from this moment on.
+        let mut files = Files::default();
+        let targets = config.targets_file.as_ref().map(|file| file.read(&mut files)).transpose();
+        let targets = targets.map_err(SetupError::TargetsFile)?.unwrap_or_else(|| config.targets.clone());
+        let config = &Config { targets, ..config.clone() };
+        let targets_file = config.targets_file.clone().map(|file| {
+            let watched = WatchedFile::new(file.path.clone(), "TARGETS_FILE", files, Arc::clone(&clock));
+            (file, watched)
+        });
         let telemetry = Arc::new(Telemetry::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
-        let Accounts { clients, credentials } = Accounts::new(config, http, sources, &clock, &observer)?;
+        let accounts = Accounts::new(config, http, own, &clock, &observer)?;
         let settings = collect::Settings {
             pace: config.pace(),
-            listings_under_way: config.max_concurrent_requests,
             shard: config.shard,
             discovery_ttl: config.discovery_ttl,
             bounds: Bounds {
@@ -95,14 +116,30 @@ impl Exporter {
             keep_failures: config.show_failures,
         };
         Ok(Self {
-            collector: Collector::new(config.targets.clone(), clients, settings, clock),
-            credentials,
+            collector: Collector::new(config.targets.clone(), &accounts.clients, settings, clock),
+            accounts: Mutex::new(accounts),
             telemetry,
             last_duration: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             settings: config.effective.clone(),
             web_config,
+            targets_file,
         })
+    }
+
+    /// Replaces the targets. Those that stay keep their data, and so do their accounts and regions what they have learnt.
+    /// Those that are named no more lose their series at once, and those that are new are read when the next scrape comes.
+    /// After an error nothing has changed.
+    pub fn set_targets(&self, targets: Vec<TargetPattern>) -> Result<(), SetupError> {
+        // Held to the end, so that of two changes at a time one comes whole after the other.
+        let mut accounts = self.accounts();
+        accounts.set_targets(&targets)?;
+        self.collector.set_targets(targets, &accounts.clients);
+        Ok(())
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the port is protected, as `WEB_CONFIG_FILE` says.
@@ -110,14 +147,57 @@ impl Exporter {
         self.web_config.clone()
     }
 
-    /// Looks for credentials for the first time. The exporter is ready after it, found or not.
-    pub async fn get_ready(&self) {
-        for credentials in self.credentials.values() {
-            if let Err(failure) = credentials.look_ahead().await {
-                tracing::warn!("no credentials yet: {failure}");
-            }
+    /// Reads configuration files again that have changed.
+    pub fn look_at_files(&self) {
+        if let Some(web_config) = &self.web_config {
+            web_config.look();
         }
+        if let Some((file, watched)) = &self.targets_file {
+            watched.look(|files| self.put_in_force(file, files));
+        }
+    }
+
+    /// Reads the configuration files again.
+    pub fn read_files_again(&self) {
+        if self.web_config.is_none() && self.targets_file.is_none() {
+            tracing::info!("there is no file to read again: TARGETS_FILE and WEB_CONFIG_FILE are not set");
+        }
+        if let Some(web_config) = &self.web_config {
+            web_config.read_again();
+        }
+        if let Some((file, watched)) = &self.targets_file {
+            watched.read(|files| self.put_in_force(file, files));
+        }
+    }
+
+    fn put_in_force(&self, file: &TargetsFile, files: &mut Files) -> Result<(), Vec<String>> {
+        let targets = file.read(files)?;
+        self.set_targets(targets).map_err(|error| vec![error.to_string()])
+    }
+
+    /// How the last reading of the configuration files went, if there are any.
+    fn reload(&self) -> Option<Reload> {
+        let web_config = self.web_config.as_ref().map(|web_config| web_config.reload());
+        let targets_file = self.targets_file.as_ref().map(|(_, watched)| watched.reload());
+        web_config.into_iter().chain(targets_file).reduce(Reload::and)
+    }
+
+    /// Looks for the credentials of every account for the first time. The exporter is ready after it, found or not.
+    pub async fn get_ready(&self) {
+        // A panic has been logged, and scrapes tell of the credentials that are missing.
+        _ = AssertUnwindSafe(self.look_for_credentials()).catch_unwind().await;
         self.ready.store(true, Ordering::Release);
+    }
+
+    async fn look_for_credentials(&self) {
+        let credentials = self.accounts().credentials.clone();
+        let mut failures: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+        for (account_id, failure) in pinpoint::look_ahead(&credentials).await {
+            failures.entry(failure.to_string()).or_default().push(account_id);
+        }
+        for (failure, accounts) in failures {
+            tracing::warn!(account = accounts[0], accounts = accounts.len(), "no credentials yet: {failure}");
+        }
     }
 }
 
@@ -128,19 +208,48 @@ pub async fn run(
     listener: TcpListener,
     clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()>,
+    reload: &Notify,
 ) -> Result<(), SetupError> {
-    let http = Http::new(config.ca_bundle.as_deref())?;
-    let sources = standard_sources(config, &http, &clock);
-    let exporter = Arc::new(Exporter::new(config, &http, &sources, Arc::clone(&clock))?);
+    let _end_processes = EndProcesses;
+    if std::process::id() == 1 {
+        tokio::spawn(pinpoint::reap_orphans());
+    }
+    let http = Http::new(config.ca_bundle.as_deref(), &config.proxies)?;
+    let own = own_source(config, &http);
+    let exporter = Arc::new(Exporter::new(config, &http, own, Arc::clone(&clock))?);
     let getting_ready = Arc::clone(&exporter);
     tokio::spawn(async move { getting_ready.get_ready().await });
-    let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
+    let timeout = ScrapeTimeout {
+        default: config.scrape_timeout,
+        offset: config.scrape_timeout_offset,
+        longest: config.refresh_timeout,
+    };
     let web_config = exporter.web_config();
     let clients: BTreeSet<_> =
         config.targets.iter().map(|target| (&target.account_id, &target.region)).collect();
     let limits = Limits::within_file_descriptors(clients.len() * config.max_concurrent_requests);
-    let served = web::serve(listener, exporter, timeout, limits, web_config, shutdown).await;
-    served.map_err(SetupError::Server)
+    let watching = watch(Arc::clone(&exporter), reload);
+    tokio::select! {
+        served = web::serve(listener, exporter, timeout, limits, web_config, shutdown) => {
+            served.map_err(SetupError::Server)
+        }
+        never = watching => match never {},
+    }
+}
+
+/// How often the configuration files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks at the configuration files for ever. A file system that hangs holds up nothing else.
+async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
+    loop {
+        let look = tokio::select! {
+            () = sleep(LOOK_INTERVAL) => Exporter::look_at_files,
+            () = reload.notified() => Exporter::read_files_again,
+        };
+        let exporter = Arc::clone(&exporter);
+        _ = spawn_blocking(move || look(&exporter)).await;
+    }
 }
 
 impl web::Exporter for Exporter {
@@ -152,20 +261,16 @@ impl web::Exporter for Exporter {
         }
         let body = self.collector.body();
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
-        let expiry = |(account_id, credentials): (&String, &Arc<CredentialsCache>)| {
-            Some((account_id.clone(), credentials.expiry()?))
-        };
         let facts = ScrapeFacts {
-            credentials_expiry: self.credentials.iter().filter_map(expiry).collect(),
+            credentials_expiry: self.accounts().expiries(),
             cache_lookups,
             cache_hits,
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
             series: body.series,
             certificate_expiry: self.web_config.as_ref().and_then(|it| it.current().certificate_expiry),
-            config_reload: self.web_config.as_ref().map(|web_config| {
-                let reload = web_config.reload();
-                (reload.successful, OffsetDateTime::from(reload.last_success).into())
-            }),
+            config_reload: self
+                .reload()
+                .map(|reload| (reload.successful, OffsetDateTime::from(reload.last_success).into())),
         };
         let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);

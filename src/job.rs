@@ -1,6 +1,9 @@
 //! An export job of Amazon Pinpoint as the exporter keeps it. Values only, no wire names.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use time::OffsetDateTime;
 
@@ -29,7 +32,7 @@ pub struct ExportJob {
     pub total_failures: Option<i64>,
     /// The length of `Failures`.
     pub failure_samples: Option<usize>,
-    /// `Failures`: one message for each of the first 100 endpoints that could not be processed.
+    /// `Failures`: one message for each of the first 100 endpoints that could not be processed, never more.
     pub failures: Vec<String>,
     /// `CreationDate`
     pub creation_date: Option<Timestamp>,
@@ -59,13 +62,31 @@ pub enum JobStatus {
     Completed,
     Failing,
     Failed,
-    /// A state that the API's model does not know, or none at all.
+    Cancelling,
+    Cancelled,
+    /// A state that the API's documentation does not name, or none at all.
     Unknown,
 }
 
 impl JobStatus {
-    /// The nine states of the API's model, in the order of its documentation.
-    pub const KNOWN: [Self; 9] = [
+    /// Every state, in the order of the API's documentation.
+    pub const ALL: [Self; 12] = [
+        Self::Created,
+        Self::PreparingForInitialization,
+        Self::Initializing,
+        Self::Processing,
+        Self::PendingJob,
+        Self::Completing,
+        Self::Completed,
+        Self::Failing,
+        Self::Failed,
+        Self::Cancelling,
+        Self::Cancelled,
+        Self::Unknown,
+    ];
+
+    /// The nine states of the models of AWS's SDKs, which have series at all times. The API reference names two more.
+    pub const MODELLED: [Self; 9] = [
         Self::Created,
         Self::PreparingForInitialization,
         Self::Initializing,
@@ -89,18 +110,25 @@ impl JobStatus {
             Self::Completed => "COMPLETED",
             Self::Failing => "FAILING",
             Self::Failed => "FAILED",
+            Self::Cancelling => "CANCELLING",
+            Self::Cancelled => "CANCELLED",
             Self::Unknown => "UNKNOWN",
         }
     }
 
     /// The state of that name; [`JobStatus::Unknown`] for any other name.
     pub fn from_name(name: &str) -> Self {
-        Self::KNOWN.into_iter().find(|status| status.as_str() == name).unwrap_or(Self::Unknown)
+        Self::ALL.into_iter().find(|status| status.as_str() == name).unwrap_or(Self::Unknown)
+    }
+
+    /// Whether it has series at all times, not only while it is the state of a job.
+    pub fn is_modelled(self) -> bool {
+        Self::MODELLED.contains(&self)
     }
 
     /// Whether the job still runs. One in an unknown state is neither active nor finished.
     pub const fn is_active(self) -> bool {
-        !matches!(self, Self::Completed | Self::Failed | Self::Unknown)
+        !matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Unknown)
     }
 }
 
@@ -113,6 +141,17 @@ impl Timestamp {
     #[must_use]
     pub fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Every date has one: what 64 bits cannot hold is the first or last that they can.
+    fn from(date: SystemTime) -> Self {
+        let since = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Self(match date.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => since(after),
+            Err(before) => -since(before.duration()),
+        })
     }
 }
 

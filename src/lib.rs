@@ -4,8 +4,9 @@
 //!
 //! Data flow one way, and each step can be read and tested alone:
 //!
-//! 1. [`config`]: environment strings → validated settings, among them the targets ([`target`]). `main` finds the strings,
-//!    with [`profile`], and starts the [`logging`].
+//! 1. [`config`]: environment strings, AWS's files ([`profile`]) and the files that settings name → validated settings, among
+//!    them the targets ([`target`]) and the proxies ([`proxy`]). `main` finds the strings, starts the [`logging`] and handles
+//!    [`signals`]. Files that settings name are watched (`watch`).
 //! 2. [`pinpoint`]: the client of the API, one for each account and region ([`accounts`]). Its listings are [`job`]s.
 //! 3. [`discovery`]: patterns among the targets, and what was found → the listings to poll.
 //! 4. [`collect`]: the cache, and the queue of what is due ([`pace`]). A listing becomes a [`picture`] of the target, whole or not at all.
@@ -40,12 +41,15 @@ pub mod overview;
 pub mod pace;
 pub mod picture;
 pub mod pinpoint;
+pub mod printable;
 pub mod profile;
+pub mod proxy;
 pub mod shard;
+pub mod signals;
 pub mod status;
-pub mod stop;
 pub mod target;
 pub mod version;
+mod watch;
 pub mod web;
 pub mod web_config;
 

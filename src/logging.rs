@@ -1,36 +1,206 @@
 //! The log: one line per event on standard error, as logfmt or JSON, written by a thread of its own, since whoever reads it may
-//! have stopped: then lines are lost, and nobody waits. What may be logged is decided in
+//! have stopped: then lines are lost, and nobody waits. Panics are events too. What may be logged is decided in
 //! [`Config::parse`](crate::config::Config::parse), which keeps dependencies from logging secrets.
 
-use std::io;
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    panic,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
-use tracing::Subscriber;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing::{Subscriber, dispatcher};
 use tracing_subscriber::{
     filter::Targets,
-    fmt::MakeWriter,
     layer::{Layer, SubscriberExt},
     registry::Registry,
     util::{SubscriberInitExt, TryInitError},
 };
 
-use crate::config::LogFormat;
+use crate::{config::LogFormat, printable};
 
-/// So many lines wait to be written, at most.
-const WAITING_LINES: usize = 1_000;
+/// The most lines that wait to be written.
+const MAX_WAITING_LINES: usize = 1_000;
 
-/// Starts the log of this process. What waits is written when the guard is dropped, which takes a second at most.
-pub fn init(format: LogFormat, filter: Targets) -> Result<WorkerGuard, TryInitError> {
-    let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
-    let (writer, guard) = writer.thread_name("log").finish(io::stderr());
-    subscriber(format, filter, writer).try_init()?;
-    Ok(guard)
+/// The longest wait at the end for lines to be written.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest panic message that is logged, in characters.
+const MAX_PANIC_MESSAGE: usize = 500;
+
+/// Why the log cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The system gives no thread.
+    #[error("no thread to write it")]
+    Thread(#[source] io::Error),
+    /// There is a log already.
+    #[error(transparent)]
+    Twice(#[from] TryInitError),
 }
 
-fn subscriber<W>(format: LogFormat, filter: Targets, writer: W) -> impl Subscriber + Send + Sync
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
+/// The log of this process. Dropping it waits until what was logged is written, a second at most.
+#[derive(Debug)]
+pub struct Log(Arc<Queue>);
+
+/// Starts the log of this process.
+pub fn init(format: LogFormat, filter: Targets) -> Result<Log, InitError> {
+    let queue = Arc::new(Queue::default());
+    let writing = Arc::clone(&queue);
+    let thread = thread::Builder::new().name("log".to_owned()).stack_size(THREAD_STACK);
+    thread.spawn(move || writing.write_to(io::stderr())).map_err(InitError::Thread)?;
+    let lines = Lines(Arc::clone(&queue));
+    subscriber(format, filter, move || lines.clone()).try_init()?;
+    Ok(Log(queue))
+}
+
+/// The stack of the thread that writes. Without it, `RUST_MIN_STACK` would decide.
+const THREAD_STACK: usize = 256 * 1024;
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.close(LAST_WAIT);
+    }
+}
+
+/// The lines that wait to be written.
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Vec<u8>>,
+    /// No more lines come.
+    is_closed: bool,
+    /// The thread that writes has ended.
+    is_done: bool,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line, or loses it if too many wait.
+    fn push(&self, line: &[u8]) {
+        let mut state = self.state();
+        if state.waiting.len() < MAX_WAITING_LINES {
+            state.waiting.push_back(line.to_owned());
+            self.changed.notify_all();
+        }
+    }
+
+    /// Writes lines until the queue is closed and empty. A line that cannot be written is lost.
+    fn write_to(&self, mut writer: impl Write) {
+        while let Some(line) = self.next() {
+            _ = writer.write_all(&line);
+        }
+        self.state().is_done = true;
+        self.changed.notify_all();
+    }
+
+    fn next(&self) -> Option<Vec<u8>> {
+        let is_idle = |state: &mut State| state.waiting.is_empty() && !state.is_closed;
+        let state = self.changed.wait_while(self.state(), is_idle);
+        state.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
+    }
+
+    /// Takes no more lines, and waits until those that wait are written.
+    fn close(&self, longest: Duration) {
+        let mut state = self.state();
+        state.is_closed = true;
+        self.changed.notify_all();
+        drop(self.changed.wait_timeout_while(state, longest, |state| !state.is_done));
+    }
+}
+
+/// Takes one line at a time.
+#[derive(Debug, Clone)]
+struct Lines(Arc<Queue>);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes panics events of the log. While there is no log they are one line on standard error.
+pub fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let message: String = message.chars().take(MAX_PANIC_MESSAGE).collect();
+        if dispatcher::has_been_set() {
+            tracing::error!("panicked at {place}, which is a bug; please report it: {message}");
+        } else {
+            let message = printable::line(&message);
+            _ = writeln!(
+                io::stderr(),
+                "pinpoint-exporter: panicked at {place}, which is a bug; please report it: {message}"
+            );
+        }
+    }));
+}
+
+/// A writer of lines in which control characters are escaped.
+struct Printable<W> {
+    writer: W,
+    format: LogFormat,
+}
+
+impl<W: Write> Write for Printable<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        // Outside of its strings a line of JSON has no such characters.
+        let escape = match self.format {
+            LogFormat::Logfmt => |c: char| c.escape_unicode().to_string(),
+            LogFormat::Json => |c: char| format!("\\u{:04x}", u32::from(c)),
+        };
+        let mut text = printable::escape(text, escape);
+        if self.format == LogFormat::Logfmt && text.contains("\\'") {
+            text = without_escaped_apostrophes(&text).into();
+        }
+        self.writer.write_all(format!("{text}\n").as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// The library that writes logfmt puts a backslash before apostrophes, which logfmt has no need for.
+fn without_escaped_apostrophes(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (c, chars.as_str().chars().next()) {
+            ('\\', Some('\'')) => {}
+            // The character after a backslash belongs to it, also when it is another backslash.
+            ('\\', Some(_)) => text.extend([c].into_iter().chain(chars.next())),
+            _ => text.push(c),
+        }
+    }
+    text
+}
+
+fn subscriber<W: Write>(
+    format: LogFormat,
+    filter: Targets,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+) -> impl Subscriber + Send + Sync {
+    let writer = move || Printable { writer: writer(), format };
     // Without `log_internal_errors(false)` a reader of the log that goes away would make the next event panic.
     let layer = match format {
         LogFormat::Logfmt => tracing_logfmt::builder()
@@ -73,6 +243,9 @@ mod tests {
 
     const NASTY: &str = "two\nlines, \"quotes\", \r\u{1b}[31mred, \\, = and é";
 
+    /// What tells a terminal to print in red, in a word that needs no quotes.
+    const BARE: &str = "\u{9b}31m\u{7f}\u{202e}";
+
     /// The lines of two events with text that could break out of them, within a span, and of one that is filtered out.
     fn lines(format: LogFormat) -> Vec<String> {
         let kept = Kept::default();
@@ -83,10 +256,22 @@ mod tests {
             let _entered = span.enter();
             tracing::info!(text = NASTY, shown = %NASTY, debugged = ?NASTY, count = 7, "{NASTY}");
             tracing::debug!("filtered out");
-            tracing::warn!("plain");
+            tracing::warn!(bare = BARE, "plain");
         });
         let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn an_apostrophe_has_no_backslash_in_logfmt_and_all_else_keeps_its_own() {
+        for (written, text) in [
+            (r#"message="it\'s""#, r#"message="it's""#),
+            (r#"message="\\'""#, r#"message="\\'""#),
+            (r#"message="\"it\'s\" \\\'""#, r#"message="\"it's\" \\'""#),
+            ("\\", "\\"),
+        ] {
+            assert_eq!(without_escaped_apostrophes(written), text);
+        }
     }
 
     #[test]
@@ -102,7 +287,8 @@ mod tests {
             "{}",
             lines[0]
         );
-        assert!(lines.iter().all(|line| !line.contains(char::is_control)), "{lines:#?}");
+        assert!(lines.iter().all(|line| printable::line(line) == line.as_str()), "{lines:#?}");
+        assert!(lines[1].contains(r" bare=\u{9b}31m\u{7f}\u{202e}"), "{}", lines[1]);
         assert!(lines[1].contains(" level=warn ") && lines[1].contains(" message=plain "), "{}", lines[1]);
     }
 
@@ -118,7 +304,8 @@ mod tests {
         assert_eq!(events[0]["count"], 7);
         assert_eq!(events[0]["level"], "INFO");
         assert_eq!(events[0]["span"]["nasty"], NASTY);
-        assert_eq!(events[1]["message"], "plain");
+        assert_eq!((&events[1]["message"], &events[1]["bare"]), (&"plain".into(), &BARE.into()));
+        assert!(lines.iter().all(|line| printable::line(line) == line.as_str()), "{lines:#?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Runs the exporter: arguments, settings, logging, signals, exit status. The only file that touches the process.
+//! Runs the exporter: arguments, settings, log, exit status. Only this file and its modules touch the process.
 
 mod console;
+mod process;
 
 use std::{env, process::ExitCode, sync::Arc};
 
@@ -9,72 +10,64 @@ use pinpoint_exporter::{
     clock::SystemClock,
     command::{self, Command},
     config::Config,
-    logging, profile, stop,
+    logging,
 };
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::net::TcpListener;
 
-use crate::console::{complain, print, progress};
-
-/// `EX_USAGE` of BSD's `sysexits.h`.
-const USAGE: u8 = 64;
+use crate::{
+    console::{fail, fail_to_serve, print, progress, refuse},
+    process::{Orders, Process},
+};
 
 fn main() -> ExitCode {
+    // First of all: PID 1 does not get a signal before its handler is installed.
+    let process = Process::start();
+    logging::log_panics();
     match command::parse(env::args_os().skip(1)) {
         Ok(Command::Help) => print(&command::help()),
         Ok(Command::Version) => print(&command::version()),
-        Ok(command) => configure(command).unwrap_or_else(|error| {
-            complain(format_args!("{error:#}"));
-            ExitCode::FAILURE
-        }),
-        Err(error) => {
-            complain(error);
-            ExitCode::from(USAGE)
+        Ok(command) => {
+            let serves = command == Command::Serve;
+            let run = |process: Process| process.run(serves, |orders| execute(command, orders));
+            process.and_then(run).unwrap_or_else(|error| fail(&error))
         }
+        Err(error) => refuse(error),
     }
 }
 
-fn configure(command: Command) -> anyhow::Result<ExitCode> {
-    let runtime = Runtime::new().context("cannot start the threads")?;
+async fn execute(command: Command, orders: Orders) -> anyhow::Result<ExitCode> {
     let mut variables: Vec<_> = env::vars_os().collect();
-    if let Command::Plan { offline: Some(_), .. } = command {
-        command::suppose_targets(&mut variables);
-    }
-    let profile_region = runtime.block_on(profile::region(&variables));
-    let (config, warnings) = match Config::read(variables, profile_region, command != Command::Healthcheck) {
-        Ok(parsed) => parsed,
-        Err(problems) => {
-            complain(format_args!("the settings are wrong\n{problems}"));
-            return Ok(ExitCode::from(USAGE));
+    match command {
+        Command::Healthcheck => {
+            return Ok(match Config::read_listen_address(variables) {
+                Ok(address) => command::healthcheck(address).await.map(|()| ExitCode::SUCCESS)?,
+                Err(problems) => refuse(problems),
+            });
         }
+        Command::Plan { offline: Some(_), .. } => command::suppose_targets(&mut variables),
+        _ => {}
+    }
+    let (config, warnings) = match Config::read(variables) {
+        Ok(read) => read,
+        Err(problems) => return Ok(refuse(format_args!("the settings are wrong\n{problems}"))),
     };
     let _log = logging::init(config.log_format, config.log_filter.clone()).context("cannot start the log")?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let done = runtime.block_on(run(command, &config));
-    // Not for what may still be waiting for a name to be resolved.
-    runtime.shutdown_background();
-    done
-}
-
-async fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::Healthcheck => command::healthcheck(config).await?,
-        Command::Check { .. } | Command::Plan { .. } => {
-            let report = command::report(command, config, &progress).await?;
-            let printed = print(&report.text);
-            return Ok(if report.ok { printed } else { ExitCode::FAILURE });
-        }
-        _ => serve(config).await?,
+    if command == Command::Serve {
+        let served = serve(&config, orders).await;
+        return Ok(served.map_or_else(|error| fail_to_serve(&error), |()| ExitCode::SUCCESS));
     }
-    Ok(ExitCode::SUCCESS)
+    let report = command::report(command, &config, &progress).await?;
+    let printed = print(&report.text);
+    Ok(if report.ok { printed } else { ExitCode::FAILURE })
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(config: &Config, Orders { stop, reload }: Orders) -> anyhow::Result<()> {
     let address = config.listen_address;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))?;
-    let stopped = stop::signalled().context("cannot wait for signals")?;
     tracing::info!(address = %listener.local_addr()?, targets = config.targets.len(), "serving");
-    pinpoint_exporter::run(config, listener, Arc::new(SystemClock), stopped).await?;
+    pinpoint_exporter::run(config, listener, Arc::new(SystemClock), stop.cancelled_owned(), &reload).await?;
     Ok(())
 }

@@ -4,6 +4,14 @@ use std::{fmt, time::Duration};
 
 use humantime::format_duration;
 
+/// Requests per second that [AWS's quota] allows in an account and region.
+///
+/// [AWS's quota]: https://docs.aws.amazon.com/pinpoint/latest/developerguide/quotas.html
+pub const QUOTA: u32 = 300;
+
+/// The alert rules expect a shorter scrape interval, since they look back 5 minutes.
+const LONGEST_INTERVAL: Duration = Duration::from_mins(2);
+
 /// The settings that set the pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -41,18 +49,44 @@ impl fmt::Display for Overload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { requests, per_second, round, pace: Pace { cache_ttl, max_staleness, .. } } = *self;
         let round_up = |length: u128, unit: u128| length.div_ceil(unit.max(1));
-        let seconds = u64::try_from(round_up(round.as_millis(), 1000)).unwrap_or(u64::MAX);
-        let whole_round = format_duration(Duration::from_secs(seconds));
+        let whole_seconds = |length: Duration| {
+            let seconds = u64::try_from(round_up(length.as_millis(), 1000)).unwrap_or(u64::MAX);
+            format_duration(Duration::from_secs(seconds)).to_string()
+        };
         write!(
             f,
             "CACHE_TTL={} cannot be held: refreshing every target once takes {requests} requests and, at \
-             MAX_REQUESTS_PER_SECOND={per_second}, {whole_round}; raise that to {}, or CACHE_TTL to {whole_round}, or \
-             share the targets among {} exporters with SHARD",
+             MAX_REQUESTS_PER_SECOND={per_second}, {}; ",
             format_duration(cache_ttl),
-            round_up(u128::from(requests) * 1000, cache_ttl.as_millis()),
-            round_up(round.as_millis(), cache_ttl.as_millis()),
+            whole_seconds(round)
         )?;
-        if cache_ttl + round > max_staleness {
+        let needed = round_up(u128::from(requests) * 1000, cache_ttl.as_millis());
+        // Whoever has raised the limit beyond AWS's usual quota has a greater one.
+        let quota = per_second.max(QUOTA);
+        let longer = |f: &mut fmt::Formatter<'_>, ttl: Duration| {
+            write!(f, "CACHE_TTL to {}, with a scrape interval above that", whole_seconds(ttl))?;
+            if ttl > max_staleness { write!(f, " and MAX_STALENESS of at least twice that") } else { Ok(()) }
+        };
+        if needed <= u128::from(quota) {
+            write!(f, "raise that to {needed}, ")?;
+            if round < LONGEST_INTERVAL {
+                f.write_str("or ")?;
+                longer(f, round)?;
+                f.write_str(", ")?;
+            }
+            let shards = round_up(round.as_millis(), cache_ttl.as_millis());
+            write!(f, "or share the targets among {shards} exporters with SHARD")?;
+        } else {
+            let raise = if per_second < quota {
+                format!("MAX_REQUESTS_PER_SECOND to {quota} and ")
+            } else {
+                String::new()
+            };
+            let shortest = Duration::from_millis(requests.saturating_mul(1000).div_ceil(u64::from(quota)));
+            write!(f, "that needs {needed} a second, and AWS's quota is {quota}: raise {raise}")?;
+            longer(f, shortest)?;
+        }
+        if cache_ttl.saturating_add(round) > max_staleness {
             write!(
                 f,
                 "; until then the data of targets vanish for a time, being older than MAX_STALENESS={}",
@@ -93,9 +127,22 @@ mod tests {
         assert_eq!(
             PACE.overload(5_000).unwrap().to_string(),
             "CACHE_TTL=50s cannot be held: refreshing every target once takes 5000 requests and, at \
-             MAX_REQUESTS_PER_SECOND=50, 1m 40s; raise that to 100, or CACHE_TTL to 1m 40s, or share the targets among 2 \
-             exporters with SHARD"
+             MAX_REQUESTS_PER_SECOND=50, 1m 40s; raise that to 100, or CACHE_TTL to 1m 40s, with a scrape interval above \
+             that, or share the targets among 2 exporters with SHARD"
         );
+        assert!(
+            PACE.overload(7_500)
+                .unwrap()
+                .to_string()
+                .ends_with("; raise that to 150, or share the targets among 3 exporters with SHARD"),
+            "the alert rules expect a scrape interval below 2m"
+        );
+        assert!(PACE.overload(20_000).unwrap().to_string().ends_with(
+            "; that needs 400 a second, and AWS's quota is 300: raise MAX_REQUESTS_PER_SECOND to 300 and CACHE_TTL to \
+             1m 7s, with a scrape interval above that"
+        ));
+        let text = PACE.overload(300_000).unwrap().to_string();
+        assert!(text.contains("above that and MAX_STALENESS of at least twice that"), "{text}");
         for (requests, vanish) in [(27_500, false), (27_501, true)] {
             let text = PACE.overload(requests).unwrap().to_string();
             assert_eq!(text.contains("older than MAX_STALENESS=10m"), vanish, "{requests}");
@@ -104,16 +151,33 @@ mod tests {
 
     #[test]
     fn what_it_advises_suffices() {
-        for requests in [2_501_u64, 3_333, 7_777, 123_456] {
+        let figure = |text: &str, after: &str| -> Option<String> {
+            let (_, rest) = text.split_once(after)?;
+            Some(
+                rest.split([',', ' '])
+                    .take_while(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
+        };
+        for requests in [2_501_u64, 3_333, 7_777, 14_999, 15_001, 123_456] {
             let text = PACE.overload(requests).unwrap().to_string();
-            let raised: u32 =
-                text.split("raise that to ").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
-            let longer = text.split("CACHE_TTL to ").nth(1).unwrap().split(',').next().unwrap();
-            let parts: u64 = text.split("among ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-            assert_eq!(Pace { max_requests_per_second: Some(raised), ..PACE }.overload(requests), None);
-            let cache_ttl = humantime::parse_duration(longer).unwrap();
-            assert_eq!(Pace { cache_ttl, ..PACE }.overload(requests), None);
-            assert_eq!(PACE.overload(requests.div_ceil(parts)), None);
+            let rate = figure(&text, "raise that to ").or(figure(&text, "MAX_REQUESTS_PER_SECOND to "));
+            let rate: u32 = rate.unwrap().parse().unwrap();
+            let ttl = figure(&text, "CACHE_TTL to ").map(|text| humantime::parse_duration(&text).unwrap());
+            let raised = Pace { max_requests_per_second: Some(rate), ..PACE };
+            if requests <= 15_000 {
+                assert_eq!(raised.overload(requests), None, "{text}");
+                let parts: u64 = figure(&text, "among ").unwrap().parse().unwrap();
+                assert_eq!(PACE.overload(requests.div_ceil(parts)), None, "{text}");
+                assert!(
+                    ttl.is_none_or(|cache_ttl| Pace { cache_ttl, ..PACE }.overload(requests).is_none()),
+                    "{text}"
+                );
+            } else {
+                let both = Pace { cache_ttl: ttl.unwrap(), ..raised };
+                assert_eq!((rate, both.overload(requests)), (QUOTA, None), "{text}");
+            }
         }
     }
 }

@@ -98,7 +98,7 @@ pub struct LatestJob {
 
 /// How many jobs are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StatusCounts([u64; 10]);
+pub struct StatusCounts([u64; JobStatus::ALL.len()]);
 
 impl StatusCounts {
     /// The number of jobs in that state.
@@ -111,8 +111,11 @@ impl StatusCounts {
     }
 }
 
-/// Makes a picture of a listing, page by page. Of a job that will not be exported only what is counted is kept, and no more
-/// whole jobs than twice those that will be, so a listing of any length costs some hundred bytes a job.
+/// Makes a picture of a listing, page by page.
+///
+/// The limits apply to the listing as it ends, and until then a job may come again with other dates. So every job that is
+/// within `max_age` is kept whole to the end: any of them may be among the newest by then. Of a job that is too old only what
+/// is counted is kept.
 #[derive(Debug)]
 pub struct Collage {
     bounds: Bounds,
@@ -123,8 +126,8 @@ pub struct Collage {
     keep_failures: bool,
     records: Vec<Record>,
     by_id: HashMap<Arc<str>, usize>,
-    /// The finished jobs of each segment that are kept whole, as indices into the records.
-    candidates: HashMap<Arc<str>, Vec<usize>>,
+    /// One copy of each text that many jobs have.
+    texts: HashSet<Arc<str>>,
 }
 
 /// What is kept of every job.
@@ -151,10 +154,6 @@ impl Record {
     }
 }
 
-/// A segment's candidates are thinned out when there are this many more than twice those that will be exported, and half of
-/// it is kept beyond them: what a job that is listed twice, the second time as an older one, can take away.
-const SURPLUS: usize = 100;
-
 impl Collage {
     /// Begins a listing at the date `now`. With `own_segment` it is that segment's own, which shows it without jobs too.
     pub fn begin(bounds: Bounds, now: Timestamp, own_segment: Option<&str>) -> Self {
@@ -166,7 +165,7 @@ impl Collage {
             keep_failures: false,
             records: Vec::new(),
             by_id: HashMap::new(),
-            candidates: HashMap::new(),
+            texts: HashSet::new(),
         }
     }
 
@@ -177,49 +176,46 @@ impl Collage {
         self
     }
 
-    /// Adds a page. A job that was listed before is replaced.
-    pub fn add(&mut self, jobs: Vec<ExportJob>) {
+    /// Adds jobs. A job that was listed before is replaced.
+    pub fn add(&mut self, jobs: impl IntoIterator<Item = ExportJob>) {
         for job in jobs {
             self.add_job(job);
         }
     }
 
     fn add_job(&mut self, mut job: ExportJob) {
-        // One copy of a segment's id for all its jobs.
-        let known = self.candidates.get_key_value(&job.segment_id).map(|(id, _)| Arc::clone(id));
-        let segment_id = known.unwrap_or_else(|| Arc::clone(&job.segment_id));
-        job.segment_id = Arc::clone(&segment_id);
+        self.share(&mut job.segment_id);
         if !self.keep_failures {
             job.failures = Vec::new();
         }
+        // One that held escapes has room to spare.
+        job.failures.iter_mut().for_each(String::shrink_to_fit);
         let mut record = Record {
             id: Arc::clone(&job.id),
-            segment_id: Arc::clone(&segment_id),
+            segment_id: Arc::clone(&job.segment_id),
             status: job.status,
             created: job.creation_date,
             completed: job.completion_date,
             job: None,
         };
         if record.status.is_active() || !self.is_too_old(&record) {
+            for text in [&mut job.job_type, &mut job.s3_url_prefix, &mut job.role_arn].into_iter().flatten() {
+                self.share(text);
+            }
             record.job = Some(Box::new(job));
         }
-        let candidate = record.job.is_some() && !record.status.is_active();
         let index = *self.by_id.entry(Arc::clone(&record.id)).or_insert(self.records.len());
         match self.records.get_mut(index) {
-            Some(earlier) => {
-                if let Some(candidates) = self.candidates.get_mut(&earlier.segment_id) {
-                    candidates.retain(|&candidate| candidate != index);
-                }
-                *earlier = record;
-            }
+            Some(earlier) => *earlier = record,
             None => self.records.push(record),
         }
-        let candidates = self.candidates.entry(segment_id).or_default();
-        if let (true, Some(limit)) = (candidate, self.bounds.per_segment) {
-            candidates.push(index);
-            if candidates.len() > 2 * limit + SURPLUS {
-                thin_out(candidates, &mut self.records, limit + SURPLUS / 2);
-            }
+    }
+
+    /// Replaces a text by the copy of it that is kept.
+    fn share(&mut self, text: &mut Arc<str>) {
+        match self.texts.get(text) {
+            Some(known) => *text = Arc::clone(known),
+            None => _ = self.texts.insert(Arc::clone(text)),
         }
     }
 
@@ -234,9 +230,7 @@ impl Collage {
         for record in std::mem::take(&mut self.records) {
             segments.entry(Arc::clone(&record.segment_id)).or_default().push(record);
         }
-        let mut segments: Vec<_> =
-            segments.into_iter().map(|(id, records)| self.segment(id, records)).collect();
-        share_texts(segments.iter_mut().flat_map(|segment| &mut segment.jobs));
+        let segments = segments.into_iter().map(|(id, records)| self.segment(id, records)).collect();
         Picture { segments }
     }
 
@@ -289,29 +283,11 @@ impl Collage {
     }
 }
 
-/// Keeps one copy of each text that many jobs have.
-fn share_texts<'a>(jobs: impl Iterator<Item = &'a mut ExportJob>) {
-    let mut texts: HashSet<Arc<str>> = HashSet::new();
-    for job in jobs {
-        for text in [&mut job.job_type, &mut job.s3_url_prefix, &mut job.role_arn].into_iter().flatten() {
-            match texts.get(text) {
-                Some(known) => *text = Arc::clone(known),
-                None => _ = texts.insert(Arc::clone(text)),
-            }
-        }
-    }
-}
-
-/// Keeps the newest of a segment's candidates whole, and forgets what is not counted of the others.
-fn thin_out(candidates: &mut Vec<usize>, records: &mut [Record], keep: usize) {
-    candidates.sort_by_cached_key(|&index| records[index].newest_first());
-    for index in candidates.drain(keep.min(candidates.len())..) {
-        records[index].job = None;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use allocation_counter::measure;
+    use proptest::{collection::vec, option, prelude::*};
+
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -350,7 +326,7 @@ mod tests {
     fn picture_of(bounds: Bounds, own: Option<&str>, jobs: impl IntoIterator<Item = ExportJob>) -> Picture {
         let mut collage = Collage::begin(bounds, NOW, own);
         for job in jobs {
-            collage.add(vec![job]);
+            collage.add([job]);
         }
         collage.finish()
     }
@@ -436,30 +412,105 @@ mod tests {
         assert!((size_of::<ExportJob>()..400).contains(&of_a_job), "{of_a_job} bytes for each job");
     }
 
-    #[test]
-    fn of_a_long_listing_few_whole_jobs_are_kept_and_they_are_the_right_ones() {
-        let bounds = Bounds { max_age: None, per_segment: Some(20) };
-        let mut collage = Collage::begin(bounds, NOW, None);
-        let mut most = 0;
-        // Neither oldest nor newest first.
-        for n in (0..5_000_i64).map(|n| n * 1_237 % 5_000) {
-            collage.add(vec![completed(&format!("{n:05}"), n)]);
-            most = most.max(collage.records.iter().filter(|record| record.job.is_some()).count());
+    /// What a listing shows by the contract: every job as it was listed last, and the limits at the end.
+    fn expected(bounds: Bounds, listed: &[ExportJob]) -> Vec<(String, Vec<ExportJob>, u64, u64)> {
+        let by_id: BTreeMap<&str, &ExportJob> = listed.iter().map(|job| (&*job.id, job)).collect();
+        let segments: BTreeSet<&str> = by_id.values().map(|job| &*job.segment_id).collect();
+        let of_segment = |segment: &str| {
+            let jobs = by_id.values().filter(|job| &*job.segment_id == segment);
+            let (mut shown, mut finished): (Vec<ExportJob>, Vec<ExportJob>) =
+                jobs.map(|&job| job.clone()).partition(|job| job.status.is_active());
+            let date = |job: &ExportJob| job.completion_date.or(job.creation_date);
+            let oldest = bounds.max_age.map(|age| 2 * NOW.0 - NOW.after(age).0);
+            finished.sort_by_key(|job| Reverse((date(job), job.id.clone())));
+            let (mut by_age, mut by_count) = (0, 0);
+            for (at, job) in finished.into_iter().enumerate() {
+                if date(&job).zip(oldest).is_some_and(|(date, oldest)| date.0 < oldest) {
+                    by_age += 1;
+                } else if bounds.per_segment.is_some_and(|limit| at >= limit) {
+                    by_count += 1;
+                } else {
+                    shown.push(job);
+                }
+            }
+            shown.sort_by(|a, b| a.id.cmp(&b.id));
+            (segment.to_owned(), shown, by_age, by_count)
+        };
+        segments.into_iter().map(of_segment).collect()
+    }
+
+    prop_compose! {
+        /// Few ids, so that most jobs are listed more than once.
+        fn any_job()(
+            id in 0..12_u8,
+            segment in 0..2_u8,
+            status in 0..JobStatus::ALL.len(),
+            created in option::of(-20..0_i64),
+            completed in option::of(-20..0_i64),
+            pieces in 0..1000_i64,
+        ) -> ExportJob {
+            let date = |at: Option<i64>| at.map(|at| NOW.0 + at * 100);
+            let status = JobStatus::ALL[status];
+            let job = job(&id.to_string(), &segment.to_string(), status, date(created), date(completed));
+            ExportJob { total_pieces: Some(pieces), ..job }
         }
-        assert!(most <= 2 * 20 + SURPLUS + 1, "{most} whole jobs were kept");
-        let picture = collage.finish();
-        let segment = &picture.segments[0];
-        let expected: Vec<String> = (4_980..5_000).map(|n| format!("{n:05}")).collect();
-        assert_eq!(ids(segment), expected);
-        assert_eq!(segment.suppressed_by_count, 4_980);
+    }
+
+    proptest! {
+        #[test]
+        fn the_limits_apply_to_the_listing_as_it_ends(
+            listed in vec(any_job(), 0..60),
+            per_segment in option::of(0..5_usize),
+            has_max_age in any::<bool>(),
+        ) {
+            let bounds = Bounds { max_age: has_max_age.then_some(Duration::from_secs(1)), per_segment };
+            let shown: Vec<_> = picture_of(bounds, None, listed.clone()).segments.into_iter().map(|segment| {
+                let Segment { id, jobs, suppressed_by_age, suppressed_by_count, .. } = segment;
+                (id.to_string(), jobs, suppressed_by_age, suppressed_by_count)
+            }).collect();
+            prop_assert_eq!(shown, expected(bounds, &listed));
+        }
+    }
+
+    #[test]
+    fn jobs_that_come_again_as_older_ones_make_room_for_those_that_were_older() {
+        let bounds = Bounds { max_age: Some(Duration::from_secs(1)), per_segment: Some(1) };
+        let newest_first = (0..103).map(|n| completed(&format!("{n:03}"), NOW.0 - n));
+        let again = (0..51).map(|n| completed(&format!("{n:03}"), 5));
+        let picture = picture_of(bounds, None, newest_first.chain(again));
+        assert_eq!(ids(&picture.segments[0]), ["051"]);
+        assert_eq!(
+            (picture.segments[0].suppressed_by_age, picture.segments[0].suppressed_by_count),
+            (51, 51)
+        );
+    }
+
+    #[test]
+    fn a_listing_costs_some_hundred_bytes_a_job_until_it_ends() {
+        let role: Arc<str> = "r".repeat(1_000).into();
+        for (date, most) in [(NOW.0, 600), (0, 250)] {
+            let bounds = Bounds { max_age: Some(Duration::from_secs(1)), per_segment: Some(20) };
+            let allocated = measure(|| {
+                let mut collage = Collage::begin(bounds, NOW, Some("s"));
+                for n in 0..4_096 {
+                    let role_arn = Some(role.to_string().into());
+                    let failures = vec!["f".repeat(100)];
+                    let id = format!("{n:032}");
+                    collage.add([ExportJob { failures, role_arn, ..completed(&id, date) }]);
+                }
+                assert_eq!(collage.records.len(), 4_096);
+            });
+            let of_a_job = allocated.bytes_max / 4_096;
+            assert!(of_a_job < most, "{of_a_job} bytes for each job of the date {date}");
+        }
     }
 
     #[test]
     fn no_job_that_is_too_old_is_kept_whole() {
         let bounds = Bounds { max_age: Some(Duration::from_secs(1)), per_segment: None };
         let mut collage = Collage::begin(bounds, NOW, None);
-        collage.add((0..100).map(|n| completed(&format!("old-{n}"), n)).collect());
-        collage.add(vec![completed("new", NOW.0), job("active", "s", JobStatus::Created, Some(0), None)]);
+        collage.add((0..100).map(|n| completed(&format!("old-{n}"), n)));
+        collage.add([completed("new", NOW.0), job("active", "s", JobStatus::Created, Some(0), None)]);
         assert_eq!(collage.records.iter().filter(|record| record.job.is_some()).count(), 2);
         assert_eq!(collage.finish().segments[0].suppressed_by_age, 100);
     }

@@ -1,4 +1,4 @@
-//! What to observe: the grammar of `PINPOINT_EXPORTER_TARGETS`. Values only.
+//! What to observe: the grammar of `PINPOINT_EXPORTER_TARGETS` and `PINPOINT_EXPORTER_TARGETS_FILE`. Values only.
 //!
 //! [`parse`] turns the text into [`TargetPattern`]s that contradict neither each other nor the configured region. A pattern
 //! without a wildcard is a [`Target`], one listing to poll; the others stand for the targets that discovery finds.
@@ -80,106 +80,174 @@ impl IdPattern {
     }
 }
 
-/// Why an entry of `TARGETS` is refused. `entry` is what was written.
+/// An entry of a list of targets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What was written.
+    pub text: String,
+    /// The line of `TARGETS_FILE` that it is in; `None` in `TARGETS`.
+    pub line: Option<usize>,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text: String = self.text.chars().take(80).collect();
+        match self.line {
+            None => write!(f, "{text:?}"),
+            Some(line) => write!(f, "{text:?} (line {line} of TARGETS_FILE)"),
+        }
+    }
+}
+
+/// An entry in an error about another.
+fn beside(entry: &Entry, other: &Entry) -> String {
+    let in_variable = if entry.line.is_none() && other.line.is_some() { " (in TARGETS)" } else { "" };
+    format!("{entry}{in_variable}")
+}
+
+/// Why an entry is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The list has no entry.
     #[error("it names no target; write APP/SEGMENT for a segment or APP for a whole application")]
     Empty,
+    /// The list has too many entries.
+    #[error(
+        "there are more than {MAX_ENTRIES} targets; share them among several exporters, or name their applications instead"
+    )]
+    TooMany {
+        /// The first that is too many.
+        entry: Entry,
+    },
     /// An entry that does not follow the grammar.
     #[error("{reason}")]
     Malformed {
-        /// What was written.
-        entry: String,
+        /// The entry.
+        entry: Entry,
         /// What is wrong with it and what would be right.
         reason: String,
     },
     /// An application is asked for both whole and by segment.
     #[error(
-        "it reads an application whole that {by_segment:?} reads by segment, so that jobs would be shown twice; \
-         keep one of the two"
+        "it reads an application whole that {} reads by segment, so that jobs would be shown twice; keep one of the two",
+        beside(by_segment, whole)
     )]
     ReadTwice {
         /// The entry that reads it whole.
-        whole: String,
+        whole: Entry,
         /// The entry that reads it by segment.
-        by_segment: String,
+        by_segment: Entry,
     },
     /// An ARN of the configured region beside a target without an ARN.
     #[error(
-        "it is in the configured region {region} like {without_arn:?}, which has no ARN, so that one account could \
-         be meant twice; write all targets of that region as ARNs, or none"
+        "it is in the configured region {region} like {}, which has no ARN, so that one account could be meant twice; \
+         write all targets of that region as ARNs, or none",
+        beside(without_arn, arn)
     )]
     Mixed {
         /// The ARN.
-        arn: String,
+        arn: Entry,
         /// The target without one.
-        without_arn: String,
+        without_arn: Entry,
         /// The configured region.
         region: String,
     },
 }
 
 impl Error {
-    /// What was written, for the errors that concern one entry.
-    pub fn entry(&self) -> Option<&str> {
+    /// The entry that the error is about, for the errors that concern one.
+    pub fn entry(&self) -> Option<&Entry> {
         match self {
             Self::Empty => None,
-            Self::Malformed { entry, .. } => Some(entry),
+            Self::TooMany { entry } | Self::Malformed { entry, .. } => Some(entry),
             Self::ReadTwice { whole, .. } => Some(whole),
             Self::Mixed { arn, .. } => Some(arn),
         }
     }
 }
 
+/// The most entries of a list. Each target takes some kilobytes, and refreshing so many once takes half an hour at the default
+/// rate.
+pub const MAX_ENTRIES: usize = 100_000;
+
+/// A longer entry is a mistake. An ARN of two long ids, all of them escaped, takes less.
+const MAX_ENTRY_BYTES: usize = 4096;
+
 /// The patterns of a list, and what is wrong with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parsed {
     /// The patterns without duplicates, each with the entry that asked for it first.
-    pub patterns: BTreeMap<TargetPattern, String>,
+    pub patterns: BTreeMap<TargetPattern, Entry>,
     /// The first entry without an ARN, when there is no region for it to live in; its kind is in `patterns` with the
     /// region `""`.
-    pub without_region: Option<String>,
+    pub without_region: Option<Entry>,
     /// Everything that is wrong, in the order of the text.
     pub errors: Vec<Error>,
 }
 
 /// Reads a list of targets, separated by commas and white space. Targets without an ARN live in `region`.
 pub fn parse(text: &str, region: Option<&str>) -> Parsed {
+    parse_with_file(text, "", region)
+}
+
+/// Reads a list of targets, and another from a file, in which a `#` begins a comment.
+pub fn parse_with_file(text: &str, file: &str, region: Option<&str>) -> Parsed {
+    // Windows begins text files with a byte order mark.
+    let lines = file.strip_prefix('\u{feff}').unwrap_or(file).lines().zip(1..);
+    let of_file = lines.flat_map(|(line, number)| {
+        let targets = line.split('#').next().unwrap_or_default();
+        split(targets).map(move |entry| (entry, Some(number)))
+    });
+    let entries = split(text).map(|entry| (entry, None)).chain(of_file);
+    parse_entries(entries, region)
+}
+
+fn split(list: &str) -> impl Iterator<Item = &str> {
+    list.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty())
+}
+
+fn parse_entries<'a>(
+    entries: impl Iterator<Item = (&'a str, Option<usize>)>,
+    region: Option<&str>,
+) -> Parsed {
     let mut parsed = Parsed::default();
-    let mut without_arn = None;
+    let mut without_arn: Option<Entry> = None;
     let mut arns_in_region = Vec::new();
-    let mut entries =
-        text.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()).peekable();
+    let mut entries = entries.enumerate().peekable();
     if entries.peek().is_none() {
         parsed.errors.push(Error::Empty);
     }
-    for entry in entries {
-        let pattern = match Entry::parse(entry) {
-            Ok(Entry { location: Some((region_of_arn, account_id)), application, segment }) => {
+    for (number, (text, line)) in entries {
+        let entry = || Entry { text: text.to_owned(), line };
+        if number == MAX_ENTRIES {
+            parsed.errors.push(Error::TooMany { entry: entry() });
+            break;
+        }
+        let pattern = match Parts::parse(text) {
+            Ok(Parts { location: Some((region_of_arn, account_id)), application, segment }) => {
                 if Some(region_of_arn.as_str()) == region {
-                    arns_in_region.push(entry);
+                    arns_in_region.push((text, line));
                 }
                 TargetPattern { account_id, region: region_of_arn, application, segment }
             }
-            Ok(Entry { location: None, application, segment }) => {
-                without_arn.get_or_insert(entry);
+            Ok(Parts { location: None, application, segment }) => {
+                without_arn.get_or_insert_with(entry);
                 let region = region.unwrap_or_default().into();
                 TargetPattern { account_id: String::new(), region, application, segment }
             }
             Err(reason) => {
-                parsed.errors.push(Error::Malformed { entry: entry.into(), reason });
+                parsed.errors.push(Error::Malformed { entry: entry(), reason });
                 continue;
             }
         };
-        parsed.patterns.entry(pattern).or_insert_with(|| entry.into());
+        parsed.patterns.entry(pattern).or_insert_with(entry);
     }
     match (without_arn, region) {
-        (Some(entry), None) => parsed.without_region = Some(entry.into()),
+        (Some(entry), None) => parsed.without_region = Some(entry),
         (Some(without_arn), Some(region)) => {
-            parsed.errors.extend(arns_in_region.into_iter().map(|arn| Error::Mixed {
-                arn: arn.into(),
-                without_arn: without_arn.into(),
+            parsed.errors.extend(arns_in_region.into_iter().map(|(text, line)| Error::Mixed {
+                arn: Entry { text: text.to_owned(), line },
+                without_arn: without_arn.clone(),
                 region: region.into(),
             }));
         }
@@ -191,9 +259,9 @@ pub fn parse(text: &str, region: Option<&str>) -> Parsed {
 }
 
 /// For each pattern that reads applications whole, the first that reads one of them by segment.
-fn read_twice(patterns: &BTreeMap<TargetPattern, String>) -> Vec<Error> {
+fn read_twice(patterns: &BTreeMap<TargetPattern, Entry>) -> Vec<Error> {
     type Place<'a> = (&'a str, &'a str);
-    let mut by_segment: BTreeMap<Place<'_>, BTreeMap<&IdPattern, &str>> = BTreeMap::new();
+    let mut by_segment: BTreeMap<Place<'_>, BTreeMap<&IdPattern, &Entry>> = BTreeMap::new();
     for (pattern, entry) in patterns.iter().filter(|(pattern, _)| pattern.segment.is_some()) {
         by_segment
             .entry((&pattern.account_id, &pattern.region))
@@ -214,22 +282,27 @@ fn read_twice(patterns: &BTreeMap<TargetPattern, String>) -> Vec<Error> {
         errors.extend(
             other.map(|by_segment| Error::ReadTwice {
                 whole: whole.clone(),
-                by_segment: (*by_segment).into(),
+                by_segment: (*by_segment).clone(),
             }),
         );
     }
     errors
 }
 
-/// One entry as it is written: an ARN has a location, region and account.
-struct Entry {
+/// The parts of an entry: an ARN has a location, region and account.
+struct Parts {
     location: Option<(String, String)>,
     application: IdPattern,
     segment: Option<IdPattern>,
 }
 
-impl Entry {
+impl Parts {
     fn parse(entry: &str) -> Result<Self, String> {
+        if entry.len() > MAX_ENTRY_BYTES {
+            return Err(format!(
+                "it is longer than {MAX_ENTRY_BYTES} bytes; write commas or white space between targets"
+            ));
+        }
         let scheme = entry.get(..4).unwrap_or_default();
         if scheme.eq_ignore_ascii_case("arn:") {
             return Self::parse_arn(entry);
@@ -319,13 +392,18 @@ impl IdPattern {
         let id = percent_decode_str(text).decode_utf8().map_err(|_| {
             format!("the percent-encoded bytes of the {kind} id are no UTF-8; write such as é as %C3%A9")
         })?;
-        if matches!(&*id, "." | "..") {
+        if !is_usable_id(&id) {
             return Err(format!(
                 "{id:?} cannot be the {kind} id, since addresses treat it as a step in a path; write the id itself"
             ));
         }
         Ok(Self::Id(id.into_owned()))
     }
+}
+
+/// Whether the API can be asked about it: an empty id, `.` and `..` name another resource once they are in a path.
+pub(crate) fn is_usable_id(id: &str) -> bool {
+    !matches!(id, "" | "." | "..")
 }
 
 /// The partitions of AWS.

@@ -8,6 +8,8 @@
 )]
 
 pub(crate) mod answers;
+pub(crate) mod aws_files;
+pub(crate) mod credentials;
 pub(crate) mod dates;
 pub(crate) mod errors;
 pub(crate) mod exposition;
@@ -22,6 +24,8 @@ pub(crate) type Property = fn(&[u8]);
 /// Every fuzz target, by the name of its corpus.
 pub(crate) const ALL: &[(&str, Property)] = &[
     ("answers", answers::check),
+    ("aws_files", aws_files::check),
+    ("credentials", credentials::check),
     ("dates", dates::check),
     ("errors", errors::check),
     ("exposition", exposition::check),

@@ -24,7 +24,7 @@ const ROWS: usize = 100;
 static OVERVIEW: LazyLock<Overview> = LazyLock::new(|| {
     let target = |(number, application_id): (i64, &&str)| {
         let mut collage = Collage::begin(Bounds::default(), Timestamp(NOW), None);
-        collage.add((0..75).map(|index| job(number * 100 + index)).collect());
+        collage.add((0..75).map(|index| job(number * 100 + index)));
         TargetState {
             target: Target {
                 account_id: String::new(),
@@ -50,12 +50,11 @@ static OVERVIEW: LazyLock<Overview> = LazyLock::new(|| {
 });
 
 fn job(number: i64) -> ExportJob {
-    let states = [&JobStatus::KNOWN[..], &[JobStatus::Unknown]].concat();
     let place = usize::try_from(number).expect("small");
     ExportJob {
         id: format!("job-{number}").into(),
         segment_id: ["s", "s\"'>", ""][place % 3].into(),
-        status: states[place % states.len()],
+        status: JobStatus::ALL[place % JobStatus::ALL.len()],
         total_pieces: Some(4),
         completed_pieces: Some(number % 5),
         failed_pieces: None,
@@ -138,6 +137,8 @@ impl Asked {
             let accepted = match name.as_str() {
                 "application" => once(&mut asked.application),
                 "segment" => once(&mut asked.segment),
+                // It may be empty: exports of all endpoints have no segment.
+                "segment_id" => asked.segment.replace(value.clone()).is_none(),
                 "sort" => {
                     let keys =
                         ["created", "completed", "application", "segment", "status", "processed", "failed"];
@@ -220,8 +221,7 @@ impl Asked {
             "failed" => "failed_endpoints",
             key => key,
         };
-        let states: Vec<_> =
-            JobStatus::KNOWN.iter().map(|status| status.as_str()).chain(["UNKNOWN"]).collect();
+        let states = JobStatus::ALL.map(JobStatus::as_str);
         let ordered = |a: &Value, b: &Value| {
             let order = match (&a[member], &b[member]) {
                 (_, Value::Null) => return true,

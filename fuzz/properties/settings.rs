@@ -14,19 +14,28 @@ use super::targets::is_region;
 const HUSH: &str = "hush7zQ";
 
 const EXTERNAL_ID: &str = "PINPOINT_EXPORTER_ROLE_EXTERNAL_ID";
-const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_PINPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"];
-
-/// Variables of others that the settings' problems may name.
-const OTHERS: [&str; 9] = [
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "region (in the AWS profile)",
+/// Their URLs may hold a password.
+const URLS: [&str; 9] = [
     "AWS_ENDPOINT_URL_PINPOINT",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_STS",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "HTTP_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+];
+
+/// Variables of others that the settings' problems may name.
+const OTHERS: [&str; 7] = [
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_USE_FIPS_ENDPOINT",
     "AWS_USE_DUALSTACK_ENDPOINT",
+    "no_proxy",
+    "NO_PROXY",
 ];
 
 type Variables = BTreeMap<OsString, OsString>;
@@ -50,7 +59,7 @@ pub(crate) fn check(data: &[u8]) {
             let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
             one_line_each(&warnings);
             // It was accepted, so it has no user information: an @ in it is in its path.
-            let shown = Config { endpoint_url: None, ..config };
+            let shown = Config { endpoint_url: None, sts_endpoint_url: None, ..config };
             no_secret(&format!("{shown:?} {warnings:?}"), &variables);
         }
         Err(problems) => {
@@ -74,7 +83,8 @@ fn refused(problems: &Problems, variables: &Variables) {
     let mut places = Vec::new();
     for problem in &problems.problems {
         let place = SETTINGS.iter().position(|setting| setting.variable == problem.variable);
-        assert!(place.is_some() || OTHERS.contains(&problem.variable.as_str()), "{problem}");
+        let name = problem.variable.as_str();
+        assert!(place.is_some() || OTHERS.contains(&name) || URLS.contains(&name), "{problem}");
         places.push(place.unwrap_or(SETTINGS.len()));
         let line = problem.to_string();
         assert!(line.starts_with(&problem.variable), "{line}");
@@ -90,6 +100,7 @@ fn refused(problems: &Problems, variables: &Variables) {
             "the closest is",
             "it is one of",
             "which is",
+            "remove",
         ];
         assert!(cures.iter().any(|cure| line.contains(cure)), "no cure in: {line}");
         let set = variables.get(OsStr::new(&problem.variable)).is_some_and(|value| !value.is_empty());
@@ -119,10 +130,11 @@ fn accepted(config: &Config, variables: &Variables) {
     assert!((1..=1_000_000).contains(&config.max_concurrent_requests));
     assert!(config.max_requests_per_second != Some(0) && config.finished_jobs_per_segment != Some(0));
     assert!(config.shard.ordinal < config.shard.count);
-    assert!(!config.targets.is_empty() && config.targets.is_sorted());
+    // The file of TARGETS_FILE has not been looked into.
+    assert!(config.targets.is_sorted() && (!config.targets.is_empty() || config.targets_file.is_some()));
     assert!(config.targets.iter().all(|target| is_region(&target.region)), "{:?}", config.targets);
     assert!(config.roles.external_id.is_none() || !config.roles.by_account.is_empty());
-    if let Some(url) = &config.endpoint_url {
+    for url in [&config.endpoint_url, &config.sts_endpoint_url].into_iter().flatten() {
         let clean = url.username().is_empty() && url.password().is_none() && url.query().is_none();
         assert!(
             clean && url.has_host() && !config.use_fips_endpoint && !config.use_dualstack_endpoint,
@@ -136,7 +148,7 @@ fn accepted(config: &Config, variables: &Variables) {
     let written = shown.iter().filter(|(_, value)| !value.is_empty()).map(|(variable, value)| {
         let value = match variables.get(OsStr::new(variable)) {
             // What may be secret in them is not shown.
-            Some(secret) if *variable == EXTERNAL_ID || ENDPOINTS.contains(variable) => secret.clone(),
+            Some(secret) if *variable == EXTERNAL_ID || URLS.contains(variable) => secret.clone(),
             // It need not be UTF-8, and is shown as well as it can be.
             Some(path) if *variable == "AWS_CA_BUNDLE" => path.clone(),
             _ => value.into(),
@@ -159,7 +171,7 @@ fn no_secret(shown: &str, variables: &Variables) {
         let by_value = value.contains(HUSH)
             && match names.as_ref() {
                 EXTERNAL_ID => false,
-                name if ENDPOINTS.contains(&name) => {
+                name if URLS.contains(&name) => {
                     let scheme = value.rsplit_once('@').and_then(|(before, _)| before.split_once("://"));
                     scheme.is_some_and(|(scheme, _)| scheme.contains(HUSH))
                         || public_part(&value).contains(HUSH)

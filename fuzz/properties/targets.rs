@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pinpoint_exporter::target::{Error, IdPattern, TargetPattern, parse};
+use pinpoint_exporter::target::{Entry, Error, IdPattern, TargetPattern, parse, parse_with_file};
 
 /// Every entry is a pattern or an error; what was read can be written and read again; no job is shown twice.
 pub(crate) fn check(data: &[u8]) {
@@ -16,7 +16,7 @@ pub(crate) fn check(data: &[u8]) {
         list.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()).collect();
     assert_eq!(entries.is_empty(), parsed.errors.contains(&Error::Empty));
     for error in &parsed.errors {
-        assert!(error.entry().is_none_or(|entry| entries.contains(entry)), "{error:?}");
+        assert!(error.entry().is_none_or(|entry| entries.contains(entry.text.as_str())), "{error:?}");
         assert!(!error.to_string().is_empty());
     }
     let has_arn = |entry: &str| entry.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("arn:"));
@@ -24,7 +24,7 @@ pub(crate) fn check(data: &[u8]) {
         let alone = parse(entry, region);
         let malformed = alone.errors.iter().any(|error| matches!(error, Error::Malformed { .. }));
         let known = parsed.errors.contains(&Error::Malformed {
-            entry: (*entry).to_owned(),
+            entry: Entry { text: (*entry).to_owned(), line: None },
             reason: alone.errors.first().map(ToString::to_string).unwrap_or_default(),
         });
         assert_eq!(malformed, known, "{entry:?} is wrong in a list if it is wrong alone");
@@ -35,7 +35,7 @@ pub(crate) fn check(data: &[u8]) {
     assert!(parsed.patterns.len() <= entries.len());
 
     for (pattern, entry) in &parsed.patterns {
-        assert!(entries.contains(entry.as_str()));
+        assert!(entries.contains(entry.text.as_str()));
         sound(pattern);
         let written = written(pattern);
         let again =
@@ -53,9 +53,27 @@ pub(crate) fn check(data: &[u8]) {
     assert_eq!(mixed(), both(true) && both(false), "an account could be meant twice");
     one_reading(&parsed.patterns.keys().collect::<Vec<_>>(), &parsed.errors);
 
+    in_a_file(list, region);
+
     let reversed: Vec<_> = entries.iter().rev().copied().collect();
     let reversed = parse(&reversed.join("\t"), region);
     assert!(reversed.patterns.keys().eq(parsed.patterns.keys()), "the order of the text does not matter");
+}
+
+/// A file is read as the same list without its comments, and says in which line an entry is.
+fn in_a_file(file: &str, region: Option<&str>) {
+    let parsed = parse_with_file("", file, region);
+    let file = file.strip_prefix('\u{feff}').unwrap_or(file);
+    let lines: Vec<_> =
+        file.lines().map(|line| line.split_once('#').map_or(line, |(entries, _)| entries)).collect();
+    let as_list = parse(&lines.join("\n"), region);
+    assert!(parsed.patterns.keys().eq(as_list.patterns.keys()));
+    assert_eq!(parsed.errors.len(), as_list.errors.len());
+    let of_errors = parsed.errors.iter().filter_map(Error::entry);
+    for Entry { text, line } in parsed.patterns.values().chain(of_errors).chain(&parsed.without_region) {
+        let line = lines[line.expect("it is in a line") - 1];
+        assert!(line.contains(text.as_str()), "{text:?} is not in {line:?}");
+    }
 }
 
 /// What a pattern may hold.

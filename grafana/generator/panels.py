@@ -18,6 +18,8 @@ STATUS_COLOURS = {
     "COMPLETED": "semi-dark-green",
     "FAILING": "orange",
     "FAILED": "semi-dark-red",
+    "CANCELLING": "light-yellow",
+    "CANCELLED": "dark-yellow",
 }
 
 

@@ -21,8 +21,10 @@ STATUSES = (
     "COMPLETED",
     "FAILING",
     "FAILED",
+    "CANCELLING",
+    "CANCELLED",
 )
-RUNNING = 'status!~"COMPLETED|FAILED|UNKNOWN"'
+RUNNING = 'status!~"COMPLETED|FAILED|CANCELLED|UNKNOWN"'
 
 # What identifies a segment or a target, and a job.
 SEGMENT = "aws_account_id, aws_region, application_id, segment_id"

@@ -3,14 +3,14 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use super::{
     lane::Lane,
-    schedule::{Lookup, Schedule},
+    schedule::{Landing, Lookup, Schedule},
 };
 use crate::{
     job::Timestamp,
@@ -27,6 +27,7 @@ pub(super) struct Cell {
     pub(super) lane: Arc<Lane>,
     /// What a refresh costs, as of the last good one.
     requests: AtomicU32,
+    is_removed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -79,6 +80,8 @@ pub(super) struct Outcome {
 pub(super) struct Health {
     pub(super) failure: Option<Exception>,
     pub(super) flawed: bool,
+    /// Whether its data became too old.
+    pub(super) dropped: bool,
 }
 
 /// What a target shows.
@@ -88,12 +91,32 @@ pub(super) struct View {
     pub(super) status: Option<Block>,
     /// Those of its jobs and segments, and when they will be too old.
     pub(super) picture: Option<(Block, Duration)>,
+    /// Whether its data have become too old just now.
+    pub(super) dropped: bool,
 }
 
 impl Cell {
-    pub(super) fn new(target: Target, lane: Arc<Lane>, now: Duration) -> Self {
-        let state = State { schedule: Schedule::new(now), last: None, good: None, status: None };
-        Self { target, lane, requests: AtomicU32::new(1), state: Mutex::new(state) }
+    /// A target of which nothing is known. An `earlier` refresh of the same one may still be under way, whose result will be lost.
+    pub(super) fn new(target: Target, lane: Arc<Lane>, now: Duration, earlier: Option<Landing>) -> Self {
+        let schedule = Schedule::new(now, earlier);
+        let state = State { schedule, last: None, good: None, status: None };
+        Self {
+            target,
+            lane,
+            requests: AtomicU32::new(1),
+            is_removed: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Nothing is to be shown or said of it any more. Gives the refresh that is still under way.
+    pub(super) fn remove(&self) -> Option<Landing> {
+        self.is_removed.store(true, Ordering::Relaxed);
+        self.state().schedule.under_way().cloned()
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
     }
 
     /// How many requests a refresh takes, without retries; 1 before the first good one.
@@ -101,9 +124,9 @@ impl Cell {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Takes note of how many pages a good refresh read. Gives whether they are others than before.
-    pub(super) fn learn_requests(&self, requests: u32) -> bool {
-        self.requests.swap(requests, Ordering::Relaxed) != requests
+    /// Takes note of how many pages a good refresh read. Gives how many it was before.
+    pub(super) fn learn_requests(&self, requests: u32) -> u32 {
+        self.requests.swap(requests, Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -124,7 +147,8 @@ impl Cell {
     pub(super) fn finish(&self, outcome: Outcome, ttl: Duration) -> Health {
         let Outcome { started, date, took, result, flawed } = outcome;
         let mut state = self.state();
-        state.schedule.done(started + ttl);
+        state.schedule.done(started + ttl, result.is_err());
+        let dropped = state.good.as_ref().is_some_and(|good| good.shown.is_none());
         let error = match result {
             Ok(shown) => {
                 state.good = Some(Good { started, date, shown: Some(shown) });
@@ -134,13 +158,14 @@ impl Cell {
         };
         state.status = None;
         let reading = Reading { began: date, took, next: date.after(ttl), error };
-        state.last.replace(Last { reading, flawed }).map(|before| before.health()).unwrap_or_default()
+        let before = state.last.replace(Last { reading, flawed });
+        before.map(|before| Health { dropped, ..before.health() }).unwrap_or_default()
     }
 
     /// What is shown now: data older than `max_staleness` never are, and are let go.
     pub(super) fn view(&self, now: Duration, max_staleness: Duration) -> View {
         let mut state = self.state();
-        state.let_go(now, max_staleness);
+        let dropped = state.let_go(now, max_staleness);
         let State { last, good, status, .. } = &mut *state;
         let Some(last) = last else { return View::default() };
         let last_success = good.as_ref().map(|good| good.date);
@@ -160,14 +185,21 @@ impl Cell {
             }
         };
         *status = Some((error, block.clone()));
-        View { status: Some(block), picture }
+        View { status: Some(block), picture, dropped }
     }
 
-    /// What is known of it. Like [`Cell::view`] it lets data go that are too old.
+    /// Whether a refresh has ended, and the last one was good.
+    pub(super) fn is_up(&self) -> Option<bool> {
+        self.state().last.as_ref().map(|last| last.health().failure.is_none())
+    }
+
+    /// What is known of it. Data that are too old are not in it, but it is for [`Cell::view`] to let them go.
     pub(super) fn overview(&self, now: Duration, max_staleness: Duration) -> TargetState {
-        let mut state = self.state();
-        state.let_go(now, max_staleness);
-        let picture = |good: &Good| good.shown.as_ref().map(|shown| Arc::clone(&shown.picture));
+        let state = self.state();
+        let picture = |good: &Good| {
+            let shown = good.shown.as_ref().filter(|_| !good.is_too_old(now, max_staleness));
+            shown.map(|shown| Arc::clone(&shown.picture))
+        };
         let data = state.good.as_ref().map(|good| (good.date, picture(good)));
         let reading = state.last.as_ref().map(|last| last.reading.clone());
         TargetState { target: self.target.clone(), reading, data }
@@ -175,15 +207,22 @@ impl Cell {
 }
 
 impl State {
-    fn let_go(&mut self, now: Duration, max_staleness: Duration) {
-        if let Some(good) = self.good.as_mut().filter(|good| now > good.started + max_staleness) {
-            good.shown = None;
-        }
+    /// Lets data go that are too old. Gives whether there were any.
+    fn let_go(&mut self, now: Duration, max_staleness: Duration) -> bool {
+        let too_old = self.good.as_mut().filter(|good| good.is_too_old(now, max_staleness));
+        too_old.is_some_and(|good| good.shown.take().is_some())
+    }
+}
+
+impl Good {
+    fn is_too_old(&self, now: Duration, max_staleness: Duration) -> bool {
+        now > self.started + max_staleness
     }
 }
 
 impl Last {
     fn health(&self) -> Health {
-        Health { failure: self.reading.error.as_ref().map(|error| error.exception), flawed: self.flawed }
+        let failure = self.reading.error.as_ref().map(|error| error.exception);
+        Health { failure, flawed: self.flawed, dropped: false }
     }
 }

@@ -1,7 +1,10 @@
 //! A list of applications or of segments, as last read.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,7 +23,10 @@ use crate::{
 pub(super) struct Directory {
     pub(super) catalog: Catalog,
     pub(super) lane: Arc<Lane>,
+    is_removed: AtomicBool,
     state: Mutex<State>,
+    /// Whether parts of the last good reading could not be understood.
+    is_flawed: AtomicBool,
 }
 
 struct State {
@@ -33,8 +39,23 @@ struct State {
 
 impl Directory {
     pub(super) fn new(catalog: Catalog, lane: Arc<Lane>, now: Duration) -> Self {
-        let state = State { schedule: Schedule::new(now), ids: None, last: None };
-        Self { catalog, lane, state: Mutex::new(state) }
+        let state = State { schedule: Schedule::new(now, None), ids: None, last: None };
+        Self {
+            catalog,
+            lane,
+            is_removed: AtomicBool::new(false),
+            is_flawed: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Nothing is to be shown or said of it any more, whatever is still under way.
+    pub(super) fn remove(&self) {
+        self.is_removed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -51,16 +72,29 @@ impl Directory {
         self.state().ids.clone()
     }
 
+    /// How it is called in the log.
+    pub(super) fn name(&self) -> String {
+        match &self.catalog.application_id {
+            Some(application) => format!("segments of {application}"),
+            None => "applications".to_owned(),
+        }
+    }
+
     /// Takes note of what a good reading found.
     pub(super) fn learn(&self, ids: Vec<String>) {
         self.state().ids = Some(ids.into());
+    }
+
+    /// Notes whether parts of a good reading could not be understood, and gives what it was before.
+    pub(super) fn swap_flawed(&self, is_flawed: bool) -> bool {
+        self.is_flawed.swap(is_flawed, Ordering::Relaxed)
     }
 
     /// Takes note of how a reading ended. Gives the failure of the one before it.
     pub(super) fn finish(&self, reading: Reading, fresh_until: Duration) -> Option<Exception> {
         let block = exposition::discovery_status(&self.catalog, reading.error.is_none());
         let mut state = self.state();
-        state.schedule.done(fresh_until);
+        state.schedule.done(fresh_until, reading.error.is_some());
         let (before, _) = state.last.replace((reading, block))?;
         before.error.map(|error| error.exception)
     }

@@ -1,102 +1,270 @@
-//! The queue of one account and region: what is due there waits in it, longest waiting first, and few are under way at a
-//! time. A listing under way keeps its place to the end, so a long one is not overtaken at each of its pages.
+//! An account and region: its client, what its targets cost, and what the log says of it. One cause often hits many targets
+//! at a time, so what happens in a round is said in one line for each cause, when nothing is under way any more or after
+//! [`LONGEST_DELAY`].
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use super::{cell::Cell, directory::Directory, schedule::Flight};
-use crate::pinpoint::Client;
+use tokio::time::sleep;
 
-/// The client of an account and region, and what waits for it.
+use crate::{
+    pace::Pace,
+    pinpoint::{Client, LeftOut},
+};
+
+/// What happened is logged after this time, even while more is under way.
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+
 pub(super) struct Lane {
+    account_id: String,
+    region: String,
     pub(super) client: Arc<Client>,
-    /// The most listings under way.
-    places: usize,
-    queue: Mutex<Queue>,
+    /// The requests that refreshing each target once takes.
+    requests: AtomicU64,
     /// Whether `CACHE_TTL` could not be held when last looked at.
     is_overloaded: AtomicBool,
+    journal: Mutex<Journal>,
 }
 
+/// What has happened and is not logged yet.
 #[derive(Default)]
-struct Queue {
-    waiting: BTreeMap<Turn, Work>,
-    arrivals: u64,
-    under_way: usize,
+struct Journal {
+    notes: BTreeMap<Event, Note>,
+    under_way: u64,
+    /// Whether a task waits for [`LONGEST_DELAY`].
+    is_timed: bool,
+    /// Whether nothing may wait, since the process is about to end.
+    is_closing: bool,
 }
 
-/// Who comes first: lists of applications and segments, since targets wait for them unseen; then what was due first; then
-/// what came first.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
-    is_target: bool,
-    due: Duration,
-    arrival: u64,
+/// What the log says of targets and lists, in one line for all that it happened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    /// A list was not read, for this exception.
+    ListFailed(&'static str),
+    ListRecovered,
+    /// Parts of a list could not be understood.
+    ListFlawed,
+    /// A target was not refreshed, for this exception.
+    Failed(&'static str),
+    /// Parts of a listing could not be understood.
+    Flawed,
+    Recovered,
+    /// Data became older than `MAX_STALENESS`.
+    Dropped,
 }
 
-/// Something to read. Its flight ends when it is dropped.
-pub(super) enum Work {
-    List(Arc<Directory>, Flight),
-    Refresh(Arc<Cell>, Flight),
+/// To how many it happened.
+struct Note {
+    count: u64,
+    first: String,
+    /// What there is to say of the first.
+    detail: String,
+    left_out: LeftOut,
 }
 
-/// A place among the listings under way.
-pub(super) struct Place {
-    lane: Arc<Lane>,
-    is_held: bool,
-}
+/// A reading of the lane that is under way.
+pub(super) struct UnderWay(Arc<Lane>);
 
 impl Lane {
-    pub(super) fn new(client: Arc<Client>, places: usize) -> Self {
-        Self { client, places, queue: Mutex::default(), is_overloaded: AtomicBool::new(false) }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds what has been due since then. Gives a place for it, or for what waits longer, if one is free.
-    pub(super) fn enter(self: &Arc<Self>, due: Duration, work: Work) -> Option<Place> {
-        let mut queue = self.queue();
-        queue.arrivals += 1;
-        let turn = Turn { is_target: matches!(work, Work::Refresh(..)), due, arrival: queue.arrivals };
-        queue.waiting.insert(turn, work);
-        (queue.under_way < self.places).then(|| {
-            queue.under_way += 1;
-            Place { lane: Arc::clone(self), is_held: true }
-        })
-    }
-
-    /// Notes whether `CACHE_TTL` cannot be held, and gives what it was before.
-    pub(super) fn swap_overload(&self, overloaded: bool) -> bool {
-        self.is_overloaded.swap(overloaded, Ordering::Relaxed)
-    }
-}
-
-impl Place {
-    /// What comes next. If nothing waits, the place is given up.
-    pub(super) fn next(&mut self) -> Option<Work> {
-        let mut queue = self.lane.queue();
-        let next = queue.waiting.pop_first();
-        if next.is_none() {
-            // Under the same lock: what enters from now on gets a place of its own.
-            queue.under_way -= 1;
-            drop(queue);
-            self.is_held = false;
+    pub(super) fn new((account_id, region): (String, String), client: Arc<Client>) -> Self {
+        Self {
+            account_id,
+            region,
+            client,
+            requests: AtomicU64::new(0),
+            is_overloaded: AtomicBool::new(false),
+            journal: Mutex::default(),
         }
-        next.map(|(_, work)| work)
+    }
+
+    /// Takes note that a target costs `now` requests instead of `before`.
+    pub(super) fn learn_requests(&self, before: u32, now: u32) {
+        self.requests.fetch_add(u64::from(now), Ordering::Relaxed);
+        self.requests.fetch_sub(u64::from(before), Ordering::Relaxed);
+    }
+
+    /// Logs that `CACHE_TTL` cannot be held for the targets, or that it can again: once for each change.
+    pub(super) fn judge_pace(&self, pace: Pace) {
+        let Self { account_id, region, .. } = self;
+        let overload = pace.overload(self.requests.load(Ordering::Relaxed));
+        let before = self.is_overloaded.swap(overload.is_some(), Ordering::Relaxed);
+        match overload {
+            Some(overload) if !before => tracing::warn!(account_id, region, "{overload}"),
+            None if before => tracing::info!(account_id, region, "CACHE_TTL can be held again"),
+            _ => {}
+        }
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A reading begins.
+    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+        self.journal().under_way += 1;
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.journal().under_way == 0
+    }
+
+    /// Takes note of what happened to a target or list, for [`Lane::settle`] to log it.
+    pub(super) fn note(&self, event: Event, what: &impl ToString, detail: String, left_out: LeftOut) {
+        let mut journal = self.journal();
+        let note = journal.notes.entry(event).or_insert_with(|| Note {
+            count: 0,
+            first: what.to_string(),
+            detail,
+            left_out: LeftOut::default(),
+        });
+        note.count += 1;
+        note.left_out.items += left_out.items;
+        note.left_out.members += left_out.members;
+    }
+
+    /// Logs what was noted, if nothing is under way that could add to it; else later.
+    pub(super) fn settle(self: &Arc<Self>) {
+        let mut journal = self.journal();
+        if journal.notes.is_empty() {
+            return;
+        }
+        if journal.under_way == 0 || journal.is_closing {
+            drop(journal);
+            self.log();
+        } else if !journal.is_timed {
+            journal.is_timed = true;
+            let lane = Arc::clone(self);
+            tokio::spawn(async move {
+                sleep(LONGEST_DELAY).await;
+                lane.journal().is_timed = false;
+                lane.log();
+            });
+        }
+    }
+
+    /// Logs at once what was noted, and from now on everything.
+    pub(super) fn close(&self) {
+        self.journal().is_closing = true;
+        self.log();
+    }
+
+    fn log(&self) {
+        let notes = std::mem::take(&mut self.journal().notes);
+        for (event, note) in notes {
+            self.log_note(event, &note);
+        }
+    }
+
+    fn log_note(&self, event: Event, note: &Note) {
+        let Self { account_id, region, .. } = self;
+        let Note { count, first, detail, left_out: LeftOut { items, members } } = note;
+        let (count, items, members) = (*count, *items, *members);
+        match event {
+            Event::ListFailed(_) if count == 1 => {
+                tracing::warn!(
+                    account_id,
+                    region,
+                    list = first,
+                    "the list was not read, the last good one stays: {detail}"
+                );
+            }
+            Event::ListFailed(_) => tracing::warn!(
+                account_id,
+                region,
+                lists = count,
+                "{count} lists were not read, the last good ones stay; the first are the {first}: {detail}"
+            ),
+            Event::ListRecovered if count == 1 => {
+                tracing::info!(account_id, region, list = first, "the list is read again");
+            }
+            Event::ListRecovered => {
+                tracing::info!(
+                    account_id,
+                    region,
+                    lists = count,
+                    "{count} lists are read again; the first are the {first}"
+                );
+            }
+            Event::ListFlawed if count == 1 => tracing::warn!(
+                account_id,
+                region,
+                list = first,
+                items_left_out = items,
+                "parts of the list could not be understood and are left out"
+            ),
+            Event::ListFlawed => tracing::warn!(
+                account_id,
+                region,
+                lists = count,
+                items_left_out = items,
+                "parts of {count} lists could not be understood and are left out; the first are the {first}"
+            ),
+            Event::Failed(_) if count == 1 => {
+                tracing::warn!(account_id, region, pinpoint_target = first, "not refreshed: {detail}");
+            }
+            Event::Failed(_) => tracing::warn!(
+                account_id,
+                region,
+                targets = count,
+                "{count} targets were not refreshed; the first is {first}: {detail}"
+            ),
+            Event::Flawed if count == 1 => tracing::warn!(
+                account_id,
+                region,
+                pinpoint_target = first,
+                items_left_out = items,
+                members_left_out = members,
+                "parts of the listing could not be understood and are left out"
+            ),
+            Event::Flawed => tracing::warn!(
+                account_id,
+                region,
+                targets = count,
+                items_left_out = items,
+                members_left_out = members,
+                "parts of the listings of {count} targets could not be understood and are left out; the first is {first}"
+            ),
+            Event::Recovered if count == 1 => {
+                tracing::info!(account_id, region, pinpoint_target = first, "the target is up again");
+            }
+            Event::Recovered => {
+                tracing::info!(
+                    account_id,
+                    region,
+                    targets = count,
+                    "{count} targets are up again; the first is {first}"
+                );
+            }
+            Event::Dropped if count == 1 => {
+                tracing::warn!(
+                    account_id,
+                    region,
+                    pinpoint_target = first,
+                    "its data are no longer shown: {detail}"
+                );
+            }
+            Event::Dropped => tracing::warn!(
+                account_id,
+                region,
+                targets = count,
+                "the data of {count} targets are no longer shown: {detail}; the first is {first}"
+            ),
+        }
     }
 }
 
-impl Drop for Place {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        if self.is_held {
-            self.lane.queue().under_way -= 1;
-        }
+        self.0.journal().under_way -= 1;
+        self.0.settle();
     }
 }

@@ -5,43 +5,41 @@ mod cell;
 mod directory;
 mod lane;
 mod schedule;
+mod watch;
 
 use std::{
-    collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use futures_util::{
-    FutureExt as _,
-    future::{BoxFuture, select_all},
-};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use humantime::format_duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     cell::{Cell, Health, Outcome, Shown},
     directory::Directory,
-    lane::{Lane, Place, Work},
-    schedule::{Flight, Landing, Lookup, is_under_way},
+    lane::{Event, Lane},
+    schedule::{Due, Flight, Landing, Lookup, Started, end_of},
+    watch::{Watch, Watched},
 };
 use crate::{
     accounts::Clients,
     clock::Clock,
     config::StatusSeries,
-    discovery,
     job::Timestamp,
     metrics::exposition::{self, Body},
     overview::{CallError, Overview, Reading},
     pace::Pace,
     picture::{Bounds, Collage},
-    pinpoint::{Error, Exception, LeftOut},
+    pinpoint::{Error, Exception, LeftOut, Permit, Turn},
     shard::Shard,
-    target::{Target, TargetPattern},
+    target::TargetPattern,
 };
 
 /// How targets are kept.
@@ -50,8 +48,6 @@ pub struct Settings {
     /// How often, at most, and how fast: a result younger than `CACHE_TTL` is not refreshed, and data older than
     /// `MAX_STALENESS` are not shown.
     pub pace: Pace,
-    /// The most listings under way at once, in each account and region.
-    pub listings_under_way: usize,
     /// The part of the targets that is kept.
     pub shard: Shard,
     /// A good list of applications or segments younger than this is not read again.
@@ -83,127 +79,83 @@ struct Kept {
 
 /// What refreshes share.
 struct Shared {
-    patterns: Vec<TargetPattern>,
-    lanes: BTreeMap<(String, String), Arc<Lane>>,
     settings: Settings,
     clock: Arc<dyn Clock>,
-    /// Grows with every refresh that ended.
+    /// Grows with every change of what is shown.
     generation: AtomicU64,
-    watched: Mutex<Arc<Watched>>,
-}
-
-/// What is watched at a time: both in their order.
-#[derive(Default)]
-struct Watched {
-    directories: Vec<Arc<Directory>>,
-    cells: Vec<Arc<Cell>>,
-    /// None of the cells is due before this, in nanoseconds of the clock that never goes back.
-    none_due_before: AtomicU64,
-}
-
-/// What a scrape has looked up, each thing once: by address, and held, for no other to get the same address meanwhile.
-#[derive(Default)]
-struct LookedUp {
-    directories: BTreeMap<usize, Arc<Directory>>,
-    cells: BTreeMap<usize, Arc<Cell>>,
-}
-
-fn first_time<T>(looked_up: &mut BTreeMap<usize, Arc<T>>, thing: &Arc<T>) -> bool {
-    looked_up.insert(Arc::as_ptr(thing).addr(), Arc::clone(thing)).is_none()
+    watch: Mutex<Watch>,
+    /// Whether the log says that every target has been read once.
+    has_told_first_round: AtomicBool,
 }
 
 impl Collector {
     /// A collector of what these patterns name. `clients` holds one for each account and region in them.
     pub fn new(
         patterns: Vec<TargetPattern>,
-        clients: Clients,
+        clients: &Clients,
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let lane = |client| Arc::new(Lane::new(client, settings.listings_under_way));
         let shared = Shared {
-            patterns,
-            lanes: clients.into_iter().map(|(place, client)| (place, lane(client))).collect(),
+            watch: Mutex::new(Watch::new(settings.shard)),
             settings,
             clock,
             generation: AtomicU64::new(0),
-            watched: Mutex::default(),
+            has_told_first_round: AtomicBool::new(false),
         };
-        shared.watch();
-        Self {
+        let collector = Self {
             shared: Arc::new(shared),
             lookups: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             body: Mutex::default(),
             stopping: CancellationToken::new(),
-        }
+        };
+        collector.set_targets(patterns, clients);
+        collector
+    }
+
+    /// Replaces the patterns. What they name and was watched before keeps what is known of it; a refresh that is under way of
+    /// anything else ends without effect.
+    pub fn set_targets(&self, patterns: Vec<TargetPattern>, clients: &Clients) {
+        let Shared { clock, settings, generation, has_told_first_round, .. } = &*self.shared;
+        let mut watch = self.shared.watch();
+        watch.set_targets(patterns, clients, clock.elapsed());
+        let watched = watch.watched();
+        drop(watch);
+        watched.lanes.iter().for_each(|lane| lane.judge_pace(settings.pace));
+        has_told_first_round.store(false, Ordering::Relaxed);
+        generation.fetch_add(1, Ordering::Release);
     }
 
     /// Refreshes what is due and waits for it, at most as long as `wait`. What is not ready by then goes on, and so does all
     /// of it if the caller stops waiting.
     pub async fn refresh(&self, wait: Duration) {
         let deadline = Instant::now() + wait;
-        let (mut lists, mut landings) = (Vec::new(), Vec::new());
-        let mut looked_up = LookedUp::default();
-        loop {
-            let watched = self.shared.watched();
-            lists.extend(self.start_listings(&watched.directories, &mut looked_up));
-            lists.retain(is_under_way);
-            if lists.is_empty() && looked_up.cells.is_empty() && self.none_is_due(&watched) {
-                return;
-            }
-            landings.extend(self.start_refreshes(&watched, &mut looked_up));
-            if lists.is_empty() {
-                // A list that arrived just now may have changed what is watched.
-                if Arc::ptr_eq(&watched, &self.shared.watched()) {
-                    break;
-                }
-                continue;
-            }
-            // Each list that arrives may name further targets and lists.
-            let arrivals = lists.iter_mut().map(|list| list.changed().boxed());
-            if self.out_of_time(deadline, select_all(arrivals)).await {
-                return;
-            }
+        let watched = self.shared.watched();
+        let mut start = Start::new(&self.shared);
+        let mut lists: Vec<Landing> =
+            watched.directories.iter().filter_map(|directory| start.list(directory).err()).collect();
+        if lists.is_empty() && self.none_is_due(&watched) {
+            return;
         }
-        for mut landing in landings {
-            if self.out_of_time(deadline, landing.changed()).await {
+        let mut refreshes = self.start_refreshes(&watched, &mut start);
+        start.hand_out();
+        while let Some(mut list) = lists.pop() {
+            let Some(started) = self.before(deadline, end_of(&mut list)).await else { return };
+            lists.extend(started.lists);
+            self.lookups.fetch_add(started.refreshes.len() as u64, Ordering::Relaxed);
+            refreshes.extend(started.refreshes);
+        }
+        for mut refresh in refreshes {
+            if self.before(deadline, end_of(&mut refresh)).await.is_none() {
                 return;
             }
         }
     }
 
-    /// Waits for an event, whatever it is, unless the time is up before.
-    async fn out_of_time(&self, deadline: Instant, event: impl Future) -> bool {
-        self.stopping
-            .run_until_cancelled(timeout_at(deadline, event))
-            .await
-            .is_none_or(|event| event.is_err())
-    }
-
-    /// Starts the listings that are due, of those that this scrape has not looked up yet.
-    fn start_listings(&self, directories: &[Arc<Directory>], looked_up: &mut LookedUp) -> Vec<Landing> {
-        let now = self.shared.clock.elapsed();
-        let mut places = Vec::new();
-        let start = |directory: &Arc<Directory>| match directory.look_up(now) {
-            Lookup::Fresh(_) => None,
-            Lookup::UnderWay(landing) => Some(landing),
-            Lookup::Due(since, flight, landing) => {
-                places.extend(directory.lane.enter(since, Work::List(Arc::clone(directory), flight)));
-                Some(landing)
-            }
-        };
-        let new = directories.iter().filter(|directory| first_time(&mut looked_up.directories, directory));
-        let landings = new.filter_map(start).collect();
-        self.fill(places);
-        landings
-    }
-
-    /// Begins work at these places, after everything that is due has entered: for the order in which it waits to count.
-    fn fill(&self, places: Vec<Place>) {
-        for place in places {
-            tokio::spawn(Arc::clone(&self.shared).work(place));
-        }
+    /// Waits for something, unless the time is up before.
+    async fn before<T>(&self, deadline: Instant, event: impl Future<Output = T>) -> Option<T> {
+        self.stopping.run_until_cancelled(timeout_at(deadline, event)).await?.ok()
     }
 
     /// Whether a look at each target can be spared; they count as looked up then.
@@ -218,43 +170,33 @@ impl Collector {
         none
     }
 
-    /// Starts the refreshes that are due, of those targets that this scrape has not looked up yet.
-    fn start_refreshes(&self, watched: &Watched, looked_up: &mut LookedUp) -> Vec<Landing> {
-        let Watched { cells, none_due_before, .. } = watched;
-        let now = self.shared.clock.elapsed();
-        let (mut landings, mut places) = (Vec::new(), Vec::new());
-        let (mut next_due, mut hits, mut lookups) = (Duration::MAX, 0, 0);
+    /// Starts the refreshes that are due. Gives those that are under way.
+    fn start_refreshes(
+        &self,
+        Watched { cells, none_due_before, .. }: &Watched,
+        start: &mut Start<'_>,
+    ) -> Vec<Landing> {
+        let mut landings = Vec::new();
+        let mut next_due = Duration::MAX;
         for cell in cells {
-            if !first_time(&mut looked_up.cells, cell) {
-                continue;
-            }
-            lookups += 1;
-            match cell.look_up(now) {
-                Lookup::Fresh(until) => {
-                    hits += 1;
-                    next_due = next_due.min(until);
-                }
-                Lookup::UnderWay(landing) => landings.push(landing),
-                Lookup::Due(since, flight, landing) => {
-                    places.extend(cell.lane.enter(since, Work::Refresh(Arc::clone(cell), flight)));
-                    landings.push(landing);
-                }
+            match start.refresh(cell) {
+                Ok(until) => next_due = next_due.min(until),
+                Err(landing) => landings.push(landing),
             }
         }
-        self.fill(places);
-        if hits == cells.len() as u64 {
+        if landings.is_empty() {
             // Refreshes only ever start later than those that are known.
             none_due_before.store(nanoseconds(next_due), Ordering::Relaxed);
         }
-        self.lookups.fetch_add(lookups, Ordering::Relaxed);
-        self.hits.fetch_add(hits, Ordering::Relaxed);
+        self.lookups.fetch_add(cells.len() as u64, Ordering::Relaxed);
+        self.hits.fetch_add((cells.len() - landings.len()) as u64, Ordering::Relaxed);
         landings
     }
 
     /// What is known of everything. It refreshes nothing.
     pub fn overview(&self) -> Overview {
         let Shared { clock, settings, .. } = &*self.shared;
-        let (now, date) = (clock.elapsed(), timestamp(clock.now()));
+        let (now, date) = (clock.elapsed(), Timestamp::from(clock.now()));
         let watched = self.shared.watched();
         let target = |cell: &Arc<Cell>| cell.overview(now, settings.pace.max_staleness);
         Overview {
@@ -264,9 +206,10 @@ impl Collector {
         }
     }
 
-    /// From now on nobody waits for a refresh.
+    /// From now on nobody waits for a refresh, and the log for nothing.
     pub fn stop_waiting(&self) {
         self.stopping.cancel();
+        self.shared.watched().lanes.iter().for_each(|lane| lane.close());
     }
 
     /// Lookups of targets so far, and those that neither started nor joined a refresh.
@@ -293,12 +236,20 @@ impl Collector {
         let (mut blocks, mut until) = (Vec::new(), Duration::MAX);
         for cell in &watched.cells {
             let view = cell.view(now, settings.pace.max_staleness);
+            if view.dropped {
+                let why = format!(
+                    "they are older than MAX_STALENESS={}",
+                    format_duration(settings.pace.max_staleness)
+                );
+                cell.lane.note(Event::Dropped, &cell.target, why, LeftOut::default());
+            }
             if let Some((block, end)) = view.picture {
                 blocks.push(block);
                 until = until.min(end);
             }
             blocks.extend(view.status);
         }
+        watched.lanes.iter().for_each(Lane::settle);
         blocks.extend(watched.directories.iter().filter_map(|directory| directory.view()));
         let body = Arc::new(exposition::body(blocks.iter()));
         *kept = Some(Kept { generation, until, body: Arc::clone(&body) });
@@ -306,126 +257,199 @@ impl Collector {
     }
 }
 
-impl Shared {
-    fn watched(&self) -> Arc<Watched> {
-        Arc::clone(&self.watched.lock().unwrap_or_else(PoisonError::into_inner))
+/// The start of what is due. Permits are handed out after everything has joined the queues, for its order to count.
+struct Start<'a> {
+    shared: &'a Arc<Shared>,
+    now: Duration,
+    lanes: Vec<Arc<Lane>>,
+}
+
+/// Something to read.
+enum Work {
+    List(Arc<Directory>),
+    Refresh(Arc<Cell>),
+}
+
+impl<'a> Start<'a> {
+    fn new(shared: &'a Arc<Shared>) -> Self {
+        Self { shared, now: shared.clock.elapsed(), lanes: Vec::new() }
     }
 
-    /// Works out anew what is watched. What was watched before and still is keeps what is known of it; what is not any more
-    /// loses it at once.
-    fn watch(&self) {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut directories: BTreeMap<_, _> =
-            watched.directories.iter().map(|it| (it.catalog.clone(), Arc::clone(it))).collect();
-        let mut cells: BTreeMap<_, _> =
-            watched.cells.iter().map(|it| (it.target.clone(), Arc::clone(it))).collect();
-        let wanted =
-            discovery::wanted(&self.patterns, self.settings.shard, |catalog| directories.get(catalog)?.ids());
-        let now = self.clock.elapsed();
-        let lane = |account: &str, region: &str| self.lanes.get(&(account.to_owned(), region.to_owned()));
-        let directories = wanted.catalogs.into_iter().filter_map(|catalog| {
-            let lane = lane(&catalog.account_id, &catalog.region)?;
-            let new = || Arc::new(Directory::new(catalog.clone(), Arc::clone(lane), now));
-            Some(directories.remove(&catalog).unwrap_or_else(new))
-        });
-        let directories = directories.collect();
-        let cells = wanted.targets.into_iter().filter_map(|target| {
-            let lane = lane(&target.account_id, &target.region)?;
-            let new = || Arc::new(Cell::new(target.clone(), Arc::clone(lane), now));
-            Some(cells.remove(&target).unwrap_or_else(new))
-        });
-        let cells = cells.collect();
-        *watched = Arc::new(Watched { directories, cells, none_due_before: AtomicU64::new(0) });
-        for ((account_id, region), lane) in &self.lanes {
-            self.judge_pace(&watched, account_id, region, lane);
-        }
-    }
-
-    /// Logs that `CACHE_TTL` cannot be held for the targets of a lane, or that it can again: once for each change.
-    fn judge_pace(&self, watched: &Watched, account_id: &str, region: &str, lane: &Arc<Lane>) {
-        let cells = watched.cells.iter().filter(|cell| Arc::ptr_eq(&cell.lane, lane));
-        let overload = self.settings.pace.overload(cells.map(|cell| u64::from(cell.requests())).sum());
-        let before = lane.swap_overload(overload.is_some());
-        match overload {
-            Some(overload) if !before => tracing::warn!(account_id, region, "{overload}"),
-            None if before => tracing::info!(account_id, region, "CACHE_TTL can be held again"),
-            _ => {}
-        }
-    }
-
-    /// Takes up what waits, until nothing does.
-    async fn work(self: Arc<Self>, mut place: Place) {
-        while let Some(work) = place.next() {
-            match work {
-                Work::List(directory, flight) => self.list(&directory, flight).await,
-                Work::Refresh(cell, flight) => self.refresh(&cell, flight).await,
+    /// Starts the reading of a list if it is due. Gives the one that is under way, or until when the list is fresh.
+    fn list(&mut self, directory: &Arc<Directory>) -> Result<Duration, Landing> {
+        match directory.look_up(self.now) {
+            Lookup::Fresh(until) => Ok(until),
+            Lookup::UnderWay(landing) => Err(landing),
+            Lookup::Due(due) => {
+                let turn = Turn::list(due.since);
+                Err(self.spawn(&directory.lane, turn, due, Work::List(Arc::clone(directory))))
             }
         }
     }
 
-    /// Reads a list. `_flight` is dropped at the end, which those that wait for it see.
-    async fn list(&self, directory: &Directory, _flight: Flight) {
-        let (started, began) = (self.clock.elapsed(), timestamp(self.clock.now()));
+    /// The same for the refresh of a target.
+    fn refresh(&mut self, cell: &Arc<Cell>) -> Result<Duration, Landing> {
+        match cell.look_up(self.now) {
+            Lookup::Fresh(until) => Ok(until),
+            Lookup::UnderWay(landing) => Err(landing),
+            Lookup::Due(due) => {
+                let turn = Turn::target(due.since);
+                Err(self.spawn(&cell.lane, turn, due, Work::Refresh(Arc::clone(cell))))
+            }
+        }
+    }
+
+    fn spawn(&mut self, lane: &Arc<Lane>, turn: Turn, due: Due, work: Work) -> Landing {
+        let Due { has_failed, flight, landing, .. } = due;
+        let turn = if has_failed { turn.after_failure(self.now) } else { turn };
+        let mut permit = lane.client.join(turn);
+        let (shared, under_way) = (Arc::clone(self.shared), lane.begin());
+        tokio::spawn(async move {
+            permit.granted().await;
+            // Made only now, so that what waits takes little memory.
+            Box::pin(shared.work(work, permit, &flight)).await;
+            // In this order: who sees the end of the reading finds it in the log.
+            drop(under_way);
+            shared.tell_first_round();
+            drop(flight);
+        });
+        if !self.lanes.last().is_some_and(|last| Arc::ptr_eq(last, lane)) {
+            self.lanes.push(Arc::clone(lane));
+        }
+        landing
+    }
+
+    fn hand_out(self) {
+        for lane in self.lanes {
+            lane.client.hand_out();
+        }
+    }
+}
+
+impl Shared {
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watched(&self) -> Arc<Watched> {
+        self.watch().watched()
+    }
+
+    async fn work(self: &Arc<Self>, work: Work, permit: Permit, flight: &Flight) {
+        match work {
+            Work::List(directory) if !directory.is_removed() => self.list(&directory, permit, flight).await,
+            Work::Refresh(cell) if !cell.is_removed() => self.refresh(&cell, permit).await,
+            Work::List(_) | Work::Refresh(_) => {}
+        }
+    }
+
+    /// Reads a list, and starts the reading of what it names and was not known before.
+    async fn list(self: &Arc<Self>, directory: &Arc<Directory>, permit: Permit, flight: &Flight) {
+        let lane = &directory.lane;
+        let (started, began) = (self.clock.elapsed(), Timestamp::from(self.clock.now()));
         let read = caught(match &directory.catalog.application_id {
-            Some(application) => directory.lane.client.segment_ids(application).boxed(),
-            None => directory.lane.client.application_ids().boxed(),
+            Some(application) => lane.client.segment_ids(application, permit).boxed(),
+            None => lane.client.application_ids(permit).boxed(),
         });
         // In this order: who finds the list fresh finds what it names watched.
-        let read = read.await.map(|ids| {
+        let read = read.await.map(|(ids, left_out)| {
             let found = ids.len();
             directory.learn(ids);
-            self.watch();
+            let is_flawed = left_out != LeftOut::default();
+            if !directory.swap_flawed(is_flawed) && is_flawed {
+                lane.note(Event::ListFlawed, &directory.name(), String::new(), left_out);
+            }
+            flight.send_replace(self.start_what_is_new(directory));
             found
         });
+        if directory.is_removed() {
+            return;
+        }
         let ttl = if read.is_ok() { self.settings.discovery_ttl } else { self.settings.pace.cache_ttl };
         let took = self.clock.elapsed().saturating_sub(started);
         let error = read.as_ref().err().map(CallError::from);
         let reading = Reading { began, took, next: began.after(ttl), error };
         let before = directory.finish(reading, started + ttl);
         self.generation.fetch_add(1, Ordering::Release);
+        let list = directory.name();
         match read {
-            Ok(found) if before.is_some() => tracing::info!(found, "targets are found again"),
-            Ok(found) => tracing::debug!(found, "targets are found"),
-            Err(Trouble::Api(error)) if before == Some(error.failure.exception) => {
-                tracing::debug!("still no targets found: {error}: {}", error.failure);
+            Ok(found) => {
+                tracing::debug!(list, found, "the list was read");
+                if before.is_some() {
+                    lane.note(Event::ListRecovered, &list, String::new(), LeftOut::default());
+                }
             }
             Err(Trouble::Api(error)) => {
-                tracing::warn!("no targets found, the last good list stays: {error}: {}", error.failure);
+                tracing::debug!(list, "the list was not read: {error}: {}", error.failure);
+                let exception = error.failure.exception;
+                if before != Some(exception) {
+                    let detail = format!("{error}: {}", error.failure);
+                    lane.note(Event::ListFailed(exception.name()), &list, detail, LeftOut::default());
+                }
             }
             Err(Trouble::Crash) => tracing::error!("the listing crashed, which is a bug: please report it"),
         }
     }
 
-    /// Refreshes a target. `_flight` is dropped at the end, which those that wait for it see.
-    async fn refresh(&self, cell: &Cell, _flight: Flight) {
-        let (started, date) = (self.clock.elapsed(), timestamp(self.clock.now()));
-        let read = caught(self.read(cell, date).boxed()).await;
+    /// Starts the reading of what a list has just named and was not watched before, in the same round and whether or not a
+    /// scrape still waits for it.
+    fn start_what_is_new(self: &Arc<Self>, directory: &Arc<Directory>) -> Started {
+        let change = self.watch().learn(directory, self.clock.elapsed());
+        directory.lane.judge_pace(self.settings.pace);
+        let mut start = Start::new(self);
+        let lists = change.new_lists.iter().filter_map(|list| start.list(list).err()).collect();
+        let refreshes = change.new_targets.iter().filter_map(|cell| start.refresh(cell).err()).collect();
+        start.hand_out();
+        Started { lists, refreshes }
+    }
+
+    /// Refreshes a target.
+    async fn refresh(&self, cell: &Cell, permit: Permit) {
+        let (started, date) = (self.clock.elapsed(), Timestamp::from(self.clock.now()));
+        let read = caught(self.read(cell, date, permit).boxed()).await;
+        if cell.is_removed() {
+            return;
+        }
         let took = self.clock.elapsed().saturating_sub(started);
         let flawed = read.as_ref().is_ok_and(|(_, left_out)| *left_out != LeftOut::default());
         let result = read.as_ref().map(|(read, _)| read.clone()).map_err(CallError::from);
         let outcome = Outcome { started, date, took, result, flawed };
         let before = cell.finish(outcome, self.settings.pace.cache_ttl);
         self.generation.fetch_add(1, Ordering::Release);
-        report(&cell.target, read.map(|(_, left_out)| left_out), before, took);
+        report(cell, read.map(|(_, left_out)| left_out), before, took);
     }
 
-    async fn read(&self, cell: &Cell, date: Timestamp) -> Result<(Shown, LeftOut), Error> {
+    /// Logs once how many targets could be read, when each has been.
+    fn tell_first_round(&self) {
+        if self.has_told_first_round.load(Ordering::Relaxed) {
+            return;
+        }
+        let watched = self.watched();
+        let is_complete = watched.lanes.iter().all(|lane| lane.is_idle())
+            && watched.directories.iter().all(|directory| directory.ids().is_some());
+        let are_up: Option<Vec<bool>> =
+            is_complete.then(|| watched.cells.iter().map(|cell| cell.is_up()).collect()).flatten();
+        if let Some(are_up) = are_up
+            && !self.has_told_first_round.swap(true, Ordering::Relaxed)
+        {
+            let (targets, up) = (are_up.len(), are_up.iter().filter(|is_up| **is_up).count());
+            tracing::info!(targets, up, "read {up} of {targets} targets");
+        }
+    }
+
+    async fn read(&self, cell: &Cell, date: Timestamp, permit: Permit) -> Result<(Shown, LeftOut), Error> {
         let Cell { target, lane, .. } = cell;
         let mut collage = Collage::begin(self.settings.bounds, date, target.segment_id.as_deref())
             .keeping_failures(self.settings.keep_failures);
-        let mut pages = 0;
-        let mut sink = |jobs| {
-            pages += 1;
-            collage.add(jobs);
-        };
-        let left_out = match &target.segment_id {
+        let mut sink = |job| collage.add([job]);
+        let read = match &target.segment_id {
             Some(segment) => {
-                lane.client.segment_export_jobs(&target.application_id, segment, &mut sink).await
+                lane.client.segment_export_jobs(&target.application_id, segment, permit, &mut sink).await
             }
-            None => lane.client.export_jobs(&target.application_id, &mut sink).await,
+            None => lane.client.export_jobs(&target.application_id, permit, &mut sink).await,
         }?;
-        if cell.learn_requests(pages) {
-            self.judge_pace(&self.watched(), &target.account_id, &target.region, lane);
+        if self.watch().learn_requests(cell, read.pages) {
+            lane.judge_pace(self.settings.pace);
         }
         let picture = collage.finish();
         // Most refreshes find nothing new, and writing and compressing it is most of what one costs.
@@ -434,7 +458,7 @@ impl Shared {
             let block = exposition::picture(target, &picture, self.settings.status_series);
             Shown { picture: Arc::new(picture), block }
         });
-        Ok((shown, left_out))
+        Ok((shown, read.left_out))
     }
 }
 
@@ -467,11 +491,12 @@ async fn caught<T>(read: BoxFuture<'_, Result<T, Error>>) -> Result<T, Trouble> 
     }
 }
 
-/// Logs a change for the worse or the better once, and every refresh at debug level.
-fn report(target: &Target, read: Result<LeftOut, Trouble>, before: Health, took: Duration) {
+/// Notes a change for the worse or the better for the log, and logs every refresh at debug level.
+fn report(Cell { target, lane, .. }: &Cell, read: Result<LeftOut, Trouble>, before: Health, took: Duration) {
     let seconds = took.as_secs_f64();
     match read {
-        Ok(LeftOut { items, members }) => {
+        Ok(left_out) => {
+            let LeftOut { items, members } = left_out;
             tracing::debug!(
                 pinpoint_target = %target,
                 seconds,
@@ -479,36 +504,25 @@ fn report(target: &Target, read: Result<LeftOut, Trouble>, before: Health, took:
                 members_left_out = members,
                 "refreshed"
             );
-            if before.failure.is_some() {
-                tracing::info!(pinpoint_target = %target, "the target is up again");
+            if before.failure.is_some() || before.dropped {
+                lane.note(Event::Recovered, target, String::new(), LeftOut::default());
             }
-            if (items > 0 || members > 0) && !before.flawed {
-                tracing::warn!(
-                    pinpoint_target = %target,
-                    items_left_out = items,
-                    members_left_out = members,
-                    "parts of the listing could not be understood and are left out"
-                );
+            if left_out != LeftOut::default() && !before.flawed {
+                lane.note(Event::Flawed, target, String::new(), left_out);
             }
-        }
-        Err(Trouble::Api(error)) if before.failure == Some(error.failure.exception) => {
-            tracing::debug!(pinpoint_target = %target, seconds, "still not refreshed: {error}: {}", error.failure);
         }
         Err(Trouble::Api(error)) => {
-            tracing::warn!(pinpoint_target = %target, seconds, "not refreshed: {error}: {}", error.failure);
+            tracing::debug!(pinpoint_target = %target, seconds, "not refreshed: {error}: {}", error.failure);
+            let exception = error.failure.exception;
+            if before.failure != Some(exception) {
+                let detail = format!("{error}: {}", error.failure);
+                lane.note(Event::Failed(exception.name()), target, detail, LeftOut::default());
+            }
         }
         Err(Trouble::Crash) => {
             tracing::error!(pinpoint_target = %target, "the refresh crashed, which is a bug: please report it");
         }
     }
-}
-
-fn timestamp(date: SystemTime) -> Timestamp {
-    let since = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
-    Timestamp(match date.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => since(after),
-        Err(before) => -since(before.duration()),
-    })
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

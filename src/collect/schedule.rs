@@ -5,16 +5,24 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Says by being dropped that a refresh has ended, however it ended.
-pub(super) type Flight = watch::Sender<()>;
-/// Waits for the end of a refresh.
-pub(super) type Landing = watch::Receiver<()>;
+/// Says by being dropped that a reading has ended, however it ended, and before that what it started in turn.
+pub(super) type Flight = watch::Sender<Started>;
+/// Waits for the end of a reading.
+pub(super) type Landing = watch::Receiver<Started>;
+
+/// What the reading of a list started in turn: whoever waits for the list waits for these too.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Started {
+    pub(super) lists: Vec<Landing>,
+    pub(super) refreshes: Vec<Landing>,
+}
 
 /// How old a result is, and whether the next is under way.
 #[derive(Debug)]
 pub(super) struct Schedule {
     landing: Option<Landing>,
     due: Duration,
+    has_failed: bool,
 }
 
 /// What a scrape finds.
@@ -22,40 +30,59 @@ pub(super) struct Schedule {
 pub(super) enum Lookup {
     /// Young enough, until then.
     Fresh(Duration),
-    /// A refresh is under way.
+    /// A reading is under way.
     UnderWay(Landing),
-    /// A refresh has been due since then, and is the caller's to start.
-    Due(Duration, Flight, Landing),
+    /// A reading is due, and is the caller's to start.
+    Due(Due),
 }
 
-/// Whether the refresh has not ended: its sender lives.
+/// A reading that is due.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) since: Duration,
+    /// Whether the last one failed.
+    pub(super) has_failed: bool,
+    pub(super) flight: Flight,
+    pub(super) landing: Landing,
+}
+
+/// Whether the reading has not ended: its sender lives.
 pub(super) fn is_under_way(landing: &Landing) -> bool {
     landing.has_changed().is_ok()
 }
 
+/// Waits for the end of a reading. Gives what it started.
+pub(super) async fn end_of(landing: &mut Landing) -> Started {
+    while landing.changed().await.is_ok() {}
+    landing.borrow().clone()
+}
+
 impl Schedule {
-    /// Due from now on.
-    pub(super) fn new(now: Duration) -> Self {
-        Self { landing: None, due: now }
+    /// Due from now on, but not before an earlier reading of the same thing has ended.
+    pub(super) fn new(now: Duration, earlier: Option<Landing>) -> Self {
+        Self { landing: earlier, due: now, has_failed: false }
     }
 
-    /// Looks whether a refresh is due. If it is, it counts as under way from now on.
+    /// The reading that is under way.
+    pub(super) fn under_way(&self) -> Option<&Landing> {
+        self.landing.as_ref().filter(|landing| is_under_way(landing))
+    }
+
+    /// Looks whether a reading is due. If it is, it counts as under way from now on.
     pub(super) fn look_up(&mut self, now: Duration) -> Lookup {
         if now < self.due {
             return Lookup::Fresh(self.due);
         }
-        match &self.landing {
-            Some(landing) if is_under_way(landing) => Lookup::UnderWay(landing.clone()),
-            _ => {
-                let (flight, landing) = watch::channel(());
-                self.landing = Some(landing.clone());
-                Lookup::Due(self.due, flight, landing)
-            }
+        if let Some(landing) = self.under_way() {
+            return Lookup::UnderWay(landing.clone());
         }
+        let (flight, landing) = watch::channel(Started::default());
+        self.landing = Some(landing.clone());
+        Lookup::Due(Due { since: self.due, has_failed: self.has_failed, flight, landing })
     }
 
-    /// A refresh has ended: its result is fresh until then.
-    pub(super) fn done(&mut self, fresh_until: Duration) {
-        self.due = fresh_until;
+    /// A reading has ended: its result is fresh until then.
+    pub(super) fn done(&mut self, fresh_until: Duration, has_failed: bool) {
+        *self = Self { landing: None, due: fresh_until, has_failed };
     }
 }

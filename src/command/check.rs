@@ -1,28 +1,32 @@
 //! `check`: whether settings, credentials and permissions do what the targets need, and what is missing if they do not.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::join_all, stream};
 use serde::Serialize;
 
 use super::{
     Progress,
+    layout::{COLUMNS, printable_json, wrapped},
     permission::{Policy, Statement},
-    survey::{Survey, client},
-    table::Table,
+    survey::{List, Survey, client},
 };
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, sts},
     config::Config,
     discovery::Catalog,
     overview::CallError,
-    pinpoint::{Error, Exception, Failure, FirstPage, Http, Identity, Operation},
-    status::words::{self, counted},
+    pinpoint::{Error, Exception, Failure, FirstPage, Http, Identity, LeftOut, Operation},
+    printable,
+    status::words::counted,
     target::{IdPattern, Target, TargetPattern},
 };
 
 /// What was tried, and how it went.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
     /// Whether all of it worked.
     pub(super) ok: bool,
@@ -78,6 +82,10 @@ struct Call {
     account: String,
     region: String,
     target: String,
+    #[serde(skip)]
+    application: Option<String>,
+    #[serde(skip)]
+    segment: Option<String>,
     operation: &'static str,
     ok: bool,
     error: Option<CallError>,
@@ -91,14 +99,15 @@ impl Check {
         accounts: &Accounts,
         progress: &Progress<'_>,
     ) -> Self {
-        let mut identity = Vec::new();
-        for (account, credentials) in &accounts.credentials {
+        let callers = accounts.credentials.iter().map(|(account, credentials)| async move {
             let region = config.targets.iter().find(|target| target.account_id == *account);
             let region = region.map_or(config.region(), |target| &target.region);
             let role_arn = config.roles.by_account.get(account).cloned();
             let (found, denied) = match credentials.look_ahead().await {
                 Err(Failure { message, .. }) => (Err(message), true),
-                Ok(()) if config.may_ask_sts => (credentials.identity(http, region).await, false),
+                Ok(()) if config.may_ask_sts => {
+                    (credentials.identity(&sts(config, http, region)).await, false)
+                }
                 Ok(()) => {
                     (Err("not asked, since AWS_ENDPOINT_URL_PINPOINT names an API of your own".into()), false)
                 }
@@ -107,8 +116,10 @@ impl Check {
                 Ok(Identity { account_id, arn }) => (Some(CallerIdentity { account: account_id, arn }), None),
                 Err(error) => (None, Some(error)),
             };
-            identity.push(Caller { account: account.clone(), role_arn, identity: found, error, denied });
-        }
+            Caller { account: account.clone(), role_arn, identity: found, error, denied }
+        });
+        // Side by side: a source that hangs must not delay the others.
+        let identity = join_all(callers).await;
 
         let survey = Survey::make(config, &accounts.clients, progress).await;
         let total = survey.targets.len();
@@ -136,52 +147,131 @@ impl Check {
     }
 }
 
-/// What a policy must allow for all that was denied.
+/// What a policy must allow for all that was denied, and for all that could not be tried because of that.
 fn missing_statements(
     config: &Config,
     identity: &[Caller],
     survey: &Survey,
     pages: &BTreeMap<&Target, Result<FirstPage, Error>>,
 ) -> Vec<Statement> {
-    // The first pattern is the widest.
-    let reading = |account: &str, region: &str, operation, asks: &dyn Fn(&TargetPattern) -> bool| {
-        let here = |pattern: &&TargetPattern| pattern.account_id == account && pattern.region == region;
-        let pattern = config.targets.iter().filter(here).find(|pattern| asks(pattern))?;
-        let own = || {
-            let caller = identity.iter().find(|caller| caller.account == account)?.identity.as_ref()?;
-            Some(caller.account.as_str())
-        };
-        let account = if account.is_empty() { own().unwrap_or("*") } else { account };
-        Some(Statement::reading(operation, pattern, account))
+    let own = || {
+        let caller = identity.iter().find(|caller| caller.account.is_empty())?.identity.as_ref()?;
+        Some(caller.account.as_str())
     };
     let roles = identity.iter().filter(|caller| caller.denied && caller.is_access_denied());
     let roles = roles.filter_map(|caller| Some(Statement::assuming(caller.role_arn.as_deref()?)));
-    let lists = survey.lists.iter().filter(|(_, ids)| is_denied(ids)).filter_map(|(catalog, _)| {
-        let Catalog { account_id, region, application_id } = catalog;
-        reading(account_id, region, list_operation(catalog), &|pattern| match application_id {
-            None => pattern.application.covers_all(),
-            Some(id) => {
-                pattern.application.covers(id) && pattern.segment.as_ref().is_some_and(IdPattern::covers_all)
+    let mut needs = Needs { survey, pages, lists: BTreeSet::new(), targets: BTreeSet::new() };
+    // A wider pattern comes before those that it covers.
+    let reading = config.targets.iter().flat_map(|pattern| {
+        let account = match pattern.account_id.as_str() {
+            "" => own().unwrap_or("*"),
+            account => account,
+        };
+        let missing = needs.missing(pattern);
+        missing.into_iter().map(move |(operation, pattern)| (operation, pattern, account))
+    });
+    let mut reading: Vec<_> = reading.collect();
+    // Lists come before what they name.
+    let order = [Operation::GetApps, Operation::GetSegments];
+    reading.sort_by_key(|(operation, ..)| {
+        order.iter().position(|list| list == operation).unwrap_or(order.len())
+    });
+    let reading =
+        reading.iter().map(|(operation, pattern, account)| Statement::reading(*operation, pattern, account));
+    roles.chain(reading).collect()
+}
+
+/// What patterns need and do not have.
+struct Needs<'a> {
+    survey: &'a Survey,
+    pages: &'a BTreeMap<&'a Target, Result<FirstPage, Error>>,
+    /// What an earlier pattern has asked for.
+    lists: BTreeSet<&'a Catalog>,
+    targets: BTreeSet<&'a Target>,
+}
+
+impl<'a> Needs<'a> {
+    /// The operations that must be allowed for a pattern, each with the part of the pattern that lacks it: the whole, if nothing
+    /// of it is allowed.
+    fn missing(&mut self, pattern: &TargetPattern) -> Vec<(Operation, TargetPattern)> {
+        let part = |application: &str, segment: Option<IdPattern>| TargetPattern {
+            application: IdPattern::Id(application.to_owned()),
+            segment,
+            ..pattern.clone()
+        };
+        let mut missing = Vec::new();
+        let mut add = |operation, needs: &[(TargetPattern, bool)]| {
+            let lacking = needs.iter().filter(|(_, is_lacking)| *is_lacking);
+            if !needs.is_empty() && needs.iter().all(|(_, is_lacking)| *is_lacking) {
+                missing.push((operation, pattern.clone()));
+            } else {
+                missing.extend(lacking.map(|(part, _)| (operation, part.clone())));
             }
-        })
-    });
-    let targets = pages.iter().filter(|(_, page)| is_denied(page)).filter_map(|(target, _)| {
-        let Target { account_id, region, application_id, segment_id } = target;
-        reading(account_id, region, target_operation(target), &|pattern| {
-            pattern.application.covers(application_id)
-                && match (&pattern.segment, segment_id) {
-                    (Some(pattern), Some(id)) => pattern.covers(id),
-                    (None, None) => true,
-                    _ => false,
+        };
+        // What a denied list would have named cannot be tried.
+        let mut untried = Vec::new();
+        if pattern.application.covers_all() {
+            let applications = self.lists(pattern, false).into_iter();
+            let applications: Vec<_> =
+                applications.map(|(_, is_denied)| (pattern.clone(), is_denied)).collect();
+            add(Operation::GetApps, &applications);
+            untried.extend(applications.into_iter().filter(|(_, is_lacking)| *is_lacking));
+        }
+        if pattern.segment.as_ref().is_some_and(IdPattern::covers_all) {
+            let lists = self.lists(pattern, true).into_iter();
+            let lists =
+                lists.filter_map(|(id, is_denied)| Some((part(id?, pattern.segment.clone()), is_denied)));
+            let lists: Vec<_> = untried.into_iter().chain(lists).collect();
+            add(Operation::GetSegments, &lists);
+            untried = lists.into_iter().filter(|(_, is_lacking)| *is_lacking).collect();
+        }
+        let targets = self.targets(pattern).into_iter().map(|(target, is_denied)| {
+            (part(&target.application_id, target.segment_id.clone().map(IdPattern::Id)), is_denied)
+        });
+        let targets: Vec<_> = untried.into_iter().chain(targets).collect();
+        let is_by_segment = pattern.segment.is_some();
+        add(if is_by_segment { Operation::GetSegmentExportJobs } else { Operation::GetExportJobs }, &targets);
+        missing
+    }
+
+    /// The lists that this pattern is the first to ask for, with whether they are denied: of segments, or of applications.
+    fn lists(&mut self, pattern: &TargetPattern, of_segments: bool) -> Vec<(Option<&'a str>, bool)> {
+        let is_meant = |catalog: &Catalog| {
+            catalog.account_id == pattern.account_id
+                && catalog.region == pattern.region
+                && match &catalog.application_id {
+                    Some(id) => of_segments && pattern.application.covers(id),
+                    None => !of_segments,
                 }
-        })
-    });
-    roles.chain(lists).chain(targets).collect()
+        };
+        let meant = self.survey.lists.iter().filter(|(catalog, _)| is_meant(catalog));
+        let first = meant.filter(|(catalog, _)| self.lists.insert(catalog));
+        first.map(|(catalog, ids)| (catalog.application_id.as_deref(), is_denied(ids))).collect()
+    }
+
+    /// The targets that this pattern is the first to ask for, with whether they are denied.
+    fn targets(&mut self, pattern: &TargetPattern) -> Vec<(&'a Target, bool)> {
+        let is_meant = |target: &Target| {
+            target.account_id == pattern.account_id
+                && target.region == pattern.region
+                && pattern.application.covers(&target.application_id)
+                && match (&pattern.segment, &target.segment_id) {
+                    (Some(pattern), Some(id)) => pattern.covers(id),
+                    (pattern, id) => pattern.is_none() && id.is_none(),
+                }
+        };
+        let meant = self.pages.iter().filter(|(target, _)| is_meant(target));
+        let first = meant.filter(|(target, _)| self.targets.insert(target));
+        first.map(|(target, page)| (*target, is_denied(page))).collect()
+    }
 }
 
 fn is_denied<T>(result: &Result<T, Error>) -> bool {
     let denied = |error: &Error| {
-        matches!(error.failure.exception, Exception::AccessDeniedException | Exception::ForbiddenException)
+        let exception = error.failure.exception;
+        // A gateway's 403 has nothing to do with IAM.
+        !error.failure.is_foreign
+            && matches!(exception, Exception::AccessDeniedException | Exception::ForbiddenException)
     };
     result.as_ref().is_err_and(denied)
 }
@@ -202,95 +292,196 @@ impl Caller {
 }
 
 impl ListCall {
-    pub(super) fn new(catalog: &Catalog, ids: &Result<impl AsRef<[String]>, Error>) -> Self {
-        let target = match &catalog.application_id {
-            Some(application) => format!("{application}/*"),
-            None => "*".to_owned(),
+    pub(super) fn new(catalog: &Catalog, ids: &Result<List, Error>) -> Self {
+        let Catalog { account_id, region, application_id } = catalog;
+        let target = application_id.as_ref().map_or("*".to_owned(), |application| format!("{application}/*"));
+        let error = match ids {
+            Ok(list) => left_out(list.left_out),
+            Err(error) => Some(CallError::from(error)),
         };
-        let (account, region) = (&catalog.account_id, &catalog.region);
-        let call = Call::new(account, region, target, list_operation(catalog), ids.as_ref().err());
-        Self { call, found: ids.as_ref().ok().map(|ids| ids.as_ref().len()) }
+        let call = Call {
+            account: account_id.clone(),
+            region: region.clone(),
+            target,
+            application: application_id.clone(),
+            segment: None,
+            operation: list_operation(catalog).name(),
+            ok: error.is_none(),
+            error,
+        };
+        Self { call, found: ids.as_ref().ok().map(|list| list.ids.len()) }
     }
 
-    /// As a row of a table, after what is told of these callers.
-    pub(super) fn row(&self, told: &[Caller]) -> [String; 5] {
-        let of_segments = self.call.operation == Operation::GetSegments.name();
-        let what = if of_segments { "segment" } else { "application" };
-        self.call.row(words::found(self.found.unwrap_or(0) as u64, what), told)
+    fn line(&self) -> Line<'_> {
+        let what = if self.call.application.is_some() { "segment" } else { "application" };
+        let found = self.found.map(|found| counted(found as u64, what));
+        Line { call: &self.call, found }
     }
 }
-
-/// The columns of a row.
-pub(super) const CALL_COLUMNS: [&str; 5] = ["account", "region", "target", "operation", "result"];
 
 impl TargetCall {
     fn new(target: &Target, page: Result<FirstPage, Error>) -> Self {
-        let (account, region) = (&target.account_id, &target.region);
-        let operation = target_operation(target);
-        let call = Call::new(account, region, target.to_string(), operation, page.as_ref().err());
+        let error = match &page {
+            Ok(page) => left_out(page.left_out),
+            Err(error) => Some(CallError::from(error)),
+        };
+        let call = Call {
+            account: target.account_id.clone(),
+            region: target.region.clone(),
+            target: target.to_string(),
+            application: Some(target.application_id.clone()),
+            segment: target.segment_id.clone(),
+            operation: target_operation(target).name(),
+            ok: error.is_none(),
+            error,
+        };
         let and_more = page.as_ref().is_ok_and(|page| !page.is_last);
         Self { call, jobs: page.ok().map(|page| page.jobs), and_more }
     }
+
+    fn line(&self) -> Line<'_> {
+        let more = if self.and_more { " and more" } else { "" };
+        let found = self.jobs.map(|jobs| counted(jobs as u64, "job") + more);
+        Line { call: &self.call, found }
+    }
 }
 
-impl Call {
-    fn new(account: &str, region: &str, target: String, operation: Operation, error: Option<&Error>) -> Self {
-        Self {
-            account: account.to_owned(),
-            region: region.to_owned(),
-            target,
-            operation: operation.name(),
-            ok: error.is_none(),
-            error: error.map(CallError::from),
+/// That an answer was understood only in part, as the metrics count it.
+fn left_out(LeftOut { items, members }: LeftOut) -> Option<CallError> {
+    let parts = [(items, "item"), (members, "field")].into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<_> = parts.map(|(count, one)| counted(count, one)).collect();
+    (!parts.is_empty()).then(|| CallError {
+        exception: Exception::InvalidResponse,
+        message: format!(
+            "parts of the answer could not be understood and are left out: {}",
+            parts.join(", ")
+        ),
+        request_id: None,
+    })
+}
+
+/// A call as it is printed.
+struct Line<'a> {
+    call: &'a Call,
+    /// What its answer held, if it could be read.
+    found: Option<String>,
+}
+
+impl Line<'_> {
+    fn result(&self) -> String {
+        match (&self.found, self.call.ok) {
+            (Some(found), true) => format!("ok, {found}"),
+            (Some(found), false) => format!("understood in part, {found}"),
+            (None, _) => "failed".to_owned(),
         }
     }
+}
 
-    /// `told` are the callers of whom it is said already that they have no credentials.
-    fn row(&self, good: String, told: &[Caller]) -> [String; 5] {
-        let is_told = told.iter().any(|caller| caller.denied && caller.account == self.account);
-        let result = match &self.error {
-            None => good,
-            Some(error) if is_told && error.exception == Exception::CredentialsError => {
-                format!("{}, see the caller", error.exception.name())
-            }
-            Some(error) => error.to_string(),
-        };
-        [or_dash(&self.account), self.region.clone(), self.target.clone(), self.operation.to_owned(), result]
+/// The calls of lists that failed, for `plan`.
+pub(super) struct Unread<'a>(pub(super) &'a [ListCall]);
+
+impl fmt::Display for Unread<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_calls(f, self.0.iter().map(ListCall::line).collect(), &[])
     }
 }
 
-fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-" } else { text }.to_owned()
+/// Writes calls by account and region and by application: one line for each, and below it why it failed. `told` are the callers of
+/// whom it is said already that they have no credentials.
+fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Caller]) -> fmt::Result {
+    const WIDEST: usize = 34;
+    let place = |call: &Call| match call.account.as_str() {
+        "" => format!("Region {}", call.region),
+        account => format!("Account {account}, region {}", call.region),
+    };
+    // A stable order: lists come before what they name.
+    lines.sort_by(|one, other| {
+        let key = |line: &Line<'_>| {
+            (line.call.account.clone(), line.call.region.clone(), line.call.application.clone())
+        };
+        key(one).cmp(&key(other))
+    });
+    let operations = lines.iter().map(|line| line.call.operation.len()).max().unwrap_or_default();
+    let segments =
+        lines.iter().filter_map(|line| Some(printable::line(line.call.segment.as_ref()?).chars().count()));
+    let segments = segments.filter(|width| *width <= WIDEST).max().unwrap_or_default();
+    let (mut at_place, mut at_application) = (None, None);
+    let mut last_error = None;
+    for line in &lines {
+        let call = line.call;
+        let here = Some((&call.account, &call.region));
+        if at_place != here {
+            writeln!(f, "{}{}", if at_place.is_some() { "\n" } else { "" }, place(call))?;
+            (at_place, at_application) = (here, None);
+        }
+        if at_application != Some(&call.application) {
+            if let Some(application) = &call.application {
+                writeln!(f, "  Application {}", printable::line(application))?;
+            }
+            at_application = Some(&call.application);
+        }
+        let indent = if call.application.is_some() { 4 } else { 2 };
+        let mut text = format!("{:indent$}{:operations$}", "", call.operation);
+        if let Some(segment) = &call.segment {
+            let segment = printable::line(segment);
+            text.push_str(&format!("  {segment:segments$}"));
+        }
+        let result = line.result();
+        if text.chars().count() + 2 + result.len() > COLUMNS {
+            writeln!(f, "{text}")?;
+            text = " ".repeat(indent + 2) + &result;
+        } else {
+            text.push_str(&format!("  {result}"));
+        }
+        let Some(error) = &call.error else {
+            writeln!(f, "{text}")?;
+            continue;
+        };
+        let is_told = told.iter().any(|caller| caller.denied && caller.account == call.account);
+        let cause = (error.exception, &error.message);
+        if is_told && error.exception == Exception::CredentialsError {
+            writeln!(f, "{text}")?;
+            wrapped(f, indent + 2, &format!("{}, see the credentials", error.exception.name()))?;
+        } else if last_error == Some(cause) {
+            writeln!(f, "{text} as above")?;
+        } else {
+            writeln!(f, "{text}")?;
+            wrapped(f, indent + 2, &printable::line(&error.to_string()))?;
+        }
+        last_error = Some(cause);
+    }
+    Ok(())
 }
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["account", "role", "caller"]);
+        writeln!(f, "Credentials")?;
         for Caller { account, role_arn, identity, error, .. } in &self.identity {
-            let caller = identity.as_ref().map(|caller| &caller.arn).or(error.as_ref()).cloned();
-            table.row([
-                or_dash(account),
-                or_dash(role_arn.as_deref().unwrap_or_default()),
-                caller.unwrap_or_default(),
-            ]);
+            let whose = match (account.as_str(), role_arn) {
+                ("", _) => "own".to_owned(),
+                (account, None) => format!("account {account}"),
+                (account, Some(role)) => format!("account {account}, role {role}"),
+            };
+            wrapped(f, 2, &whose)?;
+            let caller = identity.as_ref().map(|caller| &caller.arn).or(error.as_ref());
+            wrapped(f, 4, &printable::line(caller.map_or("", String::as_str)))?;
         }
-        writeln!(f, "{table}")?;
-        let mut table = Table::new(CALL_COLUMNS);
-        for list in &self.lists {
-            table.row(list.row(&self.identity));
-        }
-        for TargetCall { call, jobs, and_more } in &self.targets {
-            let more = if *and_more { " and more" } else { "" };
-            table.row(call.row(words::found(jobs.unwrap_or(0) as u64, "job") + more, &self.identity));
-        }
-        writeln!(f, "{table}")?;
+        writeln!(f)?;
+        let lines = self.lists.iter().map(ListCall::line).chain(self.targets.iter().map(TargetCall::line));
+        write_calls(f, lines.collect(), &self.identity)?;
+        writeln!(f)?;
         if let Some(policy) = &self.missing {
             let text = serde_json::to_string_pretty(policy).map_err(|_| fmt::Error)?;
-            writeln!(f, "The credentials are not allowed what this policy would allow:\n{text}")?;
+            let heading = "Permissions are missing. This policy allows what was denied, and what could not be tried because \
+                           of that:";
+            wrapped(f, 0, heading)?;
+            writeln!(f, "\n{}", printable_json(&text))?;
             if self.identity.iter().any(|caller| caller.denied && caller.role_arn.is_some()) {
-                writeln!(
+                wrapped(
                     f,
-                    "A role's trust policy must name the caller too, with the external id if it asks for one."
+                    0,
+                    "The role's trust policy must name the caller too, and its external id if it asks for one. Run \
+                     check again then: what the role may read could not be tried.",
                 )?;
             }
             writeln!(f)?;

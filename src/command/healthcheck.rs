@@ -1,6 +1,7 @@
 //! `healthcheck`: asks the server that runs beside it, for a container without a shell.
 //!
-//! It has no password and no certificate, and needs none: a server that asks for one is alive.
+//! It has no password and no certificate, and needs none: a server that asks for one is alive. It reads no setting but the
+//! address, and finds out by itself whether the port speaks TLS.
 
 use std::{
     error::Error,
@@ -26,12 +27,11 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::config::Config;
-
 const PATH: &str = "/-/healthy";
 
-/// How long the server may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the server may take. Probes of Docker and Kubernetes have a shorter timeout of their own, so this only ends a
+/// command that somebody runs by hand.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why the server is not healthy.
 #[derive(Debug, thiserror::Error)]
@@ -79,15 +79,18 @@ pub enum Unhealthy {
     },
 }
 
-/// Makes sure that the server which listens at the configured address says that it is healthy, or asks who wants to know.
-pub async fn healthcheck(config: &Config) -> Result<(), Unhealthy> {
-    let address = reachable(config.listen_address);
+/// Makes sure that the server at this address says that it is healthy, or asks for a password or a certificate.
+pub async fn healthcheck(listen_address: SocketAddr) -> Result<(), Unhealthy> {
+    let address = reachable(listen_address);
     let asked = async {
-        // The server speaks what it was started with, whatever stands in the file by now.
-        if config.web_config_file.is_some() && ask_over_tls(address).await? {
-            return Ok(());
+        let plain = ask(connect(address).await?, address).await;
+        match plain {
+            // The answer of a port that speaks TLS.
+            Err(Unhealthy::Status { status: StatusCode::BAD_REQUEST, .. }) => {
+                ask_over_tls(address).await.unwrap_or(plain)
+            }
+            plain => plain,
         }
-        ask(connect(address).await?, address).await
     };
     timeout(PATIENCE, asked).await.unwrap_or(Err(Unhealthy::Silent { address }))
 }
@@ -96,23 +99,21 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, Unhealthy> {
     TcpStream::connect(address).await.map_err(|source| Unhealthy::Connect { address, source })
 }
 
-/// Whether the server speaks TLS, and is healthy then.
-async fn ask_over_tls(address: SocketAddr) -> Result<bool, Unhealthy> {
+/// `None` if the server does not speak TLS.
+async fn ask_over_tls(address: SocketAddr) -> Option<Result<(), Unhealthy>> {
     let tls = |source| Unhealthy::Tls { address, source };
-    let config = client_config().map_err(|error| tls(io::Error::other(error)))?;
-    let name = ServerName::IpAddress(address.ip().into());
-    let connected = TlsConnector::from(Arc::new(config)).connect(name, connect(address).await?).await;
-    let asked = match connected {
-        Ok(stream) => ask(stream, address).await,
-        Err(error) => Err(tls(error)),
+    let connect = async {
+        let config = client_config().map_err(|error| tls(io::Error::other(error)))?;
+        let name = ServerName::IpAddress(address.ip().into());
+        let stream = connect(address).await?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(tls)?;
+        ask(stream, address).await
     };
-    match asked {
-        Ok(()) => Ok(true),
-        Err(error) => match rustls_error(&error) {
-            Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => Ok(true),
-            Some(rustls::Error::InvalidMessage(_)) => Ok(false),
-            _ => Err(error),
-        },
+    let asked = connect.await;
+    match asked.as_ref().err().and_then(|error| rustls_error(error)) {
+        Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => Some(Ok(())),
+        Some(rustls::Error::InvalidMessage(_)) => None,
+        _ => Some(asked),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod check;
 mod healthcheck;
+mod layout;
 mod permission;
 mod plan;
 mod survey;
@@ -12,6 +13,7 @@ use std::{
     ffi::OsString,
     fmt::{Display, Write as _},
     sync::Arc,
+    time::Duration,
 };
 
 use lexopt::Arg::{Long, Short, Value};
@@ -19,6 +21,7 @@ use serde::Serialize;
 
 use self::{
     check::{Check, ListCall},
+    layout::{printable_json, wrapped},
     plan::{Load, Plan},
     survey::Survey,
 };
@@ -27,12 +30,12 @@ pub use self::{
     plan::{Assumptions, Offline, suppose_targets},
 };
 use crate::{
-    accounts::{Accounts, standard_sources},
+    accounts::{Accounts, own_source},
     clock::{Clock, SystemClock},
-    config::{AWS_VARIABLES, Config, SETTINGS, nearest},
+    config::{AWS_VARIABLES, Config, Explanation, SETTINGS, close, duration, number, quoted, variable_of},
     exporter::SetupError,
     metrics::telemetry::Telemetry,
-    pinpoint::{Http, Observer},
+    pinpoint::{EndProcesses, Http, Observer},
     version::{REVISION, RUSTC_VERSION, VERSION},
 };
 
@@ -67,12 +70,12 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// An argument that does not exist, there or at all.
-    #[error("there is no argument {argument:?} here; the closest is {nearest} (--help lists all)")]
+    #[error("there is no argument {argument:?} here; {advice}")]
     Unknown {
         /// What was written.
         argument: String,
-        /// The argument that is written most like it.
-        nearest: &'static str,
+        /// What may be meant.
+        advice: String,
     },
     /// An option with a wrong value, or without one that it needs.
     #[error("{0}")]
@@ -130,12 +133,19 @@ fn parse_plan(mut options: lexopt::Parser) -> Result<Command, Error> {
             Long("json") => json = true,
             Long("offline") => is_offline = true,
             Long("scrape-interval") => {
-                let interval = |text: &str| humantime::parse_duration(text).ok().filter(|it| !it.is_zero());
-                assumptions.scrape_interval = value(&mut options, "a duration such as 1m", interval)?;
+                assumptions.scrape_interval =
+                    value(&mut options, "--scrape-interval", |text| match duration(text)? {
+                        Duration::ZERO => {
+                            Err("Prometheus scrapes at an interval above 0s; write one such as 1m".into())
+                        }
+                        interval => Ok(interval),
+                    })?;
             }
-            Long("jobs-per-segment") => assumptions.jobs_per_segment = number(&mut options)?,
-            Long("segments") => segments = Some(number(&mut options)?),
-            Long("applications") => applications = Some(number(&mut options)?),
+            Long("jobs-per-segment") => {
+                assumptions.jobs_per_segment = value(&mut options, "--jobs-per-segment", number)?;
+            }
+            Long("segments") => segments = Some(value(&mut options, "--segments", number)?),
+            Long("applications") => applications = Some(value(&mut options, "--applications", number)?),
             other => return Err(unexpected(other, &PLAN_OPTIONS)),
         }
     }
@@ -156,19 +166,14 @@ fn parse_healthcheck(mut options: lexopt::Parser) -> Result<Command, Error> {
     }
 }
 
-fn number(options: &mut lexopt::Parser) -> Result<u32, Error> {
-    value(options, "a whole number such as 100", |text| text.parse().ok())
-}
-
 /// The value of the option that was met last.
 fn value<T>(
     options: &mut lexopt::Parser,
-    right: &str,
-    read: impl FnOnce(&str) -> Option<T>,
+    option: &str,
+    read: impl FnOnce(&str) -> Result<T, Explanation>,
 ) -> Result<T, Error> {
     let text = options.value()?.to_string_lossy().into_owned();
-    let value = read(&text);
-    value.ok_or_else(|| Error::Value(format!("{text:?} is not {right}, which the option before it needs")))
+    read(&text).map_err(|explanation| Error::Value(format!("{option} {}: {explanation}", quoted(&text))))
 }
 
 fn unexpected(argument: lexopt::Arg<'_>, known: &[&'static str]) -> Error {
@@ -179,9 +184,34 @@ fn unexpected(argument: lexopt::Arg<'_>, known: &[&'static str]) -> Error {
     }
 }
 
+/// What other exporters have for what is fixed here, or is no argument.
+const NO_ARGUMENTS: [(&[&str], &str); 4] = [
+    (&["serve", "server", "start", "run"], "without arguments it serves"),
+    (&["--web.telemetry-path", "--telemetry-path", "--metrics-path"], "the metrics are always at /metrics"),
+    (
+        &["--config.file", "--config-file", "--config", "-c"],
+        "there is no configuration file: settings are environment variables, which --help lists",
+    ),
+    (&["--help-long", "--help-man", "help", "-?", "/?"], "write --help"),
+];
+
 fn unknown(argument: &str, known: &[&'static str]) -> Error {
+    let name = argument.split('=').next().unwrap_or_default();
     let known = known.iter().copied().chain(HELP).chain(VERSIONS);
-    Error::Unknown { argument: argument.to_owned(), nearest: nearest(argument, known).unwrap_or(HELP[0]) }
+    let fixed =
+        NO_ARGUMENTS.iter().find(|(names, _)| names.contains(&name)).map(|(_, advice)| (*advice).to_owned());
+    let setting = || {
+        let variable = variable_of(argument).filter(|_| !known.clone().any(|known| known == name))?;
+        let is_bare = !argument.starts_with('-') && !argument.contains('=');
+        (!is_bare).then(|| format!("settings are environment variables: set {variable}"))
+    };
+    let advice = fixed
+        .or_else(setting)
+        .or_else(|| {
+            close(name, known.clone()).map(|close| format!("the closest is {close} (--help lists all)"))
+        })
+        .unwrap_or_else(|| "--help lists all arguments and settings".to_owned());
+    Error::Unknown { argument: argument.chars().take(80).collect(), advice }
 }
 
 impl From<lexopt::Error> for Error {
@@ -209,6 +239,7 @@ pub async fn report(
     config: &Config,
     progress: &Progress<'_>,
 ) -> Result<Report, SetupError> {
+    let _end_processes = EndProcesses;
     match command {
         Command::Check { json } => {
             let (http, accounts) = api(config)?;
@@ -235,15 +266,19 @@ pub async fn report(
 /// For people, or as JSON.
 fn rendered(report: &(impl Display + Serialize), json: bool) -> String {
     // Texts and numbers alone have no way to fail.
-    if json { serde_json::to_string_pretty(report).unwrap_or_default() + "\n" } else { report.to_string() }
+    if json {
+        printable_json(&serde_json::to_string_pretty(report).unwrap_or_default()) + "\n"
+    } else {
+        report.to_string()
+    }
 }
 
 /// The clients that the exporter would have.
 fn api(config: &Config) -> Result<(Http, Accounts), SetupError> {
-    let http = Http::new(config.ca_bundle.as_deref())?;
+    let http = Http::new(config.ca_bundle.as_deref(), &config.proxies)?;
     let observer: Arc<dyn Observer> = Arc::new(Telemetry::new()?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let accounts = Accounts::new(config, &http, &standard_sources(config, &http, &clock), &clock, &observer)?;
+    let accounts = Accounts::new(config, &http, own_source(config, &http), &clock, &observer)?;
     Ok((http, accounts))
 }
 
@@ -260,11 +295,13 @@ pub fn help() -> String {
             "" => String::new(),
             default => format!(" (default: {default})"),
         };
-        _ = writeln!(page, "  {}{default}\n      {}", setting.variable, setting.meaning);
+        _ = writeln!(page, "  {}{default}", setting.variable);
+        _ = wrapped(&mut page, 6, setting.meaning);
     }
     page.push_str("\nAWS's own variables mean what they mean everywhere:\n");
     for variable in AWS_VARIABLES {
-        _ = writeln!(page, "  {}\n      {}", variable.name, variable.meaning);
+        _ = writeln!(page, "  {}", variable.name);
+        _ = wrapped(&mut page, 6, variable.meaning);
     }
     page.push_str(EXIT_STATUS);
     page
@@ -276,8 +313,10 @@ Prometheus exporter for the export jobs of Amazon Pinpoint's segments
 Usage: pinpoint-exporter [COMMAND]
 
 Commands:
-  (none)         serve /metrics, /-/healthy and /-/ready, until SIGTERM or SIGINT
-  check          try settings, credentials and each target, and print what is not allowed
+  (none)         serve /metrics, the status page and the rest, until SIGTERM or
+                 SIGINT
+  check          try settings, credentials and each target, and print what is
+                 not allowed
       --json                    as JSON
   plan           print requests, share of AWS's quota, series, memory to expect
       --json                    as JSON
@@ -285,7 +324,8 @@ Commands:
       --jobs-per-segment 10     finished jobs in each segment
       --offline --segments N [--applications N]
                                 of so many segments under */*, without AWS
-  healthcheck    ask the running server at LISTEN_ADDRESS, for a container without a shell
+  healthcheck    ask the running server at LISTEN_ADDRESS, for a container
+                 without a shell
 
 Options:
   -h, --help     print this page
@@ -300,17 +340,18 @@ Targets, separated by commas or white space:
                  the same in that region and account
   Special characters in ids are percent-encoded, such as / as %2F.
 
-Settings, from the environment; an empty one is unset; durations as 500ms, 30s, 5m, 1h30m, 7d:
+Settings, from the environment; an empty one is unset; durations as 500ms, 30s,
+5m, 1h30m, 7d:
 ";
 
 const EXIT_STATUS: &str = "
-Exit status: 0 when stopped by a signal, or when all that a command asks for is well; 64 for wrong
-settings or arguments; 1 otherwise.
+Exit status: 0 when stopped by a signal, or when all that a command asks for is
+well; 64 for wrong settings or arguments; 1 otherwise.
 ";
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{layout::COLUMNS, *};
 
     fn parse_words(words: &[&str]) -> Result<Command, Error> {
         parse(words.iter().map(OsString::from))
@@ -342,15 +383,40 @@ mod tests {
             ("-v", "-V"),
         ] {
             let error = parse_words(&[word]).unwrap_err();
-            assert_eq!(error, Error::Unknown { argument: word.into(), nearest: expected });
+            let advice = format!("the closest is {expected} (--help lists all)");
+            assert_eq!(error, Error::Unknown { argument: word.into(), advice });
         }
-        assert!(parse_words(&[""]).is_err());
+        for (word, expected) in [
+            ("serve", "without arguments it serves"),
+            ("help", "write --help"),
+            ("version", "the closest is --version (--help lists all)"),
+            (
+                "--web.listen-address=:9787",
+                "settings are environment variables: set PINPOINT_EXPORTER_LISTEN_ADDRESS",
+            ),
+            ("--web.telemetry-path=/x", "the metrics are always at /metrics"),
+            (
+                "PINPOINT_EXPORTER_TARGETS=a/b",
+                "settings are environment variables: set PINPOINT_EXPORTER_TARGETS",
+            ),
+            (
+                "--config.file",
+                "there is no configuration file: settings are environment variables, which --help lists",
+            ),
+            ("xyzzy", "--help lists all arguments and settings"),
+            ("", "--help lists all arguments and settings"),
+        ] {
+            let error = parse_words(&[word]).unwrap_err();
+            assert_eq!(error, Error::Unknown { argument: word.into(), advice: expected.into() }, "{word}");
+        }
+        let error = parse_words(&["check", "--region", "eu-west-1"]).unwrap_err().to_string();
+        assert!(error.ends_with("settings are environment variables: set AWS_REGION"), "{error}");
     }
 
     #[test]
-    fn help_fits_a_terminal() {
+    fn help_fits_a_terminal_of_80_columns() {
         for line in help().lines() {
-            assert!(line.chars().count() <= 100, "{line}");
+            assert!(line.chars().count() <= COLUMNS, "{line}");
         }
     }
 }

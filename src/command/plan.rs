@@ -7,31 +7,37 @@ use humantime::format_duration;
 use serde::Serialize;
 
 use super::{
-    check::{CALL_COLUMNS, ListCall},
-    survey::Survey,
+    check::{ListCall, Unread},
+    layout::wrapped,
+    survey::{List, Survey},
     table::Table,
 };
 use crate::{
-    config::Config,
+    config::{Config, MOST_SHARDS, StatusSeries},
     discovery::Catalog,
     job::{ExportJob, JobStatus, Timestamp},
     metrics::exposition::{self, Block},
-    pace::Pace,
+    pace::{Pace, QUOTA},
     picture::{Bounds, Collage, TargetStatus},
+    status::words::counted,
     target::Target,
 };
 
-/// Requests per second that [AWS's quota] allows in an account and region.
-///
-/// [AWS's quota]: https://docs.aws.amazon.com/pinpoint/latest/developerguide/quotas.html
-const QUOTA: u64 = 300;
+/// The `sample_limit` of `deploy/prometheus/prometheus.yml`, beyond which Prometheus drops a scrape.
+const SAMPLE_LIMIT: u64 = 100_000;
+
+/// The series that a scrape has besides those of jobs, segments and targets, at most.
+const OWN_SERIES: u64 = 300;
+
+/// So many jobs of a target are laid out. Each one more adds the same.
+const LAID_OUT_JOBS: u32 = 500;
 
 /// How long AWS is taken to need for an answer.
 const ANSWER: Duration = Duration::from_millis(100);
 
 /// What the exporter needs without any target, in bytes, and what each target needs beside its text, as measured.
-const BASE_MEMORY: usize = 10 << 20;
-const MEMORY_OF_A_TARGET: usize = 8 << 10;
+const BASE_MEMORY: u64 = 10 << 20;
+const MEMORY_OF_A_TARGET: u64 = 8 << 10;
 
 /// What the settings do not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +90,9 @@ pub(super) struct Plan {
     /// By family, without the exporter's own.
     series: Vec<Series>,
     series_total: u64,
-    memory_bytes: usize,
+    /// That a scrape has more series than Prometheus takes by the configuration in `deploy/prometheus`, and what would help.
+    over_sample_limit: Option<String>,
+    memory_bytes: u64,
     #[serde(skip)]
     pace: Pace,
 }
@@ -117,7 +125,8 @@ struct Series {
 
 /// Sets the variables that make a configuration of supposed targets: `*/*` in some region.
 pub fn suppose_targets(variables: &mut Vec<(OsString, OsString)>) {
-    variables.retain(|(name, _)| name != "PINPOINT_EXPORTER_TARGETS" && name != "AWS_REGION");
+    let supposed = ["PINPOINT_EXPORTER_TARGETS", "PINPOINT_EXPORTER_TARGETS_FILE", "AWS_REGION"];
+    variables.retain(|(name, _)| !supposed.iter().any(|variable| name == variable));
     variables.push(("PINPOINT_EXPORTER_TARGETS".into(), "*/*".into()));
     variables.push(("AWS_REGION".into(), "us-east-1".into()));
 }
@@ -129,7 +138,8 @@ impl Load {
         for (Catalog { account_id, region, .. }, ids) in &survey.lists {
             let load = loads.entry((account_id, region)).or_default();
             load.lists += 1;
-            load.list_requests += pages(ids.as_ref().map_or(0, |ids| ids.len() as u64), config.page_size);
+            let found = ids.as_ref().map_or(0, |List { ids, .. }| ids.len() as u64);
+            load.list_requests += pages(found, config.page_size);
         }
         for Target { account_id, region, segment_id, .. } in &survey.targets {
             let load = loads.entry((account_id, region)).or_default();
@@ -153,7 +163,7 @@ impl Load {
             segments: u64::from(segments).div_ceil(u64::from(config.shard.count)),
             lists: 1 + u64::from(applications),
             list_requests: pages(applications.into(), config.page_size)
-                + u64::from(applications) * pages(of_each, config.page_size),
+                + u64::from(applications).saturating_mul(pages(of_each, config.page_size)),
             ..Self::default()
         }
     }
@@ -161,7 +171,7 @@ impl Load {
 
 /// The requests that so many items take.
 fn pages(items: u64, page_size: u32) -> u64 {
-    items.div_ceil(u64::from(page_size)).max(1)
+    items.div_ceil(u64::from(page_size.max(1))).max(1)
 }
 
 impl Plan {
@@ -173,25 +183,7 @@ impl Plan {
     ) -> Self {
         let Assumptions { scrape_interval, jobs_per_segment } = assumptions;
         let places: Vec<_> = loads.iter().map(|load| Place::new(config, load, assumptions)).collect();
-        let mut series: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut memory = BASE_MEMORY;
-        for load in loads {
-            for (of_segment, count) in [(true, load.segments), (false, load.applications)] {
-                let in_memory = usize::try_from(count).unwrap_or(usize::MAX);
-                let (blocks, picture) = shown(config, jobs_per_segment, of_segment);
-                for block in blocks {
-                    block
-                        .series_by_family()
-                        .for_each(|(name, n)| *series.entry(name).or_default() += n as u64 * count);
-                    memory = memory.saturating_add(block.memory().saturating_mul(in_memory));
-                }
-                memory = memory.saturating_add((MEMORY_OF_A_TARGET + picture).saturating_mul(in_memory));
-            }
-            let catalog = Catalog { account_id: String::new(), region: String::new(), application_id: None };
-            let list = exposition::discovery_status(&catalog, true);
-            list.series_by_family()
-                .for_each(|(name, n)| *series.entry(name).or_default() += n as u64 * load.lists);
-        }
+        let (series, memory) = shown_by_all(config, loads, jobs_per_segment);
         // In the order of the exposition.
         let families = crate::metrics::catalogue::FAMILIES.iter().map(|family| family.name);
         let series: Vec<_> = families
@@ -201,10 +193,11 @@ impl Plan {
         Self {
             scrape_interval_seconds: scrape_interval.as_secs_f64(),
             jobs_per_segment,
-            requests_per_hour: places.iter().map(|place| place.requests_per_hour).sum(),
+            requests_per_hour: sum(places.iter().map(|place| place.requests_per_hour)),
             places,
             unread,
-            series_total: series.iter().map(|family| family.series).sum(),
+            series_total: sum(series.iter().map(|family| family.series)),
+            over_sample_limit: over_sample_limit(config, loads, jobs_per_segment),
             series,
             memory_bytes: memory,
             pace: config.pace(),
@@ -224,24 +217,30 @@ impl Place {
         Assumptions { scrape_interval, jobs_per_segment }: Assumptions,
     ) -> Self {
         let pages_of_a_listing = pages(jobs_per_segment.into(), config.page_size);
-        let targets = load.segments + load.applications;
-        let requests = targets * pages_of_a_listing;
+        let targets = load.segments.saturating_add(load.applications);
+        let requests = targets.saturating_mul(pages_of_a_listing);
         let pace = config.pace();
         // The rate limit's share of a second, or that of so many requests at once.
         let concurrent = u32::try_from(config.max_concurrent_requests).unwrap_or(u32::MAX);
         let by_rate =
-            pace.max_requests_per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
-        let each = by_rate.max(ANSWER / concurrent);
-        let time_of = |requests: u64| each.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX));
+            pace.max_requests_per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
+        let each = by_rate.max(ANSWER / concurrent.max(1));
+        let time_of = |requests: u64| {
+            let milliseconds = each.as_nanos().saturating_mul(requests.into()).div_ceil(1_000_000);
+            Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))
+        };
         let round = time_of(requests);
         let refresh_period = period(scrape_interval, pace.cache_ttl).max(round);
         let list_period = period(scrape_interval, config.discovery_ttl);
-        let per_hour = per_hour(requests, refresh_period) + per_hour(load.list_requests, list_period);
+        let per_hour =
+            per_hour(requests, refresh_period).saturating_add(per_hour(load.list_requests, list_period));
         // Due, seen to be due by the next scrape, after all others and the lists, and then read.
-        let wait = pace.cache_ttl + scrape_interval + time_of(requests + load.list_requests);
-        let reading = (ANSWER + time_of(concurrent.into()))
+        let round_with_lists = time_of(requests.saturating_add(load.list_requests));
+        let wait = pace.cache_ttl.saturating_add(scrape_interval).saturating_add(round_with_lists);
+        let reading = ANSWER
+            .saturating_add(time_of(concurrent.into()))
             .saturating_mul(u32::try_from(pages_of_a_listing).unwrap_or(u32::MAX));
-        let permille = per_hour.saturating_mul(1000) / (QUOTA * 3600);
+        let permille = per_hour.saturating_mul(1000) / (u64::from(QUOTA) * 3600);
         Self {
             account_id: load.account_id.clone(),
             region: load.region.clone(),
@@ -251,7 +250,7 @@ impl Place {
             round_seconds: round.as_secs_f64(),
             requests_per_hour: per_hour,
             quota_percent: f64::from(u32::try_from(permille).unwrap_or(u32::MAX)) / 10.0,
-            oldest_data_seconds: (wait + reading).as_secs_f64(),
+            oldest_data_seconds: wait.saturating_add(reading).as_secs_f64(),
             overload: pace.overload(requests).map(|overload| overload.to_string()),
         }
     }
@@ -266,32 +265,135 @@ fn period(scrape_interval: Duration, ttl: Duration) -> Duration {
 
 fn per_hour(requests: u64, period: Duration) -> u64 {
     let hour = Duration::from_hours(1).as_nanos();
-    let exact = u128::from(requests) * hour / period.as_nanos().max(1);
+    let exact = u128::from(requests).saturating_mul(hour) / period.as_nanos().max(1);
     u64::try_from(exact).unwrap_or(u64::MAX)
 }
 
-/// What a target shows that has so many jobs, and what its picture takes in memory beside that.
-fn shown(config: &Config, jobs: u32, of_segment: bool) -> ([Block; 2], usize) {
-    let id = |n: u32| format!("{n:032x}");
-    let target = Target {
-        account_id: "0".repeat(12),
-        region: "eu-central-1".to_owned(),
-        application_id: id(0),
-        segment_id: of_segment.then(|| id(0)),
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
+}
+
+/// The series of each family that all targets and lists show, and the memory that all of it takes.
+fn shown_by_all(config: &Config, loads: &[Load], jobs: u32) -> (BTreeMap<&'static str, u64>, u64) {
+    let mut series: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut memory = BASE_MEMORY;
+    let mut add = |name: &'static str, count: u64| {
+        let all = series.entry(name).or_default();
+        *all = all.saturating_add(count);
     };
-    let now = Timestamp(1_800_000_000_000);
-    let bounds =
-        Bounds { max_age: config.finished_job_max_age, per_segment: config.finished_jobs_per_segment };
-    let mut collage = Collage::begin(bounds, now, target.segment_id.as_deref());
-    collage.add((0..jobs).map(|job| completed_job(&id(job), &id(0), now)).collect());
-    let status =
-        TargetStatus { error: None, last_success: Some(now), refresh_duration: Duration::from_millis(100) };
-    let picture = collage.finish();
-    let blocks = [
-        exposition::picture(&target, &picture, config.status_series),
-        exposition::target_status(&target, &status),
-    ];
-    (blocks, picture.memory())
+    let catalog = Catalog { account_id: String::new(), region: String::new(), application_id: None };
+    let list = exposition::discovery_status(&catalog, true);
+    for load in loads {
+        for (of_segment, count) in [(true, load.segments), (false, load.applications)] {
+            let target = Shown::by_target(config, jobs, of_segment);
+            target.series.into_iter().for_each(|(name, n)| add(name, n.saturating_mul(count)));
+            memory =
+                memory.saturating_add(MEMORY_OF_A_TARGET.saturating_add(target.memory).saturating_mul(count));
+        }
+        list.series_by_family().for_each(|(name, n)| add(name, (n as u64).saturating_mul(load.lists)));
+    }
+    (series, memory)
+}
+
+/// Whether a scrape has more series than `sample_limit`, and what would help.
+fn over_sample_limit(config: &Config, loads: &[Load], jobs: u32) -> Option<String> {
+    let in_scrape = |config: &Config| {
+        let (series, _) = shown_by_all(config, loads, jobs);
+        sum(series.into_values()).saturating_add(OWN_SERIES)
+    };
+    let total = in_scrape(config);
+    if total <= SAMPLE_LIMIT {
+        return None;
+    }
+    let current = Config { status_series: StatusSeries::Current, ..config.clone() };
+    let shown = config
+        .finished_jobs_per_segment
+        .map_or(jobs, |limit| jobs.min(u32::try_from(limit).unwrap_or(u32::MAX)));
+    let fewer = if shown > 5 { 5 } else { 1 };
+    let fewer_jobs = |config: &Config| Config { finished_jobs_per_segment: Some(fewer), ..config.clone() };
+    let mut ways = Vec::new();
+    if config.status_series != StatusSeries::Current {
+        ways.push(format!("STATUS_SERIES=current leaves {}", in_scrape(&current)));
+    }
+    if shown as usize > fewer {
+        ways.push(format!("FINISHED_JOBS_PER_SEGMENT={fewer} leaves {}", in_scrape(&fewer_jobs(config))));
+        if config.status_series != StatusSeries::Current {
+            ways.push(format!("both leave {}", in_scrape(&fewer_jobs(&current))));
+        }
+    }
+    let of_targets = total.saturating_sub(OWN_SERIES);
+    let shards = of_targets.div_ceil(SAMPLE_LIMIT - OWN_SERIES).saturating_mul(u64::from(config.shard.count));
+    if shards <= u64::from(MOST_SHARDS) {
+        ways.push(format!("share the targets among {shards} exporters with SHARD"));
+    }
+    if let [_, .., last] = &mut ways[..] {
+        last.insert_str(0, "or ");
+    }
+    if ways.is_empty() {
+        ways.push("poll fewer targets".to_owned());
+    }
+    Some(format!(
+        "A scrape has about {total} series, and Prometheus drops a scrape with more than its sample_limit, which is \
+         {SAMPLE_LIMIT} in deploy/prometheus: {}. Raise sample_limit only if Prometheus can hold them.",
+        ways.join(", ")
+    ))
+}
+
+/// What a target shows, and the memory that it takes.
+struct Shown {
+    series: BTreeMap<&'static str, u64>,
+    memory: u64,
+}
+
+impl Shown {
+    /// Of a target that has so many finished jobs.
+    fn by_target(config: &Config, jobs: u32, of_segment: bool) -> Self {
+        let limit = config.finished_jobs_per_segment.and_then(|limit| u32::try_from(limit).ok());
+        let shown = limit.map_or(jobs, |limit| jobs.min(limit));
+        let laid_out = shown.min(LAID_OUT_JOBS);
+        let mut all = Self::laid_out(config, laid_out, of_segment);
+        let more = u64::from(shown - laid_out);
+        if more > 0 {
+            let fewer = Self::laid_out(config, laid_out - 1, of_segment);
+            for (name, series) in &mut all.series {
+                let of_a_job = series.saturating_sub(fewer.series.get(name).copied().unwrap_or_default());
+                *series = series.saturating_add(of_a_job.saturating_mul(more));
+            }
+            all.memory = all.memory.saturating_mul(u64::from(shown)) / u64::from(laid_out);
+        }
+        all
+    }
+
+    fn laid_out(config: &Config, jobs: u32, of_segment: bool) -> Self {
+        let id = |n: u32| format!("{n:032x}");
+        let target = Target {
+            account_id: "0".repeat(12),
+            region: "eu-central-1".to_owned(),
+            application_id: id(0),
+            segment_id: of_segment.then(|| id(0)),
+        };
+        let now = Timestamp(1_800_000_000_000);
+        let bounds =
+            Bounds { max_age: config.finished_job_max_age, per_segment: config.finished_jobs_per_segment };
+        let mut collage = Collage::begin(bounds, now, target.segment_id.as_deref());
+        collage.add((0..jobs).map(|job| completed_job(&id(job), &id(0), now)));
+        let status = TargetStatus {
+            error: None,
+            last_success: Some(now),
+            refresh_duration: Duration::from_millis(100),
+        };
+        let picture = collage.finish();
+        let blocks = [
+            exposition::picture(&target, &picture, config.status_series),
+            exposition::target_status(&target, &status),
+        ];
+        let mut series: BTreeMap<_, u64> = BTreeMap::new();
+        for (name, n) in blocks.iter().flat_map(Block::series_by_family) {
+            *series.entry(name).or_default() += n as u64;
+        }
+        let memory = picture.memory() + blocks.iter().map(Block::memory).sum::<usize>();
+        Self { series, memory: memory as u64 }
+    }
 }
 
 fn completed_job(id: &str, segment_id: &str, date: Timestamp) -> ExportJob {
@@ -327,51 +429,46 @@ impl fmt::Display for Plan {
             format_duration(self.pace.cache_ttl),
             self.jobs_per_segment
         )?;
-        let mut table = Table::new([
-            "account",
-            "region",
-            "lists",
-            "targets",
-            "requests/h",
-            "of quota",
-            "a round",
-            "takes",
-            "oldest data",
-        ]);
         for place in &self.places {
-            let or_dash = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
-            table.row([
-                or_dash(&place.account_id),
-                or_dash(&place.region),
-                place.lists.to_string(),
-                place.targets.to_string(),
-                place.requests_per_hour.to_string(),
-                format!("{:.1} %", place.quota_percent),
-                place.requests_per_round.to_string(),
-                seconds(place.round_seconds),
-                seconds(place.oldest_data_seconds),
-            ]);
+            if place.region.is_empty() {
+                writeln!(f, "In one account and region:")?;
+            } else {
+                let account = if place.account_id.is_empty() {
+                    String::new()
+                } else {
+                    format!("account {}, ", place.account_id)
+                };
+                writeln!(f, "In {account}region {}:", place.region)?;
+            }
+            let lists =
+                if place.lists == 0 { String::new() } else { format!(", {}", counted(place.lists, "list")) };
+            writeln!(f, "  polled           {}{lists}", counted(place.targets, "target"))?;
+            let (per_hour, percent) = (place.requests_per_hour, place.quota_percent);
+            writeln!(f, "  requests         {per_hour} per hour, {percent:.1} % of AWS's quota")?;
+            let round = counted(place.requests_per_round, "request");
+            writeln!(f, "  to refresh all   {round}, {}", seconds(place.round_seconds))?;
+            writeln!(f, "  oldest data      {}\n", seconds(place.oldest_data_seconds))?;
+            if let Some(overload) = &place.overload {
+                wrapped(f, 2, &format!("{overload}."))?;
+                writeln!(f)?;
+            }
         }
-        writeln!(f, "{table}")?;
         let mut table = Table::new(["series", "family"]);
         for Series { family, series } in &self.series {
             table.row([series.to_string(), (*family).to_owned()]);
         }
         table.row([self.series_total.to_string(), "together, beside the exporter's own".to_owned()]);
         writeln!(f, "{table}\nMemory: about {} MB.", self.memory_bytes.div_ceil(1_000_000))?;
-        for place in &self.places {
-            if let Some(overload) = &place.overload {
-                let name = [&place.account_id, &place.region].map(String::as_str).join(" ");
-                let separator = if name == " " { "" } else { ": " };
-                writeln!(f, "\n{}{separator}{overload}.", name.trim())?;
-            }
+        if let Some(warning) = &self.over_sample_limit {
+            writeln!(f)?;
+            wrapped(f, 0, warning)?;
         }
         if !self.is_whole() {
-            let mut table = Table::new(CALL_COLUMNS);
-            for list in &self.unread {
-                table.row(list.row(&[]));
-            }
-            writeln!(f, "\nWhat these lists name is not counted, since they could not be read:\n\n{table}")?;
+            writeln!(
+                f,
+                "\nThese lists could not be read, so what they name is not counted:\n\n{}",
+                Unread(&self.unread)
+            )?;
         }
         Ok(())
     }

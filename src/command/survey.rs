@@ -12,14 +12,20 @@ use crate::{
     accounts::Clients,
     config::Config,
     discovery::{self, Catalog},
-    pinpoint::{Client, Error},
+    pinpoint::{Client, Error, LeftOut},
     target::Target,
 };
+
+/// A list that was read.
+pub(super) struct List {
+    pub(super) ids: Arc<[String]>,
+    pub(super) left_out: LeftOut,
+}
 
 /// What was found.
 pub(super) struct Survey {
     /// Every list that the targets name, with the ids in it.
-    pub(super) lists: BTreeMap<Catalog, Result<Arc<[String]>, Error>>,
+    pub(super) lists: BTreeMap<Catalog, Result<List, Error>>,
     /// The targets, as far as lists could be read.
     pub(super) targets: BTreeSet<Target>,
 }
@@ -27,9 +33,10 @@ pub(super) struct Survey {
 impl Survey {
     /// Reads the lists, and those that are found in them.
     pub(super) async fn make(config: &Config, clients: &Clients, progress: &Progress<'_>) -> Self {
-        let mut lists: BTreeMap<Catalog, Result<Arc<[String]>, Error>> = BTreeMap::new();
+        let mut lists: BTreeMap<Catalog, Result<List, Error>> = BTreeMap::new();
         loop {
-            let known = |catalog: &Catalog| lists.get(catalog)?.as_ref().ok().cloned();
+            let known =
+                |catalog: &Catalog| lists.get(catalog)?.as_ref().ok().map(|list| Arc::clone(&list.ids));
             let wanted = discovery::wanted(&config.targets, config.shard, known);
             let unread = wanted.catalogs.iter().filter(|catalog| !lists.contains_key(catalog));
             let unread: Vec<_> = unread
@@ -41,10 +48,10 @@ impl Survey {
             let total = unread.len();
             let read = unread.into_iter().map(|(catalog, client)| async move {
                 let ids = match &catalog.application_id {
-                    Some(application) => client.segment_ids(application).await,
-                    None => client.application_ids().await,
+                    Some(application) => client.segment_ids(application, client.permit()).await,
+                    None => client.application_ids(client.permit()).await,
                 };
-                (catalog.clone(), ids.map(Arc::from))
+                (catalog.clone(), ids.map(|(ids, left_out)| List { ids: ids.into(), left_out }))
             });
             let mut read = stream::iter(read).buffer_unordered(config.max_concurrent_requests);
             let mut done = 0;

@@ -1,5 +1,7 @@
 //! Settings as they are in effect, for people to see. Nothing secret is in them.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::settings::Written;
@@ -12,7 +14,7 @@ pub struct Effective {
     /// The value as it is written; `***` for a secret one.
     pub value: String,
     /// Where it is from, in words.
-    pub source: &'static str,
+    pub source: Cow<'static, str>,
 }
 
 pub(super) const ENVIRONMENT: &str = "environment";
@@ -23,6 +25,6 @@ impl Effective {
         let secret = written.setting.name == "ROLE_EXTERNAL_ID" && written.text.is_some();
         let value = if secret { "***" } else { written.text() }.to_owned();
         let source = if written.text.is_some() { ENVIRONMENT } else { DEFAULT };
-        Self { variable: written.setting.variable, value, source }
+        Self { variable: written.setting.variable, value, source: source.into() }
     }
 }

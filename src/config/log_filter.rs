@@ -13,6 +13,8 @@ use super::{settings::nearest, value::Explanation};
 ///   itself, without them.
 /// * `aws_runtime::env_config::normalize` quotes lines of the profile file that it does not understand at warn.
 /// * `aws_smithy_*` and the service clients log requests and answers at trace, and errors in their debug form at debug.
+/// * `aws_smithy_runtime::client::http::connection_poisoning` logs an error for each failed call to a metadata service, because
+///   the exporter's HTTP client manages its connections itself.
 /// * Everything else is kept below trace, where libraries log what goes over the wire.
 ///
 /// What is logged through the crate `log` (reqwest, rustls) does not get into the log at all.
@@ -25,12 +27,17 @@ const MOST: &[(&str, LevelFilter)] = &[
     ("aws_sdk", LevelFilter::INFO),
     ("aws_sigv4", LevelFilter::INFO),
     ("aws_smithy", LevelFilter::INFO),
+    ("aws_smithy_runtime::client::http::connection_poisoning", LevelFilter::OFF),
     ("h2", LevelFilter::INFO),
     ("hyper", LevelFilter::DEBUG),
     ("pinpoint_exporter", LevelFilter::TRACE),
     ("reqwest", LevelFilter::INFO),
     ("rustls", LevelFilter::INFO),
 ];
+
+/// These log at debug whenever a connection is used, which drowns the exporter's own lines. They stay at info unless a filter
+/// names them.
+const QUIET: [&str; 1] = ["hyper_util"];
 
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
@@ -57,6 +64,14 @@ pub(super) fn log_filter(text: &str) -> Result<Targets, Explanation> {
             }
             Some((target, text)) => (target.trim(), level(text.trim())?),
         });
+    }
+    for quiet in QUIET {
+        let is_named = asked.iter().any(|(target, _)| {
+            !target.is_empty() && (quiet.starts_with(target) || target.starts_with(quiet))
+        });
+        if !is_named {
+            asked.push((quiet, level_of(&asked, quiet).min(LevelFilter::INFO)));
+        }
     }
     Ok(limited(&asked))
 }
@@ -124,12 +139,28 @@ mod tests {
             ("aws_config::profile::credentials", Level::ERROR),
             ("aws_runtime::env_config::normalize", Level::ERROR),
             ("aws_runtime::env_config::source", Level::INFO),
-            ("hyper_util::client", Level::DEBUG),
+            ("hyper::proto", Level::DEBUG),
         ] {
             assert_eq!(most(&filter, target), Some(level), "{target}");
         }
         assert_eq!(most(&log_filter("warn").unwrap(), "pinpoint_exporter"), Some(Level::WARN));
         assert_eq!(most(&log_filter("off").unwrap(), "pinpoint_exporter"), None);
+    }
+
+    #[test]
+    fn the_connection_pool_is_logged_at_debug_only_when_a_filter_names_it() {
+        for (text, level) in [
+            ("debug", Level::INFO),
+            ("debug,pinpoint_exporter=trace", Level::INFO),
+            ("warn", Level::WARN),
+            ("info,hyper_util=debug", Level::DEBUG),
+            ("info,hyper=debug", Level::DEBUG),
+            ("info,hyper_util::client=debug", Level::DEBUG),
+        ] {
+            let filter = log_filter(text).unwrap();
+            assert_eq!(most(&filter, "hyper_util::client::legacy::pool"), Some(level), "{text}");
+        }
+        assert_eq!(most(&log_filter("off").unwrap(), "hyper_util::client"), None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::profile;
+
 /// One thing that is wrong. It prints as one line that names the variable, its value, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -17,6 +19,12 @@ pub struct Problem {
 impl Problem {
     pub(super) fn new(variable: &str, value: &str, explanation: impl Into<String>) -> Self {
         Self { variable: variable.into(), value: Some(quoted(value)), explanation: explanation.into() }
+    }
+
+    /// A problem with a file of AWS's, or with a profile.
+    pub(super) fn of_profile(error: profile::Error) -> Self {
+        let value = error.value.as_deref().map(quoted);
+        Self { variable: error.variable.into(), value, explanation: error.problem }
     }
 
     /// A problem with a variable that is not set, or whose value may not be shown.
@@ -67,18 +75,29 @@ pub enum Warning {
     UnknownSetting {
         /// The variable's name, escaped.
         variable: String,
-        /// The setting whose name is the closest.
-        nearest: &'static str,
+        /// The variable that may be meant.
+        close: Option<&'static str>,
         /// Whether Kubernetes sets such a variable for a Service named like the exporter.
         from_service: bool,
+    },
+    /// A role of `ROLE_ARNS` for an account that no target names.
+    UnusedRole {
+        /// The role.
+        role_arn: String,
+        /// Its account.
+        account_id: String,
     },
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownSetting { variable, nearest, from_service } => {
-                write!(f, "{variable} is no setting and has no effect; the closest is {nearest}")?;
+            Self::UnknownSetting { variable, close, from_service } => {
+                write!(f, "{variable} is no setting and has no effect; ")?;
+                match close {
+                    Some(close) => write!(f, "the closest is {close}")?,
+                    None => f.write_str("pinpoint-exporter --help lists all settings")?,
+                }
                 if *from_service {
                     write!(
                         f,
@@ -88,12 +107,17 @@ impl fmt::Display for Warning {
                 }
                 Ok(())
             }
+            Self::UnusedRole { role_arn, account_id } => write!(
+                f,
+                "PINPOINT_EXPORTER_ROLE_ARNS: the role {role_arn} is never used, because no target is in account \
+                 {account_id}; check the account in both"
+            ),
         }
     }
 }
 
 /// A value as problems show it: quoted, escaped, and not too long.
-pub(super) fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     const LONGEST: usize = 80;
     let mut shown: String = value.chars().take(LONGEST).collect();
     if shown.len() < value.len() {

@@ -67,7 +67,9 @@ macro_rules! settings {
 }
 
 settings! {
-    targets TARGETS = "" "what to observe (required), a list; see Targets above";
+    targets TARGETS = "" "what to observe, a list; see Targets above; this or the next is required";
+    targets_file TARGETS_FILE = ""
+        "a file with more targets, where # begins a comment; read again when it changes, and on SIGHUP";
     listen_address LISTEN_ADDRESS = "0.0.0.0:9787" "address and port to serve on; also [::]:9787";
     cache_ttl CACHE_TTL = "50s" "age from which a scrape fetches a target anew; 0s: every scrape does";
     max_staleness MAX_STALENESS = "10m" "age from which data are no longer shown";
@@ -123,20 +125,21 @@ pub static AWS_VARIABLES: &[AwsVariable] = &[
     },
     AwsVariable {
         name: "AWS_ENDPOINT_URL_PINPOINT, AWS_ENDPOINT_URL",
-        meaning: "address of the API instead of AWS's own; the former goes first",
+        meaning: "address of the API instead of AWS's own; the former goes first; else that of the profile",
     },
+    AwsVariable { name: "AWS_ENDPOINT_URL_STS", meaning: "address of STS instead of AWS's own" },
     AwsVariable {
         name: "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-        meaning: "true: as if those two were not set",
+        meaning: "true: as if no endpoint were configured, in the profile neither",
     },
     AwsVariable {
         name: "AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT",
-        meaning: "true: AWS's FIPS or dual-stack (IPv6) address of the API",
+        meaning: "true: AWS's FIPS or dual-stack (IPv6) addresses; else as the profile says",
     },
-    AwsVariable { name: "AWS_CA_BUNDLE", meaning: "PEM file with the only certificate authorities to trust" },
+    AwsVariable { name: "AWS_CA_BUNDLE", meaning: "PEM file with the only certificates to trust" },
     AwsVariable {
         name: "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
-        meaning: "proxies, as curl reads them",
+        meaning: "proxies (http, https, socks5), as curl reads them",
     },
 ];
 

@@ -3,6 +3,9 @@
 use super::value::Explanation;
 use crate::shard::Shard;
 
+/// More shards are a mistake, and each target is looked up in all of them.
+pub(crate) const MOST_SHARDS: u32 = 1000;
+
 /// `2/5` or `auto/5`, the ordinal then being the end of `host_name`.
 pub(super) fn shard(text: &str, host_name: Option<&str>) -> Result<Shard, Explanation> {
     const CURE: &str = "write such as 2/5, or auto/5 where HOSTNAME ends in the ordinal";
@@ -12,6 +15,9 @@ pub(super) fn shard(text: &str, host_name: Option<&str>) -> Result<Shard, Explan
     };
     let (ordinal, count) = text.split_once('/').ok_or_else(|| format!("this is no shard; {CURE}"))?;
     let count = match number(count.trim()) {
+        Some(count) if count > MOST_SHARDS => {
+            return Err(format!("{count} shards are too many; write at most {MOST_SHARDS}, as in 2/5"));
+        }
         Some(0) | None => return Err(format!("{count:?} is no number of shards; {CURE}")),
         Some(count) => count,
     };
@@ -40,6 +46,7 @@ mod tests {
     #[test]
     fn a_shard_is_an_ordinal_below_a_count() {
         assert_eq!(shard("2/5", None), Ok(Shard { ordinal: 2, count: 5 }));
+        assert_eq!(shard("999/1000", None), Ok(Shard { ordinal: 999, count: 1000 }));
         assert_eq!(shard("0/1", None), Ok(Shard { ordinal: 0, count: 1 }));
         assert_eq!(shard("auto/5", Some("pinpoint-exporter-4")), Ok(Shard { ordinal: 4, count: 5 }));
         for (text, host_name, cure) in [
@@ -50,6 +57,8 @@ mod tests {
             ("-1/5", None, "no ordinal"),
             ("+1/5", None, "no ordinal"),
             ("/5", None, "no ordinal"),
+            ("0/1001", None, "at most 1000"),
+            ("0/4294967295", None, "at most 1000"),
             ("auto/5", None, "HOSTNAME=\"\""),
             ("auto/5", Some("exporter"), "HOSTNAME=\"exporter\""),
             ("auto/5", Some("exporter-7"), "from 0 to 4"),

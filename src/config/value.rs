@@ -61,7 +61,7 @@ fn has_unit_month(text: &str) -> bool {
 }
 
 /// A whole number, 0 included.
-pub(super) fn number(text: &str) -> Result<u32, Explanation> {
+pub(crate) fn number(text: &str) -> Result<u32, Explanation> {
     let wrong = || format!("this is no whole number; write one from 0 to {MOST}");
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());

@@ -71,7 +71,7 @@ pub struct ScrapeFacts {
     pub last_duration_seconds: f64,
     /// Job, segment and target series in this answer.
     pub series: usize,
-    /// Whether the web configuration is in force as its file is, and when that was last read well. `None` without one.
+    /// Whether the configuration files are in force as they are, and when one was last put in force. `None` without any.
     pub config_reload: Option<(bool, Timestamp)>,
     /// When the certificate that is served expires. `None` without TLS.
     pub certificate_expiry: Option<Timestamp>,
@@ -173,12 +173,11 @@ pub static FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         labels: segment_labels!["status"],
         source: Source::Segment(|segment, out| {
-            for status in JobStatus::KNOWN {
-                out.labelled(&[("status", status.as_str())], segment.by_status.of(status));
-            }
-            let unknown = segment.by_status.of(JobStatus::Unknown);
-            if unknown > 0 {
-                out.labelled(&[("status", JobStatus::Unknown.as_str())], unknown);
+            for status in JobStatus::ALL {
+                let count = segment.by_status.of(status);
+                if count > 0 || status.is_modelled() {
+                    out.labelled(&[("status", status.as_str())], count);
+                }
             }
         }),
     },
@@ -277,7 +276,7 @@ pub static FAMILIES: &[Family] = &[
     CLOCK_SKEW,
     Family {
         name: "pinpoint_exporter_credentials_expiry_timestamp_seconds",
-        help: "When the credentials in use expire; without an account the exporter's own. Absent if they do not expire.",
+        help: "When the credentials expire: without an account the exporter's own, also those it assumes roles with; else those of the account's role. Absent if they do not expire, or there are none.",
         kind: Kind::Gauge,
         labels: &["aws_account_id"],
         source: Source::Scrape(|scrape, out| {
@@ -318,7 +317,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_exporter_config_last_reload_successful",
-        help: "Whether the file of WEB_CONFIG_FILE could be read when it last changed. Absent without one.",
+        help: "Whether the files of TARGETS_FILE and WEB_CONFIG_FILE are in force as they are now. Absent without either.",
         kind: Kind::Gauge,
         labels: &[],
         source: Source::Scrape(|scrape, out| {
@@ -327,7 +326,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_exporter_config_last_reload_success_timestamp_seconds",
-        help: "When the file of WEB_CONFIG_FILE was last read well. Absent without one.",
+        help: "When a file of TARGETS_FILE or WEB_CONFIG_FILE was last put in force. Absent without either.",
         kind: Kind::Gauge,
         labels: &[],
         source: Source::Scrape(|scrape, out| out.timestamp(scrape.config_reload.map(|(_, at)| at))),

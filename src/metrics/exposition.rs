@@ -74,14 +74,14 @@ impl Samples<'_> {
         self.text.push('\n');
     }
 
-    /// The nine states, and UNKNOWN only where it is the state.
+    /// The nine states of AWS's models, and the others only where they are the state.
     pub(super) fn state_set(&mut self, current: JobStatus) {
         if self.status_series == StatusSeries::All {
-            for status in JobStatus::KNOWN {
+            for status in JobStatus::MODELLED {
                 self.labelled(&[("status", status.as_str())], u8::from(status == current));
             }
         }
-        if self.status_series == StatusSeries::Current || current == JobStatus::Unknown {
+        if self.status_series == StatusSeries::Current || !current.is_modelled() {
             self.labelled(&[("status", current.as_str())], 1_u8);
         }
     }
@@ -645,9 +645,10 @@ mod tests {
             samples(&mut text, family, "", series).state_set(status);
             (text.lines().count(), text.lines().filter(|line| line.ends_with(" 1")).count())
         };
-        assert_eq!(one(JobStatus::Failed, StatusSeries::All), (9, 1));
-        assert_eq!(one(JobStatus::Unknown, StatusSeries::All), (10, 1));
-        assert_eq!(one(JobStatus::Failed, StatusSeries::Current), (1, 1));
-        assert_eq!(one(JobStatus::Unknown, StatusSeries::Current), (1, 1));
+        for status in JobStatus::ALL {
+            let series = 9 + usize::from(!JobStatus::MODELLED.contains(&status));
+            assert_eq!(one(status, StatusSeries::All), (series, 1), "{status:?}");
+            assert_eq!(one(status, StatusSeries::Current), (1, 1), "{status:?}");
+        }
     }
 }

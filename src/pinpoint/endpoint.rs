@@ -43,6 +43,13 @@ pub fn partition_name(region: &str) -> &'static str {
     partition_of(region).name
 }
 
+/// Whether a host is one of AWS's own.
+pub(super) fn is_aws_host(host: &str) -> bool {
+    let is_below = |suffix: &str| host.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'));
+    let mut partitions = std::iter::once(&COMMERCIAL).chain(&OTHERS);
+    partitions.any(|partition| is_below(partition.dns_suffix) || is_below(partition.dualstack_dns_suffix))
+}
+
 /// The address of the API in a region, as the [endpoint rules] of AWS's SDKs give it.
 ///
 /// [endpoint rules]: https://docs.aws.amazon.com/general/latest/gr/pinpoint.html

@@ -1,11 +1,11 @@
 //! What can go wrong with a call, and the one table of it: the label it is counted under, and whether it is worth another
 //! attempt.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
-use super::{operation::Operation, secrets::Secrets};
+use super::{json, operation::Operation, secrets::Secrets};
 
 /// Declares the closed list of exception labels.
 macro_rules! exceptions {
@@ -131,21 +131,23 @@ impl Exception {
     const fn cure(self) -> Option<&'static str> {
         Some(match self {
             Self::ForbiddenException | Self::AccessDeniedException => {
-                "allow the IAM action on this resource to the exporter's credentials"
+                "allow the IAM action on this resource (pinpoint-exporter check prints the policy)"
             }
-            Self::NotFoundException => "check the ids and the region in PINPOINT_EXPORTER_TARGETS",
+            Self::NotFoundException => "check the ids, the region and the account of the target",
             Self::UnrecognizedClientException
             | Self::InvalidSignatureException
             | Self::SignatureDoesNotMatch
             | Self::MissingAuthenticationTokenException
-            | Self::IncompleteSignatureException
-            | Self::ExpiredTokenException => "check the credentials of the exporter and its clock",
+            | Self::IncompleteSignatureException => {
+                "check the access key, its secret and session token, and proxies that change requests"
+            }
+            Self::ExpiredTokenException => "renew the credentials at their source",
+            Self::OptInRequired => "enable the region and Amazon Pinpoint for the account",
             Self::RequestExpired | Self::RequestTimeTooSkewed => "check the clock of this machine",
             Self::TooManyRequestsException | Self::ThrottlingException => {
                 "lower PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND or raise PINPOINT_EXPORTER_CACHE_TTL"
             }
-            Self::TlsError => "check AWS_CA_BUNDLE and the endpoint",
-            Self::InvalidResponse => "check that the endpoint speaks Amazon Pinpoint's protocol",
+            Self::InvalidResponse => "check the endpoint URL and the proxies",
             _ => return None,
         })
     }
@@ -202,7 +204,12 @@ pub struct Error {
 impl Error {
     fn text(&self) -> String {
         let Self { operation, resource, failure } = self;
-        let cure = failure.exception.cure().map(|cure| format!("; {cure}")).unwrap_or_default();
+        let cure = failure
+            .exception
+            .cure()
+            .filter(|_| !failure.is_foreign)
+            .map(|cure| format!("; {cure}"))
+            .unwrap_or_default();
         format!("{} of {resource} failed with {}{cure}", operation.name(), failure.exception.name())
     }
 }
@@ -223,6 +230,9 @@ pub struct Failure {
     pub request_id: Option<String>,
     /// The wait that the answer asks for.
     pub retry_after: RetryAfter,
+    /// Amazon Pinpoint did not answer: the connection failed, or something else answered. The message names the URL and says
+    /// what to do.
+    pub is_foreign: bool,
 }
 
 /// The waits an answer may ask for before the next attempt.
@@ -232,6 +242,16 @@ pub struct RetryAfter {
     pub amz: Option<Duration>,
     /// `Retry-After` of [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
     pub http: Option<Duration>,
+}
+
+json::object! {
+    /// The body of an error.
+    ErrorBody {
+        code: "code",
+        error_type: "__type",
+        message: "message",
+        capital_message: "Message",
+    }
 }
 
 impl Failure {
@@ -248,6 +268,7 @@ impl Failure {
             status: None,
             request_id: None,
             retry_after: RetryAfter::default(),
+            is_foreign: false,
         }
     }
 
@@ -259,28 +280,17 @@ impl Failure {
 
     /// The failure that an answer tells of: `type_header` is `x-amzn-ErrorType`.
     pub(super) fn of_answer(status: u16, type_header: Option<&str>, body: &[u8], secrets: &Secrets) -> Self {
-        /// Of the two places in a body the SDKs look at `code` first.
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct ErrorBody {
-            code: serde_json::Value,
-            __type: serde_json::Value,
-            message: serde_json::Value,
-            #[serde(rename = "Message")]
-            message_capital: serde_json::Value,
-        }
-        let body: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
-        let name = [type_header, body.code.as_str(), body.__type.as_str()]
-            .into_iter()
-            .flatten()
-            .map(sanitized)
-            .find(|name| !name.is_empty());
+        let body: ErrorBody<'_> = json::parse_object(body).unwrap_or_default();
+        let text = |member: Option<_>| member.and_then(json::text);
+        // Of the two places in a body the SDKs look at `code` first.
+        let names = [type_header.map(Cow::Borrowed), text(body.code), text(body.error_type)];
+        let name = names.iter().flatten().map(|name| sanitized(name)).find(|name| !name.is_empty());
         let exception = name.map_or(Exception::from_status(status), Exception::from_name);
-        let message = [&body.message, &body.message_capital].into_iter().find_map(|text| text.as_str());
+        let message = [body.message, body.capital_message].into_iter().find_map(text);
         let message = match (message, name) {
-            (Some(message), _) if exception != Exception::Other => message.to_owned(),
-            (message, Some(name)) => format!("{name}: {}", message.unwrap_or("no message")),
-            (Some(message), None) => message.to_owned(),
+            (Some(message), _) if exception != Exception::Other => message.into_owned(),
+            (message, Some(name)) => format!("{name}: {}", message.as_deref().unwrap_or("no message")),
+            (Some(message), None) => message.into_owned(),
             (None, None) => "the answer has no message".to_owned(),
         };
         Self {
@@ -288,6 +298,16 @@ impl Failure {
             status: Some(status),
             ..Self::new(exception, secrets.mask(message))
         }
+    }
+
+    /// Whether a body tells of an error as AWS's protocol does.
+    pub(super) fn is_told_by(body: &[u8]) -> bool {
+        let ErrorBody { code, error_type, message, capital_message } =
+            json::parse_object(body).unwrap_or_default();
+        [code, error_type, message, capital_message]
+            .into_iter()
+            .flatten()
+            .any(|text| json::text(text).is_some())
     }
 
     fn where_from(&self) -> String {
@@ -319,9 +339,10 @@ fn sanitized(name: &str) -> &str {
     name.split_once('#').map_or(name, |(_namespace, name)| name).trim()
 }
 
-/// The first line, at most 300 characters of it, without control characters.
+/// The first line, at most 500 characters of it, without control characters. AWS says at the end of a refusal, after two ARNs,
+/// which kind of policy it is from.
 pub(super) fn one_line(text: &str) -> String {
-    const LIMIT: usize = 300;
+    const LIMIT: usize = 500;
     let line = text.trim().lines().next().unwrap_or_default();
     let mut short: String = line.chars().filter(|c| !c.is_control()).take(LIMIT).collect();
     if line.chars().count() > LIMIT {

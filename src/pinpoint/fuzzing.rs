@@ -9,7 +9,9 @@ use std::{
 use aws_credential_types::Credentials;
 use http::HeaderMap;
 
-use super::{Failure, RetryAfter, secrets::Secrets, send::Answer, skew::Skew, wire};
+use super::{
+    Failure, RetryAfter, expiration, provider_http, secrets::Secrets, send::Answer, skew::Skew, wire,
+};
 use crate::job::ExportJob;
 
 /// One page of a listing.
@@ -25,21 +27,31 @@ pub struct Page<T> {
     pub next_token: Option<String>,
 }
 
-impl<T> From<wire::Page<T>> for Page<T> {
-    fn from(wire::Page { items, skipped, bad_members, next_token }: wire::Page<T>) -> Self {
-        Self { items, skipped, bad_members, next_token }
-    }
-}
-
 /// Reads a body of export jobs, with `segment_id` as that segment's own listing.
 pub fn export_jobs(body: &[u8], segment_id: Option<&str>) -> Result<Page<ExportJob>, String> {
     let segment_id: Option<Arc<str>> = segment_id.map(Arc::from);
-    wire::export_jobs(body, segment_id.as_ref()).map(Page::from).map_err(|error| error.to_string())
+    page(|sink| wire::export_jobs(body, segment_id.as_ref(), sink))
 }
 
 /// Reads a body of applications or segments.
 pub fn ids(body: &[u8]) -> Result<Page<String>, String> {
-    wire::ids(body).map(Page::from).map_err(|error| error.to_string())
+    page(|sink| wire::ids(body, sink))
+}
+
+/// Collects the items of a page. A body that is refused must not have given any.
+fn page<T>(
+    read: impl FnOnce(&mut dyn FnMut(T)) -> Result<wire::Page, serde_json::Error>,
+) -> Result<Page<T>, String> {
+    let mut items = Vec::new();
+    match read(&mut |item| items.push(item)) {
+        Ok(wire::Page { skipped, bad_members, next_token }) => {
+            Ok(Page { items, skipped, bad_members, next_token })
+        }
+        Err(error) => {
+            assert!(items.is_empty(), "a body that is refused gave items");
+            Err(error.to_string())
+        }
+    }
 }
 
 /// Reads an answer that is no success: `type_header` is `x-amzn-ErrorType`, the credentials those of the request.
@@ -50,6 +62,16 @@ pub fn failure(status: u16, type_header: Option<&str>, body: &[u8], credentials:
 /// The waits that an answer with these headers asks for.
 pub fn retry_after(headers: HeaderMap, now: SystemTime) -> RetryAfter {
     super::retry_after(&Answer { status: 503, headers, body: Vec::new() }, now)
+}
+
+/// When credentials expire, as their source writes it.
+pub fn expiration(text: &str) -> Option<SystemTime> {
+    expiration::parse(text)
+}
+
+/// The answer of a container or an instance as AWS's providers of credentials get it.
+pub fn provider_answer(body: &[u8]) -> Result<Vec<u8>, String> {
+    provider_http::with_utc_expiration(body.to_vec())
 }
 
 /// AWS's clock less ours in seconds, by the `Date` of an answer.

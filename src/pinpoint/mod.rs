@@ -1,48 +1,69 @@
 //! The client of Amazon Pinpoint, API version 2016-12-01: one method per operation, which reads the whole listing.
 
+mod chain;
 mod credentials;
+mod date;
 mod endpoint;
 mod error;
+mod expiration;
+mod foreign;
 #[doc(hidden)]
 pub mod fuzzing;
+mod json;
 mod limit;
 mod operation;
 mod page;
+mod process;
+mod provider_error;
+mod provider_http;
+mod queue;
 mod retry;
 mod secrets;
 mod send;
 mod sign;
 mod skew;
 mod source;
+mod sts;
+mod transport;
+mod trust;
 mod wire;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use aws_credential_types::Credentials;
 use http::HeaderMap;
+use humantime::format_duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub use self::{
-    credentials::{CredentialsCache, Owner},
+    chain::Chain,
+    credentials::{CredentialsCache, Look, Owner, Source, look_ahead},
     endpoint::{aws_endpoint, partition_name},
     error::{Class, Error, Exception, Failure, RetryAfter},
     operation::Operation,
+    process::{EndProcesses, reap_orphans},
+    queue::{Permit, Turn},
     send::{Http, SetupError},
     sign::signed_headers,
-    source::{Identity, MakeProvider, assumed_role, default_chain},
+    source::{assumed_role, default_chain, shared},
+    sts::{Identity, Sts},
+    trust::BundleError,
 };
 use self::{
     error::one_line,
     limit::Bucket,
     operation::Listing,
     page::Pages,
+    queue::RequestQueue,
     retry::{Budget, Policy, Quota},
     secrets::Secrets,
     skew::Skew,
+    transport::origin,
     wire::Page,
 };
 use crate::{clock::Clock, job::ExportJob};
@@ -74,6 +95,8 @@ pub struct Settings {
     pub page_size: u32,
     /// The most pages of a listing.
     pub max_pages: u32,
+    /// The most requests under way at a time.
+    pub max_concurrent_requests: usize,
     /// The most requests a second; `None` for no limit.
     pub max_requests_per_second: Option<u32>,
     /// The longest an attempt may take.
@@ -86,19 +109,28 @@ pub struct Settings {
     pub random: fn() -> f64,
 }
 
-/// Where the jobs of a listing go, page by page.
-pub type Sink<'a> = dyn FnMut(Vec<ExportJob>) + Send + 'a;
+/// Where the jobs of a listing go, one by one.
+pub type Sink<'a> = dyn FnMut(ExportJob) + Send + 'a;
 
 /// Reads the body of a page.
-type Decode<'a, T> = dyn Fn(&[u8]) -> Result<Page<T>, serde_json::Error> + Sync + 'a;
+type Decode<'a> = dyn FnMut(&[u8]) -> Result<Page, serde_json::Error> + Send + 'a;
 
 /// What of a listing could not be understood, and was left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Items that are no object or have no `Id`.
+    /// Items that are no object or have no usable `Id`.
     pub items: u64,
     /// Members of a wrong type, and dates that cannot be read.
     pub members: u64,
+}
+
+/// What was read of a listing, apart from its items.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Read {
+    /// The pages that were read.
+    pub pages: u32,
+    /// What could not be understood.
+    pub left_out: LeftOut,
 }
 
 /// The beginning of a listing of jobs.
@@ -108,6 +140,8 @@ pub struct FirstPage {
     pub jobs: usize,
     /// Whether it is the whole listing.
     pub is_last: bool,
+    /// What of it could not be understood.
+    pub left_out: LeftOut,
 }
 
 /// How far a listing is read.
@@ -117,10 +151,29 @@ enum Reach {
     FirstPage,
 }
 
-/// What was read of a listing, apart from its items.
-struct Read {
-    left_out: LeftOut,
-    is_whole: bool,
+/// Where the reading of a listing stands.
+struct Reading {
+    pages: Pages,
+    budget: Budget,
+    permit: Permit,
+}
+
+/// A wait for the rate limit. It is counted when it ends, also if that is because nobody waits for it any more.
+struct RateLimitWait<'a> {
+    began: Instant,
+    observer: &'a dyn Observer,
+}
+
+/// Waits for a token of the rate limit, and counts the wait.
+async fn counted_turn(bucket: &Bucket, observer: &dyn Observer) {
+    let _counted = RateLimitWait { began: Instant::now(), observer };
+    bucket.turn().await;
+}
+
+impl Drop for RateLimitWait<'_> {
+    fn drop(&mut self) {
+        self.observer.rate_limit_wait(self.began.elapsed());
+    }
 }
 
 /// A client of the API in one region, with one set of credentials.
@@ -128,6 +181,7 @@ pub struct Client {
     settings: Settings,
     http: Http,
     credentials: Arc<CredentialsCache>,
+    queue: Arc<RequestQueue>,
     rate_limit: Option<Bucket>,
     policy: Policy,
     quota: Quota,
@@ -137,7 +191,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client. How many of its listings are read at once, each with one request at a time, is the caller's business.
+    /// A client. Each of its listings has one request under way at a time, for which it needs a [`Permit`].
     pub fn new(
         settings: Settings,
         http: Http,
@@ -147,6 +201,7 @@ impl Client {
     ) -> Self {
         Self {
             credentials,
+            queue: Arc::new(RequestQueue::new(settings.max_concurrent_requests)),
             rate_limit: settings.max_requests_per_second.map(Bucket::new),
             policy: Policy { max_attempts: settings.max_attempts, random: settings.random },
             quota: Quota::default(),
@@ -158,6 +213,24 @@ impl Client {
         }
     }
 
+    /// Joins the queue of requests with a listing. Nobody gets a permit before [`Client::hand_out`], so that everything that is
+    /// due can join first.
+    pub fn join(&self, turn: Turn) -> Permit {
+        self.queue.join(turn)
+    }
+
+    /// Gives the free permits to the listings whose turn it is.
+    pub fn hand_out(&self) {
+        self.queue.hand_out();
+    }
+
+    /// A permit for a listing that has been due for longer than any other.
+    pub fn permit(&self) -> Permit {
+        let permit = self.join(Turn::list(Duration::ZERO));
+        self.hand_out();
+        permit
+    }
+
     /// `GetSegmentExportJobs`: every export job of a segment.
     ///
     /// After an error the jobs that reached `sink` are part of a listing that was not read whole.
@@ -165,16 +238,22 @@ impl Client {
         &self,
         application_id: &str,
         segment_id: &str,
+        permit: Permit,
         sink: &mut Sink<'_>,
-    ) -> Result<LeftOut, Error> {
+    ) -> Result<Read, Error> {
         let listing = Listing::segment_export_jobs(application_id, segment_id);
-        Ok(self.read_jobs(listing, Some(segment_id), Reach::Whole, sink).await?.left_out)
+        Ok(self.read_jobs(listing, Some(segment_id), Reach::Whole, permit, sink).await?.0)
     }
 
     /// `GetExportJobs`: every export job of an application. An error means the same as above.
-    pub async fn export_jobs(&self, application_id: &str, sink: &mut Sink<'_>) -> Result<LeftOut, Error> {
+    pub async fn export_jobs(
+        &self,
+        application_id: &str,
+        permit: Permit,
+        sink: &mut Sink<'_>,
+    ) -> Result<Read, Error> {
         let listing = Listing::export_jobs(application_id);
-        Ok(self.read_jobs(listing, None, Reach::Whole, sink).await?.left_out)
+        Ok(self.read_jobs(listing, None, Reach::Whole, permit, sink).await?.0)
     }
 
     /// The first page alone of one of the two: that of a segment, or without one that of the application.
@@ -188,25 +267,33 @@ impl Client {
             None => Listing::export_jobs(application_id),
         };
         let mut jobs = 0;
-        let mut sink = |page: Vec<ExportJob>| jobs += page.len();
-        let is_last = self.read_jobs(listing, segment_id, Reach::FirstPage, &mut sink).await?.is_whole;
-        Ok(FirstPage { jobs, is_last })
+        let mut sink = |_: ExportJob| jobs += 1;
+        let permit = self.permit();
+        let (read, is_last) =
+            self.read_jobs(listing, segment_id, Reach::FirstPage, permit, &mut sink).await?;
+        Ok(FirstPage { jobs, is_last, left_out: read.left_out })
     }
 
     /// `GetSegments`: the ids of an application's segments, imported ones too.
-    pub async fn segment_ids(&self, application_id: &str) -> Result<Vec<String>, Error> {
-        self.read_ids(Listing::segments(application_id)).await
+    pub async fn segment_ids(
+        &self,
+        application_id: &str,
+        permit: Permit,
+    ) -> Result<(Vec<String>, LeftOut), Error> {
+        self.read_ids(Listing::segments(application_id), permit).await
     }
 
     /// `GetApps`: the ids of the region's applications.
-    pub async fn application_ids(&self) -> Result<Vec<String>, Error> {
-        self.read_ids(Listing::applications()).await
+    pub async fn application_ids(&self, permit: Permit) -> Result<(Vec<String>, LeftOut), Error> {
+        self.read_ids(Listing::applications(), permit).await
     }
 
-    async fn read_ids(&self, listing: Listing) -> Result<Vec<String>, Error> {
-        let mut ids = Vec::new();
-        self.read(listing, Reach::Whole, &wire::ids, &mut |page| ids.extend(page)).await?;
-        Ok(ids)
+    async fn read_ids(&self, listing: Listing, permit: Permit) -> Result<(Vec<String>, LeftOut), Error> {
+        let mut ids = BTreeSet::new();
+        let mut sink = |id| _ = ids.insert(id);
+        let mut decode = |body: &[u8]| wire::ids(body, &mut sink);
+        let (read, _) = self.read(listing, Reach::Whole, permit, &mut decode).await?;
+        Ok((ids.into_iter().collect(), read.left_out))
     }
 
     async fn read_jobs(
@@ -214,64 +301,72 @@ impl Client {
         listing: Listing,
         segment_id: Option<&str>,
         reach: Reach,
+        permit: Permit,
         sink: &mut Sink<'_>,
-    ) -> Result<Read, Error> {
+    ) -> Result<(Read, bool), Error> {
         let segment = segment_id.map(Arc::from);
-        self.read(listing, reach, &|body: &[u8]| wire::export_jobs(body, segment.as_ref()), sink).await
+        let mut decode = |body: &[u8]| wire::export_jobs(body, segment.as_ref(), sink);
+        self.read(listing, reach, permit, &mut decode).await
     }
 
-    async fn read<T: Send>(
+    /// Reads a listing, and gives whether that was the whole of it.
+    async fn read(
         &self,
         listing: Listing,
         reach: Reach,
-        decode: &Decode<'_, T>,
-        sink: &mut (dyn FnMut(Vec<T>) + Send),
-    ) -> Result<Read, Error> {
-        let mut left_out = LeftOut::default();
-        let mut pages = Pages::up_to(self.settings.max_pages);
-        let mut budget = Budget::new(self.settings.refresh_timeout);
+        permit: Permit,
+        decode: &mut Decode<'_>,
+    ) -> Result<(Read, bool), Error> {
+        let mut read = Read::default();
+        let pages = Pages::up_to(self.settings.max_pages);
+        let budget = Budget::new(self.settings.refresh_timeout);
+        let mut reading = Reading { pages, budget, permit };
         let mut token = None;
+        let failed =
+            |failure| Error { operation: listing.operation, resource: listing.resource.clone(), failure };
         loop {
-            let url = listing.url(&self.settings.endpoint, self.settings.page_size, token.as_deref());
+            let url = listing
+                .url(&self.settings.endpoint, self.settings.page_size, token.as_deref())
+                .map_err(|error| failed(Failure::new(Exception::Other, error.to_string())))?;
             let mut attempts = self.policy.attempts(&self.quota);
             let page = loop {
                 let number = attempts.number;
-                match self
-                    .attempt(listing.operation, decode, url.clone(), &mut pages, number, &mut budget)
-                    .await
-                {
+                match self.attempt(listing.operation, decode, url.clone(), number, &mut reading).await {
                     Ok(page) => break page,
-                    Err(failure) => attempts.failed(failure, &budget).await.map_err(|failure| Error {
-                        operation: listing.operation,
-                        resource: listing.resource.clone(),
-                        failure,
-                    })?,
+                    Err(failure) => {
+                        reading.permit.release();
+                        if failure.class != Class::ExpiredCredentials {
+                            reading.permit.put_off(self.clock.elapsed());
+                        }
+                        attempts.failed(failure, &reading.budget).await.map_err(failed)?;
+                    }
                 }
             };
             attempts.succeeded();
-            left_out.items += page.skipped;
-            left_out.members += page.bad_members;
-            sink(page.items);
+            read.pages += 1;
+            read.left_out.items += page.skipped;
+            read.left_out.members += page.bad_members;
             token = page.next_token;
             if token.is_none() || reach == Reach::FirstPage {
-                return Ok(Read { left_out, is_whole: token.is_none() });
+                return Ok((read, token.is_none()));
             }
+            reading.permit.ask();
         }
     }
 
-    /// One attempt at one page: credentials, its turn, the request, the answer.
-    async fn attempt<T>(
+    /// One attempt at one page: its turn, credentials, the rate limit, the request, the answer.
+    async fn attempt(
         &self,
         operation: Operation,
-        decode: &Decode<'_, T>,
+        decode: &mut Decode<'_>,
         url: Url,
-        pages: &mut Pages,
         number: u32,
-        budget: &mut Budget,
-    ) -> Result<Page<T>, Failure> {
+        Reading { pages, budget, permit }: &mut Reading,
+    ) -> Result<Page, Failure> {
         let out_of_time = || {
-            let limit = self.settings.refresh_timeout;
-            Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit:?}"))
+            let limit = format_duration(self.settings.refresh_timeout);
+            let cure = "raise PINPOINT_EXPORTER_REFRESH_TIMEOUT or PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND";
+            Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit}; {cure}"))
         };
         let credentials = || async {
             timeout_at(budget.deadline(), self.credentials.get())
@@ -279,15 +374,13 @@ impl Client {
                 .map_err(|_elapsed| out_of_time())?
                 .inspect_err(|failure| self.observer.error(operation, failure.exception))
         };
+        timeout_at(budget.deadline(), permit.granted()).await.map_err(|_elapsed| out_of_time())?;
         let mut issued = credentials().await?;
-        if let Some(bucket) = &self.rate_limit {
-            let wait =
-                timeout_at(budget.deadline(), bucket.turn()).await.map_err(|_elapsed| out_of_time())?;
-            if !wait.is_zero() {
-                self.observer.rate_limit_wait(wait);
-                // They may have expired meanwhile.
-                issued = credentials().await?;
-            }
+        if let Some(bucket) = self.rate_limit.as_ref().filter(|bucket| !bucket.take()) {
+            let turn = counted_turn(bucket, &*self.observer);
+            timeout_at(budget.deadline(), turn).await.map_err(|_elapsed| out_of_time())?;
+            // They may have expired meanwhile.
+            issued = credentials().await?;
         }
         let left = budget.start_attempt();
         if left.is_zero() {
@@ -306,7 +399,13 @@ impl Client {
             match timeout(limit, self.exchange(&issued.credentials, decode, url, headers, dates)).await {
                 Ok(result) => result,
                 Err(_elapsed) => {
-                    Err(Failure::new(Exception::Timeout, format!("no whole answer within {limit:?}")))
+                    let origin = origin(&self.settings.endpoint);
+                    let limit = format_duration(limit);
+                    let message = format!(
+                        "{origin} gave no whole answer within {limit}; check the network, or raise \
+                         PINPOINT_EXPORTER_REQUEST_TIMEOUT"
+                    );
+                    Err(Failure { is_foreign: true, ..Failure::new(Exception::Timeout, message) })
                 }
             };
         self.observer.attempt_ended(operation, started.elapsed());
@@ -320,28 +419,31 @@ impl Client {
                 self.observer.skipped_items(operation, page.skipped);
             }
             Ok(_) => {}
-            Err(failure) => {
-                self.observer.error(operation, failure.exception);
-                if failure.class == Class::ExpiredCredentials {
-                    self.credentials.invalidate(&issued).await;
-                }
-            }
+            Err(failure) => self.observer.error(operation, failure.exception),
         }
-        result
+        match result {
+            Err(failure) if failure.class == Class::ExpiredCredentials => {
+                let replaced = timeout_at(budget.deadline(), self.credentials.replaced(&issued)).await;
+                // With the same credentials it would be refused again.
+                let class = if replaced.unwrap_or(false) { failure.class } else { Class::Final };
+                Err(Failure { class, ..failure })
+            }
+            result => result,
+        }
     }
 
     /// Sends a signed request and reads the answer.
-    async fn exchange<T>(
+    async fn exchange(
         &self,
         credentials: &Credentials,
-        decode: &Decode<'_, T>,
+        decode: &mut Decode<'_>,
         url: Url,
         headers: HeaderMap,
         dates: Dates,
-    ) -> Result<Page<T>, Failure> {
+    ) -> Result<Page, Failure> {
         let started = Instant::now();
         let secrets = || Secrets::of(credentials);
-        let answer = self.http.get(url, headers).await?;
+        let answer = self.http.get(url.clone(), headers).await?;
         self.learn_the_date(&answer, dates.ours, started.elapsed());
         let failure = if (200..300).contains(&answer.status) {
             match decode(&answer.body) {
@@ -350,6 +452,10 @@ impl Client {
             }
         } else {
             Failure::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets())
+        };
+        let failure = match foreign::describe(&answer, &url, &secrets()) {
+            Some(message) => Failure { message: one_line(&message), is_foreign: true, ..failure },
+            None => failure,
         };
         let late =
             failure.exception.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());
@@ -392,4 +498,36 @@ fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {
     });
     let bounded = |wait: Option<Duration>| wait.map(|wait| wait.min(LONGEST_WAIT));
     RetryAfter { amz: bounded(amz), http: bounded(http) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Keeps the waits for the rate limit.
+    #[derive(Default)]
+    struct Waits(Mutex<Vec<Duration>>);
+
+    impl Observer for Waits {
+        fn attempt(&self, _: Operation, _: bool) {}
+        fn attempt_ended(&self, _: Operation, _: Duration) {}
+        fn error(&self, _: Operation, _: Exception) {}
+        fn skipped_items(&self, _: Operation, _: u64) {}
+        fn rate_limit_wait(&self, duration: Duration) {
+            self.0.lock().unwrap().push(duration);
+        }
+        fn clock_skew(&self, _: f64) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_the_rate_limit_is_counted_also_when_it_is_cut_off() {
+        let (bucket, waits) = (Bucket::new(1), Waits::default());
+        assert!(bucket.take());
+        let cut_off = Duration::from_millis(300);
+        assert!(timeout(cut_off, counted_turn(&bucket, &waits)).await.is_err());
+        counted_turn(&bucket, &waits).await;
+        assert_eq!(*waits.0.lock().unwrap(), [cut_off, Duration::from_millis(700)]);
+    }
 }

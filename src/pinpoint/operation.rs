@@ -76,14 +76,40 @@ impl Listing {
     }
 
     /// The address of one page. `endpoint`'s own path is kept in front, without a slash at its end.
-    pub(super) fn url(&self, endpoint: &Url, page_size: u32, token: Option<&str>) -> Url {
+    pub(super) fn url(
+        &self,
+        endpoint: &Url,
+        page_size: u32,
+        token: Option<&str>,
+    ) -> Result<Url, UnusableAddress> {
         let mut url = endpoint.clone();
         // Escaped already: `set_path` and `set_query` leave `%` and the unreserved characters as they are.
         url.set_path(&format!("{}{}", endpoint.path().trim_end_matches('/'), self.path));
         let token = token.map(|token| format!("&token={}", escape(token))).unwrap_or_default();
         url.set_query(Some(&format!("page-size={page_size}{token}")));
-        url
+        // In a path `.` and `..` are steps, also escaped: without them it names another resource.
+        if !url.path().ends_with(&self.path) || self.path.contains("//") {
+            return Err(UnusableAddress::OtherResource);
+        }
+        if url.as_str().len() > MAX_URL_BYTES {
+            return Err(UnusableAddress::TooLong);
+        }
+        Ok(url)
     }
+}
+
+/// Longer URLs are refused by the HTTP client, and by servers long before.
+const MAX_URL_BYTES: usize = 60_000;
+
+/// Why a page has no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UnusableAddress {
+    /// An id that a path cannot hold.
+    #[error("an id is empty, `.` or `..`, so the URL would name another resource; nothing was sent")]
+    OtherResource,
+    /// An id of many thousand characters.
+    #[error("the URL with these ids is longer than {MAX_URL_BYTES} bytes; nothing was sent")]
+    TooLong,
 }
 
 fn escape(text: &str) -> impl std::fmt::Display + '_ {
@@ -96,7 +122,7 @@ mod tests {
 
     fn url_of(application: &str, segment: &str, token: Option<&str>) -> String {
         let endpoint = Url::parse("http://localhost:1/").unwrap();
-        Listing::segment_export_jobs(application, segment).url(&endpoint, 100, token).to_string()
+        Listing::segment_export_jobs(application, segment).url(&endpoint, 100, token).unwrap().to_string()
     }
 
     #[test]
@@ -112,7 +138,27 @@ mod tests {
     fn the_path_of_an_endpoint_is_kept_without_a_double_slash() {
         for endpoint in ["http://localhost/base", "http://localhost/base/"] {
             let url = Listing::export_jobs("app").url(&Url::parse(endpoint).unwrap(), 5, None);
-            assert_eq!(url.as_str(), "http://localhost/base/v1/apps/app/jobs/export?page-size=5");
+            assert_eq!(url.unwrap().as_str(), "http://localhost/base/v1/apps/app/jobs/export?page-size=5");
         }
+    }
+
+    #[test]
+    fn an_id_that_a_path_cannot_hold_has_no_address() {
+        let endpoint = Url::parse("http://localhost/v1/apps/..a/").unwrap();
+        let url = |listing: Listing| listing.url(&endpoint, 5, None);
+        for id in ["", ".", ".."] {
+            for listing in [
+                Listing::export_jobs(id),
+                Listing::segments(id),
+                Listing::segment_export_jobs(id, "s"),
+                Listing::segment_export_jobs("a", id),
+            ] {
+                assert_eq!(url(listing), Err(UnusableAddress::OtherResource), "{id:?}");
+            }
+        }
+        for id in ["...", "%2e%2e", "..%2f", "/..", "../", "a..", ". ", "\\", "?", "#"] {
+            assert!(url(Listing::segment_export_jobs(id, id)).is_ok(), "{id:?}");
+        }
+        assert_eq!(url(Listing::segments(&"é".repeat(10_000))), Err(UnusableAddress::TooLong));
     }
 }

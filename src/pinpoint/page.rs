@@ -10,7 +10,10 @@ pub(super) struct Pages {
     seen: HashSet<Box<str>>,
 }
 
-/// Why a listing does not end.
+/// The longest token that is followed. Escaped it may be three times as long.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Why a listing cannot be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Endless {
     /// A token that led to an earlier page came again.
@@ -18,6 +21,14 @@ pub(super) enum Endless {
     RepeatedToken {
         /// Counted from 1.
         page: u32,
+    },
+    /// A token that does not fit into a URL.
+    #[error("page {page} of the listing gives a token of {bytes} bytes, more than a URL can hold")]
+    TokenTooLong {
+        /// Counted from 1.
+        page: u32,
+        /// Its length.
+        bytes: usize,
     },
     /// More pages than allowed.
     #[error("the listing has more than {limit} pages; if that is right, raise PINPOINT_EXPORTER_MAX_PAGES")]
@@ -36,6 +47,9 @@ impl Pages {
     pub(super) fn fetched(&mut self, next_token: Option<&str>) -> Result<(), Endless> {
         self.fetched += 1;
         match next_token {
+            Some(token) if token.len() > MAX_TOKEN_BYTES => {
+                Err(Endless::TokenTooLong { page: self.fetched, bytes: token.len() })
+            }
             Some(token) if !self.seen.insert(token.into()) => {
                 Err(Endless::RepeatedToken { page: self.fetched })
             }
@@ -55,6 +69,14 @@ mod tests {
         assert_eq!(pages.fetched(Some("a")), Ok(()));
         assert_eq!(pages.fetched(Some("b")), Ok(()));
         assert_eq!(pages.fetched(Some("a")), Err(Endless::RepeatedToken { page: 3 }));
+    }
+
+    #[test]
+    fn a_token_is_followed_as_long_as_it_fits_into_a_url() {
+        let mut pages = Pages::up_to(10);
+        assert_eq!(pages.fetched(Some(&"a".repeat(16 * 1024))), Ok(()));
+        let too_long = Err(Endless::TokenTooLong { page: 2, bytes: 16 * 1024 + 1 });
+        assert_eq!(pages.fetched(Some(&"a".repeat(16 * 1024 + 1))), too_long);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //!
 //! [current form]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -28,37 +31,66 @@ const COST: u32 = 14;
 /// What a retry after throttling costs.
 const THROTTLED_COST: u32 = 5;
 
+/// So many requests may be in a retry, and wait for it, at a time. A listing that waits keeps what it has read, so one more
+/// fails instead. Without successes in between the quota ends them long before.
+const MOST_RETRYING: u32 = 500;
+
 /// Tokens that retries cost and successes give back, shared by all calls to one API: while it is down, retries dry up.
 #[derive(Debug)]
-pub(super) struct Quota(Mutex<u32>);
+pub(super) struct Quota(Mutex<QuotaState>);
+
+#[derive(Debug)]
+struct QuotaState {
+    tokens: u32,
+    retrying: u32,
+}
+
+/// A request in a retry. It counts as one until this is dropped.
+#[derive(Debug)]
+struct Retrying<'a>(&'a Quota);
 
 impl Default for Quota {
     fn default() -> Self {
-        Self(Mutex::new(QUOTA))
+        Self(Mutex::new(QuotaState { tokens: QUOTA, retrying: 0 }))
     }
 }
 
 impl Quota {
+    fn state(&self) -> MutexGuard<'_, QuotaState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes the cost of a retry, if it is there.
     fn take(&self, cost: u32) -> bool {
-        let mut tokens = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match tokens.checked_sub(cost) {
-            Some(rest) => {
-                *tokens = rest;
-                true
-            }
-            None => false,
-        }
+        let mut state = self.state();
+        let rest = state.tokens.checked_sub(cost);
+        state.tokens = rest.unwrap_or(state.tokens);
+        rest.is_some()
     }
 
     fn give(&self, tokens: u32) {
-        let mut held = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *held = (*held + tokens).min(QUOTA);
+        let mut state = self.state();
+        state.tokens = (state.tokens + tokens).min(QUOTA);
+    }
+
+    /// Begins a retry, unless there are too many.
+    fn retry(&self) -> Option<Retrying<'_>> {
+        let mut state = self.state();
+        (state.retrying < MOST_RETRYING).then(|| {
+            state.retrying += 1;
+            Retrying(self)
+        })
     }
 }
 
-/// The time a refresh may take. It starts with the first attempt: waiting for credentials, or for one's turn, does not
-/// count.
+impl Drop for Retrying<'_> {
+    fn drop(&mut self) {
+        self.0.state().retrying -= 1;
+    }
+}
+
+/// The time a refresh may take. It starts with the first attempt, so waiting for credentials or a permit before that does not
+/// count. All waits after it do.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: Duration,
@@ -105,6 +137,7 @@ pub(super) struct Attempts<'a> {
     /// Of the attempt that is to be made or was made last, from 1.
     pub(super) number: u32,
     paid: Option<u32>,
+    retrying: Option<Retrying<'a>>,
     renewed_credentials: bool,
 }
 
@@ -134,7 +167,8 @@ impl Attempts<'_> {
         };
         let wait = self.policy.wait(self.number - 1, &failure);
         let until = Instant::now() + wait;
-        if !budget.allows(until) || !self.quota.take(cost) {
+        self.retrying = self.retrying.take().or_else(|| self.quota.retry());
+        if self.retrying.is_none() || !budget.allows(until) || !self.quota.take(cost) {
             return Err(failure);
         }
         self.paid = Some(cost);
@@ -153,7 +187,7 @@ impl Attempts<'_> {
 impl Policy {
     /// Begins a request.
     pub(super) fn attempts<'a>(&'a self, quota: &'a Quota) -> Attempts<'a> {
-        Attempts { policy: self, quota, number: 1, paid: None, renewed_credentials: false }
+        Attempts { policy: self, quota, number: 1, paid: None, retrying: None, renewed_credentials: false }
     }
 
     /// The wait before retry `index`, counted from 0: full jitter over an exponential, lengthened by what the answer asks.

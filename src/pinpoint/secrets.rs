@@ -22,8 +22,11 @@ impl Secrets {
             Some(credentials.secret_access_key()),
             credentials.session_token(),
         ];
-        let mut forms: Vec<String> =
-            secrets.into_iter().flatten().flat_map(forms).filter(|form| form.len() >= SHORTEST).collect();
+        Self::of_texts(secrets.into_iter().flatten())
+    }
+
+    pub(super) fn of_texts<'a>(secrets: impl Iterator<Item = &'a str>) -> Self {
+        let mut forms: Vec<String> = secrets.flat_map(forms).filter(|form| form.len() >= SHORTEST).collect();
         // A form that holds another goes first.
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         forms.dedup();

@@ -1,28 +1,32 @@
 //! One request, one answer: sends it as it is signed, and reads the body within its limits. The only user of `reqwest`,
 //! also for the HTTP calls of the credential chain.
 
-use std::{
-    error::Error as StdError,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{io::Write as _, path::Path};
 
-use aws_smithy_runtime_api::client::{
-    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
-    orchestrator::HttpRequest,
-    result::ConnectorError,
-    runtime_components::RuntimeComponents,
-};
-use aws_smithy_types::body::SdkBody;
 use flate2::write::MultiGzDecoder;
-use http::{HeaderMap, HeaderValue, header};
-use reqwest::Certificate;
+use http::{HeaderMap, header};
+pub(super) use reqwest::Error as RequestError;
+use reqwest::{Certificate, Proxy};
 use url::Url;
 
-use super::error::{Exception, Failure};
+use super::{
+    error::{Exception, Failure},
+    transport::{TransportError, proxy_of},
+    trust::{self, BundleError},
+};
+use crate::proxy::Proxies;
 
-/// The largest body that is read, after decompression.
+/// The largest body of a success that is read, after decompression.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// The largest answer of a source of credentials that is read. Real ones have a few thousand bytes.
+const MAX_PROVIDER_BODY_BYTES: usize = 1024 * 1024;
+
+/// The largest body of an error that is read, after decompression. It says no more than a name and a sentence.
+const MAX_ERROR_BODY_BYTES: usize = 1024 * 1024;
+
+/// The most times that a body may be compressed.
+const MAX_CODINGS: usize = 4;
 
 /// How the exporter names itself to AWS.
 const USER_AGENT: &str = concat!("pinpoint-exporter/", env!("CARGO_PKG_VERSION"));
@@ -45,130 +49,200 @@ impl Answer {
 /// Why there is no HTTP client.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `AWS_CA_BUNDLE` cannot be read.
-    #[error("AWS_CA_BUNDLE names {path}, which cannot be read")]
-    CaBundle {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// `AWS_CA_BUNDLE` holds no certificates.
-    #[error("AWS_CA_BUNDLE names {path}, which holds no certificate in PEM")]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The client cannot be made: a proxy's address that is none, for one.
-    #[error("the HTTP client cannot be set up: check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and AWS_CA_BUNDLE")]
+    /// `AWS_CA_BUNDLE` is of no use.
+    #[error(transparent)]
+    CaBundle(#[from] BundleError),
+    /// The client cannot be made.
+    #[error("the HTTP client cannot be set up: check AWS_CA_BUNDLE")]
     Client(#[source] reqwest::Error),
 }
 
 /// HTTP/1.1 clients without redirects, retries or timeouts of their own: each of them is the caller's business.
 #[derive(Debug, Clone)]
 pub struct Http {
-    /// Proxies as the environment says.
+    /// Through the proxies.
     client: reqwest::Client,
     /// For `http://` alone, without a proxy: metadata services are on this machine, and proxies know nothing of them. It
     /// trusts no certificate, so none is loaded for it.
     direct: reqwest::Client,
+    /// The proxies that `client` uses, for errors to name them.
+    proxies: Proxies,
 }
 
 impl Http {
     /// The clients. With `ca_bundle` only its certificates are trusted, else the system's; a system without any falls
     /// back to Mozilla's, which are built in.
-    pub fn new(ca_bundle: Option<&Path>) -> Result<Self, SetupError> {
+    pub fn new(ca_bundle: Option<&Path>, proxies: &Proxies) -> Result<Self, SetupError> {
         // An error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let with_proxies = || {
+            let proxies = proxies.clone();
+            builder().proxy(Proxy::custom(move |url| proxies.of(url).cloned()))
+        };
         let client = match ca_bundle {
-            Some(path) => builder().tls_certs_only(certificates(path)?).build(),
-            None => builder().build().or_else(|_no_system_certificates| {
+            Some(path) => with_proxies().tls_backend_preconfigured(trust::only(path)?).build(),
+            None => with_proxies().build().or_else(|_no_system_certificates| {
                 let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS
                     .iter()
                     .filter_map(|der| Certificate::from_der(der).ok());
-                builder().tls_certs_only(built_in).build()
+                with_proxies().tls_certs_only(built_in).build()
             }),
         };
         Ok(Self {
             client: client.map_err(SetupError::Client)?,
-            direct: builder().no_proxy().tls_certs_only([]).build().map_err(SetupError::Client)?,
+            direct: builder().tls_certs_only([]).build().map_err(SetupError::Client)?,
+            proxies: proxies.clone(),
         })
     }
 
-    /// Sends a `GET` and reads its answer. The caller bounds its time.
+    /// Sends a `GET` and reads its answer. The caller bounds its time. The body of an error that cannot be read is empty: its
+    /// status and its headers tell what went wrong.
     pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, Failure> {
-        let request = self.client.get(url).headers(headers).header(header::ACCEPT_ENCODING, "gzip");
-        let mut response = request.send().await.map_err(|error| transport_failure(&error))?;
-        let mut body = match response.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-            None | Some(b"" | b"identity") => Body::Plain(Limited::default()),
-            Some(b"gzip" | b"x-gzip") => Body::Gzip(Box::new(MultiGzDecoder::new(Limited::default()))),
-            Some(other) => {
-                return Err(Failure::new(
-                    Exception::InvalidResponse,
-                    format!("the content encoding {:?} was not asked for", String::from_utf8_lossy(other)),
-                ));
-            }
+        let failed = |error: RequestError| -> Failure {
+            TransportError::new(&error, &url, proxy_of(&url, &self.proxies).as_deref()).into()
         };
-        while let Some(chunk) = response.chunk().await.map_err(|error| transport_failure(&error))? {
-            body.write(&chunk).map_err(|error| refused_body(&error))?;
+        let request = self.client.get(url.clone()).headers(headers).header(header::ACCEPT_ENCODING, "gzip");
+        let mut response = request.send().await.map_err(failed)?;
+        let is_success = response.status().is_success();
+        let limit = if is_success { MAX_BODY_BYTES } else { MAX_ERROR_BODY_BYTES };
+        let body = match read_body(&mut response, limit, failed).await {
+            Err(failure) if !is_success && failure.exception == Exception::InvalidResponse => Vec::new(),
+            body => body?,
+        };
+        Ok(Answer {
+            status: response.status().as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            body,
+        })
+    }
+
+    /// Sends a request to a source of credentials and reads its answer. The caller bounds its time. Metadata services are asked
+    /// without a proxy.
+    pub(super) async fn ask_provider(
+        &self,
+        request: http::Request<Vec<u8>>,
+        is_metadata: bool,
+    ) -> Result<Answer, Failure> {
+        let is_plain = request.uri().scheme_str() == Some("http");
+        let is_direct = is_plain && is_metadata;
+        let client = if is_direct { &self.direct } else { &self.client };
+        let request = reqwest::Request::try_from(request).map_err(|error| {
+            Failure::new(Exception::Other, format!("the request cannot be made: {error}"))
+        })?;
+        let url = request.url().clone();
+        let failed = |error: RequestError| -> Failure {
+            let proxy = proxy_of(&url, &self.proxies).filter(|_| !is_direct);
+            TransportError::new(&error, &url, proxy.as_deref()).into()
+        };
+        let mut response = client.execute(request).await.map_err(failed)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > MAX_PROVIDER_BODY_BYTES {
+                return Err(Failure::new(Exception::InvalidResponse, "the answer exceeds 1 MiB"));
+            }
+            body.extend_from_slice(&chunk);
         }
         Ok(Answer {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
-            body: body.finish().map_err(|error| refused_body(&error))?,
+            body,
         })
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
-    let pem = std::fs::read(path).map_err(|source| SetupError::CaBundle { path: path.to_owned(), source })?;
-    Certificate::from_pem_bundle(&pem)
-        .ok()
-        .filter(|certificates| !certificates.is_empty())
-        .ok_or_else(|| SetupError::NoCertificate { path: path.to_owned() })
+/// Reads a body of at most `limit` bytes. `failed` says why a connection broke.
+async fn read_body(
+    response: &mut reqwest::Response,
+    limit: usize,
+    failed: impl Fn(RequestError) -> Failure,
+) -> Result<Vec<u8>, Failure> {
+    let mut body = Layer::content(limit);
+    for _ in 0..gzip_codings(response.headers())? {
+        body = body.compressed(limit);
+    }
+    while let Some(chunk) = response.chunk().await.map_err(&failed)? {
+        body.write_all(&chunk).map_err(|error| refused_body(&error))?;
+    }
+    body.finish().map_err(|error| refused_body(&error))
+}
+
+/// How many times a body is compressed: [RFC 9110, section 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4).
+fn gzip_codings(headers: &HeaderMap) -> Result<usize, Failure> {
+    let mut count = 0;
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        for coding in value.split(',').map(str::trim) {
+            if ["gzip", "x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip)) {
+                count += 1;
+            } else if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
+                let message = format!("the content encoding {coding:?} was not asked for");
+                return Err(Failure::new(Exception::InvalidResponse, message));
+            }
+        }
+    }
+    if count > MAX_CODINGS {
+        let message = format!("the body is compressed {count} times, which is more than {MAX_CODINGS}");
+        return Err(Failure::new(Exception::InvalidResponse, message));
+    }
+    Ok(count)
 }
 
 fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
+        // The environment's are read, and validated, with the settings.
+        .no_proxy()
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .user_agent(USER_AGENT)
 }
 
-/// A body while it arrives.
-enum Body {
-    Plain(Limited),
-    Gzip(Box<MultiGzDecoder<Limited>>),
+/// A body while it arrives: its content, or a layer of compression around it. Each layer is bounded, since a few bytes of
+/// one can be many of the next.
+struct Layer {
+    /// How many bytes may still come.
+    room: usize,
+    kind: Kind,
 }
 
-impl Body {
-    fn write(&mut self, chunk: &[u8]) -> std::io::Result<()> {
-        match self {
-            Self::Plain(bytes) => bytes.write_all(chunk),
-            Self::Gzip(decoder) => decoder.write_all(chunk),
-        }
+enum Kind {
+    Content(Vec<u8>),
+    Gzip(Box<MultiGzDecoder<Layer>>),
+}
+
+impl Layer {
+    fn content(limit: usize) -> Self {
+        Self { room: limit, kind: Kind::Content(Vec::new()) }
+    }
+
+    /// What arrives from now on is this body compressed. That may be a little more than the body itself.
+    fn compressed(self, limit: usize) -> Self {
+        Self { room: 2 * limit, kind: Kind::Gzip(Box::new(MultiGzDecoder::new(self))) }
     }
 
     fn finish(self) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::Plain(bytes) => Ok(bytes.0),
-            Self::Gzip(decoder) => decoder.finish().map(|bytes| bytes.0),
+        match self.kind {
+            Kind::Content(content) => Ok(content),
+            Kind::Gzip(decoder) => decoder.finish()?.finish(),
         }
     }
 }
 
-/// Bytes up to [`MAX_BODY_BYTES`].
-#[derive(Default)]
-struct Limited(Vec<u8>);
-
-impl std::io::Write for Limited {
+impl std::io::Write for Layer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_BODY_BYTES {
-            return Err(std::io::Error::other(TooLarge));
+        let room = self.room;
+        self.room = room.checked_sub(bytes.len()).ok_or_else(|| std::io::Error::other(TooLarge))?;
+        match &mut self.kind {
+            Kind::Content(content) => {
+                let length = content.len() + bytes.len();
+                if length > content.capacity() && length > GROWS_BELOW {
+                    // Where so much address space is not to be had, it grows all the same.
+                    let _ = content.try_reserve_exact(room);
+                }
+                content.extend_from_slice(bytes);
+            }
+            Kind::Gzip(decoder) => decoder.write_all(bytes)?,
         }
-        self.0.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -176,6 +250,10 @@ impl std::io::Write for Limited {
         Ok(())
     }
 }
+
+/// Larger bodies get room for the largest at once. The operating system provides it as it is filled, and takes all of it back.
+/// A buffer that grows would be copied each time, and what it leaves behind stays with the process.
+const GROWS_BELOW: usize = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 #[error("the body exceeds 64 MiB; lower PINPOINT_EXPORTER_PAGE_SIZE")]
@@ -189,78 +267,96 @@ fn refused_body(error: &std::io::Error) -> Failure {
     Failure::new(Exception::InvalidResponse, message)
 }
 
-fn transport_failure(error: &reqwest::Error) -> Failure {
-    let exception = if error.is_timeout() {
-        Exception::Timeout
-    } else if causes(error).any(|cause| cause.downcast_ref::<rustls::Error>().is_some()) {
-        Exception::TlsError
-    } else if causes(error).filter_map(|cause| cause.downcast_ref()).any(hyper::Error::is_parse) {
-        Exception::InvalidResponse
-    } else {
-        Exception::ConnectionError
-    };
-    // The outermost text names the URL, the innermost what happened.
-    Failure::new(exception, causes(error).last().map_or_else(String::new, ToString::to_string))
-}
+#[cfg(test)]
+mod tests {
+    use allocation_counter::measure;
+    use flate2::{Compression, write::GzEncoder};
+    use http::HeaderValue;
 
-/// An error and its causes. An `io::Error` is passed by the error it holds, which its `source` would skip.
-fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error as &(dyn StdError + 'static)), |&cause| {
-        match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => cause.source(),
-        }
-    })
-}
+    use super::*;
 
-/// The HTTP client of the credential chain: metadata services, STS, SSO.
-impl HttpClient for Http {
-    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connector { http: self.clone(), settings: settings.clone() })
+    const LIMIT: usize = 1024 * 1024;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
     }
-}
 
-#[derive(Debug)]
-struct Connector {
-    http: Http,
-    settings: HttpConnectorSettings,
-}
+    fn codings(lines: &[&str]) -> Result<usize, String> {
+        let lines = lines.iter().map(|line| (header::CONTENT_ENCODING, HeaderValue::from_str(line).unwrap()));
+        let mut headers = HeaderMap::new();
+        lines.for_each(|(name, value)| _ = headers.append(name, value));
+        gzip_codings(&headers).map_err(|failure| failure.message)
+    }
 
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = if request.uri().starts_with("http:") { &self.http.direct } else { &self.http.client };
-        let client = client.clone();
-        // `reqwest` sets the time to connect per client only; the two together bound the same wait.
-        let limit = self
-            .settings
-            .read_timeout()
-            .map(|read| read + self.settings.connect_timeout().unwrap_or_default());
-        HttpConnectorFuture::new(async move {
-            let send = async {
-                let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
-                let request = request.map(|body| body.bytes().map(<[u8]>::to_vec).unwrap_or_default());
-                let request =
-                    reqwest::Request::try_from(request).map_err(|e| ConnectorError::user(e.into()))?;
-                let failed = |e: reqwest::Error| match e {
-                    e if e.is_timeout() => ConnectorError::timeout(e.into()),
-                    e => ConnectorError::io(e.into()),
-                };
-                let mut response = client.execute(request).await.map_err(failed)?;
-                let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-                let body = response.bytes().await.map_err(failed)?;
-                let mut answer = http::Response::new(SdkBody::from(body));
-                *answer.status_mut() = status;
-                *answer.headers_mut() = headers;
-                answer.try_into().map_err(|e: aws_smithy_runtime_api::http::HttpError| {
-                    ConnectorError::other(e.into(), None)
-                })
-            };
-            match limit {
-                Some(limit) => tokio::time::timeout(limit, send)
-                    .await
-                    .unwrap_or_else(|elapsed| Err(ConnectorError::timeout(elapsed.into()))),
-                None => send.await,
+    /// Reads a body that is compressed so many times, in pieces of some bytes.
+    fn read(bytes: &[u8], codings: usize) -> std::io::Result<Vec<u8>> {
+        let mut body = Layer::content(LIMIT);
+        for _ in 0..codings {
+            body = body.compressed(LIMIT);
+        }
+        bytes.chunks(10_000).try_for_each(|chunk| body.write_all(chunk))?;
+        body.finish()
+    }
+
+    #[test]
+    fn content_encodings_are_a_list_in_any_case_on_any_number_of_lines() {
+        for (lines, count) in [
+            (&[][..], 0),
+            (&[""], 0),
+            (&["identity"], 0),
+            (&["Identity"], 0),
+            (&["GZIP"], 1),
+            (&["X-Gzip"], 1),
+            (&["identity, gzip"], 1),
+            (&["gzip,identity"], 1),
+            (&[" , gzip\t,,"], 1),
+            (&["gzip", "identity", "x-gzip"], 2),
+            (&["gzip, gzip", "gzip,gzip"], 4),
+        ] {
+            assert_eq!(codings(lines), Ok(count), "{lines:?}");
+        }
+        for lines in [&["br"][..], &["gzip, br"], &["gzip", "deflate"], &["gzip;q=1"], &["gzip gzip"]] {
+            assert!(codings(lines).unwrap_err().contains("was not asked for"), "{lines:?}");
+        }
+        assert!(codings(&["gzip, gzip, gzip", "gzip, gzip"]).unwrap_err().contains("5 times"));
+    }
+
+    #[test]
+    fn a_body_is_unpacked_as_often_as_it_was_packed() {
+        let content: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        let mut packed = content.clone();
+        for codings in 0..=MAX_CODINGS {
+            assert_eq!(read(&packed, codings).unwrap(), content, "{codings} times");
+            packed = gzip(&packed);
+        }
+        assert!(read(b"no gzip", 1).is_err());
+    }
+
+    #[test]
+    fn each_layer_of_a_body_is_bounded() {
+        assert!(read(&gzip(&vec![0; LIMIT]), 1).is_ok());
+        assert!(read(&vec![0; LIMIT + 1], 0).is_err());
+        assert!(read(&gzip(&vec![0; LIMIT + 1]), 1).is_err());
+        // Nothing comes out of it, but what is between the two layers would keep a processor busy for hours.
+        let empty_members = gzip(b"").repeat(2 * LIMIT / 20 + 1);
+        assert!(read(&gzip(&empty_members), 2).is_err());
+        assert!(read(&empty_members, 1).is_err(), "and on the wire");
+    }
+
+    #[test]
+    fn a_large_body_is_never_copied_and_a_small_one_takes_little() {
+        for (size, allowed) in
+            [(1, 100), (60_000, 192 * 1024), (70_000, LIMIT + 128 * 1024), (LIMIT, LIMIT + 128 * 1024)]
+        {
+            let content = vec![b'x'; size];
+            for (codings, bytes) in [(0, content.clone()), (1, gzip(&content)), (2, gzip(&gzip(&content)))] {
+                let most = measure(|| drop(read(&bytes, codings).unwrap())).bytes_max;
+                // A decompressor takes some 100 kB.
+                let allowed = (allowed + 128 * 1024 * codings) as u64;
+                assert!(most <= allowed, "{most} bytes for {size}, compressed {codings} times");
             }
-        })
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! do.
 
 use std::{
+    ops::RangeInclusive,
     sync::atomic::{AtomicI64, Ordering},
     time::{Duration, SystemTime},
 };
@@ -10,6 +11,10 @@ use std::{
 const SUSPECT: Duration = Duration::from_mins(4);
 /// An answer that took longer says nothing about the clock.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_mins(15);
+
+/// A date before 2000 or after 2100 is not AWS's: no correction follows from it. A clock that it shifted could not be
+/// written into a signature.
+const BELIEVED: RangeInclusive<u64> = 946_684_800..=4_133_980_799;
 
 /// AWS's `Date` less our clock, in milliseconds; `i64::MIN` before the first answer.
 #[derive(Debug)]
@@ -41,7 +46,11 @@ impl Skew {
             return None;
         }
         let theirs = httpdate::parse_http_date(date).ok()?;
-        let ours = sent + round_trip / 2;
+        let seconds = theirs.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+        if !BELIEVED.contains(&seconds) {
+            return None;
+        }
+        let ours = sent.checked_add(round_trip / 2)?;
         let (distance, sign) = match theirs.duration_since(ours) {
             Ok(ahead) => (ahead, 1),
             Err(behind) => (behind.duration(), -1),
@@ -71,15 +80,15 @@ mod tests {
 
     #[test]
     fn a_wrong_clock_is_learnt_and_put_right_either_way() {
-        // 1994-11-06T08:49:37Z is 784111777.
-        for ours in [784_111_777 - 3600, 784_111_777 + 3600] {
+        // 2023-11-06T08:49:37Z is 1699260577.
+        for ours in [1_699_260_577 - 3600, 1_699_260_577 + 3600] {
             let skew = Skew::default();
             assert_eq!(skew.corrected(at(ours)), at(ours));
             assert!(!skew.explains(at(ours), at(ours)), "nothing is known yet");
-            skew.learn("Sun, 06 Nov 1994 08:49:37 GMT", at(ours), Duration::ZERO).unwrap();
-            assert_eq!(skew.corrected(at(ours)), at(784_111_777));
+            skew.learn("Mon, 06 Nov 2023 08:49:37 GMT", at(ours), Duration::ZERO).unwrap();
+            assert_eq!(skew.corrected(at(ours)), at(1_699_260_577));
             assert!(skew.explains(at(ours), at(ours)));
-            assert!(!skew.explains(at(784_111_777), at(ours)), "it was signed with the right date");
+            assert!(!skew.explains(at(1_699_260_577), at(ours)), "it was signed with the right date");
         }
     }
 
@@ -87,7 +96,23 @@ mod tests {
     fn an_unreadable_date_and_a_long_round_trip_teach_nothing() {
         let skew = Skew::default();
         assert_eq!(skew.learn("yesterday", at(0), Duration::ZERO), None);
-        assert_eq!(skew.learn("Sun, 06 Nov 1994 08:49:37 GMT", at(0), Duration::from_secs(1000)), None);
+        assert_eq!(skew.learn("Mon, 06 Nov 2023 08:49:37 GMT", at(0), Duration::from_secs(1000)), None);
         assert_eq!(skew.corrected(at(5)), at(5));
+    }
+
+    #[test]
+    fn a_date_before_2000_or_after_2100_is_not_believed_and_the_last_correction_stays() {
+        let skew = Skew::default();
+        skew.learn("Sat, 01 Jan 2000 00:00:00 GMT", at(946_684_800 - 60), Duration::ZERO).unwrap();
+        for date in [
+            "Fri, 31 Dec 1999 23:59:59 GMT",
+            "Thu, 01 Jan 1970 00:00:00 GMT",
+            "Sat, 01 Jan 2101 00:00:00 GMT",
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+        ] {
+            assert_eq!(skew.learn(date, at(1_700_000_000), Duration::ZERO), None, "{date}");
+            assert_eq!(skew.corrected(at(100)), at(160), "{date}");
+        }
+        assert!(skew.learn("Fri, 31 Dec 2100 23:59:59 GMT", at(0), Duration::ZERO).is_some());
     }
 }

@@ -2,24 +2,27 @@
 //!
 //! It reads what is there and loses as little as it can: one bad member costs that member, one bad item that item
 //! (AWS's own SDKs lose the whole page). Only a body that is not the structure at all is refused, which is where the SDKs
-//! see an empty listing.
+//! see an empty listing. Each item is handed on before the next one is read, so reading a page takes no memory but what is
+//! kept of it.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::Error as _;
 use serde_json::value::RawValue;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::job::{ExportJob, JobStatus, Timestamp};
+use super::{
+    date,
+    json::{self, Members},
+};
+use crate::{
+    job::{ExportJob, JobStatus, Timestamp},
+    target::is_usable_id,
+};
 
-/// One page of a listing.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page<T> {
-    pub(super) items: Vec<T>,
-    /// Items left out: no object, or without an `Id`.
+/// What a page of a listing tells apart from its items.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    /// Items left out: no object, or without a usable `Id`.
     pub(super) skipped: u64,
     /// Members of a wrong type, and dates that cannot be read: they count as absent.
     pub(super) bad_members: u64,
@@ -27,134 +30,65 @@ pub(super) struct Page<T> {
     pub(super) next_token: Option<String>,
 }
 
-impl<T> Page<T> {
+impl Page {
     /// Whether every item was understood whole.
     pub(super) fn is_clean(&self) -> bool {
         self.skipped == 0 && self.bad_members == 0
     }
 }
 
-/// Reads a body of export jobs. With `segment_id` the listing is that segment's, and so is every job in it.
+/// Reads a body of export jobs. With `segment_id` the listing is that segment's, and so is every job in it. A body that is
+/// refused gives `sink` nothing.
 pub(super) fn export_jobs(
     body: &[u8],
     segment_id: Option<&Arc<str>>,
-) -> Result<Page<ExportJob>, serde_json::Error> {
-    page(body, |item: Item<'_>, bad_members| item.into_job(segment_id, bad_members))
+    sink: &mut dyn FnMut(ExportJob),
+) -> Result<Page, serde_json::Error> {
+    page(body, |item: Item<'_>, bad_members| item.into_job(segment_id, bad_members), sink)
 }
 
-/// Reads a body of applications or segments, of which only the ids are of use.
-pub(super) fn ids(body: &[u8]) -> Result<Page<String>, serde_json::Error> {
-    page(body, |item: Named<'_>, _bad_members| id(item.id))
+/// Reads a body of applications or segments, of which only the ids are used. A body that is refused gives `sink` nothing.
+pub(super) fn ids(body: &[u8], sink: &mut dyn FnMut(String)) -> Result<Page, serde_json::Error> {
+    page(body, |item: Named<'_>, _| id(item.id).filter(|id| is_usable_id(id)).map(Cow::into_owned), sink)
 }
 
 /// Reads a body item by item; an item of which nothing can be made is skipped.
 fn page<'a, I: Members<'a>, T>(
     body: &'a [u8],
-    mut make: impl FnMut(I, &mut u64) -> Option<T>,
-) -> Result<Page<T>, serde_json::Error> {
-    let Body { items, next_token } = serde_json::from_slice(body)?;
-    let next_token = next_token.filter(|token| !token.is_empty());
-    let mut page = Page { items: Vec::with_capacity(items.len()), skipped: 0, bad_members: 0, next_token };
+    make: impl Fn(I, &mut u64) -> Option<T>,
+    sink: &mut dyn FnMut(T),
+) -> Result<Page, serde_json::Error> {
+    // The syntax of the whole body is checked here: what follows cannot fail half way.
+    let Body { items, next_token } = json::parse_object(body)?;
+    let items = items
+        .and_then(json::objects)
+        .ok_or_else(|| serde_json::Error::custom("the member `Item` is missing or is not a list"))?;
+    let mut page = Page::default();
+    if let Some(token) = next_token {
+        // Without its token the rest of the listing is out of reach, and half a listing is never shown.
+        let token = json::text(token)
+            .ok_or_else(|| serde_json::Error::custom("the member `NextToken` is not a string"))?;
+        page.next_token = Some(token.into_owned()).filter(|token| !token.is_empty());
+    }
     for item in items {
         match item.and_then(|item| make(item, &mut page.bad_members)) {
-            Some(item) => page.items.push(item),
+            Some(item) => sink(item),
             None => page.skipped += 1,
         }
     }
     Ok(page)
 }
 
-/// `ExportJobsResponse`, `SegmentsResponse`, `ApplicationsResponse`. It is the payload itself: the body has no wrapper around
-/// it.
-struct Body<I> {
-    items: Vec<Option<I>>,
-    next_token: Option<String>,
-}
-
-impl<'de, I: Members<'de>> Deserialize<'de> for Body<I> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BodyVisitor<I>(PhantomData<I>);
-
-        impl<'de, I: Members<'de>> Visitor<'de> for BodyVisitor<I> {
-            type Value = Body<I>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with the member `Item`")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let (mut items, mut next_token) = (None, None);
-                while let Some(Key(key)) = map.next_key()? {
-                    match &*key {
-                        "Item" => items = Some(map.next_value::<Items<I>>()?.0),
-                        "NextToken" => next_token = map.next_value()?,
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                let items = items.ok_or_else(|| serde::de::Error::missing_field("Item"))?;
-                Ok(Body { items, next_token })
-            }
-        }
-
-        deserializer.deserialize_map(BodyVisitor(PhantomData))
+json::object! {
+    /// `ExportJobsResponse`, `SegmentsResponse`, `ApplicationsResponse`. It is the payload itself: the body has no wrapper
+    /// around it.
+    Body {
+        items: "Item",
+        next_token: "NextToken",
     }
 }
 
-struct Items<I>(Vec<Option<I>>);
-
-impl<'de, I: Members<'de>> Deserialize<'de> for Items<I> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ItemsVisitor<I>(PhantomData<I>);
-
-        impl<'de, I: Members<'de>> Visitor<'de> for ItemsVisitor<I> {
-            type Value = Items<I>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the list `Item`")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut all = Vec::new();
-                while let Some(Lenient(item)) = items.next_element()? {
-                    all.push(item);
-                }
-                Ok(Items(all))
-            }
-        }
-
-        deserializer.deserialize_seq(ItemsVisitor(PhantomData))
-    }
-}
-
-/// A member's name, borrowed from the body unless it holds an escape.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The members of an object that are of use, each still in the bytes of the body. Of a member met twice the later counts.
-trait Members<'a>: Default {
-    /// Where the member of that name goes.
-    fn member(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>>;
-}
-
-/// Declares an object of the wire with its members' names.
-macro_rules! object {
-    ($(#[$doc:meta])* $object:ident { $($field:ident: $name:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Default)]
-        struct $object<'a> { $($field: Option<&'a RawValue>,)* }
-
-        impl<'a> Members<'a> for $object<'a> {
-            fn member(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
-                match name {
-                    $($name => Some(&mut self.$field),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-object! {
+json::object! {
     /// `ExportJobResponse`
     Item {
         application_id: "ApplicationId",
@@ -173,14 +107,14 @@ object! {
     }
 }
 
-object! {
+json::object! {
     /// `SegmentResponse` or `ApplicationResponse`
     Named {
         id: "Id",
     }
 }
 
-object! {
+json::object! {
     /// `ExportJobResource`
     Definition {
         role_arn: "RoleArn",
@@ -193,34 +127,34 @@ object! {
 impl Item<'_> {
     /// The job, or `None` without a usable `Id`. Counts members that cannot be used.
     fn into_job(self, segment_id: Option<&Arc<str>>, bad_members: &mut u64) -> Option<ExportJob> {
-        let id = id(self.id)?;
+        let id = id(self.id)?.into();
         let mut bad = 0;
-        let definition: Definition<'_> = note(&mut bad, object(self.definition)).unwrap_or_default();
+        let definition: Definition<'_> = note(&mut bad, self.definition, json::members).unwrap_or_default();
         // Read for its type alone: the request knows the application.
-        let _: Option<String> = note(&mut bad, read(self.application_id));
-        let listed_segment: Option<String> = note(&mut bad, read(definition.segment_id));
-        let status: Option<String> = note(&mut bad, read(self.job_status));
-        let failures: Option<Vec<String>> = note(&mut bad, read(self.failures));
+        note(&mut bad, self.application_id, json::text);
+        let listed_segment = note(&mut bad, definition.segment_id, text);
+        let status = note(&mut bad, self.job_status, json::text);
+        let failures = note(&mut bad, self.failures, Failures::read);
         let job = ExportJob {
-            id: id.into(),
+            id,
             segment_id: match segment_id {
                 Some(segment_id) => Arc::clone(segment_id),
-                None => listed_segment.unwrap_or_default().into(),
+                None => listed_segment.unwrap_or_default(),
             },
             status: status.map_or(JobStatus::Unknown, |name| JobStatus::from_name(&name)),
-            total_pieces: note(&mut bad, count(self.total_pieces)),
-            completed_pieces: note(&mut bad, count(self.completed_pieces)),
-            failed_pieces: note(&mut bad, count(self.failed_pieces)),
-            total_processed: note(&mut bad, count(self.total_processed)),
-            total_failures: note(&mut bad, count(self.total_failures)),
-            failure_samples: failures.as_ref().map(Vec::len),
-            failures: failures.unwrap_or_default(),
-            creation_date: note(&mut bad, date(self.creation_date)),
-            completion_date: note(&mut bad, date(self.completion_date)),
-            job_type: note(&mut bad, text(self.job_type)),
-            segment_version: note(&mut bad, count(definition.segment_version)),
-            s3_url_prefix: note(&mut bad, text(definition.s3_url_prefix)),
-            role_arn: note(&mut bad, text(definition.role_arn)),
+            total_pieces: note(&mut bad, self.total_pieces, json::whole_number),
+            completed_pieces: note(&mut bad, self.completed_pieces, json::whole_number),
+            failed_pieces: note(&mut bad, self.failed_pieces, json::whole_number),
+            total_processed: note(&mut bad, self.total_processed, json::whole_number),
+            total_failures: note(&mut bad, self.total_failures, json::whole_number),
+            failure_samples: failures.as_ref().map(|failures| failures.count),
+            failures: failures.map(|failures| failures.first).unwrap_or_default(),
+            creation_date: note(&mut bad, self.creation_date, timestamp),
+            completion_date: note(&mut bad, self.completion_date, timestamp),
+            job_type: note(&mut bad, self.job_type, text),
+            segment_version: note(&mut bad, definition.segment_version, json::whole_number),
+            s3_url_prefix: note(&mut bad, definition.s3_url_prefix, text),
+            role_arn: note(&mut bad, definition.role_arn, text),
         };
         *bad_members += bad;
         Some(job)
@@ -228,125 +162,56 @@ impl Item<'_> {
 }
 
 /// The one member that an item cannot do without.
-fn id(member: Option<&RawValue>) -> Option<String> {
-    read(member).ok().flatten().filter(|id: &String| !id.is_empty())
+fn id(member: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    json::text(member?).filter(|id| !id.is_empty())
 }
 
-fn text(member: Option<&RawValue>) -> Result<Option<Arc<str>>, Unreadable> {
-    Ok(read(member)?.map(|text: String| text.into()))
+/// Reads a member, and counts it if it cannot be used.
+fn note<'a, T>(
+    bad_members: &mut u64,
+    member: Option<&'a RawValue>,
+    read: impl FnOnce(&'a RawValue) -> Option<T>,
+) -> Option<T> {
+    let value = read(member?);
+    *bad_members += u64::from(value.is_none());
+    value
 }
 
-/// A member of a wrong type, or a date that is none.
-struct Unreadable;
-
-fn note<T>(bad: &mut u64, member: Result<Option<T>, Unreadable>) -> Option<T> {
-    member.unwrap_or_else(|Unreadable| {
-        *bad += 1;
-        None
-    })
+fn text(value: &RawValue) -> Option<Arc<str>> {
+    json::text(value).map(Into::into)
 }
 
-/// The members of an object.
-fn object<'a, T: Members<'a>>(member: Option<&'a RawValue>) -> Result<Option<T>, Unreadable> {
-    match member.map(RawValue::get) {
-        None | Some("null") => Ok(None),
-        Some(text) => match serde_json::from_str(text) {
-            Ok(Lenient(Some(members))) => Ok(Some(members)),
-            _ => Err(Unreadable),
-        },
-    }
+fn timestamp(value: &RawValue) -> Option<Timestamp> {
+    date::parse(&json::text(value)?)
 }
 
-fn read<T: DeserializeOwned>(member: Option<&RawValue>) -> Result<Option<T>, Unreadable> {
-    member.map_or(Ok(None), |value| serde_json::from_str(value.get()).map_err(|_| Unreadable))
+/// `Failures`
+struct Failures {
+    count: usize,
+    first: Vec<String>,
 }
 
-/// A whole number; `3.0` is one too, as both of AWS's reference clients have it.
-fn count(member: Option<&RawValue>) -> Result<Option<i64>, Unreadable> {
-    let Some(text) = member.map(RawValue::get) else {
-        return Ok(None);
-    };
-    if let Ok(count) = serde_json::from_str(text) {
-        return Ok(count);
-    }
-    let number: f64 = serde_json::from_str(text).map_err(|_| Unreadable)?;
-    // Beyond 2^53 a fraction cannot be told from none.
-    if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 {
-        #[expect(clippy::cast_possible_truncation, reason = "whole and within range")]
-        return Ok(Some(number as i64));
-    }
-    Err(Unreadable)
-}
+impl Failures {
+    /// The API promises 100 messages at most. Of a longer list the others are only counted.
+    const KEPT: usize = 100;
 
-/// The model calls dates plain strings; every sample of AWS's is RFC 3339, mostly with milliseconds and `Z`.
-fn date(member: Option<&RawValue>) -> Result<Option<Timestamp>, Unreadable> {
-    let text: Option<String> = read(member)?;
-    text.map(|text| OffsetDateTime::parse(text.trim(), &Rfc3339).map(Timestamp::from).map_err(|_| Unreadable))
-        .transpose()
-}
-
-/// An object's members, or `None` for a value that is no object.
-struct Lenient<T>(Option<T>);
-
-impl<'de, T: Members<'de>> Deserialize<'de> for Lenient<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct LenientVisitor<T>(PhantomData<T>);
-
-        impl<'de, T: Members<'de>> Visitor<'de> for LenientVisitor<T> {
-            type Value = Option<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = T::default();
-                while let Some(Key(key)) = map.next_key()? {
-                    match members.member(&key) {
-                        Some(member) => *member = Some(map.next_value()?),
-                        None => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(Some(members))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(None)
-            }
-
-            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-                Ok(None)
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(None)
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-                Ok(None)
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-                Ok(None)
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-                Ok(None)
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(None)
+    fn read(value: &RawValue) -> Option<Self> {
+        let mut failures = Self { count: 0, first: Vec::new() };
+        for message in json::texts(value)? {
+            let message = message?;
+            failures.count += 1;
+            if failures.count <= Self::KEPT {
+                failures.first.push(message.into_owned());
             }
         }
-
-        deserializer.deserialize_any(LenientVisitor(PhantomData)).map(Lenient)
+        Some(failures)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pinpoint::fuzzing::{Page, export_jobs, ids};
 
     fn page(body: &str) -> Page<ExportJob> {
         export_jobs(body.as_bytes(), None).unwrap()
@@ -401,11 +266,43 @@ mod tests {
             "<html></html>",
             r#"{"Item":[]} x"#,
             r#"{"Item":[],"NextToken":5}"#,
+            r#"{"Item":[],"NextToken":1e999}"#,
+            r#"{"Item":[],"NextToken":"\ud800"}"#,
+            r#"{"Item":[{"Id":"a"}],"NextToken":["a"]}"#,
+            r#"{"Item":"text"}"#,
+            r#"{"Item":[{"Id":"a"} {"Id":"b"}]}"#,
+            r#"{"Item":[{"Id":"a"},]}"#,
+            r#"{"Item":[{"Id":"a",}]}"#,
+            r#"{"Item":[{"Id":"a"}],"x":"#,
+            r#"["Item",[]]"#,
+            r#""{\"Item\":[]}""#,
             r#"{"Item":[{"Id":"j"}"#,
         ] {
             assert!(export_jobs(body.as_bytes(), None).is_err(), "{body}");
         }
         assert!(export_jobs(br#"{"Item":[]}"#, None).is_ok());
+    }
+
+    #[test]
+    fn members_that_are_not_known_are_ignored_whatever_their_name_or_value() {
+        let deep = "{\"a\":[".repeat(1000) + &"]}".repeat(1000);
+        for value in ["1e999", r#""\ud800""#, r#"{"\ud800":"\udfff"}"#, "null", &deep] {
+            for name in ["unknown", r"\ud800", r"\u0000", "item", "id", ""] {
+                let body = format!(
+                    r#"{{"{name}":{value},"Item":[{{"{name}":{value},"Id":"a","Definition":{{"{name}":{value}}}}}],"{name}":1}}"#
+                );
+                let page = page(&body);
+                assert_eq!((page.items.len(), page.skipped, page.bad_members), (1, 0, 0), "{name}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_long_list_of_failures_a_hundred_are_kept_and_all_are_counted() {
+        let failures = |last: &str| format!(r#""Failures":[{}{last}]"#, "\"a\",".repeat(250));
+        let page = with(&failures("\"b\""));
+        assert_eq!((page.items[0].failure_samples, page.items[0].failures.len()), (Some(251), 100));
+        assert_eq!(with(&failures("7")).bad_members, 1, "one that is no text makes the member unusable");
     }
 
     #[test]
@@ -428,6 +325,14 @@ mod tests {
             r#"{"Id":null}"#,
             r#"{"Id":7}"#,
             r#"{"Id":""}"#,
+            "1e999",
+            "-1e999999999999999999999",
+            r#""\ud800""#,
+            r#"["\ud800", 1e999, {"\udfff": "\ud800"}]"#,
+            r#"{"\ud800":1}"#,
+            r#"{"Id":"\ud800"}"#,
+            r#"{"Id":1e999}"#,
+            &("[".repeat(1000) + &"]".repeat(1000)),
         ] {
             let page = page(&format!(r#"{{"Item":[{{"Id":"a"}},{item},{{"Id":"b"}}]}}"#));
             let ids: Vec<&str> = page.items.iter().map(|job| &*job.id).collect();
@@ -438,7 +343,7 @@ mod tests {
     #[test]
     fn a_member_of_a_wrong_type_counts_as_absent_and_the_item_stays() {
         let bare = with(r#""Unknown":{"a":[1]}"#);
-        assert!(bare.is_clean());
+        assert_eq!((bare.skipped, bare.bad_members), (0, 0));
         for member in [
             r#""ApplicationId":5"#,
             r#""CompletedPieces":"3""#,
@@ -460,6 +365,17 @@ mod tests {
             r#""TotalFailures":true"#,
             r#""TotalPieces":[1]"#,
             r#""TotalProcessed":99999999999999999999"#,
+            r#""TotalPieces":-1"#,
+            r#""TotalPieces":"\ud800""#,
+            r#""CreationDate":"\ud800""#,
+            r#""CompletionDate":1e999"#,
+            r#""Definition":1e999"#,
+            r#""Definition":"\ud800""#,
+            r#""Definition":{"S3UrlPrefix":"\ud800"}"#,
+            r#""Failures":["a","\udfff"]"#,
+            r#""Failures":["a",1e999]"#,
+            r#""Failures":{"a":"b"}"#,
+            r#""JobStatus":"\ud800""#,
             r#""Type":"\ud800""#,
         ] {
             let page = with(member);
@@ -493,56 +409,53 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_whole_numbers_of_64_bits_also_when_written_with_a_fraction_of_zero() {
+    fn counts_are_kept_up_to_two_to_the_63rd_and_count_as_absent_beyond_and_below_0() {
         for (text, count) in [
-            ("2147483648", 2_147_483_648),
-            ("9223372036854775807", i64::MAX),
-            ("-1", -1),
-            ("3.0", 3),
-            ("1e3", 1000),
+            ("0", Some(0)),
+            ("2147483648", Some(2_147_483_648)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("9007199254740993.0", Some(9_007_199_254_740_993)),
+            ("1e3", Some(1000)),
+            ("9223372036854775808", None),
+            ("-1", None),
         ] {
-            let page = with(&format!(r#""TotalPieces":{text}"#));
-            assert_eq!((page.items[0].total_pieces, page.is_clean()), (Some(count), true), "{text}");
-        }
-    }
-
-    #[test]
-    fn dates_are_read_with_any_offset_and_any_fraction() {
-        for (text, date) in [
-            ("2018-06-04T22:04:20.585Z", 1_528_149_860_585),
-            ("2018-06-04T22:04:20Z", 1_528_149_860_000),
-            ("2018-06-05T00:04:20.585+02:00", 1_528_149_860_585),
-            ("2018-06-04t22:04:20.585999z", 1_528_149_860_585),
-            ("1969-12-31T23:59:59.999Z", -1),
-        ] {
-            let page = with(&format!(r#""CreationDate":"{text}""#));
-            assert_eq!(page.items[0].creation_date, Some(Timestamp(date)), "{text}");
+            let page = with(&format!(r#""TotalPieces":{text},"Definition":{{"SegmentVersion":{text}}}"#));
+            let job = &page.items[0];
+            assert_eq!((job.total_pieces, job.segment_version), (count, count), "{text}");
+            assert_eq!(page.bad_members, if count.is_some() { 0 } else { 2 }, "{text}");
         }
     }
 
     #[test]
     fn an_unknown_state_is_kept_as_unknown_and_is_no_fault() {
         let page = with(r#""JobStatus":"RESTING""#);
-        assert_eq!((page.items[0].status, page.is_clean()), (JobStatus::Unknown, true));
+        assert_eq!((page.items[0].status, page.bad_members), (JobStatus::Unknown, 0));
     }
 
     #[test]
     fn of_a_member_met_twice_the_later_counts() {
         let page = with(r#""TotalPieces":"x","TotalPieces":2"#);
-        assert_eq!((page.items[0].total_pieces, page.is_clean()), (Some(2), true));
+        assert_eq!((page.items[0].total_pieces, page.bad_members), (Some(2), 0));
     }
 
     #[test]
     fn a_segments_listing_takes_the_segment_from_the_request() {
-        let segment: Arc<str> = "asked".into();
         let body = br#"{"Item":[{"Id":"j","Definition":{"SegmentId":"other"}}]}"#;
-        assert_eq!(&*export_jobs(body, Some(&segment)).unwrap().items[0].segment_id, "asked");
+        assert_eq!(&*export_jobs(body, Some("asked")).unwrap().items[0].segment_id, "asked");
         assert_eq!(&*export_jobs(body, None).unwrap().items[0].segment_id, "other");
     }
 
     #[test]
     fn names_written_with_escapes_are_the_same_names() {
         assert_eq!(with(r#""T\u006ftalPieces":2"#).items[0].total_pieces, Some(2));
+    }
+
+    #[test]
+    fn an_id_that_a_path_cannot_hold_is_skipped_in_a_list_and_kept_in_a_job() {
+        let body = br#"{"Item":[{"Id":".."},{"Id":"a"},{"Id":"."},{"Id":""},{"Id":"\u002e."},{"Id":"..."}]}"#;
+        let list = ids(body).unwrap();
+        assert_eq!((list.items, list.skipped), (vec!["a".to_owned(), "...".to_owned()], 4));
+        assert_eq!(export_jobs(body, None).unwrap().items.len(), 5);
     }
 
     #[test]
@@ -554,5 +467,47 @@ mod tests {
             (vec!["a".into(), "b".into()], 2, Some("t".into()))
         );
         assert!(ids(br#"{"ApplicationsResponse":{"Item":[]}}"#).is_err());
+    }
+
+    #[test]
+    fn reading_a_body_takes_no_more_than_its_size_again_beyond_what_is_kept() {
+        const SIZE: usize = 1 << 20;
+        let filled = |begin: &str, part: &str, end: &str| {
+            let parts = part.repeat((SIZE - begin.len() - end.len()) / part.len());
+            [begin, &parts, end].concat()
+        };
+        let half = SIZE / 4;
+        for body in [
+            filled(r#"{"Item":[0"#, ",0", "]}"),
+            filled(r#"{"Item":[0"#, ",{}", "]}"),
+            filled(r#"{"Item":[0"#, r#",{"Id":"a"}"#, "]}"),
+            filled(r#"{"Item":[""#, r"abcdefg\n", r#""]}"#),
+            filled(r#"{"Item":[{"Id":"a","ApplicationId":""#, r"abcdefg\n", r#""}]}"#),
+            filled(r#"{"Item":[{"Id":"a","ApplicationId":""#, r"\u0001", r#""}]}"#),
+            filled(r#"{"Item":[{"Id":"a",""#, r"abcdefg\n", r#"":0}]}"#),
+            filled(r#"{"Item":[{"Id":"a","Failures":["""#, r#","""#, "]}]}"),
+            filled(r#"{"Item":[{"Id":"a","Failures":["""#, r#","abcdefg\n""#, "]}]}"),
+            filled(r#"{"Item":[{"Id":"a","TotalPieces":1"#, "0", "}]}"),
+            filled(r#"{"Item":[]"#, r#","Item":[]"#, "}"),
+            filled("\"", r"\u0001", "\""),
+            filled("{\"", r"\u0001", "\":0}"),
+            filled(r#"{"Item":[0"#, ",0", ","),
+            // serde_json notes each level of nesting in a byte.
+            ["{\"Item\":[", &"[".repeat(half), &"]".repeat(half), "]}"].concat(),
+        ] {
+            let begin = &body[..body.floor_char_boundary(40)];
+            for decode in [
+                |body: &[u8]| _ = super::export_jobs(body, None, &mut drop),
+                |body: &[u8]| _ = super::ids(body, &mut drop),
+                |body: &[u8]| _ = crate::pinpoint::fuzzing::failure(400, None, body, &credentials()),
+            ] {
+                let most = allocation_counter::measure(|| decode(body.as_bytes())).bytes_max;
+                assert!(most <= SIZE as u64 + 16 * 1024, "{most} bytes for {begin}…");
+            }
+        }
+    }
+
+    fn credentials() -> aws_credential_types::Credentials {
+        aws_credential_types::Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")
     }
 }

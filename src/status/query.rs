@@ -183,7 +183,7 @@ fn status(text: &str) -> Result<JobStatus, String> {
     let name = text.to_ascii_uppercase();
     match JobStatus::from_name(&name) {
         JobStatus::Unknown if name != JobStatus::Unknown.as_str() => {
-            let names = JobStatus::KNOWN.iter().chain(&[JobStatus::Unknown]).map(|status| status.as_str());
+            let names = JobStatus::ALL.into_iter().map(JobStatus::as_str);
             Err(format!(
                 "there is no status {text:?}; the closest is {}",
                 nearest(&name, names).unwrap_or_default()
@@ -227,6 +227,10 @@ mod tests {
         assert_eq!(Query::parse("segment_id=a").unwrap(), Query::parse("segment=a&application=").unwrap());
         assert_eq!(Query::parse("segment_id=&segment=").unwrap().segment.as_deref(), Some(""));
         assert_eq!(Query::parse("status=failed").unwrap().statuses, [JobStatus::Failed]);
+        for status in JobStatus::ALL {
+            let query = format!("status={}", status.as_str());
+            assert_eq!(Query::parse(&query).unwrap().statuses, [status]);
+        }
     }
 
     #[test]

@@ -18,12 +18,7 @@ mod streams;
 mod tls;
 mod waiting;
 
-use std::{
-    future::{Future, pending},
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -141,7 +136,7 @@ pub async fn serve(
     let connections = Connections::new(limits.connections, &cut);
     // The others are free for health checks, and for whoever asks for what is there.
     let waiting = WaitingScrapes::new((limits.connections / 4).max(1));
-    let guard = web_config.clone().map(Guard::new).transpose()?;
+    let guard = web_config.map(Guard::new).transpose()?;
     let server = Arc::new(Server {
         exporter,
         scrape_timeout,
@@ -170,15 +165,8 @@ pub async fn serve(
             }
         }
     };
-    let watch = async {
-        match web_config {
-            Some(web_config) => web_config.watch().await,
-            None => pending().await,
-        }
-    };
     tokio::select! {
         () = accept => {}
-        () = watch => {}
         () = shutdown => {}
     }
     drop(listener);

@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -20,6 +21,9 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::client::ClientAddress;
+
+/// The stack of a thread. Without it, `RUST_MIN_STACK` would decide.
+const THREAD_STACK: usize = 256 * 1024;
 
 /// How many different credentials may wait to be looked at.
 const MAX_WAITING: usize = 128;
@@ -113,7 +117,8 @@ impl Passwords {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         for _ in 0..threads {
             let looking = Arc::clone(&shared);
-            thread::Builder::new().name("bcrypt".into()).spawn(move || looking.look())?;
+            let thread = thread::Builder::new().name("bcrypt".into()).stack_size(THREAD_STACK);
+            thread.spawn(move || looking.look())?;
         }
         Ok(Self(shared))
     }
@@ -178,8 +183,10 @@ impl Shared {
         // Without it all is well but for a processor that others need.
         _ = rustix::process::nice(NICENESS);
         while let Some((number, credentials, is_known)) = self.next() {
-            let right = bcrypt::verify(credentials.password.as_slice(), &credentials.hash).unwrap_or(false)
-                && is_known;
+            // After a panic, which has been logged, the next password can still be looked at.
+            let verify =
+                || bcrypt::verify(credentials.password.as_slice(), &credentials.hash).unwrap_or(false);
+            let right = catch_unwind(AssertUnwindSafe(verify)).unwrap_or(false) && is_known;
             if right {
                 let tag = hmac::sign(&self.key, &credentials.message());
                 let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);

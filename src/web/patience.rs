@@ -310,7 +310,7 @@ impl<T: AsyncWrite + Unpin> Patient<T> {
             match Pin::new(&mut self.inner).poll_write(cx, refusal) {
                 Poll::Ready(Ok(written)) if written > 0 => refusal.advance(written),
                 Poll::Pending => return Some(self.bounded(cx, Poll::Pending, |taken| taken)),
-                result => return Some(result),
+                result @ Poll::Ready(_) => return Some(result),
             }
         }
         self.refusal = None;

@@ -27,9 +27,6 @@ const HTML: &str = "text/html; charset=utf-8";
 /// Prometheus says here how long it will wait.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// No scraper waits longer, whatever it says; in seconds.
-const LONGEST_WAIT: f64 = 86_400.0;
-
 /// How long a scrape waits for refreshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrapeTimeout {
@@ -37,6 +34,8 @@ pub struct ScrapeTimeout {
     pub default: Duration,
     /// How much earlier than the scraper gives up the answer is sent.
     pub offset: Duration,
+    /// No scrape waits longer: `REFRESH_TIMEOUT`, after which every refresh has ended.
+    pub longest: Duration,
 }
 
 impl ScrapeTimeout {
@@ -46,9 +45,11 @@ impl ScrapeTimeout {
             headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         match seconds {
             Some(seconds) if seconds > 0.0 && seconds.is_finite() => {
-                Duration::from_secs_f64(seconds.min(LONGEST_WAIT)).saturating_sub(self.offset)
+                // What does not fit into a duration is longer than the longest wait too.
+                let announced = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+                announced.saturating_sub(self.offset).min(self.longest)
             }
-            _ => self.default,
+            _ => self.default.min(self.longest),
         }
     }
 }
@@ -184,7 +185,11 @@ mod tests {
 
     #[test]
     fn a_scrape_waits_as_long_as_its_header_says_less_the_offset() {
-        let timeout = ScrapeTimeout { default: Duration::from_secs(10), offset: Duration::from_millis(500) };
+        let timeout = ScrapeTimeout {
+            default: Duration::from_secs(10),
+            offset: Duration::from_millis(500),
+            longest: Duration::from_mins(2),
+        };
         for (header, milliseconds) in [
             ("5", 4_500),
             (" 1.5 ", 1_000),
@@ -195,8 +200,9 @@ mod tests {
             ("-3", 10_000),
             ("NaN", 10_000),
             ("inf", 10_000),
-            ("1e19", 86_399_500),
-            ("1e300", 86_399_500),
+            ("86400", 120_000),
+            ("1e19", 120_000),
+            ("1e300", 120_000),
             ("soon", 10_000),
             ("", 10_000),
         ] {
@@ -205,5 +211,7 @@ mod tests {
             assert_eq!(timeout.of(&headers), Duration::from_millis(milliseconds), "{header:?}");
         }
         assert_eq!(timeout.of(&HeaderMap::new()), Duration::from_secs(10));
+        let hurried = ScrapeTimeout { longest: Duration::from_secs(3), ..timeout };
+        assert_eq!(hurried.of(&HeaderMap::new()), Duration::from_secs(3));
     }
 }

@@ -1,20 +1,19 @@
 //! The text of the file → a tree of what is written, each thing with its line. Every scalar is a text: what it means is known
 //! where it is read. Pure.
 
-use std::fmt::Display;
+use std::{collections::BTreeSet, fmt::Display};
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-use crate::config::nearest;
+use crate::{config::nearest, watch::Faults};
 
-/// What is wrong with the file, each a sentence that names the place and the cure.
-#[derive(Debug, Default)]
-pub(super) struct Faults(pub(super) Vec<String>);
+/// The most lists and maps within each other. The format needs three, and dropping very many would overflow the stack.
+const MAX_DEPTH: usize = 32;
 
 impl Faults {
     /// Keeps what is wrong with a field.
     pub(super) fn add(&mut self, field: &Field<'_>, explanation: impl Display) {
-        self.0.push(format!("line {}: {}: {explanation}", field.value.line, field.path));
+        self.push(format!("line {}: {}: {explanation}", field.value.line, field.path));
     }
 
     /// Keeps what is wrong with the value of a field that was read.
@@ -51,8 +50,11 @@ pub(super) fn parse(text: &str) -> Result<Option<Value>, String> {
     let mut root = None;
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
-        let (event, span) = event
-            .map_err(|error| format!("line {}: this is no YAML: {}", error.marker().line(), error.info()))?;
+        let (event, span) = event.map_err(|error| match (error.marker().line(), error.info()) {
+            // The parser looks for the end of what may be a key before it tells of its beginning.
+            (line, "recursion limit exceeded") => too_deep(line),
+            (line, info) => format!("line {line}: this is no YAML: {info}"),
+        })?;
         let line = span.start.line();
         let done = match event {
             Event::DocumentStart(_) => {
@@ -65,12 +67,13 @@ pub(super) fn parse(text: &str) -> Result<Option<Value>, String> {
             Event::Alias(_) => {
                 return Err(format!("line {line}: aliases are not read; write out what it stands for"));
             }
-            Event::SequenceStart(..) => {
-                open.push(Open { value: Value { line, kind: Kind::List(Vec::new()) }, key: None });
-                continue;
-            }
-            Event::MappingStart(..) => {
-                open.push(Open { value: Value { line, kind: Kind::Map(Vec::new()) }, key: None });
+            Event::SequenceStart(..) | Event::MappingStart(..) => {
+                if open.len() == MAX_DEPTH {
+                    return Err(too_deep(line));
+                }
+                let is_list = matches!(event, Event::SequenceStart(..));
+                let kind = if is_list { Kind::List(Vec::new()) } else { Kind::Map(Vec::new()) };
+                open.push(Open { value: Value { line, kind }, key: None });
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => match open.pop() {
@@ -92,6 +95,12 @@ pub(super) fn parse(text: &str) -> Result<Option<Value>, String> {
         }
     }
     Ok(root.filter(|root| !matches!(root.kind, Kind::Null)))
+}
+
+fn too_deep(line: usize) -> String {
+    format!(
+        "line {line}: this is nested too deeply; keep at most {MAX_DEPTH} lists and maps within each other"
+    )
 }
 
 impl Open {
@@ -176,20 +185,20 @@ impl<'a> Field<'a> {
             _ => {
                 let place = if self.path.is_empty() { "the file" } else { &self.path };
                 let what = self.value.what();
-                faults.0.push(format!("line {}: {place}: this is {what}; write a map", self.value.line));
+                faults.push(format!("line {}: {place}: this is {what}; write a map", self.value.line));
                 &[]
             }
         };
-        let mut found: Vec<Self> = Vec::new();
+        let (mut found, mut names) = (Vec::new(), BTreeSet::new());
         for (name, value) in fields {
             let shown = name.escape_debug();
             let path =
                 if self.path.is_empty() { shown.to_string() } else { format!("{}.{shown}", self.path) };
             let field = Self { path, name, value };
-            if found.iter().any(|other| other.name == name) {
-                faults.add(&field, "this is written twice; keep one");
-            } else {
+            if names.insert(name) {
                 found.push(field);
+            } else {
+                faults.add(&field, "this is written twice; keep one");
             }
         }
         found
@@ -264,7 +273,7 @@ mod tests {
             Err(fault) => return fault,
         };
         Field::root(&value).section(&["one", "other"], &mut faults);
-        faults.0.join("\n")
+        faults.none_or(()).unwrap_err().join("\n")
     }
 
     #[test]

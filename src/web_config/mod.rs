@@ -8,21 +8,22 @@
 mod certificate;
 mod client_certificates;
 mod document;
-mod files;
 mod tls;
-mod watch;
+mod watched;
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use rustls::ServerConfig;
 
-pub use self::watch::{Reload, Watched};
-use self::{
-    document::{Faults, Field},
-    files::Files,
+use self::document::Field;
+pub use self::watched::Watched;
+pub use crate::watch::Reload;
+use crate::{
+    config::duration,
+    job::Timestamp,
+    watch::{Faults, Files},
 };
-use crate::{config::duration, job::Timestamp};
 
 /// What the file says.
 #[derive(Default)]
@@ -57,27 +58,29 @@ pub struct RateLimit {
     pub burst: u32,
 }
 
+/// The largest file, and the largest file that one may name.
+const MAX_BYTES: u64 = 1024 * 1024;
+
 /// Reads a file and those that it names. What is wrong is said in a sentence each.
 pub fn read(path: &Path) -> Result<WebConfig, Vec<String>> {
-    load(path).0
+    load(path, &mut Files::default())
 }
 
-/// Whether the file could be used, and which files were looked at.
-fn load(path: &Path) -> (Result<WebConfig, Vec<String>>, Files) {
-    let (mut files, mut faults) = (Files::default(), Faults::default());
-    let config = interpret(path, &mut files, &mut faults);
-    (if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }, files)
+fn load(path: &Path, files: &mut Files) -> Result<WebConfig, Vec<String>> {
+    let mut faults = Faults::default();
+    let config = interpret(path, files, &mut faults);
+    faults.none_or(config)
 }
 
 fn interpret(path: &Path, files: &mut Files, faults: &mut Faults) -> WebConfig {
-    let text = match files.read(path).map(String::from_utf8) {
+    let text = match files.read(path, MAX_BYTES).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
-            faults.0.push("it is not UTF-8; write it anew".into());
+            faults.push("it is not UTF-8; write it anew");
             return WebConfig::default();
         }
         Err(error) => {
-            faults.0.push(format!("cannot read it: {error}; write the path of a file"));
+            faults.push(format!("cannot read it: {error}; write the path of a file"));
             return WebConfig::default();
         }
     };
@@ -85,7 +88,7 @@ fn interpret(path: &Path, files: &mut Files, faults: &mut Faults) -> WebConfig {
         Ok(Some(root)) => root,
         Ok(None) => return WebConfig { is_empty: true, ..WebConfig::default() },
         Err(fault) => {
-            faults.0.push(fault);
+            faults.push(fault);
             return WebConfig::default();
         }
     };

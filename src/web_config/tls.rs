@@ -11,12 +11,16 @@ use rustls::{
 };
 
 use super::{
+    MAX_BYTES,
     certificate::{self, Owner},
     client_certificates::{ClientAuthType, ClientCertificates},
-    document::{Faults, Field, Section},
-    files::Files,
+    document::{Field, Section},
 };
-use crate::{config::nearest, job::Timestamp};
+use crate::{
+    config::nearest,
+    job::Timestamp,
+    watch::{Faults, Files},
+};
 
 pub(super) const FIELDS: [&str; 13] = [
     "cert",
@@ -127,7 +131,7 @@ impl<'a> Reader<'a, '_> {
             self.faults.add(field, format_args!("this is no path but PEM (not shown); write it as {inline}"));
             return Err(Faulty);
         }
-        let contents = self.files.read(&self.folder.join(path));
+        let contents = self.files.read(&self.folder.join(path), MAX_BYTES);
         let contents =
             contents.map_err(|error| format!("cannot read {path:?}: {error}; write the path of a file"));
         let contents = self.faults.keep(field, contents).ok_or(Faulty)?;
@@ -136,9 +140,7 @@ impl<'a> Reader<'a, '_> {
 
     fn chain(&mut self) -> Option<Vec<CertificateDer<'static>>> {
         let Some((field, pem)) = self.pem("cert", "cert_file").ok()? else {
-            self.faults
-                .0
-                .push("tls_server_config: the certificate is missing; write cert_file or cert".into());
+            self.faults.push("tls_server_config: the certificate is missing; write cert_file or cert");
             return None;
         };
         let chain = self.certificates(&field, &pem)?;
@@ -162,7 +164,7 @@ impl<'a> Reader<'a, '_> {
 
     fn key(&mut self) -> Option<PrivateKeyDer<'static>> {
         let Some((field, pem)) = self.pem("key", "key_file").ok()? else {
-            self.faults.0.push("tls_server_config: the private key is missing; write key_file or key".into());
+            self.faults.push("tls_server_config: the private key is missing; write key_file or key");
             return None;
         };
         let encrypted = pem.windows(9).any(|window| window == b"ENCRYPTED");

@@ -38,8 +38,8 @@ fn each_outside_crate_has_its_one_user() {
     for (text, allowed) in [
         ("reqwest::", &["pinpoint/send.rs"][..]),
         ("aws_sigv4::", &["pinpoint/sign.rs"]),
-        ("aws_config::", &["pinpoint/source.rs", "profile.rs"]),
-        ("aws_sdk_sts::", &["pinpoint/source.rs"]),
+        ("aws_config::", &["pinpoint/chain.rs", "pinpoint/provider_error.rs"]),
+        ("aws_sdk_sts::", &["pinpoint/provider_error.rs", "pinpoint/sts.rs"]),
         ("envy::", &["config.rs", "config/settings.rs"]),
         ("flate2::", &["metrics/exposition.rs", "pinpoint/send.rs"]),
         ("prometheus::", &["exporter.rs", "metrics/telemetry.rs"]),
@@ -48,7 +48,7 @@ fn each_outside_crate_has_its_one_user() {
         ("bcrypt::", &["web/passwords.rs", "web_config/mod.rs"]),
         ("saphyr_parser::", &["web_config/document.rs"]),
         ("tokio_rustls::", &["command/healthcheck.rs", "web/connection.rs", "web/tls.rs"]),
-        ("webpki::", &["web_config/client_certificates.rs"]),
+        ("webpki::", &["pinpoint/trust.rs", "web_config/client_certificates.rs"]),
         ("x509_cert::", &["web_config/certificate.rs", "web_config/client_certificates.rs"]),
         ("SystemTime::now", &["clock.rs"]),
         ("std::env", &[]),
@@ -72,8 +72,8 @@ fn each_dependency_says_what_it_is_for() {
 #[test]
 fn only_retries_and_the_queue_of_requests_sleep_in_the_client() {
     let users: Vec<_> = users("sleep").into_iter().filter(|name| name.starts_with("pinpoint/")).collect();
-    // The source of credentials names the sleep that the AWS providers use.
-    assert_eq!(users, ["pinpoint/limit.rs", "pinpoint/retry.rs", "pinpoint/source.rs"]);
+    // The sources of credentials name the sleep that AWS's clients use.
+    assert_eq!(users, ["pinpoint/chain.rs", "pinpoint/limit.rs", "pinpoint/retry.rs", "pinpoint/sts.rs"]);
 }
 
 #[test]

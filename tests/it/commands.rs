@@ -52,6 +52,11 @@ fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
+/// A text without its line ends and indents.
+fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Two applications with two segments each, of which each has three jobs.
 async fn fake() -> FakePinpoint {
     let mut world = World::default();
@@ -75,17 +80,20 @@ fn check_tells_of_every_call_and_that_all_is_well() {
         assert_eq!(
             text(&output),
             "\
-account  role  caller
--        -     not asked, since AWS_ENDPOINT_URL_PINPOINT names an API of your own
+Credentials
+  own
+    not asked, since AWS_ENDPOINT_URL_PINPOINT names an API of your own
 
-account  region     target  operation             result
--        eu-west-1  *       GetApps               ok, 2 applications
--        eu-west-1  one/*   GetSegments           ok, 2 segments
--        eu-west-1  two/*   GetSegments           ok, 2 segments
--        eu-west-1  one/a   GetSegmentExportJobs  ok, 3 jobs
--        eu-west-1  one/b   GetSegmentExportJobs  ok, 3 jobs
--        eu-west-1  two/c   GetSegmentExportJobs  ok, 3 jobs
--        eu-west-1  two/d   GetSegmentExportJobs  ok, 3 jobs
+Region eu-west-1
+  GetApps               ok, 2 applications
+  Application one
+    GetSegments           ok, 2 segments
+    GetSegmentExportJobs  a  ok, 3 jobs
+    GetSegmentExportJobs  b  ok, 3 jobs
+  Application two
+    GetSegments           ok, 2 segments
+    GetSegmentExportJobs  c  ok, 3 jobs
+    GetSegmentExportJobs  d  ok, 3 jobs
 
 Everything works: 7 calls, 4 targets.
 "
@@ -103,7 +111,7 @@ fn check_reads_one_page_of_a_target_and_says_that_there_is_more() {
         fake.world().segment("one", "a").jobs = jobs;
         let output = command_on(&fake, "one/a two", &["check"]).await;
         assert!(text(&output).contains("ok, 100 jobs and more\n"), "{}", text(&output));
-        assert!(text(&output).contains("two     GetExportJobs         ok, 6 jobs\n"), "{}", text(&output));
+        assert!(text(&output).contains("two\n    GetExportJobs         ok, 6 jobs\n"), "{}", text(&output));
         assert_eq!(fake.requests().len(), 2);
     });
 }
@@ -134,7 +142,13 @@ fn check_prints_what_is_not_allowed_as_a_policy_to_paste() {
                     "Sid": "ReadSegmentExportJobs",
                     "Effect": "Allow",
                     "Action": "mobiletargeting:GetSegmentExportJobs",
-                    "Resource": [arn("one"), arn("one/segments/*")],
+                    "Resource": [
+                        arn("one"),
+                        arn("one/segments/b"),
+                        arn("one/segments/b/jobs/export"),
+                        arn("two"),
+                        arn("two/segments/*"),
+                    ],
                 },
             ],
         });
@@ -173,16 +187,19 @@ fn check_without_credentials_says_so_and_sends_nothing() {
         let output = output.await.unwrap();
         assert_eq!(output.status.code(), Some(1));
         let text = text(&output);
-        assert!(text.contains("one/a   GetSegmentExportJobs  CredentialsError, see the caller\n"), "{text}");
-        assert!(text.contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"), "{text}");
+        assert!(
+            text.contains("GetSegmentExportJobs  a  failed\n      CredentialsError, see the credentials\n"),
+            "{text}"
+        );
+        assert!(text.contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"), "{text}");
         assert!(fake.requests().is_empty());
     });
 }
 
 #[test]
 fn wrong_settings_stop_a_command_with_64() {
-    for arguments in [&["check"][..], &["plan"], &["healthcheck"]] {
-        let output = command(arguments, &[("PINPOINT_EXPORTER_CACHE_TTL", "soon")]);
+    for arguments in [["check"], ["plan"]] {
+        let output = command(&arguments, &[("PINPOINT_EXPORTER_CACHE_TTL", "soon")]);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(
@@ -201,8 +218,36 @@ fn wrong_arguments_are_named_with_what_would_be_right() {
         (&["plan", "--segmnets", "5"], "the closest is --segments"),
         (&["plan", "--offline"], "--offline needs --segments"),
         (&["plan", "--segments", "5"], "--segments and --applications need --offline"),
-        (&["plan", "--jobs-per-segment", "many"], "\"many\" is not a whole number such as 100"),
-        (&["plan", "--scrape-interval", "0s"], "\"0s\" is not a duration such as 1m"),
+        (&["plan", "--jobs-per-segment", "many"], "--jobs-per-segment \"many\": this is no whole number"),
+        (
+            &["plan", "--scrape-interval", "0s"],
+            "--scrape-interval \"0s\": Prometheus scrapes at an interval above 0s",
+        ),
+        (
+            &["plan", "--jobs-per-segment", "1000000000"],
+            "--jobs-per-segment \"1000000000\": the number is too large; write one of at most 1000000",
+        ),
+        (
+            &["plan", "--offline", "--segments", "4294967296"],
+            "--segments \"4294967296\": the number is too large",
+        ),
+        (
+            &["plan", "--offline", "--segments", "1", "--applications", "4294967295"],
+            "write one of at most 1000000",
+        ),
+        (
+            &["plan", "--offline", "--segments", "1", "--scrape-interval", "18446744073709551615s"],
+            "--scrape-interval \"18446744073709551615s\": the duration is too long; write one of at most 100 years",
+        ),
+        (
+            &["--web.listen-address=:9787"],
+            "settings are environment variables: set PINPOINT_EXPORTER_LISTEN_ADDRESS",
+        ),
+        (
+            &["check", "--config.file", "x"],
+            "there is no configuration file: settings are environment variables",
+        ),
+        (&["serve"], "there is no argument \"serve\" here; without arguments it serves"),
         (&["plan", "--scrape-interval"], "missing argument for option '--scrape-interval'"),
         (&["healthcheck", "now"], "no argument \"now\" here"),
     ] {
@@ -234,14 +279,22 @@ fn plan_makes_no_calls_but_those_that_find_targets_and_offline_none() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = text(&output);
     assert!(
-        text.contains("-        -          51     5000      180510    16.7 %     5000  1m 40s"),
+        text.contains(
+            "In one account and region:\n  polled           5000 targets, 51 lists\n  requests         180510 per hour, 16.7 % \
+             of AWS's quota\n  to refresh all   5000 requests, 1m 40s\n"
+        ),
+        "{text}"
+    );
+    let unwrapped = unwrapped(&text);
+    assert!(
+        unwrapped.contains("CACHE_TTL=50s cannot be held: refreshing every target once takes 5000 requests"),
         "{text}"
     );
     assert!(
-        text.contains("CACHE_TTL=50s cannot be held: refreshing every target once takes 5000 requests"),
+        unwrapped
+            .contains("raise that to 100, or CACHE_TTL to 1m 40s, with a scrape interval above that, or"),
         "{text}"
     );
-    assert!(text.contains("raise that to 100, or CACHE_TTL to 1m 40s"), "{text}");
 }
 
 #[test]
@@ -253,14 +306,267 @@ fn plan_says_which_lists_it_could_not_read() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let text = text(&output);
         assert!(
-            text.contains("What these lists name is not counted, since they could not be read:\n")
-                && text.contains("two/*   GetSegments  AccessDeniedException: "),
+            text.contains("These lists could not be read, so what they name is not counted:\n")
+                && text.contains("  Application two\n    GetSegments  failed\n      AccessDeniedException: "),
             "{text}"
         );
         let plan = json_of(&command_on(&fake, "*/*", &["plan", "--json"]).await);
         let unread: Vec<_> = plan["unread"].as_array().unwrap().iter().map(|list| &list["target"]).collect();
         assert_eq!((unread, &plan["places"][0]["targets"]), (vec![&json!("two/*")], &json!(2)));
     });
+}
+
+/// The actions and resources of the policy that `check` prints, without what all ARNs begin with.
+fn missing(check: &Value) -> Vec<(String, Vec<String>)> {
+    let bare = |resource: &Value| resource.as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let statements = check["missing"]["Statement"].as_array().unwrap_or_else(|| panic!("{check}"));
+    let statement = |statement: &Value| {
+        let action = statement["Action"].as_str().unwrap().trim_start_matches("mobiletargeting:").to_owned();
+        (action, statement["Resource"].as_array().unwrap().iter().map(bare).collect())
+    };
+    statements.iter().map(statement).collect()
+}
+
+#[test]
+fn one_check_names_what_is_denied_and_what_could_not_be_tried_because_of_it_and_no_more() {
+    run(async {
+        let all = || vec!["apps/*"];
+        let segment = |id: &str| {
+            vec![
+                format!("apps/one"),
+                format!("apps/one/segments/{id}"),
+                format!("apps/one/segments/{id}/jobs/export"),
+            ]
+        };
+        for (targets, denials, expected) in [
+            (
+                "*/*",
+                vec![denied(Operation::GetApps)],
+                json!([
+                    ["GetApps", ["apps", "apps/*"]],
+                    ["GetSegments", all()],
+                    ["GetSegmentExportJobs", all()]
+                ]),
+            ),
+            (
+                "*",
+                vec![denied(Operation::GetApps)],
+                json!([["GetApps", ["apps", "apps/*"]], ["GetExportJobs", all()]]),
+            ),
+            (
+                "one/*",
+                vec![denied(Operation::GetSegments)],
+                json!([
+                    ["GetSegments", ["apps/one"]],
+                    ["GetSegmentExportJobs", ["apps/one", "apps/one/segments/*"]]
+                ]),
+            ),
+            // All of it is denied, so the pattern is named; or one of two, so that one is.
+            (
+                "*/*",
+                vec![denied(Operation::GetSegments)],
+                json!([["GetSegments", all()], ["GetSegmentExportJobs", all()]]),
+            ),
+            (
+                "*/*",
+                vec![Rule { application: Some("two".to_owned()), ..denied(Operation::GetSegments) }],
+                json!([
+                    ["GetSegments", ["apps/two"]],
+                    ["GetSegmentExportJobs", ["apps/two", "apps/two/segments/*"]]
+                ]),
+            ),
+            (
+                "one/*",
+                vec![denied(Operation::GetSegmentExportJobs)],
+                json!([["GetSegmentExportJobs", ["apps/one", "apps/one/segments/*"]]]),
+            ),
+            (
+                "one/*",
+                vec![Rule { segment: Some("b".to_owned()), ..denied(Operation::GetSegmentExportJobs) }],
+                json!([["GetSegmentExportJobs", segment("b")]]),
+            ),
+            // What the wider target covers is not named again.
+            (
+                "one/* one/a",
+                vec![denied(Operation::GetSegmentExportJobs)],
+                json!([["GetSegmentExportJobs", ["apps/one", "apps/one/segments/*"]]]),
+            ),
+            (
+                "*",
+                vec![Rule { application: Some("two".to_owned()), ..denied(Operation::GetExportJobs) }],
+                json!([["GetExportJobs", ["apps/two", "apps/two/jobs/export"]]]),
+            ),
+        ] {
+            let fake = fake().await;
+            for rule in denials {
+                fake.fault(rule);
+            }
+            let check = json_of(&command_on(&fake, targets, &["check", "--json"]).await);
+            assert_eq!(json!(missing(&check)), expected, "{targets}");
+        }
+    });
+}
+
+#[test]
+fn a_page_or_list_that_is_understood_in_part_is_not_ok() {
+    run(async {
+        let fake = fake().await;
+        let odd = r#"{"Item":[{"Id":"good"},{"Id":"half","TotalPieces":"many"},7]}"#;
+        let answer = Fault::Answer { status: 200, headers: BTreeMap::new(), body: odd.to_owned() };
+        fake.fault(Rule { operation: Some(Operation::GetSegmentExportJobs), ..answer.clone().always() });
+        let output = command_on(&fake, "one/a", &["check"]).await;
+        assert_eq!(output.status.code(), Some(1));
+        let text = text(&output);
+        assert!(text.contains("understood in part, 2 jobs\n"), "{text}");
+        assert!(
+            unwrapped(&text).contains("InvalidResponse: parts of the answer could not be understood and are left out: 1 item, 1 field"),
+            "{text}"
+        );
+        fake.fault(Rule { operation: Some(Operation::GetSegments), ..answer.always() });
+        let check = json_of(&command_on(&fake, "one/*", &["check", "--json"]).await);
+        let list = &check["lists"][0];
+        assert_eq!(
+            (&list["ok"], &list["error"]["exception"]),
+            (&json!(false), &json!("InvalidResponse")),
+            "{check}"
+        );
+        assert_eq!(check["missing"], Value::Null);
+    });
+}
+
+#[test]
+fn ids_and_messages_are_printed_without_control_characters_and_readable_in_every_script() {
+    run(async {
+        let mut world = World::default();
+        for segment in ["\u{1b}[31m\u{9b}", "日本語", "é\u{202e}x"] {
+            world.segment("one", segment);
+        }
+        let fake = FakePinpoint::start(world).await.unwrap();
+        fake.fault(Rule { segment: Some("日本語".to_owned()), ..denied(Operation::GetSegmentExportJobs) });
+        for arguments in [&["check"][..], &["check", "--json"]] {
+            let text = text(&command_on(&fake, "one/*", arguments).await);
+            assert!(!text.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
+            assert!(text.contains("日本語"), "{text}");
+        }
+        let check = json_of(&command_on(&fake, "one/*", &["check", "--json"]).await);
+        let targets: BTreeSet<_> = check["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|call| call["target"].as_str().unwrap())
+            .collect();
+        assert_eq!(targets, BTreeSet::from(["one/\u{1b}[31m\u{9b}", "one/日本語", "one/é\u{202e}x"]));
+    });
+}
+
+/// Lines that a terminal of 80 columns would break, and that have more than one word.
+fn broken_lines(text: &str) -> Vec<&str> {
+    let is_long = |line: &&str| line.chars().count() > 80 && line.split_whitespace().count() > 1;
+    text.lines().filter(is_long).collect()
+}
+
+#[test]
+fn what_commands_print_fits_80_columns() {
+    run(async {
+        let id = |kind: &str, n: usize| format!("{kind}{n:0>31}");
+        let mut world = World::default();
+        for n in 0..40 {
+            let jobs = &mut world.segment(&id("a", n % 2), &id("5", n)).jobs;
+            jobs.push(Life::new("job", 0, 1).into());
+        }
+        let fake = FakePinpoint::start(world).await.unwrap();
+        fake.fault(Rule { segment: Some(id("5", 7)), ..denied(Operation::GetSegmentExportJobs) });
+        fake.fault(Rule { application: Some(id("a", 0)), ..denied(Operation::GetSegments) });
+        let targets = "arn:aws:mobiletargeting:ap-southeast-1:123456789012:apps/*/segments/*";
+        for arguments in [&["check"][..], &["plan"]] {
+            let text = text(&command_on(&fake, targets, arguments).await);
+            assert_eq!(broken_lines(&text), [""; 0], "{text}");
+        }
+        let offline = [
+            "plan",
+            "--offline",
+            "--segments",
+            "1000000",
+            "--applications",
+            "1000000",
+            "--jobs-per-segment",
+            "1000000",
+        ];
+        for arguments in [&offline[..], &["--help"]] {
+            let text = text(&command(arguments, &[]));
+            assert_eq!(broken_lines(&text), [""; 0], "{text}");
+        }
+    });
+}
+
+#[test]
+fn plan_warns_of_more_series_than_prometheus_takes_and_what_it_advises_suffices() {
+    let configuration = include_str!("../../deploy/prometheus/prometheus.yml");
+    let (_, limit) = configuration.split_once("sample_limit: ").unwrap();
+    let limit: u64 = limit.lines().next().unwrap().trim().parse().unwrap();
+    let planned = |variables: &[(&str, &str)], segments: &str| {
+        json_of(&command(&["plan", "--json", "--offline", "--segments", segments], variables))
+    };
+    let small = planned(&[], "500");
+    assert_eq!(
+        (small["over_sample_limit"].as_str(), small["series_total"].as_u64() <= Some(limit)),
+        (None, true)
+    );
+    let large = planned(&[], "1000");
+    let warning = large["over_sample_limit"].as_str().unwrap();
+    assert!(warning.contains(&format!("sample_limit, which is {limit} in deploy/prometheus")), "{warning}");
+    for (words, variables) in [
+        ("STATUS_SERIES=current leaves ", &[("PINPOINT_EXPORTER_STATUS_SERIES", "current")][..]),
+        ("FINISHED_JOBS_PER_SEGMENT=5 leaves ", &[("PINPOINT_EXPORTER_FINISHED_JOBS_PER_SEGMENT", "5")]),
+        (
+            "both leave ",
+            &[
+                ("PINPOINT_EXPORTER_STATUS_SERIES", "current"),
+                ("PINPOINT_EXPORTER_FINISHED_JOBS_PER_SEGMENT", "5"),
+            ],
+        ),
+    ] {
+        let (_, left) = warning.split_once(words).unwrap_or_else(|| panic!("{warning}"));
+        let left: u64 = left.split(',').next().unwrap().parse().unwrap();
+        let really = planned(variables, "1000")["series_total"].as_u64().unwrap();
+        assert_eq!(left, really + 300, "{words}: {warning}");
+    }
+    let (_, shards) = warning.split_once("among ").unwrap();
+    let shard = format!("0/{}", shards.split(' ').next().unwrap());
+    assert_eq!(planned(&[("PINPOINT_EXPORTER_SHARD", &shard)], "1000")["over_sample_limit"], Value::Null);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn plan_is_total_whatever_is_assumed_and_set(
+        counts in proptest::array::uniform3(select(&["0", "1", "999999", "1000000"][..])),
+        interval in select(&["1ns", "1s", "36500d"][..]),
+        ttl in select(&["0s", "1ns", "36500d"][..]),
+        rate in select(&["0", "1", "1000000"][..]),
+        page in select(&["1", "1000000"][..]),
+        limit in select(&["0", "1", "1000000"][..]),
+        shard in select(&["0/1", "999/1000"][..]),
+    ) {
+        let [segments, applications, jobs] = counts;
+        let output = command(
+            &[
+                "plan", "--offline", "--segments", segments, "--applications", applications, "--jobs-per-segment", jobs,
+                "--scrape-interval", interval,
+            ],
+            &[
+                ("PINPOINT_EXPORTER_CACHE_TTL", ttl),
+                ("PINPOINT_EXPORTER_MAX_STALENESS", "36500d"),
+                ("PINPOINT_EXPORTER_DISCOVERY_TTL", ttl),
+                ("PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND", rate),
+                ("PINPOINT_EXPORTER_PAGE_SIZE", page),
+                ("PINPOINT_EXPORTER_FINISHED_JOBS_PER_SEGMENT", limit),
+                ("PINPOINT_EXPORTER_SHARD", shard),
+            ],
+        );
+        prop_assert_eq!(output.status.code(), Some(0), "{:?}", output);
+        prop_assert!(output.stderr.is_empty());
+    }
 }
 
 /// The names of all members, but not those of the policy to paste.
@@ -492,7 +798,8 @@ fn healthcheck_asks_the_server_that_runs() {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 _ = socket.read(&mut [0; 1024]).await.unwrap();
                 socket.write_all(answer.as_bytes()).await.unwrap();
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                // Until the client has gone.
+                while socket.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
             });
             let sick = check(address).await.unwrap();
             assert_eq!(sick.status.code(), Some(1));

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use proptest::{collection::vec, prelude::*, sample::select};
+
 #[path = "../../fuzz/properties/mod.rs"]
 mod properties;
 
@@ -32,4 +34,64 @@ fn every_input_that_was_kept_holds_its_property() {
         }
     }
     assert!(broken.is_empty(), "inputs that break their property, as said above: {broken:#?}");
+}
+
+/// What files of AWS are made of, and what breaks them.
+const PARTS: &[&str] = &[
+    "[default]",
+    "[profile a]",
+    "[profile \"b c\"]",
+    "[profile default]",
+    "[a]",
+    "[services s]",
+    "[sso-session s]",
+    "[",
+    "]",
+    "[]",
+    "region",
+    "services",
+    "endpoint_url",
+    "pinpoint",
+    "use_fips_endpoint",
+    "credential_process",
+    "aws_access_key_id",
+    "hush7zQ",
+    "=",
+    " = ",
+    ":",
+    " ",
+    "  ",
+    "\t",
+    "\n",
+    "\n",
+    "\n",
+    "\r\n",
+    "\r",
+    "\n  ",
+    "\n\t",
+    "#",
+    " # ",
+    ";",
+    "\"",
+    "'",
+    "\\",
+    "\u{feff}",
+    "\u{85}",
+    "\u{130}",
+    "\0",
+    "eu-west-1",
+    "http://u:hush7zQ@h/?q",
+    "true",
+    "s",
+    "é",
+];
+
+proptest! {
+    #[test]
+    fn files_of_aws_that_are_put_together_at_random_hold_their_property(
+        kind in select(vec!["c", "k"]),
+        parts in vec(select(PARTS), 0..60),
+    ) {
+        properties::aws_files::check(format!("{kind}{}", parts.concat()).as_bytes());
+    }
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use fake_pinpoint::{
-    Operation,
+    FakePinpoint, HANG_LIMIT, Operation,
     fault::{Fault, Rule},
     world::{Life, World},
 };
 
 use crate::support::{
-    house::{House, Plan, run, run_within},
+    house::{House, Plan, run, run_in_virtual_time, run_within},
+    program::Program,
     text_format::Scrape,
 };
 
@@ -69,6 +70,24 @@ fn the_first_scrape_finds_and_reads_everything_with_the_fewest_requests() {
             house.assert_equation(requests.iter().sum()).await;
         });
     }
+}
+
+#[test]
+fn what_is_found_is_read_in_the_same_round_though_the_scrape_was_answered_meanwhile() {
+    run(async {
+        let house = plan("*/*", 2, 3).build().await;
+        house.fake.fault(Rule {
+            operation: Some(Operation::GetApps),
+            ..Fault::Delay { milliseconds: 1_000 }.always()
+        });
+        let first = house.scrape_within(Some("0.1")).await;
+        assert_eq!(targets(&first).len(), 0, "the list of applications is not there yet");
+        house.fake.wait_for_requests(1 + 2 + 6).await;
+        // This one joins what is under way, if anything still is.
+        assert_eq!(house.scrape().await.sum(UP, &[]), 6);
+        assert_eq!(count(&house), [1, 2, 6, 0]);
+        house.assert_equation(9).await;
+    });
 }
 
 #[test]
@@ -155,7 +174,7 @@ fn a_list_that_fails_is_denied_or_garbled_keeps_the_picture_and_is_tried_again_a
 
 #[test]
 fn a_scrape_asks_for_a_list_once_however_short_its_life() {
-    run(async {
+    run_in_virtual_time(async {
         for fault in [Fault::error("InternalServerErrorException"), Fault::Delay { milliseconds: 300 }] {
             let house = plan("*/*", 2, 2)
                 .set("CACHE_TTL", "0s")
@@ -183,12 +202,12 @@ fn a_list_of_many_pages_is_read_to_its_end() {
 
 #[test]
 fn a_scrape_answers_in_time_while_lists_are_slow_and_the_rest_follows() {
-    run(async {
+    run_in_virtual_time(async {
         let house = plan("*/*", 2, 2).build().await;
         house.fake.fault(failing(Operation::GetApps, Fault::Delay { milliseconds: 700 }));
         let first = house.scrape_within(Some("0.7")).await;
         assert_eq!((targets(&first).len(), first.samples(DISCOVERY, &[]).len()), (0, 0));
-        let second = house.scrape_within(Some("10")).await;
+        let second = house.scrape_within(Some("60")).await;
         assert_eq!(targets(&second).len(), 4);
         assert_eq!(count(&house), [1, 2, 4, 0]);
     });
@@ -207,7 +226,7 @@ fn two_scrapers_at_once_during_discovery_cost_no_call_more() {
 
 #[test]
 fn fifty_applications_of_a_hundred_segments_each_are_all_found() {
-    run_within(Duration::from_mins(2), async {
+    run_within(5 * HANG_LIMIT, async {
         let house = plan("*/*", 50, 100).set("SCRAPE_TIMEOUT", "25s").build().await;
         while house.scrape().await.sum(UP, &[]) < 5_000 {}
         assert_eq!(count(&house), [1, 50, 5_000, 0]);
@@ -235,7 +254,7 @@ fn several_regions_and_accounts_are_served_side_by_side() {
             assert_eq!(scrape.sum(UP, &labels), 2, "{labels:?}");
             assert_eq!(scrape.samples(DISCOVERY, &labels).len(), 2, "{labels:?}");
         }
-        assert_eq!(house.source.asked(), 2, "once for each account");
+        assert_eq!(house.source.asked(), 1, "accounts without a role share the credentials");
         // Each request is signed for the region of its target.
         let of_region = |region: &str| {
             let scope = format!("/{region}/mobiletargeting/");
@@ -266,4 +285,64 @@ fn shards_share_targets_that_are_named_and_found_without_gap_or_overlap() {
             });
         }
     }
+}
+
+#[test]
+fn an_id_that_a_path_cannot_hold_is_skipped_and_its_neighbours_are_read() {
+    for (targets_text, operation) in
+        [("app-0/*", Operation::GetSegments), ("*", Operation::GetApps), ("*/*", Operation::GetApps)]
+    {
+        run(async move {
+            let house = plan(targets_text, 2, 2).build().await;
+            let body =
+                r#"{"Item":[{"Id":".."},{"Id":"."},{"Id":""},{"Name":"none"},{"Id":"app-0"}]}"#.to_owned();
+            let fault = Fault::Answer { status: 200, headers: std::collections::BTreeMap::new(), body };
+            house.fake.fault(failing(operation, fault));
+            let scrape = house.scrape().await;
+            let name = format!("{operation:?}");
+            let labels = [("operation", name.as_str())];
+            assert_eq!(
+                scrape.value("pinpoint_api_skipped_items_total", &labels),
+                Some(4.0),
+                "{targets_text}"
+            );
+            let labels = [("operation", name.as_str()), ("exception", "InvalidResponse")];
+            assert_eq!(scrape.value("pinpoint_api_errors_total", &labels), Some(1.0), "{targets_text}");
+            assert!(targets(&scrape).iter().all(|(app, segment)| app == "app-0" && segment != ".."));
+            assert!(!targets(&scrape).is_empty(), "{targets_text}");
+            let odd: Vec<_> = house.fake.requests();
+            let odd: Vec<_> = odd.into_iter().filter(|it| it.operation.is_none()).collect();
+            assert!(odd.is_empty(), "{targets_text} asked for something else: {odd:?}");
+        });
+    }
+}
+
+#[test]
+fn parts_of_a_list_that_are_left_out_are_logged_once() {
+    run_within(Duration::from_mins(2), async {
+        let mut world = World::default();
+        world.segment("app", "segment");
+        let fake = FakePinpoint::start(world).await.unwrap();
+        let body = r#"{"Item":[{"Id":".."},{"Id":"segment"},7]}"#.to_owned();
+        let fault = Fault::Answer { status: 200, headers: std::collections::BTreeMap::new(), body };
+        fake.fault(failing(Operation::GetSegments, fault));
+        let mut program = Program::start(&[
+            ("AWS_ENDPOINT_URL_PINPOINT", &fake.url()),
+            ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            ("PINPOINT_EXPORTER_TARGETS", "app/*"),
+            ("PINPOINT_EXPORTER_DISCOVERY_TTL", "0s"),
+        ]);
+        for _ in 0..2 {
+            program.scrape(20.0, Duration::from_mins(1)).await;
+        }
+        program.terminate();
+        assert!(program.end().await.success());
+        let log = program.log();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("left out")).collect();
+        assert!(
+            matches!(lines[..], [line] if line.contains(r#"list="segments of app" items_left_out=2"#)),
+            "{log}"
+        );
+    });
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Write as _,
     net::SocketAddr,
     sync::Arc,
 };
@@ -10,6 +11,7 @@ use fake_pinpoint::{
     Key, Options,
     fault::{Fault, Place},
 };
+use flate2::{Compression, write::GzEncoder};
 use pinpoint_exporter::pinpoint::{Exception, Operation};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -17,7 +19,7 @@ use tokio::{
 };
 
 use crate::support::{
-    house::{House, Plan, credentials, run},
+    house::{House, Plan, credentials, run, run_in_virtual_time},
     text_format::Scrape,
     tls,
 };
@@ -152,7 +154,7 @@ fn without_a_name_the_status_decides_and_with_an_unknown_one_it_does_not() {
 #[test]
 fn an_answer_that_does_not_come_in_time_is_a_timeout() {
     for fault in [Fault::Hang, Fault::HangInBody, Fault::Drip { bytes: 1, milliseconds: 100 }] {
-        run(async move {
+        run_in_virtual_time(async move {
             let house = Plan::new().set("REQUEST_TIMEOUT", "200ms").build().await;
             house.fake.fault(fault.times(1));
             assert_counted(&house, "Timeout").await;
@@ -200,7 +202,7 @@ fn answers_that_are_not_what_the_operation_answers_are_invalid() {
         Fault::Answer { status: 204, headers: BTreeMap::new(), body: String::new() },
     ] {
         run(async move {
-            let house = Plan::new().set("REQUEST_TIMEOUT", "20s").set("SCRAPE_TIMEOUT", "25s").build().await;
+            let house = Plan::new().build().await;
             house.fake.fault(fault.times(1));
             assert_counted(&house, "InvalidResponse").await;
         });
@@ -208,6 +210,83 @@ fn answers_that_are_not_what_the_operation_answers_are_invalid() {
     run(async {
         let house = Plan::new().endpoint(&format!("http://{}", no_http().await)).build().await;
         assert_counted(&house, "InvalidResponse").await;
+    });
+}
+
+fn encoded(status: u16, coding: &str, body: &[u8]) -> Fault {
+    let headers = [("Content-Encoding".to_owned(), coding.to_owned())].into();
+    Fault::AnswerBytes { status, headers, body: body.to_vec() }
+}
+
+#[test]
+fn content_encodings_are_read_as_http_writes_them() {
+    let plain = br#"{"Item":[]}"#.to_vec();
+    let once = packed(&plain);
+    let twice = packed(&once);
+    for (coding, body) in [
+        ("Identity", plain),
+        ("GZIP", once.clone()),
+        ("X-GZip", once.clone()),
+        ("identity, gzip", once.clone()),
+        (" , gzip ,identity,", once),
+        ("gzip, gzip", twice),
+    ] {
+        run(async move {
+            let house = Plan::new().build().await;
+            house.fake.fault(encoded(200, coding, &body).times(1));
+            let scrape = house.scrape().await;
+            assert_eq!(counted(&scrape), [], "{coding}");
+            assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0), "{coding}");
+        });
+    }
+    for coding in ["gzip, br", "gzip, gzip, gzip, gzip, gzip", "gzip"] {
+        run(async move {
+            let house = Plan::new().build().await;
+            house.fake.fault(encoded(200, coding, br#"{"Item":[]}"#).times(1));
+            assert_counted(&house, "InvalidResponse").await;
+        });
+    }
+}
+
+#[test]
+fn an_error_whose_body_cannot_be_read_is_counted_by_its_status_and_headers() {
+    let large = packed(&vec![b' '; 2 * 1024 * 1024]);
+    for (coding, body) in [("br", b"x".to_vec()), ("gzip", b"no gzip".to_vec()), ("gzip", large)] {
+        run(async move {
+            let house = Plan::new().build().await;
+            house.fake.fault(encoded(404, coding, &body).times(1));
+            assert_counted(&house, "NotFoundException").await;
+        });
+    }
+    run(async {
+        let house = Plan::new().build().await;
+        let headers = [("Content-Encoding", "br"), ("x-amzn-ErrorType", "AccessDeniedException")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        house.fake.fault(Fault::Answer { status: 400, headers, body: "x".to_owned() }.times(1));
+        assert_counted(&house, "AccessDeniedException").await;
+    });
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_page_that_is_understood_only_in_part_counts_once_and_the_refresh_succeeds() {
+    run(async {
+        let house = Plan::new().build().await;
+        let body = r#"{"\ud800":1e999,"Item":[1e999,["\ud800"],{"Id":"good","TotalPieces":-1,"Type":7,"\udfff":1e999},{}]}"#;
+        house
+            .fake
+            .fault(Fault::Answer { status: 200, headers: BTreeMap::new(), body: body.to_owned() }.times(1));
+        let scrape = house.scrape().await;
+        assert_eq!(counted(&scrape), [("InvalidResponse".to_owned(), 1)]);
+        assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));
+        assert_eq!(scrape.value("pinpoint_api_skipped_items_total", &[OPERATION]), Some(3.0));
+        assert_eq!(scrape.samples("pinpoint_export_job_info", &[("job_id", "good")]).len(), 1);
+        assert_eq!(scrape.samples("pinpoint_export_job_pieces", &[]).len(), 0);
     });
 }
 

@@ -4,11 +4,14 @@ use std::{collections::BTreeSet, future::pending, time::Duration};
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
-use fake_pinpoint::world::{Job, World};
+use fake_pinpoint::{
+    HANG_LIMIT,
+    world::{Job, World},
+};
 use futures_util::FutureExt as _;
 use pinpoint_exporter::web::Exporter as _;
 
-use crate::support::house::{APP, House, Plan, run};
+use crate::support::house::{APP, House, Plan, run, run_in_virtual_time};
 
 /// Beyond the default `CACHE_TTL`.
 const LATER: Duration = Duration::from_mins(1);
@@ -46,7 +49,7 @@ fn job_with(segment: &str, n: usize, processed: usize) -> Job {
 }
 
 async fn chunks(house: &House, gzip: bool) -> Vec<Bytes> {
-    house.exporter.scrape(Duration::from_secs(20), pending(), gzip).await
+    house.exporter.scrape(HANG_LIMIT, pending(), gzip).await
 }
 
 /// How many bytes of an answer are in places of their own, and not where they were in the one before it.
@@ -110,14 +113,14 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
 /// What a scrape of what is cached allocates.
 fn allocated(house: &House, gzip: bool) -> AllocationInfo {
     measure(|| {
-        let scrape = house.exporter.scrape(Duration::from_secs(20), pending(), gzip).now_or_never();
+        let scrape = house.exporter.scrape(HANG_LIMIT, pending(), gzip).now_or_never();
         assert!(scrape.is_some(), "nothing is due, and it waits");
     })
 }
 
 #[test]
 fn a_scrape_of_what_is_cached_allocates_as_little_for_three_hundred_jobs_as_for_none() {
-    run(async {
+    run_in_virtual_time(async {
         let (many, none) = (plan(JOBS).build().await, Plan::new().set("TARGETS", APP).build().await);
         for gzip in [false, true] {
             let mut allocations = Vec::new();

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use fake_pinpoint::world::{End, Life};
+use fake_pinpoint::{
+    HANG_LIMIT,
+    world::{End, Life},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -64,12 +67,12 @@ impl Prometheus {
         }
     }
 
-    /// What a query gave in the last minute, looked at more often than Prometheus scrapes.
+    /// What a query gave since the test began, looked at more often than Prometheus scrapes.
     async fn history(&self, query: &str) -> Vec<Value> {
         // A scalar is [time, value].
         let now = self.ask("query", &[("query", "time()")]).await.unwrap();
         let end = now[0].as_f64().unwrap();
-        let (start, end) = (format!("{:.3}", end - 60.0), format!("{end:.3}"));
+        let (start, end) = (format!("{:.3}", end - (2 * HANG_LIMIT).as_secs_f64()), format!("{end:.3}"));
         let parameters = [("query", query), ("start", &start), ("end", &end), ("step", "0.05")];
         self.ask("query_range", &parameters).await.unwrap()
     }

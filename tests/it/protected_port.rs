@@ -23,7 +23,7 @@ use pinpoint_exporter::{
 };
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    pki_types::ServerName,
     version::{TLS12, TLS13},
 };
 use tokio::{
@@ -35,13 +35,11 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    house::run_within,
-    pki::{Client, Pki, san},
+    house::{patient, run, run_in_virtual_time},
+    pki::{Client, Pki, TLS, san, trusting},
     program::{Program, command},
     raw::{Raw, within},
 };
-
-const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
 
 /// A password's hash that is quickly made.
 fn hash(password: &str) -> String {
@@ -98,7 +96,7 @@ impl web::Exporter for Stub {
 
 impl Server {
     async fn start(pki: &Pki, text: &str) -> Self {
-        Self::start_with(pki, text, Limits::default()).await
+        Self::start_with(pki, text, patient()).await
     }
 
     async fn start_with(pki: &Pki, text: &str, limits: Limits) -> Self {
@@ -107,7 +105,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let timeout = ScrapeTimeout { default: Duration::from_secs(10), offset: Duration::from_millis(500) };
+        let timeout = ScrapeTimeout {
+            default: Duration::from_secs(10),
+            offset: Duration::from_millis(500),
+            longest: Duration::from_mins(2),
+        };
         let (config, stopped) = (Arc::clone(&web_config), stop.clone().cancelled_owned());
         let served = web::serve(listener, Arc::new(Stub), timeout, limits, Some(config), stopped);
         let task = tokio::spawn(async { served.await.unwrap() });
@@ -124,7 +126,7 @@ impl Server {
 fn impatient() -> Limits {
     let short = Duration::from_millis(300);
     let patience = Patience { idle: short, head: short, write: short };
-    Limits { patience, ..Limits::default() }
+    Limits { patience, ..patient() }
 }
 
 async fn handshake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
@@ -159,7 +161,7 @@ async fn ask_as(
 #[test]
 fn each_client_auth_type_lets_in_whom_it_should() {
     use Client::{Nobody, OfTheAuthority, SelfSigned, Stranger};
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         // Two authorities: one that signs clients, and one client that is its own.
         pki.write("authorities.pem", &(pki.read("ca.pem") + &pki.read("SelfSigned.pem")));
@@ -195,7 +197,7 @@ fn each_client_auth_type_lets_in_whom_it_should() {
 
 #[test]
 fn allowed_names_are_those_of_hosts_addresses_mailboxes_and_uris_and_everyone_needs_one() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let names = ["DNS:one", "IP:192.0.2.7", "IP:2001:db8::7", "email:a@example.com", "URI:spiffe://x/y"];
         for (number, name) in names.iter().enumerate() {
@@ -221,7 +223,7 @@ fn allowed_names_are_those_of_hosts_addresses_mailboxes_and_uris_and_everyone_ne
 
 #[test]
 fn versions_suites_and_order_are_those_of_the_file() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let server = Server::start(&pki, &format!("{TLS}  min_version: TLS13\n")).await;
         assert!(handshake(server.address, pki.client("", &TLS12)).await.is_err());
@@ -250,7 +252,7 @@ fn versions_suites_and_order_are_those_of_the_file() {
 
 #[test]
 fn who_speaks_no_tls_is_told() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let server = Server::start(&pki, TLS).await;
         let mut client = Raw::connect(server.address).await;
@@ -272,7 +274,7 @@ async fn status(client: &mut Raw, path: &str, authorization: &str) -> u16 {
 
 #[test]
 fn without_a_right_password_there_is_nothing_to_see_on_any_path() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let users = format!("basic_auth_users:\n  alice: {}\n  bob: {}\n", hash("secret"), hash("other"));
         let server = Server::start(&pki, &users).await;
@@ -302,7 +304,7 @@ fn without_a_right_password_there_is_nothing_to_see_on_any_path() {
 
 #[test]
 fn a_flood_of_wrong_passwords_is_turned_away_and_keeps_out_nobody_who_is_known() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         // Slow enough for the flood to fill its places.
         let slow = bcrypt::hash("secret", 8).unwrap();
@@ -333,25 +335,24 @@ fn a_flood_of_wrong_passwords_is_turned_away_and_keeps_out_nobody_who_is_known()
 
 #[test]
 fn the_right_password_sent_by_many_at_once_after_a_start_lets_all_of_them_in() {
-    run_within(Duration::from_mins(2), async {
+    run(async {
         let pki = Pki::new();
         let slow = bcrypt::hash("secret", 8).unwrap();
         let server = Server::start(&pki, &format!("{TLS}basic_auth_users:\n  alice: {slow}\n")).await;
-        let (sender, connection) = http2_client(&pki, server.address).await;
+        let (mut sender, connection) = http2_client(&pki, server.address).await;
+        // After an answer the client knows how many requests it may have under way.
+        let unknown = Request::get("https://localhost/-/healthy").body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(sender.send_request(unknown).await.unwrap().status(), StatusCode::UNAUTHORIZED);
         let mut many = Vec::new();
-        // A connection of HTTP/2 takes 16 requests at once.
-        for number in 0..50 {
+        for _ in 0..50 {
             let (mut sender, config, address) = (sender.clone(), pki.client("", &TLS13), server.address);
             many.push(tokio::spawn(async move {
                 let alice = basic("alice", "secret");
                 let http2 = Request::get("https://localhost/-/healthy").header("authorization", &alice);
-                let http2 = http2.body(Empty::<Bytes>::new()).unwrap();
-                let http2 = async {
-                    if number < 16 { Some(sender.send_request(http2).await.unwrap().status()) } else { None }
-                };
+                let http2 = sender.send_request(http2.body(Empty::<Bytes>::new()).unwrap());
                 let http1 = ask_as(address, config, "/-/healthy", &alice);
                 let (http2, http1) = tokio::join!(http2, http1);
-                (http2.unwrap_or(StatusCode::OK), http1.unwrap())
+                (http2.unwrap().status(), http1.unwrap())
             }));
         }
         for answers in join_all(many).await {
@@ -379,7 +380,7 @@ async fn guess(last: u8, server: SocketAddr, number: usize, stop: CancellationTo
 
 #[test]
 fn a_fresh_client_gets_in_behind_the_address_of_a_flood_and_beside_one_from_twenty_addresses() {
-    run_within(Duration::from_mins(2), async {
+    run(async {
         let pki = Pki::new();
         let slow = bcrypt::hash("secret", 8).unwrap();
         for (addresses, fresh) in [(1, 100), (20, 99)] {
@@ -407,7 +408,7 @@ fn a_fresh_client_gets_in_behind_the_address_of_a_flood_and_beside_one_from_twen
 
 #[test]
 fn scrapes_of_others_go_on_over_tls_and_http2_while_one_address_takes_none_of_its_answers() {
-    run_within(Duration::from_mins(2), async {
+    run(async {
         let pki = Pki::new();
         let long = Duration::from_mins(5);
         let patience = Patience { idle: long, head: long, write: long };
@@ -467,7 +468,7 @@ async fn scrape_from(client: Ipv4Addr, pki: &Pki, server: SocketAddr, protocol: 
 
 #[test]
 fn the_rate_limit_counts_every_request_and_headers_stand_on_every_answer() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let text = "rate_limit:\n  interval: 1h\n  burst: 3\nhttp_server_config:\n  headers:\n    \
                     X-Frame-Options: deny\n    Content-Security-Policy: default-src 'self'\n";
@@ -503,7 +504,7 @@ fn get(path: &str) -> Request<Empty<Bytes>> {
 
 #[test]
 fn http2_is_served_over_tls_unless_the_file_says_no() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let pki = Pki::new();
         let server = Server::start(&pki, TLS).await;
         let (mut sender, connection) = http2_client(&pki, server.address).await;
@@ -533,7 +534,7 @@ fn http2_is_served_over_tls_unless_the_file_says_no() {
 
 #[test]
 fn a_client_of_http2_that_takes_nothing_or_asks_nothing_is_let_go() {
-    run_within(Duration::from_mins(1), async {
+    run_in_virtual_time(async {
         let pki = Pki::new();
         let server = Server::start_with(&pki, TLS, impatient()).await;
         let (mut sender, connection) = http2_client(&pki, server.address).await;
@@ -550,7 +551,7 @@ fn a_client_of_http2_that_takes_nothing_or_asks_nothing_is_let_go() {
 
 #[test]
 fn a_slow_handshake_is_cut_off_and_gives_way_to_others() {
-    run_within(Duration::from_mins(1), async {
+    run_in_virtual_time(async {
         let pki = Pki::new();
         let server = Server::start_with(&pki, TLS, impatient()).await;
         for begin in [&b""[..], &[22], &[22, 3, 1, 2, 0, 1, 0]] {
@@ -560,7 +561,7 @@ fn a_slow_handshake_is_cut_off_and_gives_way_to_others() {
             assert!(ended.is_ok_and(|read| read == 0) || !begin.is_empty(), "{begin:?}");
         }
         server.close().await;
-        let limits = Limits { connections: 2, ..Limits::default() };
+        let limits = Limits { connections: 2, ..patient() };
         let server = Server::start_with(&pki, TLS, limits).await;
         let mut waiting = Vec::new();
         for _ in 0..3 {
@@ -583,17 +584,9 @@ fn variables<'a>(fake: &'a str, path: &'a str) -> [(&'a str, &'a str); 5] {
     ]
 }
 
-/// A client that trusts one authority.
-fn trusting(authority: &str) -> reqwest::Client {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(config).build().unwrap()
-}
-
 #[test]
 fn certificates_are_replaced_under_scrapes_and_none_of_them_fails() {
-    run_within(Duration::from_mins(1), async {
+    run(async {
         let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
         let url = fake.url();
         let pki = Pki::new();
@@ -637,13 +630,24 @@ fn certificates_are_replaced_under_scrapes_and_none_of_them_fails() {
         while value(&scrape(&kept).await, "successful") < 1.0 {}
         let log = program.last_words().await;
         assert_eq!(log.matches("the old one stays in force").count(), 1, "{log}");
-        assert_eq!(log.matches("has changed, and holds from now on").count(), 3, "{log}");
+        assert_eq!(log.matches("has been read again and is in force").count(), 3, "{log}");
     });
 }
 
+/// Settings that stop every other command.
+const INVALID: [(&str, &str); 7] = [
+    ("AWS_REGION", "?"),
+    ("AWS_ENDPOINT_URL", "nowhere"),
+    ("PINPOINT_EXPORTER_TARGETS", "app/**"),
+    ("PINPOINT_EXPORTER_CACHE_TTL", "soon"),
+    ("PINPOINT_EXPORTER_WEB_CONFIG_FILE", "/nowhere"),
+    ("PINPOINT_EXPORTER_LOG_LEVEL", "loud"),
+    ("PINPOINT_EXPORTER_LISTEN", "0.0.0.0:1"),
+];
+
 #[test]
-fn healthcheck_needs_neither_password_nor_certificate_and_works_whatever_the_file_says_by_now() {
-    run_within(Duration::from_mins(1), async {
+fn healthcheck_needs_no_password_certificate_or_setting_but_the_address_and_finds_tls_by_itself() {
+    run(async {
         let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
         let url = fake.url();
         let pki = Pki::new();
@@ -662,30 +666,28 @@ fn healthcheck_needs_neither_password_nor_certificate_and_works_whatever_the_fil
             let path = pki.write("web.yml", &text);
             let mut program = Program::start(&variables(&url, &path));
             let address = program.address.to_string();
-            let healthcheck = || {
-                let mut variables = variables(&url, &path).to_vec();
-                variables
-                    .extend([("AWS_REGION", "eu-west-1"), ("PINPOINT_EXPORTER_LISTEN_ADDRESS", &address)]);
-                command(&["healthcheck"], &variables)
-            };
-            for _ in 0..2 {
-                let output = healthcheck();
+            let address = [("PINPOINT_EXPORTER_LISTEN_ADDRESS", address.as_str())];
+            let healthcheck =
+                |others: &[(&str, &str)]| command(&["healthcheck"], &[&address, others].concat());
+            for others in [&[][..], &INVALID, &variables(&url, &path)] {
+                let output = healthcheck(others);
                 assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+                assert!(output.stderr.is_empty(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
             }
-            pki.write("web.yml", "broken: true");
-            assert!(healthcheck().status.success(), "{text}");
             program.terminate();
             program.end().await;
-            let output = healthcheck();
+            let output = healthcheck(&[]);
             assert_eq!(output.status.code(), Some(1), "{text}");
             assert!(String::from_utf8_lossy(&output.stderr).contains("no server listens"), "{output:?}");
         }
+        let output = command(&["healthcheck"], &[("PINPOINT_EXPORTER_LISTEN_ADDRESS", "localhost")]);
+        assert_eq!(output.status.code(), Some(64), "{output:?}");
     });
 }
 
 #[test]
 fn a_clients_certificate_may_be_for_any_purpose_and_not_for_servers_only() {
-    run_within(Duration::from_mins(2), async {
+    run(async {
         use rcgen::ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
         let pki = Pki::new();
         let policy = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n";
@@ -715,7 +717,7 @@ fn a_clients_certificate_may_be_for_any_purpose_and_not_for_servers_only() {
 
 #[test]
 fn each_failed_handshake_is_logged_once_with_what_the_client_did_wrong() {
-    run_within(Duration::from_mins(2), async {
+    run(async {
         let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
         let url = fake.url();
         let pki = Pki::new();
@@ -751,8 +753,7 @@ fn each_failed_handshake_is_logged_once_with_what_the_client_did_wrong() {
             // Who only hangs up did nothing wrong.
             drop(TcpStream::connect(program.address).await.unwrap());
         }
-        // logfmt escapes apostrophes.
-        let log = program.last_words().await.replace("\\'", "'");
+        let log = program.last_words().await;
         for cause in [
             "the client shows no certificate",
             "the client's certificate is signed by no authority of client_ca_file",
@@ -773,7 +774,7 @@ fn each_failed_handshake_is_logged_once_with_what_the_client_did_wrong() {
 
 #[test]
 fn the_expiry_of_the_served_certificate_is_a_metric_with_tls_only() {
-    run_within(Duration::from_mins(2), async {
+    run(async {
         let fake = FakePinpoint::start_with(World::default(), Options::default()).await.unwrap();
         let url = fake.url();
         let pki = Pki::new();

@@ -116,7 +116,7 @@ fn nothing_secret_is_shown_at_any_level_when_everything_fails() {
                 ("AWS_SESSION_TOKEN", key.session_token.as_deref().unwrap()),
                 ("AWS_ENDPOINT_URL_PINPOINT", &fake.url()),
                 ("PINPOINT_EXPORTER_TARGETS", &targets.join(" ")),
-                ("PINPOINT_EXPORTER_REQUEST_TIMEOUT", "200ms"),
+                ("PINPOINT_EXPORTER_REQUEST_TIMEOUT", "3s"),
                 ("PINPOINT_EXPORTER_MAX_ATTEMPTS", "2"),
                 ("PINPOINT_EXPORTER_LOG_LEVEL", level),
             ]);

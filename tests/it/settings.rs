@@ -13,14 +13,16 @@ use std::{
 
 use pinpoint_exporter::{
     config::{Config, LogFormat, PREFIX, Problems, SETTINGS, StatusSeries, Warning},
+    profile::{AwsEnvironment, Profiles},
     target::{self, IdPattern, TargetPattern},
 };
 use proptest::prelude::*;
 use tracing::Level;
 
 /// The table of the contract: names and defaults, `""` for none.
-const TABLE: [(&str, &str); 24] = [
+const TABLE: [(&str, &str); 25] = [
     ("TARGETS", ""),
+    ("TARGETS_FILE", ""),
     ("LISTEN_ADDRESS", "0.0.0.0:9787"),
     ("CACHE_TTL", "50s"),
     ("MAX_STALENESS", "10m"),
@@ -55,6 +57,14 @@ const BASE: Variables<'_> = &[("TARGETS", "app/segment"), ("AWS_REGION", "us-eas
 fn environment(variables: Variables<'_>) -> Vec<(OsString, OsString)> {
     let merged: BTreeMap<_, _> = BASE.iter().chain(variables).copied().collect();
     merged.into_iter().map(|(name, text)| (full_name(name).into(), text.into())).collect()
+}
+
+/// The profiles of a configuration file with this text.
+fn profiles(text: &str) -> Profiles {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config");
+    std::fs::write(&file, text).unwrap();
+    AwsEnvironment::of(&[("AWS_CONFIG_FILE".into(), file.into())]).read().unwrap()
 }
 
 fn full_name(name: &str) -> String {
@@ -650,7 +660,9 @@ fn the_endpoint_for_pinpoint_goes_before_the_general_one() {
 #[test]
 fn the_region_is_that_of_the_first_that_names_one() {
     let regions = |variables: Variables<'_>, profile: Option<&str>| {
-        let (config, _) = Config::parse(environment(variables), profile.map(Into::into)).unwrap();
+        let text = profile.map(|region| format!("[default]\nregion = {region}\n"));
+        let profiles = profiles(text.as_deref().unwrap_or_default());
+        let (config, _) = Config::parse(environment(variables), Some(&profiles)).unwrap();
         config.targets.into_iter().map(|target| target.region).collect::<Vec<_>>()
     };
     let default = ("AWS_DEFAULT_REGION", "eu-west-1");
@@ -662,8 +674,15 @@ fn the_region_is_that_of_the_first_that_names_one() {
     assert_eq!(regions(&[arn], None), ["cn-north-1"]);
     assert_eq!(regions(&[arn, ("AWS_REGION", "")], None), ["cn-north-1"]);
 
-    let problems = Config::parse(environment(&[("AWS_REGION", "")]), Some("EU".into())).unwrap_err();
-    assert!(problems.to_string().starts_with("region (in the AWS profile)=\"EU\": "), "{problems}");
+    let profiles = profiles("[default]\n\nregion = EU\n");
+    let problems =
+        Config::parse(environment(&[("AWS_REGION", "")]), Some(&profiles)).unwrap_err().to_string();
+    let (name, problem) = problems.split_once('=').unwrap();
+    assert!(
+        name.starts_with("region of the AWS profile default (") && name.ends_with("config, line 3)"),
+        "{name}"
+    );
+    assert!(problem.starts_with("\"EU\": "), "{problem}");
 }
 
 #[test]
@@ -674,7 +693,7 @@ fn the_program_takes_the_region_of_the_profile_without_one_in_the_environment() 
     let mut variables = environment(&[("AWS_REGION", ""), ("AWS_PROFILE", "ours")]);
     variables.push(("AWS_CONFIG_FILE".into(), file.into()));
     let run = run(&[], variables);
-    assert!(run.stderr.contains("\nregion (in the AWS profile)=\"EU\": "), "{}", run.stderr);
+    assert!(run.stderr.contains("\nregion of the AWS profile ours ("), "{}", run.stderr);
 }
 
 #[test]
@@ -790,7 +809,7 @@ fn an_application_is_asked_for_in_one_way() {
         errors
             .iter()
             .map(ToString::to_string)
-            .zip(errors.iter().map(|error| error.entry().unwrap().to_owned()))
+            .zip(errors.iter().map(|error| error.entry().unwrap().text.clone()))
             .collect::<Vec<_>>()
     };
     for (whole, by_segment) in [
@@ -833,7 +852,7 @@ fn arns_and_targets_without_one_are_mixed_only_in_different_regions() {
 #[test]
 fn a_target_without_an_arn_needs_a_region() {
     let parsed = target::parse(&format!("{ARN} b c c/s"), None);
-    assert_eq!(parsed.without_region.as_deref(), Some("b"));
+    assert_eq!(parsed.without_region.unwrap().text, "b");
     assert_eq!(parsed.errors.len(), 1, "{:?}", parsed.errors);
     assert_eq!(target::parse(ARN, None).without_region, None);
 }

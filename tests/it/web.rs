@@ -20,7 +20,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::raw::{Answer, Raw, within};
+use crate::support::{
+    house::{patient, run_in_virtual_time},
+    raw::{Answer, Raw, within},
+};
 
 const EXPOSITION: &str = "# HELP up Whether.\n# TYPE up gauge\nup 1\n";
 const HEAD_LIMIT: Duration = Duration::from_millis(400);
@@ -108,11 +111,13 @@ const PATIENT: Patience =
     Patience { idle: Duration::from_mins(5), head: Duration::from_mins(5), write: Duration::from_mins(5) };
 
 fn limits() -> Limits {
-    Limits {
-        patience: Patience { idle: Duration::from_mins(1), head: HEAD_LIMIT, write: WRITE_LIMIT },
-        connections: 64,
-        grace: Duration::from_secs(10),
-    }
+    Limits { connections: 64, ..patient() }
+}
+
+/// For a test of what takes too long, in virtual time.
+fn impatient() -> Limits {
+    let patience = Patience { idle: Duration::from_mins(1), head: HEAD_LIMIT, write: WRITE_LIMIT };
+    Limits { patience, ..limits() }
 }
 
 impl Server {
@@ -135,7 +140,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let timeout = ScrapeTimeout { default: Duration::from_secs(10), offset: Duration::from_millis(500) };
+        let timeout = ScrapeTimeout {
+            default: Duration::from_secs(10),
+            offset: Duration::from_millis(500),
+            longest: Duration::from_mins(2),
+        };
         let stopped = shutdown.clone().cancelled_owned();
         let served = web::serve(listener, Arc::clone(&stub), timeout, limits, None, stopped);
         let task = tokio::spawn(async { served.await.unwrap() });
@@ -418,109 +427,121 @@ async fn a_huge_body_is_not_read() {
     server.serves().await;
 }
 
-#[tokio::test]
-async fn a_dripping_head_is_cut_and_a_resting_connection_is_not() {
-    let server = Server::start(exposition(), limits()).await;
-    let mut resting = server.connect().await;
-    resting.get("/metrics").await;
-    resting.answer().await.unwrap();
-    // One drips in its first request, one in its second, one begins its second in the packet of the first.
-    let [mut first, mut second, mut third] =
-        [server.connect().await, server.connect().await, server.connect().await];
-    second.get("/metrics").await;
-    second.answer().await.unwrap();
-    third.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\n").await;
-    third.answer().await.unwrap();
-    let started = Instant::now();
-    for client in [&mut first, &mut second, &mut third] {
-        client.send("G").await;
-    }
-    let mut lasted = [None; 3];
-    while lasted.contains(&None) {
-        for (client, lasted) in [&mut first, &mut second, &mut third].into_iter().zip(&mut lasted) {
-            _ = client.try_send("E").await;
-            if lasted.is_none() && !client.rests_for(Duration::from_millis(10)).await {
-                *lasted = Some(started.elapsed());
+#[test]
+fn a_dripping_head_is_cut_and_a_resting_connection_is_not() {
+    run_in_virtual_time(async {
+        let server = Server::start(exposition(), impatient()).await;
+        let mut resting = server.connect().await;
+        resting.get("/metrics").await;
+        resting.answer().await.unwrap();
+        // One drips in its first request, one in its second, one begins its second in the packet of the first.
+        let [mut first, mut second, mut third] =
+            [server.connect().await, server.connect().await, server.connect().await];
+        second.get("/metrics").await;
+        second.answer().await.unwrap();
+        third.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\n").await;
+        third.answer().await.unwrap();
+        let started = Instant::now();
+        for client in [&mut first, &mut second, &mut third] {
+            client.send("G").await;
+        }
+        let mut lasted = [None; 3];
+        while lasted.contains(&None) {
+            for (client, lasted) in [&mut first, &mut second, &mut third].into_iter().zip(&mut lasted) {
+                _ = client.try_send("E").await;
+                if lasted.is_none() && !client.rests_for(Duration::from_millis(10)).await {
+                    *lasted = Some(started.elapsed());
+                }
             }
+            assert!(started.elapsed() < 10 * HEAD_LIMIT, "they lasted {lasted:?}");
         }
-        assert!(started.elapsed() < 10 * HEAD_LIMIT, "they lasted {lasted:?}");
-    }
-    for lasted in lasted.into_iter().flatten() {
-        assert!(lasted + Duration::from_millis(20) >= HEAD_LIMIT, "cut after {lasted:?}");
-    }
-    assert!(resting.rests_for(HEAD_LIMIT).await);
-    resting.get("/metrics").await;
-    assert_eq!(resting.answer().await.unwrap().status, 200);
-}
-
-#[tokio::test]
-async fn a_request_that_waited_for_the_one_before_it_has_its_own_time() {
-    let server = Server::gated(exposition(), limits()).await;
-    let mut client = server.connect().await;
-    client.get("/metrics").await;
-    server.stub.scraped(1).await;
-    client.get("/nothing").await;
-    sleep(HEAD_LIMIT + Duration::from_millis(100)).await;
-    server.stub.gate.cancel();
-    assert_eq!(client.answer().await.unwrap().status, 200);
-    assert_eq!(client.answer().await.unwrap().status, 404);
-}
-
-#[tokio::test]
-async fn a_connection_that_rests_too_long_is_closed() {
-    let mut limits = limits();
-    limits.patience.idle = Duration::from_millis(200);
-    let server = Server::start(exposition(), limits).await;
-    let (mut silent, mut kept) = (server.connect().await, server.connect().await);
-    kept.get("/metrics").await;
-    kept.answer().await.unwrap();
-    assert!(kept.rests_for(Duration::from_millis(100)).await);
-    assert!(silent.rest().await.is_empty());
-    assert!(kept.rest().await.is_empty());
-}
-
-#[tokio::test]
-async fn an_answer_is_whole_also_when_nobody_reads_the_body_of_its_request() {
-    let server = Server::start(large(), limits()).await;
-    let mut client = Raw::connect_narrow(server.address).await;
-    client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n").await;
-    client.send(vec![0; 50_000]).await;
-    assert_eq!(client.answer().await.unwrap().body.len(), large().concat().len());
-    let started = Instant::now();
-    assert!(client.rest().await.is_empty());
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_take_its_answer_is_cut() {
-    let server = Server::start(large(), limits()).await;
-    let mut client = Raw::connect_narrow(server.address).await;
-    client.get("/metrics").await;
-    let length: usize = client.answer_to_head().await.unwrap().length();
-    assert!(length > 8 << 20);
-    sleep(WRITE_LIMIT + WRITE_LIMIT).await;
-    assert!(client.rest().await.len() < length);
-}
-
-#[tokio::test]
-async fn a_client_that_takes_its_answer_slowly_is_not_cut() {
-    let mut limits = limits();
-    limits.patience.idle = WRITE_LIMIT;
-    let server = Server::start(large(), limits).await;
-    let mut client = Raw::connect_narrow(server.address).await;
-    client.get("/metrics").await;
-    let mut left = client.answer_to_head().await.unwrap().length();
-    let started = Instant::now();
-    // Two MiB a second for a while, and then the rest.
-    while left > 0 {
-        if started.elapsed() < 4 * WRITE_LIMIT {
-            sleep(Duration::from_millis(25)).await;
+        for lasted in lasted.into_iter().flatten() {
+            assert!(lasted + Duration::from_millis(20) >= HEAD_LIMIT, "cut after {lasted:?}");
         }
-        let read = client.read(48 * 1024).await.unwrap().len();
-        assert!(read > 0, "{left} bytes are missing after {:?}", started.elapsed());
-        left -= read;
-    }
-    assert!(started.elapsed() >= 4 * WRITE_LIMIT, "it was not slow: {:?}", started.elapsed());
+        assert!(resting.rests_for(HEAD_LIMIT).await);
+        resting.get("/metrics").await;
+        assert_eq!(resting.answer().await.unwrap().status, 200);
+    });
+}
+
+#[test]
+fn a_request_that_waited_for_the_one_before_it_has_its_own_time() {
+    run_in_virtual_time(async {
+        let server = Server::gated(exposition(), impatient()).await;
+        let mut client = server.connect().await;
+        client.get("/metrics").await;
+        server.stub.scraped(1).await;
+        client.get("/nothing").await;
+        sleep(HEAD_LIMIT + Duration::from_millis(100)).await;
+        server.stub.gate.cancel();
+        assert_eq!(client.answer().await.unwrap().status, 200);
+        assert_eq!(client.answer().await.unwrap().status, 404);
+    });
+}
+
+#[test]
+fn a_connection_that_rests_too_long_is_closed() {
+    run_in_virtual_time(async {
+        let mut limits = impatient();
+        limits.patience.idle = Duration::from_millis(200);
+        let server = Server::start(exposition(), limits).await;
+        let (mut silent, mut kept) = (server.connect().await, server.connect().await);
+        kept.get("/metrics").await;
+        kept.answer().await.unwrap();
+        assert!(kept.rests_for(Duration::from_millis(100)).await);
+        assert!(silent.rest().await.is_empty());
+        assert!(kept.rest().await.is_empty());
+    });
+}
+
+#[test]
+fn an_answer_is_whole_also_when_nobody_reads_the_body_of_its_request() {
+    run_in_virtual_time(async {
+        let server = Server::start(large(), impatient()).await;
+        let mut client = Raw::connect_narrow(server.address).await;
+        client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n").await;
+        client.send(vec![0; 50_000]).await;
+        assert_eq!(client.answer().await.unwrap().body.len(), large().concat().len());
+        let started = Instant::now();
+        assert!(client.rest().await.is_empty());
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    });
+}
+
+#[test]
+fn a_client_that_does_not_take_its_answer_is_cut() {
+    run_in_virtual_time(async {
+        let server = Server::start(large(), impatient()).await;
+        let mut client = Raw::connect_narrow(server.address).await;
+        client.get("/metrics").await;
+        let length: usize = client.answer_to_head().await.unwrap().length();
+        assert!(length > 8 << 20);
+        sleep(WRITE_LIMIT + WRITE_LIMIT).await;
+        assert!(client.rest().await.len() < length);
+    });
+}
+
+#[test]
+fn a_client_that_takes_its_answer_slowly_is_not_cut() {
+    run_in_virtual_time(async {
+        let mut limits = impatient();
+        limits.patience.idle = WRITE_LIMIT;
+        let server = Server::start(large(), limits).await;
+        let mut client = Raw::connect_narrow(server.address).await;
+        client.get("/metrics").await;
+        let mut left = client.answer_to_head().await.unwrap().length();
+        let started = Instant::now();
+        // Two MiB a second for a while, and then the rest.
+        while left > 0 {
+            if started.elapsed() < 4 * WRITE_LIMIT {
+                sleep(Duration::from_millis(25)).await;
+            }
+            let read = client.read(48 * 1024).await.unwrap().len();
+            assert!(read > 0, "{left} bytes are missing after {:?}", started.elapsed());
+            left -= read;
+        }
+        assert!(started.elapsed() >= 4 * WRITE_LIMIT, "it was not slow: {:?}", started.elapsed());
+    });
 }
 
 #[tokio::test]
@@ -628,33 +649,40 @@ async fn a_half_closed_client_gets_its_answer() {
     assert!(client.rest().await.is_empty());
 }
 
-#[tokio::test]
-async fn what_is_not_http_1_is_refused_and_the_next_client_is_served() {
-    let server = Server::start(exposition(), limits()).await;
-    let hello =
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\r\n\r\n";
-    let noise: Vec<u8> = (0..4_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
-    for bytes in [
-        &b"GET /metrics\r\n"[..],
-        b"GET /metrics\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-        b"GET /metrics HTTP/2.0\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nBad Header: x\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"GET /\0 HTTP/1.1\r\n\r\n",
-        b"\r\n\r\n\r\n",
-        b"\0",
-        hello,
-        &noise,
-    ] {
-        let mut client = server.connect().await;
-        _ = client.try_send(bytes).await;
-        let answer = client.rest().await;
-        let refused = answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 ");
-        assert!(refused, "{:?} got {:?}", bytes.escape_ascii().to_string(), String::from_utf8_lossy(&answer));
-        server.serves().await;
-    }
+#[test]
+fn what_is_not_http_1_is_refused_and_the_next_client_is_served() {
+    run_in_virtual_time(async {
+        let server = Server::start(exposition(), impatient()).await;
+        let hello =
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\r\n\r\n";
+        let noise: Vec<u8> = (0..4_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+        for bytes in [
+            &b"GET /metrics\r\n"[..],
+            b"GET /metrics\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+            b"GET /metrics HTTP/2.0\r\n\r\n",
+            b"GET /metrics HTTP/1.1\r\nBad Header: x\r\n\r\n",
+            b"GET /metrics HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            b"GET /metrics HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+            b"GET /\0 HTTP/1.1\r\n\r\n",
+            b"\r\n\r\n\r\n",
+            b"\0",
+            hello,
+            &noise,
+        ] {
+            let mut client = server.connect().await;
+            _ = client.try_send(bytes).await;
+            let answer = client.rest().await;
+            let refused = answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 ");
+            assert!(
+                refused,
+                "{:?} got {:?}",
+                bytes.escape_ascii().to_string(),
+                String::from_utf8_lossy(&answer)
+            );
+            server.serves().await;
+        }
+    });
 }
 
 #[tokio::test]
@@ -675,45 +703,49 @@ async fn a_scrape_that_panics_costs_its_connection_only() {
     assert_eq!(other.answer().await.unwrap().body, EXPOSITION.as_bytes());
 }
 
-#[tokio::test]
-async fn a_stop_answers_what_waits_and_closes_what_rests_at_once() {
-    let server = Server::gated(exposition(), limits()).await;
-    let [mut waiting, mut rested, mut silent, mut dripping] =
-        [server.connect().await, server.connect().await, server.connect().await, server.connect().await];
-    waiting.get("/metrics").await;
-    server.stub.scraped(1).await;
-    rested.get("/-/healthy").await;
-    rested.answer().await.unwrap();
-    dripping.send("GET /metr").await;
-    sleep(Duration::from_millis(20)).await;
-    let started = Instant::now();
-    server.shutdown.cancel();
-    assert_eq!(waiting.answer().await.unwrap().body, EXPOSITION.as_bytes());
-    for client in [&mut waiting, &mut rested, &mut silent, &mut dripping] {
-        assert!(client.rest().await.is_empty());
-    }
-    within("the stop", server.task).await.unwrap();
-    assert!(started.elapsed() + Duration::from_millis(50) < HEAD_LIMIT, "{:?}", started.elapsed());
-    assert!(TcpStream::connect(server.address).await.is_err(), "it still listens");
+#[test]
+fn a_stop_answers_what_waits_and_closes_what_rests_at_once() {
+    run_in_virtual_time(async {
+        let server = Server::gated(exposition(), impatient()).await;
+        let [mut waiting, mut rested, mut silent, mut dripping] =
+            [server.connect().await, server.connect().await, server.connect().await, server.connect().await];
+        waiting.get("/metrics").await;
+        server.stub.scraped(1).await;
+        rested.get("/-/healthy").await;
+        rested.answer().await.unwrap();
+        dripping.send("GET /metr").await;
+        sleep(Duration::from_millis(20)).await;
+        let started = Instant::now();
+        server.shutdown.cancel();
+        assert_eq!(waiting.answer().await.unwrap().body, EXPOSITION.as_bytes());
+        for client in [&mut waiting, &mut rested, &mut silent, &mut dripping] {
+            assert!(client.rest().await.is_empty());
+        }
+        within("the stop", server.task).await.unwrap();
+        assert!(started.elapsed() + Duration::from_millis(50) < HEAD_LIMIT, "{:?}", started.elapsed());
+        assert!(TcpStream::connect(server.address).await.is_err(), "it still listens");
+    });
 }
 
-#[tokio::test]
-async fn a_stop_waits_for_answers_on_their_way_but_not_for_ever() {
-    let patience = Patience { write: Duration::from_secs(30), ..limits().patience };
-    let grace = Duration::from_secs(1);
-    let server = Server::start(large(), Limits { grace, patience, ..limits() }).await;
-    let [mut taking, mut stuck] =
-        [Raw::connect_narrow(server.address).await, Raw::connect_narrow(server.address).await];
-    let mut lengths = [0; 2];
-    for (client, length) in [&mut taking, &mut stuck].into_iter().zip(&mut lengths) {
-        client.get("/metrics").await;
-        *length = client.answer_to_head().await.unwrap().length();
-    }
-    let started = Instant::now();
-    server.shutdown.cancel();
-    sleep(grace / 10).await;
-    assert_eq!(taking.rest().await.len(), lengths[0]);
-    within("the stop", server.task).await.unwrap();
-    assert!(started.elapsed() >= grace && started.elapsed() < 3 * grace, "{:?}", started.elapsed());
-    assert!(stuck.rest().await.len() < lengths[1]);
+#[test]
+fn a_stop_waits_for_answers_on_their_way_but_not_for_ever() {
+    run_in_virtual_time(async {
+        let patience = Patience { write: Duration::from_secs(30), ..impatient().patience };
+        let grace = Duration::from_secs(1);
+        let server = Server::start(large(), Limits { grace, patience, ..impatient() }).await;
+        let [mut taking, mut stuck] =
+            [Raw::connect_narrow(server.address).await, Raw::connect_narrow(server.address).await];
+        let mut lengths = [0; 2];
+        for (client, length) in [&mut taking, &mut stuck].into_iter().zip(&mut lengths) {
+            client.get("/metrics").await;
+            *length = client.answer_to_head().await.unwrap().length();
+        }
+        let started = Instant::now();
+        server.shutdown.cancel();
+        sleep(grace / 10).await;
+        assert_eq!(taking.rest().await.len(), lengths[0]);
+        within("the stop", server.task).await.unwrap();
+        assert!(started.elapsed() >= grace && started.elapsed() < 3 * grace, "{:?}", started.elapsed());
+        assert!(stuck.rest().await.len() < lengths[1]);
+    });
 }

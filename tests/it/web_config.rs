@@ -405,6 +405,96 @@ fn a_certificate_whose_key_has_not_come_yet_is_waited_for() {
     assert!(!Arc::ptr_eq(&watched.current(), &old) && watched.reload().successful);
 }
 
+/// As much as a fuzzer tries.
+const LENGTH: usize = 64 * 1024;
+
+#[test]
+fn a_file_that_is_nested_too_deeply_is_refused_with_its_line_and_the_old_one_stays() {
+    let pki = Pki::new();
+    let path = pki.write("web.yml", &user("alice"));
+    let watched = watched(&path);
+    let indented = |line: &str| (0..360).map(|depth| format!("{}{line}\n", " ".repeat(depth))).collect();
+    for (line, text) in [
+        (1, "- ".repeat(LENGTH / 2)),
+        (1, "[".repeat(LENGTH)),
+        (1, "{a: ".repeat(LENGTH / 4)),
+        (1, "[{a: ".repeat(LENGTH / 5)),
+        (1, "? ".repeat(LENGTH / 2)),
+        (1, "- ? ".repeat(LENGTH / 4)),
+        (1, format!("{}{}", "[".repeat(200), "]".repeat(200))),
+        (33, indented("a:")),
+        (33, indented("-")),
+        (4, format!("{}rate_limit:\n  {}", user("bob"), "- ".repeat(LENGTH / 2))),
+    ] {
+        let shown = &text[..text.len().min(40)];
+        let faults = web_config::read(Path::new(&pki.write("other.yml", &text))).unwrap_err();
+        let [fault] = &faults[..] else { panic!("{shown:?}: {faults:#?}") };
+        assert!(
+            fault.starts_with(&format!("line {line}: this is nested too deeply; ")),
+            "{shown:?}: {fault}"
+        );
+        pki.write("web.yml", &text);
+        watched.look();
+        watched.look();
+        assert_eq!(
+            (users(&watched), watched.reload().successful),
+            (vec!["alice".to_owned()], false),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn a_file_of_many_faults_is_refused_soon_with_the_first_of_them() {
+    let pki = Pki::new();
+    // Fields that do not exist, and one that is written many times.
+    let strange: String = (0..20_000).map(|number| format!("{number:x}:\n")).collect();
+    for text in [strange, "rate_limit:\n".repeat(20_000)] {
+        let faults = web_config::read(Path::new(&pki.write("web.yml", &text))).unwrap_err();
+        assert_eq!(faults.len(), 21);
+        assert!(
+            faults[0].starts_with("line ") && faults[20].contains(" more faults are not shown"),
+            "{faults:#?}"
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_no_regular_file_or_too_large_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    assert!(std::process::Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+    fs::write(path("large"), "#".repeat((1 << 20) + 1)).unwrap();
+    for (path, words) in [
+        (path("fifo"), "it is not a regular file"),
+        (path(""), "it is not a regular file"),
+        ("/dev/zero".into(), "it is not a regular file"),
+        (path("large"), "it is larger than 1 MiB"),
+        (path("none"), "No such file or directory"),
+    ] {
+        let faults = web_config::read(&path).unwrap_err();
+        assert!(faults[0].starts_with("cannot read it: ") && faults[0].contains(words), "{faults:#?}");
+    }
+}
+
+#[test]
+fn a_file_is_read_again_at_once_when_it_is_asked_for() {
+    let pki = Pki::new();
+    let path = pki.write("web.yml", &user("alice"));
+    let watched = watched(&path);
+    let first = watched.reload().last_success;
+    pki.write("web.yml", &user("bob"));
+    watched.read_again();
+    assert_eq!(users(&watched), ["bob"]);
+    let second = watched.reload().last_success;
+    watched.read_again();
+    assert!(first < second && second < watched.reload().last_success);
+    pki.write("web.yml", "x: 1");
+    watched.read_again();
+    assert_eq!((users(&watched), watched.reload().successful), (vec!["bob".to_owned()], false));
+}
+
 #[test]
 fn certificates_of_version_1_or_with_a_key_that_cannot_be_used_are_refused_with_the_cure() {
     let pki = Pki::new();

@@ -18,6 +18,8 @@ import unittest
 
 import yaml
 
+from limits import HANG_LIMIT
+
 PROMTOOLS = sys.argv[1:] or ["promtool"]
 ROOT = pathlib.Path(__file__).parents[2]
 PROMETHEUS, RUNBOOKS = ROOT / "deploy/prometheus", ROOT / "deploy/runbooks"
@@ -34,13 +36,12 @@ NEARER = {
     "PinpointExportPartlyFailed": ("> 0\n", ">= 0\n"),
     "PinpointExportEmpty": (":max == 0\n", ":max <= 1\n"),
 }
-PATIENCE = 300
 
 
 def run(*command, **options):
     """Exit status and output of a program."""
     done = subprocess.run(
-        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE,
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=HANG_LIMIT,
         check=False, **options)
     return done.returncode, done.stdout
 

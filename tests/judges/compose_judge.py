@@ -14,16 +14,17 @@ import unittest
 
 import yaml
 
+from limits import HANG_LIMIT
+
 ROOT = pathlib.Path(__file__).parents[2]
 EXPORTER = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter").resolve()
 TOOLS = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/tools").resolve()
 FOLDER = ROOT / "deploy/compose"
-PATIENCE = 120
 
 
 def parse(file):
     return subprocess.run(
-        [TOOLS / "compose", file], capture_output=True, text=True, timeout=PATIENCE)
+        [TOOLS / "compose", file], capture_output=True, text=True, timeout=HANG_LIMIT)
 
 
 def mounts(service):
@@ -72,7 +73,7 @@ class Compose(unittest.TestCase):
         """A workspace with a member that .dockerignore leaves out cannot be built."""
         kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
         files = subprocess.run(
-            ["git", "ls-files", *kept], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE).stdout.splitlines()
+            ["git", "ls-files", *kept], cwd=ROOT, capture_output=True, text=True, timeout=HANG_LIMIT).stdout.splitlines()
         self.assertGreater(len(files), 20)
         with tempfile.TemporaryDirectory() as folder:
             for file in files:
@@ -81,7 +82,7 @@ class Compose(unittest.TestCase):
                 shutil.copyfile(ROOT / file, copy)
             ended = subprocess.run(
                 ["cargo", "metadata", "--locked", "--offline", "--no-deps", "--format-version", "1"],
-                cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
+                cwd=folder, capture_output=True, text=True, timeout=HANG_LIMIT)
         self.assertEqual(ended.returncode, 0, ended.stderr)
 
     def test_every_image_that_is_not_built_has_a_version(self):
@@ -98,7 +99,7 @@ class Compose(unittest.TestCase):
     def test_the_exporter_takes_its_environment(self):
         ended = subprocess.run(
             [EXPORTER, "plan", "--offline", "--segments", "10"],
-            capture_output=True, text=True, timeout=PATIENCE, env=self.services["exporter"]["environment"])
+            capture_output=True, text=True, timeout=HANG_LIMIT, env=self.services["exporter"]["environment"])
         self.assertEqual((ended.returncode, ended.stderr), (0, ""))
 
     def test_prometheus_takes_its_files_as_they_are_mounted(self):
@@ -109,7 +110,7 @@ class Compose(unittest.TestCase):
                 at.symlink_to(source)
             file = pathlib.Path(folder) / "etc/prometheus/prometheus.yml"
             ended = subprocess.run(
-                ["promtool", "check", "config", file], capture_output=True, text=True, timeout=PATIENCE)
+                ["promtool", "check", "config", file], capture_output=True, text=True, timeout=HANG_LIMIT)
             self.assertEqual(ended.returncode, 0, ended.stderr)
             self.assertIn("1 rule files found", ended.stdout)
 

@@ -28,6 +28,8 @@ from botocore.config import Config  # noqa: E402
 from botocore.credentials import Credentials  # noqa: E402
 from botocore.exceptions import ClientError  # noqa: E402
 
+from limits import HANG_LIMIT  # noqa: E402
+
 FAKE = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint"
 REGION = "eu-west-1"
 KEY, SECRET, TOKEN = "AKIAJUDGEJUDGEJUDGE0", "judge/secret+key", "judge/session+token=="
@@ -90,7 +92,7 @@ class Judge(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.process.terminate()
-        assert cls.process.wait(10) == 0, "it ends well when it is asked to"
+        assert cls.process.wait(HANG_LIMIT) == 0, "it ends well when it is asked to"
         cls.process.stdout.close()
         cls.folder.cleanup()
 
@@ -99,7 +101,7 @@ class Judge(unittest.TestCase):
         self.control("DELETE", "requests")
 
     def control(self, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG_LIMIT)
         connection.request(method, f"/_fake/{path}", None if body is None else json.dumps(body))
         answer = connection.getresponse()
         text = answer.read()
@@ -111,7 +113,7 @@ class Judge(unittest.TestCase):
         return boto3.client(
             "pinpoint", region_name=region, endpoint_url=f"http://127.0.0.1:{self.port}",
             aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token,
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=5),
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=HANG_LIMIT, read_timeout=HANG_LIMIT),
         )
 
     def pages(self, call, member, **parameters):
@@ -253,7 +255,7 @@ class Judge(unittest.TestCase):
 
     def send(self, method, path, query, headers, body):
         """The status and the name of the error."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG_LIMIT)
         connection.putrequest(method, f"{path}?{query}".rstrip("?"), skip_accept_encoding=True)
         for name, value in headers.items():
             connection.putheader(name, value)
@@ -360,7 +362,7 @@ class Judge(unittest.TestCase):
                 with open(file, "w", encoding="utf-8") as out:
                     out.write(world)
                 listen = ["--listen", f"127.0.0.1:{free_port()}"]
-                ended = subprocess.run([FAKE, *listen, "--world", file], capture_output=True, text=True, timeout=10)
+                ended = subprocess.run([FAKE, *listen, "--world", file], capture_output=True, text=True, timeout=HANG_LIMIT)
                 self.assertEqual((ended.returncode, ended.stdout), (64, ""))
                 self.assertIn(f"--world {file}: ", ended.stderr)
                 self.assertIn(problem, ended.stderr.split(": ", 2)[2])
@@ -375,7 +377,7 @@ class Judge(unittest.TestCase):
             (["--listen", f"127.0.0.1:{self.port}"], f"cannot listen at 127.0.0.1:{self.port}"),
         ]:
             with self.subTest(arguments):
-                ended = subprocess.run([FAKE, *arguments], capture_output=True, text=True, timeout=10)
+                ended = subprocess.run([FAKE, *arguments], capture_output=True, text=True, timeout=HANG_LIMIT)
                 self.assertEqual(ended.returncode, 64)
                 self.assertIn(problem, ended.stderr)
 

@@ -20,6 +20,8 @@ import threading
 import unittest
 import zlib
 
+from limits import HANG_LIMIT
+
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests/live"))
 from stack import Stack, until  # noqa: E402
@@ -27,13 +29,12 @@ from stack import Stack, until  # noqa: E402
 EXPORTER = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter"
 FAKE = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint"
 TOOLS = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/tools").resolve()
-PATIENCE = 60
 # How many segments each world has, and how many jobs each of them.
 SIZES = {"no job": (1, 0), "10 jobs": (1, 10), "1,000 jobs": (10, 100), "10,000 jobs": (100, 100)}
 # The first scrape reads everything, and no later one anything.
 SETTINGS = {
     "TARGETS": "*/*", "FINISHED_JOBS_PER_SEGMENT": "0", "FINISHED_JOB_MAX_AGE": "0s", "MAX_REQUESTS_PER_SECOND": "0",
-    "CACHE_TTL": "1h", "DISCOVERY_TTL": "1h", "MAX_STALENESS": "2h", "SCRAPE_TIMEOUT": f"{PATIENCE}s",
+    "CACHE_TTL": "1h", "DISCOVERY_TTL": "1h", "MAX_STALENESS": "2h",
 }
 # All that differs between two such scrapes.
 CHANGING = {
@@ -61,7 +62,7 @@ def setUpModule():
     served = WORLDS | ANSWERS
     # Each first scrape comes at a time of its own within the interval: it is waited for while others read.
     PROMETHEUS = stack.prometheus(json.dumps({"scrape_configs": [{
-        "job_name": name, "scrape_interval": "10s", "metrics_path": answer.path,
+        "job_name": name, "scrape_interval": "20s", "scrape_timeout": "20s", "metrics_path": answer.path,
         "static_configs": [{"targets": [answer.address]}]} for name, answer in served.items()]}))
     IN_CHROMIUM = dict(zip(served, chromium([answer.url for answer in served.values()])))
 
@@ -83,7 +84,7 @@ class World(Answer):
         self.plain = self.ask(None)
 
     def ask(self, coding):
-        connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(self.address, timeout=HANG_LIMIT)
         connection.request("GET", "/metrics", headers={"Accept-Encoding": coding} if coding else {})
         answer = connection.getresponse()
         body = answer.read()
@@ -124,7 +125,7 @@ def populated(segments, jobs):
 
 def run(*command, given=b""):
     environment = {"PATH": os.environ["PATH"], "HOME": os.devnull}
-    return subprocess.run(command, input=given, capture_output=True, timeout=PATIENCE, check=True, env=environment)
+    return subprocess.run(command, input=given, capture_output=True, timeout=HANG_LIMIT, check=True, env=environment)
 
 
 def program(*command):

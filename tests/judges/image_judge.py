@@ -24,6 +24,8 @@ import tomllib
 import unittest
 import urllib.request
 
+from limits import HANG_LIMIT
+
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "target/image"
 # As compose.yaml names them.
@@ -40,10 +42,10 @@ USER = "prometheus:correct horse"
 # Known only to the DNS server below.
 HOST = "pinpoint.test"
 # Of a build, and of all else.
-LONG, PATIENCE = 3600, 120
+LONG = 3600
 
 
-def run(*command, check=True, timeout=PATIENCE, **options):
+def run(*command, check=True, timeout=HANG_LIMIT, **options):
     ended = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=timeout, **options)
     if check and ended.returncode != 0:
         raise AssertionError(f"{command}: status {ended.returncode}\n{ended.stdout[-4000:]}\n{ended.stderr[-4000:]}")
@@ -126,13 +128,13 @@ def free_port():
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+    with urllib.request.urlopen(url, timeout=HANG_LIMIT) as answer:
         return answer.read().decode()
 
 
 def eventually(what):
     """What it gives, once it gives something and does not fail."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + HANG_LIMIT
     while True:
         with contextlib.suppress(OSError):
             if found := what():

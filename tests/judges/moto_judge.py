@@ -33,6 +33,8 @@ from moto.server import ThreadedMotoServer  # noqa: E402
 from moto.sts.models import STSBackend, sts_backends  # noqa: E402
 from moto.sts.responses import TokenResponse  # noqa: E402
 
+from limits import HANG_LIMIT, UNHURRIED  # noqa: E402
+
 EXPORTER = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter"
 FAKE = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint"
 REGION = "eu-west-1"
@@ -41,7 +43,6 @@ EXTERNAL_ID = "between:us/judge-77"
 APP, SEGMENT = "6e0b7591a90841d2b5d93fa11143e5a7", "b66c9e42f71444b2aa2e0ffc1df28f60"
 WORLD = {"applications": {APP: {"segments": {SEGMENT: {"jobs": [{"id": "j", "created": "-2h", "lasts": "1h"}]}}}}}
 PINPOINT = f"pinpoint.{REGION}.amazonaws.com:443"
-PATIENCE = 30
 IAM = pathlib.Path(__file__).parents[2] / "deploy/iam"
 
 
@@ -66,7 +67,7 @@ def as_sts_writes_it(_responder, headers, response):
 
 def ask(method, url, body=None):
     request = urllib.request.Request(url, method=method, data=body, headers={"Content-Type": "text/plain"})
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+    with urllib.request.urlopen(request, timeout=HANG_LIMIT) as answer:
         return answer.read().decode()
 
 
@@ -136,11 +137,11 @@ class Process:
 
     def until(self, condition, explain):
         """What the condition gives as soon as it gives something."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + HANG_LIMIT
         while not (found := condition()):
             if time.monotonic() > deadline or self.process.poll() is not None:
                 self.stop()
-                raise AssertionError(f"not within {PATIENCE} s:\n{explain()}")
+                raise AssertionError(f"not within {HANG_LIMIT} s:\n{explain()}")
             time.sleep(0.05)
         return found
 
@@ -150,7 +151,7 @@ class Process:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(PATIENCE)
+        self.process.wait(HANG_LIMIT)
 
     def __enter__(self):
         return self
@@ -167,7 +168,7 @@ class Exporter(Process):
         variables = {
             "AWS_REGION": REGION, "PINPOINT_EXPORTER_TARGETS": targets, "PINPOINT_EXPORTER_CACHE_TTL": "0s",
             "PINPOINT_EXPORTER_DISCOVERY_TTL": "1s", "PINPOINT_EXPORTER_MAX_ATTEMPTS": "1",
-            "PINPOINT_EXPORTER_LISTEN_ADDRESS": "127.0.0.1:0", **variables,
+            "PINPOINT_EXPORTER_LISTEN_ADDRESS": "127.0.0.1:0", **UNHURRIED, **variables,
         }
         super().__init__([EXPORTER], variables, r"serving.*\baddress=(\S+)")
         self.until(self.is_ready, self.log)
@@ -294,7 +295,7 @@ class Discovery(MotoJudge):
 
     def test_a_scrape_asks_once_for_a_list_that_fails(self):
         self.create("one")
-        with Exporter("*/*", {**self.variables, "PINPOINT_EXPORTER_SCRAPE_TIMEOUT": "3s"}) as exporter:
+        with Exporter("*/*", self.variables) as exporter:
             scrape = exporter.scrape()
         self.assertEqual(scrape.sum("pinpoint_api_requests_total", operation="GetSegments"), 1)
 
@@ -520,10 +521,10 @@ class Check(MotoJudge):
         secrets.append(variables.get("PINPOINT_EXPORTER_ROLE_EXTERNAL_ID", EXTERNAL_ID))
         variables = {
             "AWS_REGION": REGION, "AWS_ENDPOINT_URL_STS": MOTO, "AWS_ENDPOINT_URL_PINPOINT": self.fake.url,
-            "PINPOINT_EXPORTER_MAX_ATTEMPTS": "1", **ISOLATED, **variables,
+            "PINPOINT_EXPORTER_MAX_ATTEMPTS": "1", **ISOLATED, **UNHURRIED, **variables,
         }
         ended = subprocess.run(
-            [EXPORTER, "check", *arguments], env=variables, capture_output=True, text=True, timeout=PATIENCE)
+            [EXPORTER, "check", *arguments], env=variables, capture_output=True, text=True, timeout=HANG_LIMIT)
         for secret in secrets + [session.session_token for session in sessions(self.role)]:
             self.assertNotIn(secret, ended.stdout + ended.stderr)
         return ended.returncode, ended.stdout

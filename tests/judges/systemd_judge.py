@@ -10,11 +10,12 @@ import sys
 import tempfile
 import unittest
 
+from limits import HANG_LIMIT
+
 ROOT = pathlib.Path(__file__).parents[2]
 EXPORTER = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter").resolve()
 UNIT = ROOT / "deploy/systemd/pinpoint-exporter.service"
 ENVIRONMENT = ROOT / "deploy/systemd/environment.example"
-PATIENCE = 120
 
 
 def analyze(text, *arguments):
@@ -23,7 +24,7 @@ def analyze(text, *arguments):
         unit = pathlib.Path(folder) / UNIT.name
         unit.write_text(text.replace("/usr/local/bin/pinpoint-exporter", str(EXPORTER)))
         return subprocess.run(
-            ["systemd-analyze", *arguments, unit], capture_output=True, text=True, timeout=PATIENCE)
+            ["systemd-analyze", *arguments, unit], capture_output=True, text=True, timeout=HANG_LIMIT)
 
 
 def exposure(text):
@@ -69,7 +70,7 @@ class Environment(unittest.TestCase):
         for environment in (shown, whole):
             ended = subprocess.run(
                 [EXPORTER, "plan", "--offline", "--segments", "10"],
-                capture_output=True, text=True, timeout=PATIENCE, env=environment)
+                capture_output=True, text=True, timeout=HANG_LIMIT, env=environment)
             self.assertEqual((ended.returncode, ended.stderr), (0, ""))
 
 

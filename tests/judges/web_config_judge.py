@@ -23,10 +23,11 @@ import unittest
 import urllib.error
 import urllib.request
 
+from limits import HANG_LIMIT, UNHURRIED
+
 MEASURE = "--measure" in sys.argv and not sys.argv.remove("--measure")
 EXPORTER = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter"
 FAKE = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint"
-PATIENCE = 60
 TLS = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
 CLIENTS = ["nobody", "signed", "listed", "stranger"]
 AUTHORITIES = "  client_ca_file: authorities.pem\n"
@@ -42,7 +43,7 @@ POLICIES = {
 
 
 def run(*command, **options):
-    return subprocess.run(command, capture_output=True, timeout=PATIENCE, **options)
+    return subprocess.run(command, capture_output=True, timeout=HANG_LIMIT, **options)
 
 
 def openssl(*arguments):
@@ -111,7 +112,7 @@ class Exporter:
             "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL_PINPOINT": WORLD_URL,
             "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
             "PINPOINT_EXPORTER_TARGETS": "app/seg", "PINPOINT_EXPORTER_LISTEN_ADDRESS": "127.0.0.1:0",
-            "PINPOINT_EXPORTER_WEB_CONFIG_FILE": self.config, "NO_PROXY": "*",
+            "PINPOINT_EXPORTER_WEB_CONFIG_FILE": self.config, "NO_PROXY": "*", **UNHURRIED,
         })
         self.log = []
         for line in self.process.stderr:
@@ -172,7 +173,7 @@ class Judged(unittest.TestCase):
 
         def scrape(name, exporter, up, **options):
             expected[name] = "1" if up else "0"
-            jobs.append({"job_name": name, "scrape_interval": "1s", "scrape_timeout": "1s", "scheme": "https",
+            jobs.append({"job_name": name, "scrape_interval": "5s", "scrape_timeout": "5s", "scheme": "https",
                          "static_configs": [{"targets": [f"localhost:{exporter.port}"]}], **options})
 
         for policy, (authorities, let_in) in POLICIES.items():
@@ -200,7 +201,7 @@ class Judged(unittest.TestCase):
             port = free.getsockname()[1]
         start(["prometheus", f"--config.file={FOLDER / 'prometheus.yml'}", f"--storage.tsdb.path={FOLDER / 'data'}",
                f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"], {})
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + HANG_LIMIT
         while True:
             up = prometheus(port, "up")
             # A loaded machine may have cost one its first scrapes.
@@ -238,7 +239,7 @@ def hashed(cost):
 
 def prometheus(port, query):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?query={query}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?query={query}", timeout=HANG_LIMIT) as answer:
             result = json.load(answer)["data"]["result"]
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return {}
@@ -262,7 +263,7 @@ def replaced(enough):
                 if connection is None or scrapes[number] % 2:
                     if connection:
                         connection.close()
-                    connection = http.client.HTTPSConnection("localhost", exporter.port, context=trusted, timeout=10)
+                    connection = http.client.HTTPSConnection("localhost", exporter.port, context=trusted, timeout=HANG_LIMIT)
                 connection.request("GET", "/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": "1"})
                 answer = connection.getresponse()
                 text = answer.read().decode()
@@ -282,7 +283,7 @@ def replaced(enough):
     taken = 0
     while not failures and not enough(taken, time.monotonic() - begin):
         renew_server()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + HANG_LIMIT
         while len(times) - 1 <= taken and not failures:
             if time.monotonic() > deadline:
                 raise AssertionError("a new certificate is not taken up")
@@ -338,7 +339,7 @@ class Known:
     """A client whose password was found right, on a connection that it keeps."""
 
     def __init__(self, port):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_LIMIT)
 
     def scrape(self, seconds, pause=0):
         """Scrapes one after the other; how long each took."""

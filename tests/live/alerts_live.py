@@ -23,7 +23,6 @@ RULES = DEPLOY / "prometheus/rules/pinpoint.yaml"
 ALERTMANAGER = DEPLOY / "alertmanager/alertmanager.yml"
 # Of a minute of the rules. Scrapes and evaluations come each second: fewer would be too few for a range of five minutes.
 MINUTE = 2
-PATIENCE = 120
 SEGMENTS = ["mail", "news", "push", "sms"]
 OTHER_KEY = {"access_key_id": "AKIAANOTHERKEY000000", "secret_access_key": "another"}
 
@@ -141,7 +140,7 @@ class Live(unittest.TestCase):
         self.receiver.notifications.clear()
 
     def wait(self, condition, wanted):
-        until(condition, lambda: f"{wanted}\n{self.state()}\n{self.receiver.notifications}\n{self.exporter.log()}", PATIENCE)
+        until(condition, lambda: f"{wanted}\n{self.state()}\n{self.receiver.notifications}\n{self.exporter.log()}")
 
     def test_the_right_notifications_arrive_and_no_others_and_they_resolve(self):
         self.start()

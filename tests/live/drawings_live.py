@@ -25,7 +25,7 @@ import time
 import unittest
 
 from demo import ALL, APPLICATION, DASHBOARDS, EVENTFUL, ROOT, Demo, fill, numbers
-from stack import Stack, until
+from stack import HANG_LIMIT, Stack, until
 
 sys.path.append(str(ROOT / "grafana/generator"))
 from panels import place  # noqa: E402
@@ -154,7 +154,7 @@ class Page:
         with tempfile.TemporaryDirectory() as profile:
             url = f"http://127.0.0.1:{self.server.server_port}/{name}.html"
             command = [*CHROMIUM, f"--user-data-dir={profile}", *arguments, url]
-            return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+            return subprocess.run(command, capture_output=True, text=True, timeout=HANG_LIMIT, check=True).stdout
 
     def close(self):
         """Ends the server."""

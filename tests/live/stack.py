@@ -7,7 +7,7 @@
         prometheus.until('up{job="pinpoint"} == 1')
 
 A program is up when its constructor returns. All of them, and their folder, are gone when the block ends. A wait ends with
-the event, or after `PATIENCE` with the log of the program that it was for.
+the event, or after `HANG_LIMIT` with the log of the program that it was for.
 """
 
 import json
@@ -16,13 +16,16 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
-PATIENCE = 60
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "judges"))
+from limits import HANG_LIMIT, UNHURRIED  # noqa: E402
+
 # How often an event is looked for.
 PAUSE = 0.05
 REGION = "us-east-1"
@@ -36,7 +39,7 @@ def ask(method, url, body=None):
     """The body of the answer to a request. `body` is sent as JSON."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, method=method, data=data, headers={"Content-Type": "application/json"})
-    with _direct.open(request, timeout=PATIENCE) as answer:
+    with _direct.open(request, timeout=HANG_LIMIT) as answer:
         return answer.read().decode()
 
 
@@ -47,12 +50,12 @@ def free_address():
         return "{}:{}".format(*listener.getsockname())
 
 
-def until(condition, explain, patience=PATIENCE):
+def until(condition, explain):
     """What the condition gives, as soon as it gives something."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + HANG_LIMIT
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {patience} s: {explain()}")
+            raise AssertionError(f"not within {HANG_LIMIT} s: {explain()}")
         time.sleep(PAUSE)
     return found
 
@@ -141,7 +144,7 @@ class Program:
         """Ends it at once, as a crash would."""
         if self.process and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(PATIENCE)
+            self.process.wait(HANG_LIMIT)
 
     def log(self):
         return (self.folder / "log").read_text(encoding="utf-8")
@@ -186,7 +189,7 @@ class Exporter(Program):
             "AWS_REGION": REGION, "AWS_ENDPOINT_URL_PINPOINT": fake.url,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY["access_key_id"], "AWS_SECRET_ACCESS_KEY": ACCESS_KEY["secret_access_key"],
             "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "PINPOINT_EXPORTER_LISTEN_ADDRESS": self.address,
+            "PINPOINT_EXPORTER_LISTEN_ADDRESS": self.address, **UNHURRIED,
         }
         for name, value in settings.items():
             variables[name if name.startswith("AWS_") else f"PINPOINT_EXPORTER_{name}"] = value
@@ -230,13 +233,13 @@ class Prometheus(Configured):
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{expression}\n{error.read().decode()}") from error
 
-    def until(self, expression, patience=PATIENCE):
+    def until(self, expression):
         """The result of a query as soon as it has one."""
-        return until(lambda: self.query(expression), lambda: f"{expression}\n{self.log()}", patience)
+        return until(lambda: self.query(expression), lambda: f"{expression}\n{self.log()}")
 
-    def until_empty(self, expression, patience=PATIENCE):
+    def until_empty(self, expression):
         """Waits until a query has no result any more."""
-        until(lambda: not self.query(expression), lambda: f"{expression} is {self.query(expression)}", patience)
+        until(lambda: not self.query(expression), lambda: f"{expression} is {self.query(expression)}")
 
     def alerts(self, state="firing"):
         """The labels of the alerts in that state."""

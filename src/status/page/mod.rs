@@ -151,7 +151,7 @@ fn totals(totals: &Totals, query: &Query) -> Markup {
     };
     let whose = |bad: usize| Some(if bad > 0 { "bad" } else { "good" });
     let jobs = |statuses: Vec<JobStatus>| format!("{}#jobs", query.link(|it| it.statuses = statuses));
-    let active = jobs(JobStatus::KNOWN.into_iter().filter(|status| status.is_active()).collect());
+    let active = jobs(JobStatus::ALL.into_iter().filter(|status| status.is_active()).collect());
     let Totals { up, waiting, failing_lists, segments, failed_segments, active_jobs, .. } = *totals;
     let failing = totals.failing();
     html! {
@@ -169,7 +169,7 @@ fn totals(totals: &Totals, query: &Query) -> Markup {
         }
         @if !totals.jobs.is_empty() {
             ul.states aria-label="Jobs by state" {
-                @for status in JobStatus::KNOWN.into_iter().chain([JobStatus::Unknown]) {
+                @for status in JobStatus::ALL {
                     @if let Some(count) = totals.jobs.get(status.as_str()) {
                         li { a href=(jobs(vec![status])) { (self::status(status)) " " (number(Some(*count))) } }
                     }
@@ -192,7 +192,6 @@ const ORDERS: [(&str, &str); 8] = [
 ];
 
 fn filter(query: &Query) -> Markup {
-    let states = JobStatus::KNOWN.into_iter().chain([JobStatus::Unknown]);
     let sort = query.sort.to_string();
     html! {
         form role="search" aria-label="Filter" {
@@ -202,7 +201,7 @@ fn filter(query: &Query) -> Markup {
                 span { "Status of jobs" }
                 select name="status" {
                     option value="" { "any" }
-                    @for status in states {
+                    @for status in JobStatus::ALL {
                         option value=(status.as_str()) selected[query.statuses.contains(&status)] { (status.as_str()) }
                     }
                 }

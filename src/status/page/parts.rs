@@ -104,6 +104,7 @@ pub(super) fn status(status: JobStatus) -> Markup {
     let class = match status {
         JobStatus::Completed => "good",
         JobStatus::Failed | JobStatus::Failing => "bad",
+        JobStatus::Cancelled => "cancelled",
         JobStatus::Unknown => "unknown",
         _ => "active",
     };

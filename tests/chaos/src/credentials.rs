@@ -29,6 +29,12 @@ pub(crate) enum Supply {
     Broken,
     /// Something else than credentials.
     Garbage,
+    /// Nothing, on a connection that stays open.
+    Hang,
+    /// Credentials with this date of expiry.
+    Until(&'static str),
+    /// An answer that does not end.
+    Endless,
 }
 
 #[derive(Debug)]
@@ -36,7 +42,12 @@ struct Shared {
     supply: Supply,
     /// The number of the key.
     number: u64,
+    /// That of the key that was given out last. An error repeats it.
+    given: u64,
 }
+
+/// More than an exporter may take for an answer of credentials, which ends somewhere after all.
+const ENDLESS_MIB: usize = 200;
 
 /// The endpoint.
 #[derive(Debug)]
@@ -63,8 +74,11 @@ impl Endpoint {
     pub(crate) async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let shared =
-            Arc::new(Mutex::new(Shared { supply: Supply::Good(Duration::from_hours(1)), number: 0 }));
+        let shared = Arc::new(Mutex::new(Shared {
+            supply: Supply::Good(Duration::from_hours(1)),
+            number: 0,
+            given: 0,
+        }));
         let mut tasks = JoinSet::new();
         let of_connections = Arc::clone(&shared);
         tasks.spawn(async move {
@@ -105,25 +119,47 @@ async fn answer(mut socket: TcpStream, shared: Arc<Mutex<Shared>>) -> io::Result
             read => head.extend_from_slice(&piece[..read]),
         }
     }
-    let (supply, number) = {
-        let shared = lock(&shared);
-        (shared.supply, shared.number)
+    let (supply, number, given) = {
+        let mut shared = lock(&shared);
+        let given = shared.given;
+        if matches!(shared.supply, Supply::Good(_)) {
+            shared.given = shared.number;
+        }
+        (shared.supply, shared.number, given)
     };
-    let good = |life: i64| {
+    let until = |expiration: &str| {
         let key = key(number);
-        let expiration = OffsetDateTime::from_unix_timestamp(Clock::default().now() / 1000 + life)
-            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let body = json!({
             "AccessKeyId": key.access_key_id, "SecretAccessKey": key.secret_access_key, "Token": key.session_token,
-            "Expiration": expiration.format(&Rfc3339).unwrap_or_default(),
+            "Expiration": expiration,
         });
         (200, body.to_string())
+    };
+    let good = |life: i64| {
+        let expiration = OffsetDateTime::from_unix_timestamp(Clock::default().now() / 1000 + life)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        until(&expiration.format(&Rfc3339).unwrap_or_default())
     };
     let (status, body) = match supply {
         Supply::Good(life) => good(i64::try_from(life.as_secs()).unwrap_or(i64::MAX)),
         Supply::Stale => good(-60),
         Supply::Broken => {
-            (500, json!({"code": "Broken", "message": key(number).secret_access_key}).to_string())
+            (500, json!({"code": "Broken", "message": key(given).secret_access_key}).to_string())
+        }
+        Supply::Until(expiration) => until(expiration),
+        Supply::Hang => {
+            // Until the client gives up.
+            while socket.read(&mut [0; 1024]).await? > 0 {}
+            return Ok(());
+        }
+        Supply::Endless => {
+            socket.write_all(b"HTTP/1.1 200 x\r\nContent-Type: application/json\r\n\r\n{\"a\":\"").await?;
+            // As far as the client takes it: then writing fails.
+            let mebibyte = vec![b'a'; 1024 * 1024];
+            for _ in 0..ENDLESS_MIB {
+                socket.write_all(&mebibyte).await?;
+            }
+            return Ok(());
         }
         Supply::Garbage => (200, format!("{{\"AccessKeyId\": \"{}\", ", key(number).access_key_id)),
     };

@@ -23,9 +23,10 @@ use anyhow::Context as _;
 use pinpoint_exporter::{
     clock::{Clock, SystemClock},
     config::Config,
-    logging, stop,
+    logging,
+    signals::Signals,
 };
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime::Runtime, signal::unix::SignalKind, sync::Notify};
 
 /// The system's clocks, turned.
 #[derive(Debug, Default)]
@@ -64,6 +65,7 @@ impl TurnedClock {
 /// Serves until it is asked to end.
 pub(crate) fn run() -> anyhow::Result<()> {
     let runtime = Runtime::new()?;
+    logging::log_panics();
     let variables: Vec<_> = std::env::vars_os().collect();
     let (config, _) = Config::parse(variables, None).map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let _log = logging::init(config.log_format, config.log_filter.clone())?;
@@ -77,8 +79,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     });
     let served = runtime.block_on(async {
         let listener = TcpListener::bind(config.listen_address).await.context("cannot listen")?;
-        let stopped = stop::signalled()?;
-        Ok(pinpoint_exporter::run(&config, listener, clock, stopped).await?)
+        let (mut signals, reload) = (Signals::handle()?, Notify::new());
+        let stopped = async move { while signals.next().await == SignalKind::hangup() {} };
+        Ok(pinpoint_exporter::run(&config, listener, clock, stopped, &reload).await?)
     });
     runtime.shutdown_background();
     served

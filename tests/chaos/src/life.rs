@@ -9,9 +9,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use fake_pinpoint::{FakePinpoint, Options};
+use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Options};
 use fastrand::Rng;
-use rustix::process::Pid;
+use rustix::process::{Pid, getpid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -34,12 +34,13 @@ use crate::{
     world,
 };
 
-/// How much later than it said a scraper may get its answer, besides what a busy machine owes the exporter.
+/// How much later than it said a scraper may get its answer, besides what a busy machine owes the exporter and the scraper.
 const GRACE: Duration = Duration::from_secs(3);
-/// How long the exporter may take to recover when all is well: a source of credentials may take 15 seconds alone.
-const RECOVERY: Duration = Duration::from_mins(1);
 /// How long SIGTERM may take.
 const SHUTDOWN: Duration = Duration::from_secs(10);
+const MIB: u64 = 1024 * 1024;
+/// How much memory an exporter may take for itself, in MiB: a debug build, and a log that nobody reads.
+const OWN_MEMORY: u64 = 96;
 /// More violations of a life say nothing new.
 const ENOUGH: usize = 8;
 
@@ -65,6 +66,11 @@ impl Scene {
         }
     }
 
+    /// How long the exporter and this program were kept waiting for a processor so far.
+    fn owed(&self) -> Duration {
+        owed(self.pid) + owed(getpid())
+    }
+
     fn has_enough(&self) -> bool {
         lock(&self.violations).len() >= ENOUGH
     }
@@ -73,12 +79,12 @@ impl Scene {
     async fn scrape(&self, client: &'static str, manner: Manner) -> Option<crate::text_format::Scrape> {
         let before = self.judge.before();
         let seconds = manner.timeout.unwrap_or(1.0);
-        let owed = owed(self.pid);
-        let answer = timeout(Duration::from_mins(1), client::get(self.address, "/metrics", manner)).await;
+        let owed = self.owed();
+        let answer = timeout(HANG_LIMIT, client::get(self.address, "/metrics", manner)).await;
         let mut wrong = Vec::new();
         let scrape = match answer {
             Err(_) => {
-                wrong.push(format!("{client}: no answer within a minute"));
+                wrong.push(format!("{client}: no answer within {HANG_LIMIT:?}"));
                 None
             }
             Ok(Err(error)) => {
@@ -99,7 +105,7 @@ impl Scene {
     }
 
     fn judge_time(&self, answer: &Answer, seconds: f64, owed_before: Duration, wrong: &mut Vec<String>) {
-        let (took, owed) = (answer.took, owed(self.pid).saturating_sub(owed_before));
+        let (took, owed) = (answer.took, self.owed().saturating_sub(owed_before));
         let over = took.saturating_sub(Duration::from_secs_f64(seconds) + owed);
         if over > GRACE {
             wrong.push(format!("the answer took {took:?} of {seconds} s; the machine owed {owed:?}"));
@@ -155,6 +161,15 @@ fn settings(rng: &mut Rng, kind: Kind) -> (Vec<(&'static str, String)>, Rules, u
         fails_unseen: !kind.is_accountable(),
     };
     (variables, rules, page_size)
+}
+
+/// The most memory that an exporter may take. Its answers are small, or they are of any size, of which it unpacks 64 MiB and may
+/// take twice that for each request.
+fn memory_limit(kind: Kind, variables: &[(&'static str, String)]) -> u64 {
+    let concurrent = variables.iter().find(|(name, _)| *name == "MAX_CONCURRENT_REQUESTS");
+    let concurrent: u64 = concurrent.and_then(|(_, value)| value.parse().ok()).unwrap_or(8);
+    let huge = if kind.is_huge() { concurrent * 2 * 64 } else { 0 };
+    (OWN_MEMORY + huge) * MIB
 }
 
 /// The surroundings of the exporter.
@@ -286,6 +301,7 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
     let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let kind = Kind::of_life(number);
     let (variables, rules, page_size) = settings(&mut rng, kind);
+    let memory_limit = memory_limit(kind, &variables);
     let start = fake_pinpoint::Clock::default().now();
     let world = world::world(&mut rng, start);
     let targets = world::targets(&world);
@@ -348,6 +364,14 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
         Ok(_) => {}
     }
     judge_log(&scene, &exporter.log());
+    let peak = lock(&scene.report).peak_memory;
+    if peak > memory_limit {
+        scene.violated(vec![format!(
+            "it took {} MiB, of {} MiB that it may",
+            peak / MIB,
+            memory_limit / MIB
+        )]);
+    }
     let mut report = std::mem::take(&mut *lock(&scene.report));
     report.lives = 1;
     report.pieces_met = surroundings.proxy.met();
@@ -378,7 +402,7 @@ fn describe(plan: &Plan, actions: &[(Duration, Action)], exporter: &Exporter) {
 
 /// Waits until everything is up again, and holds the exporter's account against the API's.
 async fn recover(scene: &Scene, surroundings: &Surroundings, kind: Kind) {
-    let end = Instant::now() + RECOVERY;
+    let end = Instant::now() + HANG_LIMIT;
     let (since, mut well) = (scene.judge.now() + surroundings.passed, BTreeSet::new());
     loop {
         let manner = Manner { timeout: Some(5.0), ..Manner::default() };
@@ -397,7 +421,7 @@ async fn recover(scene: &Scene, surroundings: &Surroundings, kind: Kind) {
         }
         if Instant::now() > end {
             wrong.truncate(3);
-            wrong.insert(0, format!("all has been well for {RECOVERY:?}, and the exporter is not"));
+            wrong.insert(0, format!("all has been well for {HANG_LIMIT:?}, and the exporter is not"));
             return scene.violated(wrong);
         }
         sleep(Duration::from_millis(50)).await;
@@ -436,7 +460,7 @@ async fn scrape_rudely(scene: Arc<Scene>, mut rng: Rng) {
             2 => {
                 let path = ["/", "/api/v1/jobs", "/?page=1", "/-/healthy"][rng.usize(..4)];
                 let mut wrong = Vec::new();
-                match timeout(Duration::from_mins(1), client::get(scene.address, path, manner)).await {
+                match timeout(HANG_LIMIT, client::get(scene.address, path, manner)).await {
                     Ok(Ok(answer)) => {
                         judge_secrets(&answer.text, path, &mut wrong);
                         if answer.status != 200 {
@@ -444,7 +468,7 @@ async fn scrape_rudely(scene: Arc<Scene>, mut rng: Rng) {
                         }
                     }
                     Ok(Err(error)) => wrong.push(format!("{path}: {error:#}")),
-                    Err(_) => wrong.push(format!("{path}: no answer within a minute")),
+                    Err(_) => wrong.push(format!("{path}: no answer within {HANG_LIMIT:?}")),
                 }
                 *lock(&scene.report).answers.entry("a reader of the pages").or_default() += 1;
                 scene.violated(wrong);

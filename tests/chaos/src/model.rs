@@ -26,6 +26,9 @@ const STATUSES: [&str; 9] = [
     "FAILED",
 ];
 
+/// Those that have series only while a job is in them.
+const OTHER_STATUSES: [&str; 3] = ["CANCELLING", "CANCELLED", "UNKNOWN"];
+
 /// What can stand in `exception`, and which of them no answer of the API names.
 const EXCEPTIONS: [&str; 26] = [
     "BadRequestException",
@@ -103,7 +106,7 @@ struct Job {
 
 impl Job {
     fn is_finished(&self) -> bool {
-        ["COMPLETED", "FAILED", "UNKNOWN"].contains(&self.status)
+        ["COMPLETED", "FAILED", "CANCELLED", "UNKNOWN"].contains(&self.status)
     }
 
     fn date(&self) -> Option<i64> {
@@ -130,7 +133,7 @@ impl Members<'_> {
     }
 
     fn count(&mut self, name: &str) -> Option<i64> {
-        self.get(name, Value::as_i64)
+        self.get(name, |value| value.as_i64().filter(|count| *count >= 0))
     }
 
     fn date(&mut self, name: &str) -> Option<i64> {
@@ -149,7 +152,7 @@ fn job(item: &Value, own_segment: Option<&str>) -> (Option<Job>, bool) {
     let definition = definition.unwrap_or(Value::Null);
     let mut inner = Members { item: &definition, clean: true };
     let status = members.text("JobStatus");
-    let known = STATUSES.into_iter().find(|known| Some(*known) == status.as_deref());
+    let known = STATUSES.into_iter().chain(OTHER_STATUSES).find(|known| Some(*known) == status.as_deref());
     let version = inner.count("SegmentVersion");
     let failures = members.get("Failures", |value| {
         let list = value.as_array()?;
@@ -233,20 +236,19 @@ impl Out<'_> {
     }
 
     fn state_set(&mut self, name: &str, segment: &str, more: &[(&str, &str)], status: &str) {
-        let unknown = ["UNKNOWN"];
-        for candidate in STATUSES.iter().chain(&unknown) {
-            let is_it = *candidate == status;
-            if is_it || (*candidate != "UNKNOWN" && !self.bounds.current_status_only) {
-                let labels: Vec<_> = more.iter().copied().chain([("status", *candidate)]).collect();
+        for candidate in STATUSES.into_iter().chain(OTHER_STATUSES) {
+            let is_it = candidate == status;
+            if is_it || (STATUSES.contains(&candidate) && !self.bounds.current_status_only) {
+                let labels: Vec<_> = more.iter().copied().chain([("status", candidate)]).collect();
                 self.put(name, segment, &labels, f64::from(u8::from(is_it)));
             }
         }
     }
 
     fn segment(&mut self, segment: &str, jobs: &[&Job], now: i64) {
-        for status in STATUSES.iter().chain(&["UNKNOWN"]) {
-            let count = jobs.iter().filter(|job| job.status == *status).count();
-            if count > 0 || *status != "UNKNOWN" {
+        for status in STATUSES.into_iter().chain(OTHER_STATUSES) {
+            let count = jobs.iter().filter(|job| job.status == status).count();
+            if count > 0 || STATUSES.contains(&status) {
                 self.put("segment_export_jobs", segment, &[("status", status)], whole(count));
             }
         }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use fake_pinpoint::HANG_LIMIT;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
@@ -129,13 +130,12 @@ impl Exporter {
     }
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let end = Instant::now() + Duration::from_mins(1);
+        let end = Instant::now() + HANG_LIMIT;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("it ended at its start, {status}:\n{}", self.log().join("\n"));
             }
-            let ready =
-                timeout(Duration::from_secs(5), client::get(self.address, "/-/ready", Manner::default()));
+            let ready = timeout(HANG_LIMIT, client::get(self.address, "/-/ready", Manner::default()));
             if let Ok(Ok(answer)) = ready.await
                 && answer.status == 200
             {
@@ -162,7 +162,7 @@ impl Exporter {
         let mut steering = steering.lock().await;
         let (to, from) = &mut *steering;
         to.write_all(format!("{line}\n").as_bytes()).await?;
-        let answer = timeout(Duration::from_secs(30), from.next_line()).await;
+        let answer = timeout(HANG_LIMIT, from.next_line()).await;
         answer.context("it does not take its steering")??.context("it closed its steering")
     }
 
@@ -205,13 +205,13 @@ impl Exporter {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
-            ensure!(started.elapsed() < Duration::from_mins(1), "it does not end");
+            ensure!(started.elapsed() < HANG_LIMIT, "it does not end");
             owed = owed.max(self.owed().saturating_sub(before));
             sleep(Duration::from_millis(5)).await;
         };
         let took = started.elapsed().saturating_sub(owed);
         if let Some(reader) = self.reader.take() {
-            timeout(Duration::from_mins(1), reader).await.context("its log does not end")??;
+            timeout(HANG_LIMIT, reader).await.context("its log does not end")??;
         }
         Ok((status, took))
     }

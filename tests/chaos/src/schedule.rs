@@ -59,6 +59,9 @@ impl Action {
             Self::Credentials(Supply::Good(_)) => "credentials: short-lived".to_owned(),
             Self::Credentials(Supply::Stale) => "credentials: expired".to_owned(),
             Self::Credentials(Supply::Broken | Supply::Garbage) => "credentials: none to be had".to_owned(),
+            Self::Credentials(Supply::Hang) => "credentials: source hangs".to_owned(),
+            Self::Credentials(Supply::Until(_)) => "credentials: extreme expiration".to_owned(),
+            Self::Credentials(Supply::Endless) => "credentials: endless answer".to_owned(),
             Self::Date(_) => "clock: exporter's date".to_owned(),
             Self::Pass(_) => "clock: exporter slept".to_owned(),
             Self::ServerDate(_) => "clock: API's date".to_owned(),
@@ -138,6 +141,11 @@ impl Kind {
     /// Whether all that the exporter sends reaches the API, and all that the API answers the exporter.
     pub(crate) fn is_accountable(self) -> bool {
         self == Self::Api
+    }
+
+    /// Whether answers can be huge.
+    pub(crate) fn is_huge(self) -> bool {
+        matches!(self, Self::LittleMemory | Self::Everything)
     }
 
     /// Whether bytes are damaged on the way: an error may then bear any name.
@@ -261,8 +269,49 @@ fn api(rng: &mut Rng) -> Action {
     })
 }
 
+/// An error whose answer has a date that no clock shows, or that ours can hardly show.
+fn dated(rng: &mut Rng) -> Fault {
+    const DATES: [&str; 6] = [
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Fri, 31 Dec 1600 23:59:59 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Tue, 19 Jan 2038 03:14:08 GMT",
+        "Mon, 01 Jan 10000 00:00:00 GMT",
+    ];
+    let header = |name: &str, date: &str| (name.to_owned(), date.to_owned());
+    let date = DATES[rng.usize(..DATES.len())];
+    Fault::Error {
+        name: ["TooManyRequestsException", "AccessDeniedException"][rng.usize(..2)].to_owned(),
+        status: None,
+        place: Place::Header,
+        message: None,
+        headers: [header("date", date), header("retry-after", date)].into(),
+    }
+}
+
 fn huge(rng: &mut Rng) -> Action {
-    Action::Api(Fault::Oversized { mebibytes: rng.usize(65..90), gzip: rng.bool() }.times(rng.usize(1..3)))
+    let fault = if rng.bool() {
+        Fault::Oversized { mebibytes: rng.usize(65..90), gzip: rng.bool() }
+    } else {
+        padded(rng)
+    };
+    Action::Api(fault.times(rng.usize(1..3)))
+}
+
+/// The right answer after elements that are no items, of some MiB together. Compressed it is a thousandth of that.
+fn padded(rng: &mut Rng) -> Fault {
+    let deep = rng.usize(1..5_000);
+    let element = match rng.u8(..6) {
+        0 => "0".to_owned(),
+        1 => "{}".to_owned(),
+        2 => "1e999".to_owned(),
+        3 => r#""\ud800""#.to_owned(),
+        4 => format!("{}{}", "[".repeat(deep), "]".repeat(deep)),
+        _ => format!("{{\"Id\":{}1{}}}", "{\"Id\":".repeat(deep), "}".repeat(deep)),
+    };
+    let times = rng.usize(1..12) * 1024 * 1024 / element.len();
+    Fault::Padded { element, times: times.max(1), gzip: rng.bool() }
 }
 
 fn network(rng: &mut Rng) -> Action {
@@ -292,16 +341,31 @@ fn world_change(rng: &mut Rng) -> Action {
 }
 
 fn credentials(rng: &mut Rng) -> Action {
-    match rng.u8(..8) {
+    match rng.u8(..12) {
         0 => Action::Credentials(Supply::Stale),
         1 => Action::Credentials(Supply::Broken),
         2 => Action::Credentials(Supply::Garbage),
         // Within the margin in which they are renewed.
         3 => Action::Credentials(Supply::Good(Duration::from_secs(rng.u64(1..300)))),
         4 => Action::Credentials(Supply::Good(Duration::from_hours(1))),
+        5 => Action::Credentials(Supply::Hang),
+        6 => Action::Credentials(Supply::Endless),
+        7 => Action::Credentials(Supply::Until(EXPIRATIONS[rng.usize(..EXPIRATIONS.len())])),
         _ => Action::RotateKeys,
     }
 }
+
+/// Dates of expiry that nobody expects.
+const EXPIRATIONS: [&str; 8] = [
+    "0001-01-01T00:00:00Z",
+    "1600-12-31T23:59:59Z",
+    "1970-01-01T00:00:00Z",
+    "9999-12-31T23:59:59.999999999Z",
+    "9999-12-31T23:59:59-23:59",
+    "10000-01-01T00:00:00Z",
+    "2026-02-30T25:61:61Z",
+    "tomorrow",
+];
 
 fn clock(rng: &mut Rng) -> Action {
     let wrong = |rng: &mut Rng| match rng.u8(..4) {
@@ -310,9 +374,10 @@ fn clock(rng: &mut Rng) -> Action {
         2 => rng.i64(-7_200_000..7_200_000),
         _ => rng.i64(-200..200) * 86_400_000,
     };
-    match rng.u8(..3) {
+    match rng.u8(..4) {
         0 => Action::Pass(Duration::from_millis(rng.u64(..3_000))),
         1 => Action::ServerDate(wrong(rng)),
+        2 => Action::Api(dated(rng).times(rng.usize(1..6))),
         _ => Action::Date(wrong(rng)),
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use fake_pinpoint::{FakePinpoint, fault::Fault, world::World};
+use fake_pinpoint::{FakePinpoint, HANG_LIMIT, fault::Fault, world::World};
 use fastrand::Rng;
 use tokio::{
     task::JoinSet,
@@ -105,7 +105,7 @@ async fn round(rng: &mut Rng) -> anyhow::Result<Round> {
 
 /// Waits until every scrape has been accepted: the exporter counts a lookup for each of its targets.
 async fn all_wait(address: SocketAddr) -> anyhow::Result<()> {
-    let end = Instant::now() + Duration::from_mins(1);
+    let end = Instant::now() + HANG_LIMIT;
     for polls in 1.. {
         let manner = Manner { timeout: Some(0.01), ..Manner::default() };
         let answer = client::get(address, "/metrics", manner).await?;
@@ -123,7 +123,7 @@ async fn all_wait(address: SocketAddr) -> anyhow::Result<()> {
 async fn come_late(address: SocketAddr, after: Duration) -> anyhow::Result<bool> {
     sleep(after).await;
     let manner = Manner { timeout: Some(90.0), ..Manner::default() };
-    let answer = timeout(Duration::from_mins(2), client::get(address, "/metrics", manner)).await;
+    let answer = timeout(HANG_LIMIT, client::get(address, "/metrics", manner)).await;
     match answer.context("a latecomer is left waiting")? {
         Ok(answer) => check(&answer).map(|()| true),
         Err(error) if error.is::<Unanswered>() => Ok(false),

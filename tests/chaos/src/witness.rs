@@ -7,7 +7,10 @@ use std::{
 
 use fake_pinpoint::{FakePinpoint, Operation, Request, world::World};
 
-use crate::{lock, model, world::Target};
+use crate::{
+    lock, model,
+    world::{ALL, Target},
+};
 
 /// What an attempt must have come to, by the API's own account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,10 +99,18 @@ impl Witness {
         match request.fault.as_deref() {
             Some("hang" | "hang_in_body") => Outcome::Late,
             Some("reset" | "reset_in_body" | "truncated" | "corrupt_gzip" | "oversized") => Outcome::Broken,
+            // It is of use, and counts as one that is not understood whole.
+            Some("padded") if request.status == Some(200) => Outcome::Broken,
             Some("redirect") => Outcome::Answered("Other"),
             fault => match label(request) {
                 Some(label) => Outcome::Answered(label),
                 None if request.status.is_none() => Outcome::Late,
+                // Some pages name the segments that are no ids.
+                None if request.operation == Some(Operation::GetSegments)
+                    && request.application.as_deref() == Some(ALL) =>
+                {
+                    Outcome::CleanOrBroken
+                }
                 None => match fault {
                     Some("html" | "wrapped" | "empty" | "no_item") => Outcome::Broken,
                     Some("repeated_token") => Outcome::CleanOrBroken,

@@ -14,6 +14,9 @@ pub(crate) const WHOLE: &str = "app-whole";
 /// What the exporter is to watch.
 pub(crate) const TARGETS: &str = "app-fixed/plain app-fixed/odd app-all/* app-whole";
 
+/// What is listed as segments, and would be another path of the API.
+const NO_IDS: [&str; 2] = [".", ".."];
+
 /// A target, as its series name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
@@ -35,6 +38,9 @@ pub(crate) fn world(rng: &mut Rng, start: i64) -> World {
     for segment in ["empty", "one", "two", "three", "quote\" back\\slash\nnew line é"] {
         fill(ALL, segment, if segment == "empty" { 0..1 } else { 1..3 });
     }
+    for segment in NO_IDS {
+        fill(ALL, segment, 1..2);
+    }
     fill(WHOLE, "left", 1..3);
     fill(WHOLE, "right", 1..2);
     if let Some(application) = world.applications.get_mut(WHOLE) {
@@ -49,6 +55,11 @@ pub(crate) fn world(rng: &mut Rng, start: i64) -> World {
         json!({"Id": "wrong-members", "JobStatus": ["FAILED"], "TotalPieces": "many", "CreationDate": "yesterday",
             "Failures": [1], "Definition": "none"}),
         json!({"Id": "nulls", "JobStatus": null, "CompletedPieces": null, "CreationDate": null, "Failures": null}),
+        json!({"Id": "cancelling", "JobStatus": "CANCELLING", "CreationDate": "2026-01-01T00:00:00Z"}),
+        json!({"Id": "cancelled", "JobStatus": "CANCELLED", "CompletionDate": "2026-01-15T09:25:00Z"}),
+        json!({"Id": "ancient", "JobStatus": "FAILED", "CreationDate": "0001-01-01T00:00:00Z"}),
+        json!({"Id": "last", "JobStatus": "COMPLETED", "CreationDate": "9999-12-31T23:59:59.999Z",
+            "CompletionDate": "9999-12-31T23:59:59Z"}),
         json!({"Id": "future", "JobStatus": "ARCHIVING", "TotalProcessed": 5_000_000_000_i64, "Failures": []}),
         json!({"Id": "twice", "JobStatus": "FAILED", "TotalPieces": 2, "CompletionDate": "2026-01-15T09:25:00.456Z"}),
     ] {
@@ -77,6 +88,7 @@ fn life(rng: &mut Rng, id: &str, start: i64) -> Life {
 pub(crate) fn targets(world: &World) -> Vec<Target> {
     let of = |application: &'static str| {
         let segments = world.applications.get(application).into_iter().flat_map(|it| it.segments.keys());
+        let segments = segments.filter(|segment| !NO_IDS.contains(&segment.as_str()));
         segments.map(move |segment| Target { application, segment: Some(segment.clone()) })
     };
     of(FIXED).chain(of(ALL)).chain([Target { application: WHOLE, segment: None }]).collect()

@@ -366,9 +366,9 @@ async fn before(fault: &Fault) -> Option<Before> {
 fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
     let ok = |content_type, body: &'static str| Reply::new(200, content_type, body);
     let dated = |reply: Reply| {
-        reply
-            .with_header("x-amzn-requestid", request_id(number))
-            .with_header("date", http_date(state.server_clock.now()))
+        let has_date = reply.headers.iter().any(|(name, _)| name == "date");
+        let reply = reply.with_header("x-amzn-requestid", request_id(number));
+        if has_date { reply } else { reply.with_header("date", http_date(state.server_clock.now())) }
     };
     let altered = |change: &dyn Fn(&mut Value)| {
         let mut body: Value = serde_json::from_slice(&right.bytes()).unwrap_or_default();
@@ -410,6 +410,10 @@ fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
                 .collect();
             if *gzip { reply.gzipped() } else { reply }
         }
+        Fault::Padded { element, times, gzip } => {
+            let reply = padded(right, element, *times);
+            if *gzip { reply.gzipped() } else { reply }
+        }
         Fault::Html => dated(ok("text/html", "<!DOCTYPE html><html><body>It works!</body></html>")),
         Fault::Wrapped => altered(&|body| *body = json!({"ExportJobsResponse": body.clone()})),
         Fault::Empty => right.with_body(Bytes::new()),
@@ -442,6 +446,24 @@ fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
             dated(Reply::new(302, "text/plain", "moved")).with_header("location", location.as_str())
         }
     }
+}
+
+/// A listing with copies of an element before its items; any other answer as it is. The copies share their memory.
+fn padded(right: Reply, element: &str, times: usize) -> Reply {
+    const ITEMS: &[u8] = b"\"Item\":[";
+    let body = Bytes::from(right.bytes());
+    let begin = body.windows(ITEMS.len()).position(|part| part == ITEMS);
+    let (Some(begin), Some(others)) = (begin, times.checked_sub(1)) else { return right };
+    let (head, items) = (body.slice(..begin + ITEMS.len()), body.slice(begin + ITEMS.len()..));
+    let copy = format!("{element},");
+    let in_one = (1024 * 1024 / copy.len()).max(1);
+    let many = Bytes::from(copy.repeat(in_one));
+    let few = Bytes::from(copy.repeat(others % in_one));
+    let copies = std::iter::repeat_n(many, others / in_one).chain([few]);
+    // No comma stands before the end of a list.
+    let last = if items.starts_with(b"]") { element.to_owned() } else { copy };
+    let steps = std::iter::once(head).chain(copies).chain([Bytes::from(last), items]);
+    Reply { steps: steps.map(Step::Send).collect(), ..right }
 }
 
 fn any_answer(status: u16, headers: &BTreeMap<String, String>, body: impl Into<Bytes>) -> Reply {

@@ -100,6 +100,16 @@ pub enum Fault {
         #[serde(default)]
         gzip: bool,
     },
+    /// The right answer, with copies of an element before its items.
+    Padded {
+        /// The element, in JSON or not.
+        element: String,
+        /// How many copies of it.
+        times: usize,
+        /// Whether the answer is compressed.
+        #[serde(default)]
+        gzip: bool,
+    },
     /// A page of HTML with status 200.
     Html,
     /// The right body within another object.

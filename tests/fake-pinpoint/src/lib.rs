@@ -20,6 +20,11 @@ mod server;
 mod sigv4;
 pub mod world;
 
+use std::time::Duration;
+
+/// How long a test waits for what must come. Only a hang takes longer, however busy the machine is.
+pub const HANG_LIMIT: Duration = Duration::from_mins(2);
+
 pub use self::{
     clock::Clock,
     demo::demo_world,

@@ -111,6 +111,8 @@ pub enum End {
     Completed,
     /// Not well.
     Failed,
+    /// Somebody cancels it half way.
+    Cancelled,
     /// Never: it stays at PROCESSING.
     Stuck,
 }
@@ -181,6 +183,7 @@ impl Life {
         let progress = (now.saturating_sub(created).saturating_mul(1000) / self.lasts.max(1)).clamp(0, 1000);
         let progress = if self.end == End::Stuck { progress.min(400) } else { progress };
         let failing = self.end == End::Failed;
+        let cancelling = self.end == End::Cancelled;
         let status = match progress {
             0..20 => "CREATED",
             20..50 => "PREPARING_FOR_INITIALIZATION",
@@ -188,13 +191,15 @@ impl Life {
             100..120 => "PENDING_JOB",
             120..900 => "PROCESSING",
             900..1000 if failing => "FAILING",
+            900..1000 if cancelling => "CANCELLING",
             900..1000 => "COMPLETING",
             _ if failing => "FAILED",
+            _ if cancelling => "CANCELLED",
             _ => "COMPLETED",
         };
-        // The part of the work that is done: all of it at 900, unless it failed half way.
+        // The part of the work that is done: all of it at 900, unless it failed or was cancelled half way.
         let done = |whole: i64| {
-            let most = if failing { whole / 2 } else { whole };
+            let most = if failing || cancelling { whole / 2 } else { whole };
             let done = i128::from(most) * i128::from((progress - 120).clamp(0, 780)) / 780;
             i64::try_from(done).unwrap_or(most)
         };

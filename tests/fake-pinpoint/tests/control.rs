@@ -5,11 +5,10 @@
 use std::{
     process::{Command, Stdio},
     sync::mpsc,
-    time::Duration,
 };
 
 use fake_pinpoint::{
-    FakePinpoint, Options,
+    FakePinpoint, HANG_LIMIT, Options,
     fault::Fault,
     world::{Life, World},
 };
@@ -48,7 +47,7 @@ async fn send(fake: &FakePinpoint, method: &str, path: &str, body: &str) -> (Str
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
         (String::from_utf8(answer[..end].to_vec()).unwrap(), answer[end + 4..].to_vec())
     };
-    timeout(Duration::from_secs(20), exchange).await.expect("an answer in time")
+    timeout(HANG_LIMIT, exchange).await.expect("an answer in time")
 }
 
 async fn control(fake: &FakePinpoint, method: &str, path: &str, body: Value) -> Value {
@@ -76,7 +75,7 @@ async fn the_load_counts_what_hangs_until_its_client_goes_away() {
     let fake = fake().await;
     fake.fault(Fault::Hang.always());
     let hanging = [ask(&fake, "GET", JOBS, "").await, ask(&fake, "GET", JOBS, "").await];
-    timeout(Duration::from_secs(20), fake.wait_for_requests(2)).await.expect("they come");
+    timeout(HANG_LIMIT, fake.wait_for_requests(2)).await.expect("they come");
     assert_eq!((fake.in_flight(), fake.most_in_flight()), (2, 2));
     let load = control(&fake, "GET", "load", Value::Null).await;
     assert_eq!(load, json!({"in_flight": 2, "most_in_flight": 2, "connections": 3}));
@@ -86,7 +85,7 @@ async fn the_load_counts_what_hangs_until_its_client_goes_away() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(20), gone).await.expect("they go");
+    timeout(HANG_LIMIT, gone).await.expect("they go");
 }
 
 #[tokio::test]
@@ -145,7 +144,7 @@ fn wrong_arguments_end_the_program_with_64_and_a_cure() {
         program.args(arguments).stdin(Stdio::null());
         let (send, ended) = mpsc::channel();
         std::thread::spawn(move || send.send(program.output()));
-        let ended = ended.recv_timeout(Duration::from_secs(20)).expect("it ends by itself").unwrap();
+        let ended = ended.recv_timeout(HANG_LIMIT).expect("it ends by itself").unwrap();
         let complaint = String::from_utf8(ended.stderr).unwrap();
         assert_eq!((ended.status.code(), ended.stdout.is_empty()), (Some(64), true), "{complaint}");
         assert!(complaint.contains(problem), "{complaint}");

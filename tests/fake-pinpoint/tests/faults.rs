@@ -8,7 +8,7 @@ use std::{
 };
 
 use fake_pinpoint::{
-    FakePinpoint, Operation, Options, Request,
+    FakePinpoint, HANG_LIMIT, Operation, Options, Request,
     fault::{Fault, Place, Rule},
     world::{Application, End, Job, Life, World},
 };
@@ -29,7 +29,7 @@ const JOBS: &str = "/v1/apps/app/segments/seg/jobs/export";
 
 /// A test may not hang.
 async fn within<T>(test: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(20), test).await.expect("the test ends in time")
+    timeout(HANG_LIMIT, test).await.expect("the test ends in time")
 }
 
 /// Nothing comes for a while.
@@ -126,8 +126,15 @@ impl Connection {
         Ok(line.trim_end().to_owned())
     }
 
-    /// The head of an answer, and its body as far as it comes within the patience.
-    async fn receive(&mut self, patience: Duration) -> io::Result<Answer> {
+    /// An answer, its body as far as it comes before the connection ends.
+    async fn receive(&mut self) -> io::Result<Answer> {
+        let mut answer = self.receive_head().await?;
+        answer.end = self.body(&mut answer).await;
+        Ok(answer)
+    }
+
+    /// The head of an answer.
+    async fn receive_head(&mut self) -> io::Result<Answer> {
         let status = self.line().await?;
         let status = status.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
         let mut headers = Vec::new();
@@ -136,10 +143,7 @@ impl Connection {
             let Some((name, value)) = line.split_once(": ") else { break };
             headers.push((name.to_owned(), value.to_owned()));
         }
-        let mut answer = Answer { status, headers, body: Vec::new(), pieces: 0, end: Ok(()) };
-        let body = timeout(patience, self.body(&mut answer)).await;
-        answer.end = body.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        Ok(answer)
+        Ok(Answer { status, headers, body: Vec::new(), pieces: 0, end: Ok(()) })
     }
 
     async fn body(&mut self, answer: &mut Answer) -> io::Result<()> {
@@ -181,7 +185,7 @@ impl Connection {
 async fn get(fake: &FakePinpoint, target: &str) -> io::Result<Answer> {
     let mut connection = Connection::open(fake).await?;
     connection.send("GET", target, "").await?;
-    connection.receive(Duration::from_secs(10)).await
+    connection.receive().await
 }
 
 fn kind(answer: &Answer) -> Option<io::ErrorKind> {
@@ -237,10 +241,11 @@ async fn a_hang_in_the_body_gives_half_of_it_and_keeps_the_connection() {
         fake.fault(Fault::HangInBody.times(1));
         let mut connection = Connection::open(&fake).await.unwrap();
         connection.send("GET", JOBS, "").await.unwrap();
-        let answer = connection.receive(Duration::from_millis(150)).await.unwrap();
-        assert_eq!((answer.status, kind(&answer)), (200, Some(io::ErrorKind::TimedOut)));
-        assert_eq!(answer.body, whole[..whole.len() / 2]);
-        assert_eq!(answer.header("content-length"), Some(&*whole.len().to_string()));
+        let mut half = connection.receive_head().await.unwrap();
+        connection.bytes(whole.len() / 2, &mut half.body).await.unwrap();
+        assert_eq!((half.status, &half.body[..]), (200, &whole[..whole.len() / 2]));
+        assert_eq!(half.header("content-length"), Some(&*whole.len().to_string()));
+        assert!(never(connection.0.read_u8()).await, "neither a byte nor an end");
     })
     .await;
 }
@@ -445,6 +450,40 @@ async fn corrupt_gzip_does_not_decode() {
 }
 
 #[tokio::test]
+async fn a_padded_answer_is_right_but_for_what_stands_before_its_items() {
+    within(async {
+        for (element, times, gzip) in
+            [("0", 3_000_000, false), ("[]", 1, false), ("{\"a\":[1]}", 70_000, true)]
+        {
+            let fault = Fault::Padded { element: element.to_owned(), times, gzip };
+            let (fake, answer) = listing_with(fault).await;
+            let body = if gzip { answer.gunzipped().unwrap() } else { answer.body };
+            let mut body: Value = serde_json::from_slice(&body).unwrap();
+            let items = body["Item"].as_array_mut().unwrap();
+            let padding: Value = serde_json::from_str(element).unwrap();
+            assert!(items[..times].iter().all(|item| *item == padding));
+            items.drain(..times);
+            fake.clear_faults();
+            assert_eq!(body, get(&fake, JOBS).await.unwrap().json());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_may_have_any_date() {
+    within(async {
+        let mut fault = Fault::error("InternalServerErrorException");
+        if let Fault::Error { headers, .. } = &mut fault {
+            headers.insert("Date".to_owned(), "Fri, 31 Dec 9999 23:59:59 GMT".to_owned());
+        }
+        let (_, answer) = listing_with(fault).await;
+        assert_eq!(answer.header("date"), Some("Fri, 31 Dec 9999 23:59:59 GMT"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_chunked_answer_has_no_length() {
     within(async {
         let (_, answer) = listing_with(Fault::Chunked).await;
@@ -633,10 +672,10 @@ async fn the_log_tells_what_came_and_what_it_got() {
         let mut connection = Connection::open(&fake).await.unwrap();
         for target in [&format!("{JOBS}?page-size=2"), "/v1/apps/no%2Fne", "/elsewhere"] {
             connection.send("GET", target, "").await.unwrap();
-            connection.receive(Duration::from_secs(10)).await.unwrap();
+            connection.receive().await.unwrap();
         }
         connection.send("PUT", "/v1/apps", "{}").await.unwrap();
-        connection.receive(Duration::from_secs(10)).await.unwrap();
+        connection.receive().await.unwrap();
         let told = |it: &Request| (it.operation, it.status, it.error.clone(), it.fault.clone());
         let text = |text: &str| Some(text.to_owned());
         let requests = fake.requests();
@@ -703,7 +742,7 @@ async fn an_answer_is_not_noted_at_another_request_after_the_log_was_forgotten()
         let mut never = Connection::open(&fake).await.unwrap();
         never.send("GET", JOBS, "").await.unwrap();
         fake.wait_for_requests(1).await;
-        assert_eq!(late.receive(Duration::from_secs(10)).await.unwrap().status, 404);
+        assert_eq!(late.receive().await.unwrap().status, 404);
         let noted = fake.requests();
         assert_eq!((noted.len(), noted[0].status, noted[0].error.as_deref()), (1, None, None));
     })
@@ -878,10 +917,10 @@ async fn the_clock_can_be_turned_over_http_too() {
         assert_eq!(at(&fake, 0).await.unwrap()["JobStatus"], "CREATED");
         let mut connection = Connection::open(&fake).await.unwrap();
         connection.send("POST", "/_fake/clock", r#"{"advance": 500000}"#).await.unwrap();
-        let answer = connection.receive(Duration::from_secs(10)).await.unwrap();
+        let answer = connection.receive().await.unwrap();
         assert_eq!((answer.status, answer.json()["now"].as_i64()), (200, Some(BEGIN + 500 * SECOND)));
         connection.send("GET", "/v1/apps/app/jobs/export/job", "").await.unwrap();
-        let answer = connection.receive(Duration::from_secs(10)).await.unwrap();
+        let answer = connection.receive().await.unwrap();
         assert_eq!(answer.json()["JobStatus"], "PROCESSING");
     })
     .await;
@@ -896,7 +935,7 @@ async fn a_world_that_was_read_over_http_can_be_put_back() {
         let mut connection = Connection::open(&fake).await.unwrap();
         let body = String::from_utf8(before.body.clone()).unwrap();
         connection.send("PUT", "/_fake/world", &body).await.unwrap();
-        let answer = connection.receive(Duration::from_secs(10)).await.unwrap();
+        let answer = connection.receive().await.unwrap();
         assert_eq!((answer.status, &answer.body[..]), (200, &b"null"[..]));
         assert_eq!(get(&fake, "/_fake/world").await.unwrap().json(), before.json());
     })

@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use fake_pinpoint::{
-    FakePinpoint, Key, Options,
+    FakePinpoint, HANG_LIMIT, Key, Options,
     world::{Life, World},
 };
 use tokio::{
@@ -98,7 +98,7 @@ async fn fake(keys: Vec<Key>) -> FakePinpoint {
 }
 
 async fn within<T>(test: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(20), test).await.expect("the test ends in time")
+    timeout(HANG_LIMIT, test).await.expect("the test ends in time")
 }
 
 /// The status, the name of the error, and the body.

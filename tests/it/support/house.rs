@@ -4,27 +4,34 @@ use std::{
     ffi::OsString,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, SystemTime},
 };
 
-use aws_credential_types::{
-    Credentials,
-    provider::{self, ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
-};
-use fake_pinpoint::{FakePinpoint, Key, Operation, Options, world::World};
+use aws_credential_types::Credentials;
+use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Key, Operation, Options, world::World};
 use pinpoint_exporter::{
-    Exporter,
+    Exporter, SetupError,
     clock::Clock,
     config::Config,
-    pinpoint::{Http, MakeProvider},
-    web::{self, Limits, ScrapeTimeout},
+    pinpoint::{self, Http},
+    target,
+    web::{self, Limits, Patience, ScrapeTimeout},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc::{self, error::TrySendError},
+    task::JoinHandle,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::text_format::{self, Scrape};
+use super::{
+    raw::within,
+    text_format::{self, Scrape},
+};
 
 pub(crate) const APP: &str = "6e0b7591a90841d2b5d93fa11143e5a7";
 pub(crate) const SEGMENT: &str = "b66c9e42f71444b2aa2e0ffc1df28f60";
@@ -77,6 +84,7 @@ pub(crate) struct Source(Arc<SourceState>);
 struct SourceState {
     credentials: Mutex<Option<Credentials>>,
     asked: AtomicUsize,
+    panics: AtomicBool,
 }
 
 impl Source {
@@ -84,25 +92,24 @@ impl Source {
         *self.0.credentials.lock().unwrap() = credentials;
     }
 
+    /// Makes it panic when it is asked.
+    pub(crate) fn panic(&self) {
+        self.0.panics.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn asked(&self) -> usize {
         self.0.asked.load(Ordering::SeqCst)
     }
-}
 
-impl ProvideCredentials for Source {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
+    /// As the source of an exporter's own credentials.
+    pub(crate) fn into_own(self) -> Arc<pinpoint::Source> {
+        pinpoint::Source::new(move |_| Box::pin(std::future::ready(self.ask())))
+    }
+
+    fn ask(&self) -> Result<Credentials, String> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
-        let result: provider::Result = self
-            .0
-            .credentials
-            .lock()
-            .unwrap()
-            .clone()
-            .ok_or_else(|| CredentialsError::not_loaded("none here"));
-        future::ProvideCredentials::ready(result)
+        assert!(!self.0.panics.load(Ordering::SeqCst), "a source that panics");
+        self.0.credentials.lock().unwrap().clone().ok_or_else(|| "none here".to_owned())
     }
 }
 
@@ -129,6 +136,9 @@ impl Plan {
             .set("TARGETS", &format!("{APP}/{SEGMENT}"))
             .set("MAX_ATTEMPTS", "1")
             .set("MAX_REQUESTS_PER_SECOND", "0")
+            // Longer than a busy machine takes. A test about these timeouts sets its own, and runs in virtual time.
+            .set("REQUEST_TIMEOUT", "1m")
+            .set("SCRAPE_TIMEOUT", "1m")
     }
 
     /// Sets a setting of the exporter, without its prefix.
@@ -185,22 +195,21 @@ impl Plan {
             fake.clock().stop_at(date);
             fake.server_clock().stop_at(date);
         }
-        let provider = SharedCredentialsProvider::new(source.clone());
-        let http = Http::new(config.ca_bundle.as_deref()).unwrap();
-        let source_of: Arc<MakeProvider> = Arc::new(move || {
-            let provider = provider.clone();
-            Box::pin(async move { provider })
-        });
-        let exporter = Exporter::new(&config, &http, &|_| Arc::clone(&source_of), Arc::clone(&clock) as _);
+        let http = Http::new(config.ca_bundle.as_deref(), &config.proxies).unwrap();
+        let own = source.clone().into_own();
+        let exporter = Exporter::new(&config, &http, own, Arc::clone(&clock) as _);
         let exporter = Arc::new(exporter.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let timeout = ScrapeTimeout { default: config.scrape_timeout, offset: config.scrape_timeout_offset };
+        let timeout = ScrapeTimeout {
+            default: config.scrape_timeout,
+            offset: config.scrape_timeout_offset,
+            longest: config.refresh_timeout,
+        };
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let web_config = exporter.web_config();
-        let limits = Limits::default();
-        let server = web::serve(listener, Arc::clone(&exporter), timeout, limits, web_config, stopped);
+        let server = web::serve(listener, Arc::clone(&exporter), timeout, patient(), web_config, stopped);
         let server = tokio::spawn(async { server.await.unwrap() });
         House { exporter, fake, clock, source, url, client: client(), stop, server }
     }
@@ -249,6 +258,12 @@ impl House {
         self.fake.server_clock().advance(by);
     }
 
+    /// Replaces the targets, which are written as in `TARGETS`.
+    pub(crate) fn set_targets(&self, targets: &str) -> Result<(), SetupError> {
+        let parsed = target::parse(targets, Some(REGION));
+        self.exporter.set_targets(parsed.patterns.into_keys().collect())
+    }
+
     /// How many listings of segments were asked for.
     pub(crate) fn listings(&self) -> usize {
         self.fake.count(Operation::GetSegmentExportJobs)
@@ -268,23 +283,29 @@ impl House {
         );
     }
 
-    /// Stops the exporter, which must not take long.
+    /// Stops the exporter, and waits until it has stopped.
     pub(crate) async fn close(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), self.server).await.unwrap().unwrap();
+        within("the end of the exporter", self.server).await.unwrap();
     }
+}
+
+/// Limits for clients that a busy machine does not exceed.
+pub(crate) fn patient() -> Limits {
+    let patience = Patience { idle: HANG_LIMIT, head: HANG_LIMIT, write: HANG_LIMIT };
+    Limits { patience, grace: HANG_LIMIT, ..Limits::default() }
 }
 
 /// A client for what is on loopback.
 pub(crate) fn client() -> reqwest::Client {
     // An error means that another test was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(HANG_LIMIT).build().unwrap()
 }
 
-/// Runs a test that must end within half a minute.
+/// Runs a test that must end. A single wait within it ends earlier, and says what it waited for.
 pub(crate) fn run(test: impl Future<Output = ()>) {
-    run_within(Duration::from_secs(30), test);
+    run_within(2 * HANG_LIMIT, test);
 }
 
 /// Runs a test that must end in time.
@@ -295,4 +316,56 @@ pub(crate) fn run_within(time: Duration, test: impl Future<Output = ()>) {
         assert!(ended.is_ok(), "the test did not end");
     });
     runtime.shutdown_background();
+}
+
+/// How much the exporter, the fake and the test can do in a millisecond of virtual time: how often each of their tasks runs.
+const TURNS_IN_A_MILLISECOND: usize = 20;
+
+/// Runs a test about timeouts and waits. Tokio's clock goes on by a millisecond only when a real one has passed and the runtime
+/// has had time to do what was to be done. So no timeout comes early, however busy the machine is. Programs and threads of their
+/// own do not live by this clock.
+pub(crate) fn run_in_virtual_time(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // Between any two turns sockets are looked at.
+    let runtime = runtime.enable_all().start_paused(true).event_interval(1).build().unwrap();
+    runtime.block_on(async {
+        let (tick, mut ticks) = mpsc::channel(1);
+        // As long as a blocking task runs, tokio does not turn the clock by itself.
+        tokio::task::spawn_blocking(move || {
+            for _ in 0..(2 * HANG_LIMIT).as_millis() {
+                thread::sleep(Duration::from_millis(1));
+                if let Err(TrySendError::Closed(())) = tick.try_send(()) {
+                    break;
+                }
+            }
+        });
+        let clockwork = async {
+            while ticks.recv().await.is_some() {
+                tokio::time::advance(Duration::from_millis(1)).await;
+                for _ in 0..TURNS_IN_A_MILLISECOND {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = test => {}
+            () = clockwork => panic!("the test did not end"),
+        }
+    });
+    runtime.shutdown_background();
+}
+
+#[test]
+fn virtual_time_waits_for_a_machine_that_is_slow() {
+    run_in_virtual_time(async {
+        let slow = async {
+            thread::sleep(Duration::from_millis(100));
+            tokio::task::yield_now().await;
+        };
+        let begin = Instant::now();
+        tokio::time::timeout(Duration::from_millis(10), slow).await.expect("it is not too late");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let took = begin.elapsed().as_millis();
+        assert!((20..40).contains(&took), "{took} ms");
+    });
 }

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use fake_pinpoint::HANG_LIMIT;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use super::{
@@ -18,15 +20,26 @@ use super::{
     text_format::{self, Scrape},
 };
 
+/// Longer than a busy machine makes any request and any scrape take. A test about these timeouts sets its own.
+const UNHURRIED: [(&str, &str); 2] =
+    [("PINPOINT_EXPORTER_REQUEST_TIMEOUT", "1m"), ("PINPOINT_EXPORTER_SCRAPE_TIMEOUT", "1m")];
+
 /// Runs a command of the exporter with just these variables to its end.
 pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pinpoint-exporter"))
         .args(arguments)
         .env_clear()
         .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("NO_PROXY", "*")])
+        .envs(UNHURRIED)
         .envs(variables.iter().copied())
         .output()
         .unwrap()
+}
+
+/// Sends a signal to a process.
+pub(crate) fn send(signal: Signal, process: u32) {
+    let process = Pid::from_raw(process.try_into().unwrap()).unwrap();
+    kill_process(process, signal).unwrap();
 }
 
 /// A running exporter. It is killed when this is dropped.
@@ -67,8 +80,10 @@ impl Program {
                 ("PINPOINT_EXPORTER_LISTEN_ADDRESS", "127.0.0.1:0"),
                 ("NO_PROXY", "*"),
             ])
+            .envs(UNHURRIED)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -92,7 +107,7 @@ impl Program {
             }
             lines
         });
-        let address = serving.recv_timeout(Duration::from_secs(20));
+        let address = serving.recv_timeout(HANG_LIMIT);
         let address: SocketAddr =
             address.unwrap_or_else(|_| panic!("it does not serve:\n{}", log.lock().unwrap()));
         Self { child, address, url: format!("http://{address}"), log, reader: Some(reader) }
@@ -136,11 +151,15 @@ impl Program {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+        self.signal(Signal::TERM);
     }
 
-    /// Waits until it has ended, and all of its log is there.
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        send(signal, self.child.id());
+    }
+
+    /// Waits until it has ended, and all of its log is there. It must have written nothing to its standard output.
     pub(crate) async fn end(&mut self) -> ExitStatus {
         let status = within("the end of the process", async {
             loop {
@@ -152,6 +171,9 @@ impl Program {
         })
         .await;
         self.reader.take().into_iter().for_each(|reader| drop(reader.join().unwrap()));
+        let mut printed = String::new();
+        self.child.stdout.take().into_iter().for_each(|mut stdout| drop(stdout.read_to_string(&mut printed)));
+        assert_eq!(printed, "");
         status
     }
 

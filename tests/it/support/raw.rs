@@ -6,18 +6,16 @@ use std::{
     time::Duration,
 };
 
+use fake_pinpoint::HANG_LIMIT;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
-/// Beyond this a test hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// Fails where it would hang.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, Box::pin(future)).await.unwrap_or_else(|_| panic!("{what} takes for ever"))
+    timeout(HANG_LIMIT, Box::pin(future)).await.unwrap_or_else(|_| panic!("{what} takes for ever"))
 }
 
 /// An answer.
@@ -142,7 +140,7 @@ impl Raw {
     pub(crate) async fn is_closed(&mut self) -> bool {
         let ready = self.0.get_ref().ready(Interest::READABLE);
         let ready = timeout(Duration::from_millis(1), ready).await;
-        ready.is_ok_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
+        ready.is_ok_and(|ready| ready.is_ok_and(tokio::io::Ready::is_read_closed))
     }
 
     /// Gives up in the rudest way, with a reset.

@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 
 import Ajv2020 from "ajv/dist/2020.js";
 
-import { launch } from "./browser.mjs";
+import { HANG_LIMIT, launch } from "./browser.mjs";
 
 const [exporterProgram, fakeProgram, pictures] = process.argv.slice(2);
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -23,7 +23,6 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const schema = JSON.parse(readFileSync(path.join(here, "../../../docs/jobs.schema.json"), "utf8"));
 const validate = new Ajv2020({ allErrors: true, strict: true }).compile(schema);
 
-const PATIENCE = 60_000;
 const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const PHONE = { width: 360, height: 740 }, NARROW = { width: 1296, height: 800 }, DESK = { width: 1440, height: 900 };
 const LAPTOPS = [1101, 1280, 1366, 1440, 1536, 1600].map((width) => ({ width, height: 800 }));
@@ -73,7 +72,7 @@ const VIEWS = {
     also: [{ viewport: PHONE, colorScheme: "dark" }, { viewport: WALL, colorScheme: "dark" }, { viewport: NARROW, colorScheme: "light" }],
   },
   failing: {
-    world: one(failing), targets: `${APP}/*`, settings: { SHOW_FAILURES: "true" },
+    world: one(failing), targets: `${APP}/*`, settings: { SHOW_FAILURES: "true", REQUEST_TIMEOUT: "10s" },
     also: [{ viewport: PAPER, colorScheme: "dark", media: "print" }],
     faults: [
       { segment: id(100), fault: refusal("AccessDeniedException", `User: arn:aws:sts::123456789012:assumed-role/exporter/x is not authorized to perform: mobiletargeting:GetSegmentExportJobs on resource: arn:aws:mobiletargeting:us-east-1:123456789012:apps/${APP}/segments/${id(100)}`) },
@@ -133,15 +132,15 @@ function start(program, args, variables, serving) {
     child.stdout.setEncoding("utf8").on("data", read);
     child.stderr.setEncoding("utf8").on("data", read);
     child.on("error", reject).on("exit", () => reject(new Error(`${program} ended:\n${log}`)));
-    setTimeout(() => reject(new Error(`${program} does not serve:\n${log}`)), PATIENCE).unref();
+    setTimeout(() => reject(new Error(`${program} does not serve:\n${log}`)), HANG_LIMIT).unref();
   });
   return { child, ready };
 }
 
-const get = (url, options) => fetch(url, { signal: AbortSignal.timeout(PATIENCE), ...options });
+const get = (url, options) => fetch(url, { signal: AbortSignal.timeout(HANG_LIMIT), ...options });
 
 /** Runs what is to be done with an exporter of a view. */
-async function serving({ world, targets, settings = {}, faults = [], scrapes = 5 }, work) {
+async function serving({ world, targets, settings = {}, faults = [], scrapes = 20 }, work) {
   const folder = mkdtempSync(path.join(tmpdir(), "page-judge-"));
   const children = [];
   try {
@@ -157,7 +156,7 @@ async function serving({ world, targets, settings = {}, faults = [], scrapes = 5
       AWS_REGION: "us-east-1", AWS_ENDPOINT_URL_PINPOINT: endpoint,
       AWS_ACCESS_KEY_ID: "AKIAIOSFODNN7EXAMPLE", AWS_SECRET_ACCESS_KEY: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
       PINPOINT_EXPORTER_TARGETS: targets, PINPOINT_EXPORTER_LISTEN_ADDRESS: "127.0.0.1:0", PINPOINT_EXPORTER_CACHE_TTL: "5m",
-      PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND: "0", PINPOINT_EXPORTER_MAX_ATTEMPTS: "1", PINPOINT_EXPORTER_REQUEST_TIMEOUT: "3s",
+      PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND: "0", PINPOINT_EXPORTER_MAX_ATTEMPTS: "1", PINPOINT_EXPORTER_REQUEST_TIMEOUT: "2m",
       ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [`PINPOINT_EXPORTER_${name}`, value])),
     };
     const exporter = start(exporterProgram, [], variables, /address=(\S+)/);
@@ -183,6 +182,7 @@ async function look(browser, name, url, { colorScheme, viewport, media = "screen
   const context = await browser.newContext({ colorScheme, viewport, javaScriptEnabled });
   try {
     const page = await context.newPage();
+    page.setDefaultTimeout(HANG_LIMIT);
     await page.emulateMedia({ media });
     const wrong = [], requests = [];
     // The browser itself tells of the status of the answer, when that is no good one.
@@ -190,7 +190,7 @@ async function look(browser, name, url, { colorScheme, viewport, media = "screen
     page.on("console", (message) => message.text().startsWith(told) || wrong.push(message.text()));
     page.on("pageerror", (error) => wrong.push(String(error)));
     page.on("request", (request) => requests.push(request.url()));
-    const answer = await page.goto(url, { timeout: PATIENCE });
+    const answer = await page.goto(url);
     assert.equal(answer.status(), status);
     const others = requests.filter((other) => other !== url && !other.startsWith("data:"));
     assert.deepEqual(others, [], `${name} asks for more than itself`);

@@ -8,12 +8,13 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 
-import { launch } from "./browser.mjs";
+import { HANG_LIMIT, launch } from "./browser.mjs";
 
 const [folder, ...urls] = process.argv.slice(2);
 const browser = await launch();
 try {
   const page = await browser.newPage();
+  page.setDefaultTimeout(HANG_LIMIT);
   for (const [number, url] of urls.entries()) {
     await page.goto(new URL("/-/healthy", url).href);
     const read = async (url) => {

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use aws_credential_types::Credentials;
 use aws_sdk_pinpoint::{
@@ -16,7 +16,7 @@ use aws_sdk_pinpoint::{
     },
 };
 use fake_pinpoint::{
-    FakePinpoint, Key, Operation, Options,
+    FakePinpoint, HANG_LIMIT, Key, Operation, Options,
     fault::{Fault, Place, Rule},
     world::{Application, End, Job, Life, World},
 };
@@ -36,7 +36,7 @@ const IDS: [&str; 8] = ["a/b", "a%2Fb", "a+b", "a b", "a%20b", "Zürich-東京",
 
 /// A test may not hang.
 async fn within<T>(test: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), test).await.expect("the test ends in time")
+    tokio::time::timeout(HANG_LIMIT, test).await.expect("the test ends in time")
 }
 
 /// AWS's client as it is, but for its retries.

@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
-use std::time::Duration;
-
 use aws_credential_types::Credentials;
 use aws_sdk_pinpoint::{
     Client as Sdk,
@@ -13,7 +11,7 @@ use aws_sdk_pinpoint::{
     types::ExportJobRequest,
 };
 use fake_pinpoint::{
-    FakePinpoint, Key, Options, Policy,
+    FakePinpoint, HANG_LIMIT, Key, Options, Policy,
     world::{Life, World},
 };
 use serde_json::{Value, json};
@@ -102,7 +100,7 @@ fn arn(resource: &str) -> String {
 }
 
 async fn within(test: impl Future<Output = ()>) {
-    tokio::time::timeout(Duration::from_secs(30), test).await.expect("the test ends in time");
+    tokio::time::timeout(HANG_LIMIT, test).await.expect("the test ends in time");
 }
 
 #[tokio::test]

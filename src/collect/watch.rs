@@ -1,0 +1,401 @@
+//! What is watched: the lists and targets that the patterns name, as far as the lists have been read. A list that was read changes
+//! only what it names, so finding all targets takes time in proportion to their number.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use super::{
+    cell::Cell,
+    directory::Directory,
+    lane::Lane,
+    schedule::{Landing, is_under_way},
+};
+use crate::{
+    accounts::Clients,
+    discovery::{self, Catalog},
+    shard::Shard,
+    target::{IdPattern, Target, TargetPattern},
+};
+
+/// An account and a region.
+type Place = (String, String);
+
+/// What is watched, and why.
+pub(super) struct Watch {
+    shard: Shard,
+    regions: BTreeMap<Place, Region>,
+    /// Refreshes that are still under way of targets that were removed: none of the same target may begin before their end.
+    leaving: BTreeMap<Target, Landing>,
+    /// As it is now, unless it has changed since somebody looked.
+    watched: Option<Arc<Watched>>,
+}
+
+/// What is watched at a time: all in their order.
+#[derive(Default)]
+pub(super) struct Watched {
+    pub(super) lanes: Vec<Arc<Lane>>,
+    pub(super) directories: Vec<Arc<Directory>>,
+    pub(super) cells: Vec<Arc<Cell>>,
+    /// None of the cells is due before this, in nanoseconds of the clock that never goes back.
+    pub(super) none_due_before: AtomicU64,
+}
+
+/// What has changed.
+#[derive(Default)]
+pub(super) struct Change {
+    pub(super) new_lists: Vec<Arc<Directory>>,
+    pub(super) new_targets: Vec<Arc<Cell>>,
+    /// How many targets were looked at and stay.
+    pub(super) kept: usize,
+    /// How many targets are gone.
+    pub(super) gone: usize,
+}
+
+/// An account and region.
+struct Region {
+    lane: Arc<Lane>,
+    /// The patterns of its applications. Those of all applications are under `None`.
+    patterns: BTreeMap<Option<String>, Vec<TargetPattern>>,
+    /// The list of applications, and what it named last.
+    list: Option<Arc<Directory>>,
+    listed: BTreeSet<String>,
+    applications: BTreeMap<String, Application>,
+}
+
+/// An application of which something is watched.
+#[derive(Default)]
+struct Application {
+    is_listed: bool,
+    /// The list of its segments.
+    list: Option<Arc<Directory>>,
+    /// In their order.
+    cells: Vec<Arc<Cell>>,
+}
+
+impl Watch {
+    pub(super) fn new(shard: Shard) -> Self {
+        Self { shard, regions: BTreeMap::new(), leaving: BTreeMap::new(), watched: None }
+    }
+
+    /// What is watched now.
+    pub(super) fn watched(&mut self) -> Arc<Watched> {
+        let regions = &self.regions;
+        let watched = self.watched.get_or_insert_with(|| {
+            let mut watched = Watched::default();
+            for region in regions.values() {
+                watched.lanes.push(Arc::clone(&region.lane));
+                watched.directories.extend(region.list.clone());
+                for application in region.applications.values() {
+                    watched.directories.extend(application.list.clone());
+                    watched.cells.extend(application.cells.iter().cloned());
+                }
+            }
+            Arc::new(watched)
+        });
+        Arc::clone(watched)
+    }
+
+    /// Replaces the patterns. What they name and was watched before keeps what is known of it.
+    pub(super) fn set_targets(&mut self, patterns: Vec<TargetPattern>, clients: &Clients, now: Duration) {
+        let mut before = mem::take(&mut self.regions);
+        for (place, client) in clients {
+            let kept = before.remove(place).filter(|region| Arc::ptr_eq(&region.lane.client, client));
+            let region = kept.unwrap_or_else(|| Region::new(place, Arc::clone(client)));
+            self.regions.insert(place.clone(), region);
+        }
+        for region in self.regions.values_mut() {
+            region.patterns.clear();
+        }
+        for pattern in patterns {
+            let place = (pattern.account_id.clone(), pattern.region.clone());
+            let application = match &pattern.application {
+                IdPattern::Any => None,
+                IdPattern::Id(id) => Some(id.clone()),
+            };
+            if let Some(region) = self.regions.get_mut(&place) {
+                region.patterns.entry(application).or_default().push(pattern);
+            }
+        }
+        let mut change = Change::default();
+        for region in self.regions.values_mut() {
+            region.name_applications(now);
+            let ids: BTreeSet<String> =
+                region.applications.keys().cloned().chain(region.applications_named()).collect();
+            for id in ids {
+                region.update(&id, self.shard, now, &mut self.leaving, &mut change);
+            }
+        }
+        for region in before.values_mut() {
+            region.patterns.clear();
+            for id in mem::take(&mut region.applications).into_values() {
+                id.remove(&region.lane, &mut self.leaving, &mut change);
+            }
+            region.list.iter().for_each(|list| list.remove());
+        }
+        self.changed();
+    }
+
+    /// Takes up what a list names that was just read. Gives what is new because of it.
+    pub(super) fn learn(&mut self, list: &Arc<Directory>, now: Duration) -> Change {
+        let Catalog { account_id, region, application_id } = &list.catalog;
+        let mut change = Change::default();
+        let Some(region) = self.regions.get_mut(&(account_id.clone(), region.clone())) else { return change };
+        if list.is_removed() {
+            return change;
+        }
+        let ids = match application_id {
+            Some(id) => vec![id.clone()],
+            None => region.list_applications(list),
+        };
+        for id in ids {
+            region.update(&id, self.shard, now, &mut self.leaving, &mut change);
+        }
+        self.changed();
+        change
+    }
+
+    /// Takes note of how many pages the listing of a target has. Gives whether that has changed.
+    #[expect(clippy::unused_self, reason = "whoever holds it knows that no target is removed meanwhile")]
+    pub(super) fn learn_requests(&self, cell: &Cell, requests: u32) -> bool {
+        if cell.is_removed() || cell.requests() == requests {
+            return false;
+        }
+        cell.lane.learn_requests(cell.learn_requests(requests), requests);
+        true
+    }
+
+    fn changed(&mut self) {
+        self.leaving.retain(|_, landing| is_under_way(landing));
+        self.watched = None;
+    }
+}
+
+impl Region {
+    fn new(place: &Place, client: Arc<crate::pinpoint::Client>) -> Self {
+        Self {
+            lane: Arc::new(Lane::new(place.clone(), client)),
+            patterns: BTreeMap::new(),
+            list: None,
+            listed: BTreeSet::new(),
+            applications: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps a list of applications if the patterns ask for one.
+    fn name_applications(&mut self, now: Duration) {
+        if let Some(pattern) = self.patterns.get(&None).and_then(|patterns| patterns.first()) {
+            let new = || Directory::new(Catalog::applications_of(pattern), Arc::clone(&self.lane), now);
+            self.list.get_or_insert_with(|| Arc::new(new()));
+        } else {
+            self.list.take().iter().for_each(|list| list.remove());
+            self.listed.clear();
+        }
+    }
+
+    /// The applications that patterns name, and those in the list.
+    fn applications_named(&self) -> impl Iterator<Item = String> {
+        self.patterns.keys().flatten().cloned().chain(self.listed.iter().cloned())
+    }
+
+    /// Takes up the list of applications. Gives those to which it makes a difference.
+    fn list_applications(&mut self, list: &Directory) -> Vec<String> {
+        self.listed = list.ids().unwrap_or_default().iter().cloned().collect();
+        let gone = self.applications.iter().filter(|(id, it)| it.is_listed && !self.listed.contains(*id));
+        let new = self.listed.iter().filter(|id| !self.applications.get(*id).is_some_and(|it| it.is_listed));
+        gone.map(|(id, _)| id).chain(new).cloned().collect()
+    }
+
+    /// Works out what is watched of an application.
+    fn update(
+        &mut self,
+        id: &str,
+        shard: Shard,
+        now: Duration,
+        leaving: &mut BTreeMap<Target, Landing>,
+        change: &mut Change,
+    ) {
+        let mut before = self.applications.remove(id).unwrap_or_default();
+        let is_listed = self.listed.contains(id);
+        let of_all =
+            self.patterns.get(&None).filter(|_| is_listed).into_iter().flatten().map(|pattern| {
+                TargetPattern { application: IdPattern::Id(id.to_owned()), ..pattern.clone() }
+            });
+        let named = self.patterns.get(&Some(id.to_owned())).into_iter().flatten().cloned();
+        let patterns: Vec<_> = of_all.chain(named).collect();
+        if patterns.is_empty() {
+            return before.remove(&self.lane, leaving, change);
+        }
+        let wanted = discovery::wanted(&patterns, shard, |_| before.list.as_ref()?.ids());
+        let list = wanted.catalogs.into_iter().next().map(|catalog| {
+            before.list.take().unwrap_or_else(|| {
+                let list = Arc::new(Directory::new(catalog, Arc::clone(&self.lane), now));
+                change.new_lists.push(Arc::clone(&list));
+                list
+            })
+        });
+        let mut known: BTreeMap<_, _> =
+            mem::take(&mut before.cells).into_iter().map(|cell| (cell.target.clone(), cell)).collect();
+        let cells = wanted.targets.into_iter().map(|target| {
+            if let Some(cell) = known.remove(&target) {
+                change.kept += 1;
+                return cell;
+            }
+            let earlier = leaving.remove(&target);
+            let cell = Arc::new(Cell::new(target, Arc::clone(&self.lane), now, earlier));
+            self.lane.learn_requests(0, cell.requests());
+            change.new_targets.push(Arc::clone(&cell));
+            cell
+        });
+        let application = Application { is_listed, list, cells: cells.collect() };
+        before.cells = known.into_values().collect();
+        before.remove(&self.lane, leaving, change);
+        self.applications.insert(id.to_owned(), application);
+    }
+}
+
+impl Application {
+    /// Nothing of it is watched any more.
+    fn remove(self, lane: &Lane, leaving: &mut BTreeMap<Target, Landing>, change: &mut Change) {
+        self.list.iter().for_each(|list| list.remove());
+        for cell in self.cells {
+            change.gone += 1;
+            lane.learn_requests(cell.requests(), 0);
+            leaving.extend(cell.remove().map(|landing| (cell.target.clone(), landing)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        accounts::Accounts,
+        clock::{Clock, SystemClock},
+        config::Config,
+        metrics::telemetry::Telemetry,
+        pinpoint::{Http, Observer, Source},
+        proxy::Proxies,
+        target,
+    };
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn clients() -> Clients {
+        let variables = [("AWS_REGION", "eu-west-1"), ("PINPOINT_EXPORTER_TARGETS", "*/*")];
+        let variables = variables.map(|(name, value)| (name.into(), value.into()));
+        let (config, _) = Config::parse(variables, None).unwrap();
+        let source = Source::new(|_| Box::pin(std::future::pending()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let observer: Arc<dyn Observer> = Arc::new(Telemetry::new().unwrap());
+        let http = Http::new(None, &Proxies::default()).unwrap();
+        Accounts::new(&config, &http, source, &clock, &observer).unwrap().clients
+    }
+
+    fn watch(targets: &str, clients: &Clients) -> Watch {
+        let mut watch = Watch::new(Shard::WHOLE);
+        set(&mut watch, targets, clients);
+        watch
+    }
+
+    fn set(watch: &mut Watch, targets: &str, clients: &Clients) {
+        let patterns = target::parse(targets, Some("eu-west-1")).patterns.into_keys().collect();
+        watch.set_targets(patterns, clients, NOW);
+    }
+
+    fn learn(watch: &mut Watch, application: Option<&str>, ids: impl IntoIterator<Item = String>) -> Change {
+        let directories = &watch.watched().directories;
+        let here = |list: &&Arc<Directory>| list.catalog.application_id.as_deref() == application;
+        let list = directories.iter().find(here).unwrap();
+        list.learn(ids.into_iter().collect());
+        watch.learn(list, NOW)
+    }
+
+    fn targets(watch: &mut Watch) -> Vec<String> {
+        watch.watched().cells.iter().map(|cell| cell.target.to_string()).collect()
+    }
+
+    fn ids(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn finding_four_times_the_targets_is_four_times_the_work() {
+        let clients = clients();
+        let work = |applications: usize| {
+            let mut watch = watch("*/*", &clients);
+            let mut looked_at = 0;
+            let names: Vec<_> = (0..applications).map(|n| format!("app-{n:03}")).collect();
+            let mut count = |change: Change| {
+                looked_at += change.new_lists.len() + change.new_targets.len() + change.kept + change.gone;
+            };
+            count(learn(&mut watch, None, names.clone()));
+            for name in &names {
+                count(learn(&mut watch, Some(name), (0..500).map(|n| format!("segment-{n:03}"))));
+            }
+            assert_eq!(watch.watched().cells.len(), 500 * applications);
+            looked_at
+        };
+        assert_eq!((work(25), work(100)), (501 * 25, 501 * 100));
+    }
+
+    #[test]
+    fn a_list_changes_what_it_names_and_nothing_else() {
+        let clients = clients();
+        let mut watch = watch("*/* a/* a/named b/other", &clients);
+        assert_eq!(targets(&mut watch), ["a/named", "b/other"]);
+        let before = watch.watched().cells.clone();
+        let change = learn(&mut watch, None, ids(&["a", "b", "c"]));
+        assert_eq!((change.new_lists.len(), change.new_targets.len()), (2, 0), "that of a is known");
+        let change = learn(&mut watch, Some("a"), ids(&["1", "2", "named"]));
+        assert_eq!((change.new_targets.len(), change.kept, change.gone), (2, 1, 0));
+        learn(&mut watch, Some("b"), ids(&["x"]));
+        assert_eq!(targets(&mut watch), ["a/1", "a/2", "a/named", "b/other", "b/x"]);
+        assert!(Arc::ptr_eq(&before[0], &watch.watched().cells[2]), "what stays is the same");
+        let change = learn(&mut watch, Some("a"), ids(&["2"]));
+        assert_eq!((change.new_targets.len(), change.kept, change.gone), (0, 2, 1));
+        learn(&mut watch, None, ids(&["c"]));
+        assert_eq!(targets(&mut watch), ["a/2", "a/named", "b/other"]);
+        let lists: Vec<_> =
+            watch.watched().directories.iter().map(|it| it.catalog.application_id.clone()).collect();
+        assert_eq!(lists, [None, Some("a".to_owned()), Some("c".to_owned())]);
+    }
+
+    #[test]
+    fn other_targets_keep_what_they_share_with_those_before() {
+        let clients = clients();
+        let mut watch = watch("a/* b/1", &clients);
+        learn(&mut watch, Some("a"), ids(&["1", "2"]));
+        let before = watch.watched();
+        set(&mut watch, "a/2 a/3 b", &clients);
+        let after = watch.watched();
+        assert_eq!(targets(&mut watch), ["a/2", "a/3", "b"]);
+        assert!(Arc::ptr_eq(&before.cells[1], &after.cells[0]) && after.directories.is_empty());
+        assert!(before.cells[0].is_removed() && before.cells[2].is_removed() && !after.cells[0].is_removed());
+        assert!(before.directories[0].is_removed());
+        assert!(watch.learn(&before.directories[0], NOW).new_targets.is_empty());
+        set(&mut watch, "* b", &clients);
+        learn(&mut watch, None, ids(&["b", "c"]));
+        assert_eq!(targets(&mut watch), ["b", "c"]);
+        assert!(Arc::ptr_eq(&after.cells[2], &watch.watched().cells[0]), "named before, and now found too");
+        set(&mut watch, "", &clients);
+        assert!(targets(&mut watch).is_empty() && watch.watched().directories.is_empty());
+    }
+
+    #[test]
+    fn a_target_that_comes_back_is_not_read_before_the_refresh_of_the_one_before_has_ended() {
+        use super::super::schedule::Lookup;
+        let clients = clients();
+        let mut watch = watch("a/1", &clients);
+        let Lookup::Due(due) = watch.watched().cells[0].look_up(NOW) else { panic!("it is due") };
+        set(&mut watch, "a/2", &clients);
+        set(&mut watch, "a/1", &clients);
+        let cell = Arc::clone(&watch.watched().cells[0]);
+        assert!(matches!(cell.look_up(NOW), Lookup::UnderWay(_)));
+        drop(due);
+        assert!(matches!(cell.look_up(NOW), Lookup::Due(_)));
+    }
+}

@@ -1,0 +1,226 @@
+//! AWS's own settings: from the environment's variables, else from the profile.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use super::{
+    CA_BUNDLE, Effective, Environment, Problem, Problems, endpoint,
+    value::{self, Explanation},
+};
+use crate::{
+    profile::{Profile, Profiles},
+    proxy::{self, Proxies},
+    target,
+};
+
+/// In the order in which they are asked.
+pub(super) const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+
+const ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
+const PINPOINT_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_PINPOINT";
+const STS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_STS";
+const IGNORE_ENDPOINT_URLS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
+const USE_FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
+const USE_DUALSTACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
+
+/// The variables that are read here, but for `AWS_CA_BUNDLE`, whose value need not be UTF-8.
+pub(super) fn variables() -> impl Iterator<Item = &'static str> {
+    let others = [
+        ENDPOINT_URL,
+        PINPOINT_ENDPOINT_URL,
+        STS_ENDPOINT_URL,
+        IGNORE_ENDPOINT_URLS,
+        USE_FIPS,
+        USE_DUALSTACK,
+    ];
+    REGION_VARIABLES.into_iter().chain(others).chain(proxy::VARIABLES)
+}
+
+/// The value of one of them as it may be shown.
+pub(super) fn shown(variable: &str, text: &str) -> String {
+    let may_be_secret = variable.contains("ENDPOINT_URL") || proxy::VARIABLES[..6].contains(&variable);
+    if may_be_secret { endpoint::masked(text) } else { text.to_owned() }
+}
+
+/// What AWS's variables and the profile say.
+#[derive(Debug, Default)]
+pub(super) struct Aws {
+    /// The configured region, also when it is none, which is a problem then.
+    pub(super) region: Option<String>,
+    pub(super) endpoint_url: Option<Url>,
+    pub(super) sts_endpoint_url: Option<Url>,
+    /// Whether STS has an endpoint of its own, apart from the one that is for every service.
+    pub(super) has_endpoint_of_sts: bool,
+    pub(super) use_fips_endpoint: bool,
+    pub(super) use_dualstack_endpoint: bool,
+    pub(super) ca_bundle: Option<PathBuf>,
+    pub(super) proxies: Proxies,
+    /// The settings that are in effect because the profile says so.
+    pub(super) of_profile: Vec<Effective>,
+}
+
+/// A setting, and where it is from.
+struct Found {
+    /// The variable that would have set it.
+    variable: &'static str,
+    /// As problems name it.
+    name: String,
+    text: String,
+    /// The profile and its place; `None` for the environment.
+    source: Option<String>,
+}
+
+impl Found {
+    fn problem(&self, explanation: impl Into<String>) -> Problem {
+        Problem::new(&self.name, &shown(self.variable, &self.text), explanation)
+    }
+}
+
+struct Reader<'a> {
+    environment: &'a Environment,
+    profiles: Option<&'a Profiles>,
+    problems: Vec<Problem>,
+    of_profile: Vec<Effective>,
+}
+
+impl Aws {
+    pub(super) fn read(
+        environment: &Environment,
+        profiles: Option<&Profiles>,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut reader = Reader { environment, profiles, problems: Vec::new(), of_profile: Vec::new() };
+        let region = reader.find(&REGION_VARIABLES, "region");
+        if let Some(region) = &region
+            && !target::is_region(&region.text)
+        {
+            reader.refuse(region.problem("this is no region; write one in lower case, such as us-east-1"));
+        }
+        let ignored = reader.switch(IGNORE_ENDPOINT_URLS, "ignore_configured_endpoint_urls").is_some();
+        let fips = reader.switch(USE_FIPS, "use_fips_endpoint");
+        let dualstack = reader.switch(USE_DUALSTACK, "use_dualstack_endpoint");
+        let mut endpoints = [(PINPOINT_ENDPOINT_URL, "pinpoint"), (STS_ENDPOINT_URL, "sts")]
+            .map(|(variable, service)| reader.endpoint(variable, service).filter(|_| !ignored));
+        let has_endpoint_of_sts =
+            endpoints[1].as_ref().is_some_and(|endpoint| endpoint.variable == STS_ENDPOINT_URL);
+        let [endpoint_url, sts_endpoint_url] = endpoints.each_mut().map(|found| {
+            let found = found.take()?;
+            reader.show(&found);
+            for chosen in [&fips, &dualstack].into_iter().flatten() {
+                reader.refuse(found.problem(format!(
+                    "it cannot be combined with {}=\"true\", which chooses among AWS's own addresses; unset one",
+                    chosen.name
+                )));
+            }
+            let url = endpoint::endpoint_url(&found.text);
+            url.map_err(|explanation| reader.refuse(found.problem(explanation))).ok()
+        });
+        let ca_bundle = environment.ca_bundle.clone().or_else(|| {
+            let found = reader.of_profile(CA_BUNDLE, "ca_bundle")?;
+            reader.show(&found);
+            Some(found.text.into())
+        });
+        for found in [&region, &fips, &dualstack].into_iter().flatten() {
+            reader.show(found);
+        }
+        let mut wrong_proxies = Vec::new();
+        let proxies = Proxies::read(
+            |name| environment.other(name),
+            |name, text, why| wrong_proxies.push(Problem::new(name, &shown(name, text), why)),
+        );
+        problems.problems.extend(reader.problems.into_iter().chain(wrong_proxies));
+        Self {
+            region: region.map(|region| region.text),
+            endpoint_url,
+            sts_endpoint_url,
+            has_endpoint_of_sts,
+            use_fips_endpoint: fips.is_some(),
+            use_dualstack_endpoint: dualstack.is_some(),
+            ca_bundle,
+            proxies,
+            of_profile: reader.of_profile,
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn selected(&self) -> Option<&Profile> {
+        self.profiles?.selected()
+    }
+
+    /// A setting from the first of the variables that is set, else from the profile.
+    fn find(&self, variables: &[&'static str], property: &str) -> Option<Found> {
+        let set = variables.iter().find_map(|variable| self.of_environment(variable));
+        set.or_else(|| self.of_profile(variables.first()?, property))
+    }
+
+    fn of_environment(&self, variable: &'static str) -> Option<Found> {
+        let text = self.environment.other(variable)?.to_owned();
+        Some(Found { variable, name: variable.to_owned(), text, source: None })
+    }
+
+    fn of_profile(&self, variable: &'static str, property: &str) -> Option<Found> {
+        let profile = self.selected()?;
+        let value = profile.get(property)?;
+        let source = format!("AWS profile {} ({})", profile.shown_name(), value.place);
+        Some(Found {
+            variable,
+            name: format!("{property} of the {source}"),
+            text: value.text,
+            source: Some(source),
+        })
+    }
+
+    /// A setting that is on.
+    fn switch(&mut self, variable: &'static str, property: &str) -> Option<Found> {
+        let found = self.find(&[variable], property)?;
+        let read: Result<bool, Explanation> = value::boolean(&found.text);
+        match read {
+            Ok(is_on) => is_on.then_some(found),
+            Err(explanation) => {
+                self.refuse(found.problem(explanation));
+                None
+            }
+        }
+    }
+
+    /// The configured endpoint of a service, in the order of AWS's SDKs: a variable for the service, one for all services, the
+    /// `services` section of the profile, the profile itself.
+    fn endpoint(&mut self, variable: &'static str, service: &str) -> Option<Found> {
+        self.of_environment(variable)
+            .or_else(|| self.of_environment(ENDPOINT_URL))
+            .or_else(|| self.of_services(variable, service))
+            .or_else(|| self.of_profile(ENDPOINT_URL, "endpoint_url"))
+    }
+
+    fn of_services(&mut self, variable: &'static str, service: &str) -> Option<Found> {
+        let name = self.of_profile("services", "services")?;
+        let Some(section) = self.profiles?.services(&name.text) else {
+            self.refuse(
+                name.problem("there is no such section; write [services NAME] with that name, or remove it"),
+            );
+            return None;
+        };
+        let value = section.nested(service, "endpoint_url")?;
+        let source = format!("AWS services {} ({})", section.shown_name(), value.place);
+        let name = format!("endpoint_url of {service} in the {source}");
+        Some(Found { variable, name, text: value.text, source: Some(source) })
+    }
+
+    /// A general endpoint may be wrong for two services, and is refused once.
+    fn refuse(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    fn show(&mut self, found: &Found) {
+        let Some(source) = &found.source else { return };
+        let value = shown(found.variable, &found.text);
+        let effective = Effective { variable: found.variable, value, source: source.clone().into() };
+        if !self.of_profile.contains(&effective) {
+            self.of_profile.push(effective);
+        }
+    }
+}

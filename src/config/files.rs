@@ -1,0 +1,46 @@
+//! Reading the settings with the files that they name: what is wrong with a file is among the problems.
+
+use std::{ffi::OsString, path::Path};
+
+use super::{Config, Environment, Problem, Problems, REGION_VARIABLES, Warning, targets};
+use crate::{watch::Files, web_config};
+
+impl Config {
+    /// Reads the settings as [`Config::parse`] does, AWS's files, and the files that `TARGETS_FILE` and `WEB_CONFIG_FILE` name.
+    pub fn read(variables: Vec<(OsString, OsString)>) -> Result<(Self, Vec<Warning>), Problems> {
+        let environment = Environment::sort(variables.clone(), &mut Problems::default());
+        let texts = &environment.texts;
+        let targets_file = texts.targets_file().text;
+        let targets = targets_file.map(|path| targets::read_text(Path::new(path), &mut Files::default()));
+        let written = texts.web_config_file();
+        let faults =
+            written.text.and_then(|path| web_config::read(Path::new(path)).err()).unwrap_or_default();
+        let variable = written.setting.variable;
+        let mut wrong: Vec<_> =
+            faults.into_iter().map(|fault| Problem::new(variable, written.text(), fault)).collect();
+        let profiles = match environment.credentials.read() {
+            Ok(profiles) => Some(profiles),
+            Err(errors) => {
+                wrong.extend(errors.into_iter().map(Problem::of_profile));
+                None
+            }
+        };
+        let parsed = Self::parse_with(variables, profiles.as_ref(), targets);
+        if wrong.is_empty() {
+            return parsed;
+        }
+        let mut problems = match parsed {
+            Ok((_, warnings)) => Problems { problems: Vec::new(), warnings },
+            Err(problems) => problems,
+        };
+        if profiles.is_none() {
+            // The region may be in the file that cannot be read.
+            problems
+                .problems
+                .retain(|problem| problem.variable != REGION_VARIABLES[0] || problem.value.is_some());
+        }
+        problems.problems.extend(wrong);
+        problems.sort();
+        Err(problems)
+    }
+}

@@ -1,0 +1,119 @@
+//! `TARGETS` and `TARGETS_FILE`.
+
+use std::path::{Path, PathBuf};
+
+use super::{Problem, Problems, REGION_VARIABLES, problem::quoted, settings::Texts};
+use crate::{
+    target::{self, Entry, TargetPattern},
+    watch::{Faults, Files},
+};
+
+/// A larger file names more targets than may be.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The file of `TARGETS_FILE`, and what its targets are read together with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetsFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// `TARGETS`, or nothing.
+    targets: String,
+    /// The configured region.
+    region: Option<String>,
+}
+
+impl TargetsFile {
+    pub(super) fn new(texts: &Texts, region: Option<&str>) -> Option<Self> {
+        let path = texts.targets_file().text?.into();
+        Some(Self { path, targets: texts.targets().text().to_owned(), region: region.map(str::to_owned) })
+    }
+
+    /// All targets, as the file is now. What is wrong is said in a sentence each.
+    pub(crate) fn read(&self, files: &mut Files) -> Result<Vec<TargetPattern>, Vec<String>> {
+        let text = read_text(&self.path, files).map_err(|fault| vec![fault])?;
+        let parsed = target::parse_with_file(&self.targets, &text, self.region.as_deref());
+        let mut faults = Faults::default();
+        parsed.errors.iter().for_each(|error| faults.push(fault(error)));
+        if let Some(entry) = &parsed.without_region {
+            faults.push(without_region(entry));
+        }
+        faults.none_or(parsed.patterns.into_keys().collect())
+    }
+}
+
+/// What is in a file of targets, or what is wrong with it.
+pub(super) fn read_text(path: &Path, files: &mut Files) -> Result<String, String> {
+    let bytes = files.read(path, MAX_BYTES);
+    let bytes = bytes.map_err(|error| format!("cannot read it: {error}; write the path of a file"))?;
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    text.ok_or_else(|| "it is not UTF-8; save it as UTF-8".to_owned())
+}
+
+/// The targets of both. `file` is what is in the file, unless nobody has looked.
+pub(super) fn read(
+    texts: &Texts,
+    file: Option<Result<String, String>>,
+    region: Option<&str>,
+    problems: &mut Problems,
+) -> Vec<TargetPattern> {
+    let (variable, file_variable) = (texts.targets(), texts.targets_file());
+    if variable.text.or(file_variable.text).is_none() {
+        problems.problems.push(Problem::without_value(
+            variable.setting.variable,
+            format!(
+                "it is required and not set; write targets such as APP/SEGMENT or APP, separated by commas, or name a file \
+                 of them in {}",
+                file_variable.setting.variable
+            ),
+        ));
+        return Vec::new();
+    }
+    let is_unread = file_variable.text.is_some() && !matches!(file, Some(Ok(_)));
+    let mut faults = Faults::default();
+    let file = match file {
+        Some(Ok(text)) => text,
+        Some(Err(fault)) => {
+            faults.push(fault);
+            String::new()
+        }
+        None => String::new(),
+    };
+    let parsed = target::parse_with_file(variable.text(), &file, region);
+    for error in &parsed.errors {
+        match error.entry() {
+            None if is_unread => {}
+            Some(Entry { text, line: None }) => {
+                problems.problems.push(Problem::new(variable.setting.variable, text, error.to_string()));
+            }
+            None if file_variable.text.is_none() => {
+                let problem = Problem::new(variable.setting.variable, variable.text(), error.to_string());
+                problems.problems.push(problem);
+            }
+            _ => faults.push(fault(error)),
+        }
+    }
+    for fault in faults.none_or(()).err().unwrap_or_default() {
+        let problem = Problem::new(file_variable.setting.variable, file_variable.text(), fault);
+        problems.problems.push(problem);
+    }
+    if let Some(entry) = &parsed.without_region {
+        problems.problems.push(Problem::without_value(REGION_VARIABLES[0], without_region(entry)));
+    }
+    parsed.patterns.into_keys().collect()
+}
+
+/// What is wrong with an entry, as a sentence about the file.
+fn fault(error: &target::Error) -> String {
+    match error.entry() {
+        None => error.to_string(),
+        Some(Entry { text, line: Some(line) }) => format!("line {line}: {}: {error}", quoted(text)),
+        Some(entry) => format!("{entry} (in TARGETS): {error}"),
+    }
+}
+
+fn without_region(entry: &Entry) -> String {
+    format!(
+        "it is not set, and the target {entry} has no ARN to say its region; set AWS_REGION, AWS_DEFAULT_REGION or \
+         the region of the AWS profile, such as us-east-1"
+    )
+}

@@ -1,0 +1,188 @@
+//! The dates of the API. Its model calls them plain strings in ISO 8601; every sample of AWS's has milliseconds and `Z`. Pure.
+//!
+//! What is read, with white space around it:
+//!
+//! - `2018-06-04T22:04:20.585Z`, the extended format, or `20180604T220420.585Z`, the basic one. The `T` may be a blank or, like
+//!   the `Z`, a small letter (RFC 3339).
+//! - Seconds may be absent. A fraction of a second has one to nine digits after a point or a comma; what is finer than a
+//!   millisecond is dropped.
+//! - The zone is `Z`, `+02:00`, `+0200` or `+02`. Without one it is UTC.
+//! - A leap second, `23:59:60` UTC at the end of a month, is the millisecond before the next day.
+//!
+//! Anything else is no date: one without a time, weeks and days of the year, `24:00`, years other than 0000 to 9999 (also after
+//! the offset is taken off).
+
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
+
+use crate::job::Timestamp;
+
+/// Reads a date.
+pub(super) fn parse(text: &str) -> Option<Timestamp> {
+    let mut rest = Rest(text.trim().as_bytes());
+    let year = rest.digits(4)?;
+    let is_extended = rest.take(b"-").is_some();
+    let month = rest.digits(2)?;
+    rest.separator(is_extended, b"-")?;
+    let day = rest.digits(2)?;
+    rest.take(b"Tt ")?;
+    let hour = rest.digits(2)?;
+    rest.separator(is_extended, b":")?;
+    let minute = rest.digits(2)?;
+    let has_seconds = if is_extended { rest.take(b":").is_some() } else { rest.begins_with_digit() };
+    let (second, nanosecond) = if has_seconds { (rest.digits(2)?, rest.fraction()?) } else { (0, 0) };
+    let zone = rest.zone()?;
+
+    let is_leap_second = second == 60;
+    let (second, nanosecond) = if is_leap_second { (59, 999_999_999) } else { (second, nanosecond) };
+    let month = Month::try_from(narrow(month)?).ok()?;
+    let date = Date::from_calendar_date(i32::try_from(year).ok()?, month, narrow(day)?).ok()?;
+    let time = Time::from_hms_nano(narrow(hour)?, narrow(minute)?, narrow(second)?, nanosecond).ok()?;
+    let utc = PrimitiveDateTime::new(date, time).assume_offset(zone).checked_to_offset(UtcOffset::UTC)?;
+    let is_credible = utc.year() >= 0 && (!is_leap_second || ends_a_month(utc));
+    is_credible.then(|| utc.into())
+}
+
+/// Whether it is in the last minute of a month.
+fn ends_a_month(date: OffsetDateTime) -> bool {
+    date.day() == date.month().length(date.year()) && (date.hour(), date.minute()) == (23, 59)
+}
+
+fn narrow(number: u32) -> Option<u8> {
+    number.try_into().ok()
+}
+
+/// What of the text is not read yet.
+struct Rest<'a>(&'a [u8]);
+
+impl Rest<'_> {
+    /// Takes one of these bytes, if one of them is next.
+    fn take(&mut self, allowed: &[u8]) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        if !allowed.contains(first) {
+            return None;
+        }
+        self.0 = rest;
+        Some(*first)
+    }
+
+    /// Takes what the extended format has between two numbers, and the basic one has not.
+    fn separator(&mut self, is_extended: bool, separator: &[u8]) -> Option<()> {
+        if is_extended { self.take(separator).map(drop) } else { Some(()) }
+    }
+
+    fn begins_with_digit(&self) -> bool {
+        self.0.first().is_some_and(u8::is_ascii_digit)
+    }
+
+    /// Takes a number of so many digits.
+    fn digits(&mut self, count: usize) -> Option<u32> {
+        let (digits, rest) = self.0.split_at_checked(count)?;
+        let number = digits.iter().try_fold(0, |number, digit| {
+            digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
+        });
+        self.0 = rest;
+        number
+    }
+
+    /// Takes a fraction of a second, and gives its nanoseconds: 0 without one.
+    fn fraction(&mut self) -> Option<u32> {
+        if self.take(b".,").is_none() {
+            return Some(0);
+        }
+        let count = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let missing = 9_usize.checked_sub(count).filter(|_| count > 0)?;
+        Some(self.digits(count)? * 10_u32.pow(u32::try_from(missing).ok()?))
+    }
+
+    /// Takes the offset to UTC, which ends the text.
+    fn zone(&mut self) -> Option<UtcOffset> {
+        let (mut hours, mut minutes) = (0, 0);
+        let sign = self.take(b"Zz+-");
+        if let Some(b'+' | b'-') = sign {
+            hours = self.digits(2)?;
+            if self.take(b":").is_some() || !self.0.is_empty() {
+                minutes = self.digits(2)?;
+            }
+        }
+        if !self.0.is_empty() || hours > 23 || minutes > 59 {
+            return None;
+        }
+        let (hours, minutes) = (i8::try_from(hours).ok()?, i8::try_from(minutes).ok()?);
+        let zone = UtcOffset::from_hms(hours, minutes, 0).ok()?;
+        Some(if sign == Some(b'-') { -zone } else { zone })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_read_with_any_zone_and_up_to_nine_digits_of_a_fraction() {
+        for (text, milliseconds) in [
+            ("2018-06-04T22:04:20.585Z", 1_528_149_860_585),
+            ("2018-06-04T22:04:20Z", 1_528_149_860_000),
+            ("2018-06-04T22:04:20", 1_528_149_860_000),
+            ("2018-06-04T22:04Z", 1_528_149_840_000),
+            ("2018-06-04T22:04", 1_528_149_840_000),
+            ("2018-06-04T22:04:20.5", 1_528_149_860_500),
+            ("2018-06-04T22:04:20,585Z", 1_528_149_860_585),
+            ("2018-06-04T22:04:20.585999999Z", 1_528_149_860_585),
+            ("2018-06-05T00:04:20.585+02:00", 1_528_149_860_585),
+            ("2018-06-05T00:04:20.585+0200", 1_528_149_860_585),
+            ("2018-06-05T00:04:20.585+02", 1_528_149_860_585),
+            ("2018-06-04T22:04:20.585+0000", 1_528_149_860_585),
+            ("2018-06-04T18:34:20.585-03:30", 1_528_149_860_585),
+            ("2018-06-04t22:04:20.585z", 1_528_149_860_585),
+            (" 2018-06-04 22:04:20.585Z\n", 1_528_149_860_585),
+            ("20180604T220420.585Z", 1_528_149_860_585),
+            ("20180604T2204Z", 1_528_149_840_000),
+            ("1969-12-31T23:59:59.999Z", -1),
+            ("2016-12-31T23:59:60Z", 1_483_228_799_999),
+            ("2017-01-01T00:59:60+01:00", 1_483_228_799_999),
+            ("0000-01-01T00:00:00Z", -62_167_219_200_000),
+            ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+        ] {
+            assert_eq!(parse(text), Some(Timestamp(milliseconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_date_is_none() {
+        for text in [
+            "",
+            "yesterday",
+            "1528149860",
+            "2018-06-04",
+            "2018-W23-1T22:04:20Z",
+            "2018-155T22:04:20Z",
+            "2018-06-04T22Z",
+            "2018-06-04T22:04:20.Z",
+            "2018-06-04T22:04.5Z",
+            "2018-06-04T22:04:20.0000000000Z",
+            "2018-06-04T22:04:20 Z",
+            "2018-06-04T22:04:20 UTC",
+            "2018-06-04T22:04:20+24:00",
+            "2018-06-04T22:04:20+02:60",
+            "2018-06-04T22:04:20+02:",
+            "2018-06-04T22:04:20+2",
+            "2018-0604T22:04:20Z",
+            "2018-06-04T2204:20Z",
+            "2018-06-04T2204Z",
+            "20180604T22:04Z",
+            "2018-02-30T00:00:00Z",
+            "2018-13-01T00:00:00Z",
+            "2018-06-04T24:00:00Z",
+            "2018-06-04T22:60:00Z",
+            "2018-06-04T22:04:60Z",
+            "2018-06-30T23:59:61Z",
+            "+002018-06-04T22:04:20Z",
+            "0000-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
+            "10000-01-01T00:00:00Z",
+            "２０１８-06-04T22:04:20Z",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Which request of one account and region goes next: `MAX_CONCURRENT_REQUESTS` are under way at a time, and the others wait
+//! here, each in its turn. A listing holds a permit only while one of its requests is under way, so a listing that waits for a
+//! retry holds back no other.
+//!
+//! A listing keeps its turn from page to page, so later ones do not overtake it. A new one therefore begins only when no
+//! listing under way can use the permit. The listings that are open, and keep what they have read, are those that hold a
+//! permit, those that wait for a retry, which [`super::retry`] limits, and the few that lists of applications and segments
+//! have overtaken.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+/// The order of requests: the least goes first. The order of the fields is that of their weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    /// Lists of applications and segments go first, since targets wait for them unseen.
+    is_target: bool,
+    /// What has been due for longer goes first. By the clock that never goes back.
+    due: Duration,
+    /// Of those that have been due equally long, those that failed go last.
+    has_failed: bool,
+    /// What came first goes first. It differs for each listing.
+    arrival: u64,
+}
+
+impl Turn {
+    /// That of a list of applications or segments.
+    pub fn list(due: Duration) -> Self {
+        Self { is_target: false, due, has_failed: false, arrival: 0 }
+    }
+
+    /// That of a target's listing.
+    pub fn target(due: Duration) -> Self {
+        Self { is_target: true, due, has_failed: false, arrival: 0 }
+    }
+
+    /// After everything that is due by now. What becomes due later still goes after it, so it is not put off for ever.
+    #[must_use]
+    pub fn after_failure(self, now: Duration) -> Self {
+        Self { is_target: true, due: now, has_failed: true, ..self }
+    }
+}
+
+/// The permits of an account and region, and who waits for them.
+#[derive(Debug)]
+pub(super) struct RequestQueue {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    waiting: BTreeMap<Turn, oneshot::Sender<Slot>>,
+    arrivals: u64,
+}
+
+/// One of the requests that may be under way. It is free again when this is dropped.
+#[derive(Debug)]
+struct Slot(Arc<RequestQueue>);
+
+/// What a listing needs to send its requests: its turn, and a permit for each of them.
+#[derive(Debug)]
+pub struct Permit {
+    queue: Arc<RequestQueue>,
+    turn: Turn,
+    state: PermitState,
+}
+
+#[derive(Debug)]
+enum PermitState {
+    Released,
+    Awaited(oneshot::Receiver<Slot>),
+    Granted { _slot: Slot },
+}
+
+impl RequestQueue {
+    pub(super) fn new(permits: usize) -> Self {
+        let state = State { free: permits, waiting: BTreeMap::new(), arrivals: 0 };
+        Self { state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins the queue. Free permits are handed out by [`RequestQueue::hand_out`], after everything that is due has joined:
+    /// for its order to count.
+    pub(super) fn join(self: &Arc<Self>, turn: Turn) -> Permit {
+        let mut state = self.state();
+        state.arrivals += 1;
+        let turn = Turn { arrival: state.arrivals, ..turn };
+        drop(state);
+        let mut permit = Permit { queue: Arc::clone(self), turn, state: PermitState::Released };
+        permit.ask();
+        permit
+    }
+
+    /// Gives the free permits to those whose turn it is.
+    pub(super) fn hand_out(self: &Arc<Self>) {
+        loop {
+            let mut state = self.state();
+            if state.free == 0 {
+                return;
+            }
+            let Some((_, next)) = state.waiting.pop_first() else { return };
+            state.free -= 1;
+            drop(state);
+            // It comes back at once from one that has just stopped waiting.
+            drop(next.send(Slot(Arc::clone(self))));
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.state().free += 1;
+        self.0.hand_out();
+    }
+}
+
+impl Permit {
+    /// Waits for the permit to send a request.
+    pub async fn granted(&mut self) {
+        if matches!(self.state, PermitState::Released) {
+            self.ask();
+            self.queue.hand_out();
+        }
+        if let PermitState::Awaited(slot) = &mut self.state
+            && let Ok(slot) = slot.await
+        {
+            self.state = PermitState::Granted { _slot: slot };
+        }
+    }
+
+    /// Asks for a permit for the next request. One that is held becomes free only after that, so no listing goes first but those
+    /// whose turn is before this one's.
+    pub(super) fn ask(&mut self) {
+        let (sender, slot) = oneshot::channel();
+        self.queue.state().waiting.insert(self.turn, sender);
+        self.state = PermitState::Awaited(slot);
+    }
+
+    /// The request has ended and there is no other one for now.
+    pub(super) fn release(&mut self) {
+        self.state = PermitState::Released;
+    }
+
+    /// The request failed: the next of this listing goes after those that are due by now.
+    pub(super) fn put_off(&mut self, now: Duration) {
+        self.turn = self.turn.after_failure(now);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if matches!(self.state, PermitState::Awaited(_)) {
+            self.queue.state().waiting.remove(&self.turn);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn is_granted(permit: &mut Permit) -> bool {
+        permit.granted().now_or_never().is_some()
+    }
+
+    #[test]
+    fn lists_go_first_then_what_has_been_due_longest_and_what_failed_goes_last_of_all_that_are_due() {
+        let queue = Arc::new(RequestQueue::new(1));
+        let turns = [
+            ("failed", Turn::target(SECOND).after_failure(5 * SECOND)),
+            ("failed list", Turn::list(SECOND).after_failure(5 * SECOND)),
+            ("due now", Turn::target(5 * SECOND)),
+            ("due now too", Turn::target(5 * SECOND)),
+            ("due before", Turn::target(3 * SECOND)),
+            ("due later", Turn::target(6 * SECOND)),
+            ("list", Turn::list(9 * SECOND)),
+        ];
+        let mut waiting = turns.map(|(name, turn)| (name, queue.join(turn))).into_iter().collect::<Vec<_>>();
+        let mut order = Vec::new();
+        queue.hand_out();
+        while let Some(next) = waiting.iter_mut().position(|(_, permit)| is_granted(permit)) {
+            assert_eq!(waiting.iter_mut().filter_map(|(_, it)| is_granted(it).then_some(())).count(), 1);
+            order.push(waiting.remove(next).0);
+        }
+        let expected = ["list", "due before", "due now", "due now too", "failed", "failed list", "due later"];
+        assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn a_listing_keeps_its_turn_from_request_to_request_until_one_of_them_fails() {
+        let queue = Arc::new(RequestQueue::new(1));
+        let mut first = queue.join(Turn::target(2 * SECOND));
+        let mut second = queue.join(Turn::target(2 * SECOND));
+        queue.hand_out();
+        for _ in 0..3 {
+            assert!(is_granted(&mut first) && !is_granted(&mut second));
+            first.ask();
+        }
+        let mut earlier = queue.join(Turn::target(SECOND));
+        assert!(is_granted(&mut first) && !is_granted(&mut earlier), "it has the permit already");
+        first.ask();
+        assert!(is_granted(&mut earlier) && !is_granted(&mut first));
+        drop(earlier);
+        assert!(is_granted(&mut first));
+        first.put_off(2 * SECOND);
+        first.release();
+        assert!(is_granted(&mut second) && !is_granted(&mut first));
+        drop(second);
+        assert!(is_granted(&mut first));
+    }
+
+    #[test]
+    fn whoever_stops_waiting_takes_no_permit_along() {
+        let queue = Arc::new(RequestQueue::new(2));
+        let waiting: Vec<_> = (0..5).map(|_| queue.join(Turn::target(SECOND))).collect();
+        drop(waiting);
+        assert!(queue.state().waiting.is_empty());
+        // Granted, and never noticed.
+        let unnoticed = queue.join(Turn::target(SECOND));
+        queue.hand_out();
+        drop(unnoticed);
+        let mut permits = [(); 3].map(|()| queue.join(Turn::target(SECOND)));
+        queue.hand_out();
+        assert_eq!(permits.each_mut().map(is_granted), [true, true, false]);
+        let [first, mut second, third] = permits;
+        second.release();
+        drop((first, second, third));
+        assert_eq!(queue.state().free, 2);
+    }
+}
