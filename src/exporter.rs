@@ -13,7 +13,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use time::OffsetDateTime;
 use tokio::{
     net::TcpListener,
     sync::Notify,
@@ -268,9 +267,7 @@ impl web::Exporter for Exporter {
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
             series: body.series,
             certificate_expiry: self.web_config.as_ref().and_then(|it| it.current().certificate_expiry),
-            config_reload: self
-                .reload()
-                .map(|reload| (reload.successful, OffsetDateTime::from(reload.last_success).into())),
+            config_reload: self.reload().map(|reload| (reload.successful, reload.last_success.into())),
         };
         let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);

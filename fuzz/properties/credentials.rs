@@ -55,8 +55,10 @@ fn date(text: &[u8]) {
     // An offset can lead beyond the years that can be written.
     let day = 86_400;
     assert!((YEARS.start - day..YEARS.end + day).contains(&date.secs()), "{text:?}: {date:?}");
-    if YEARS.contains(&date.secs()) {
-        let written = date.fmt(Format::DateTime).expect("a year of four digits");
+    // The SDK does not write the year 0.
+    if YEARS.contains(&date.secs())
+        && let Ok(written) = date.fmt(Format::DateTime)
+    {
         // AWS's SDK writes no more than microseconds.
         let microseconds = |date: DateTime| date.as_nanos().div_euclid(1_000);
         let again = fuzzing::expiration(&written).map(DateTime::from);

@@ -3,7 +3,7 @@
 //! [`LONGEST_DELAY`].
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
     pace::Pace,
@@ -35,7 +35,8 @@ pub(super) struct Lane {
 /// What has happened and is not logged yet.
 #[derive(Default)]
 struct Journal {
-    notes: BTreeMap<Event, Note>,
+    /// In the order in which each first happened.
+    notes: Vec<(Event, Note)>,
     under_way: u64,
     /// Whether a task waits for [`LONGEST_DELAY`].
     is_timed: bool,
@@ -44,7 +45,7 @@ struct Journal {
 }
 
 /// What the log says of targets and lists, in one line for all that it happened to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     /// A list was not read, for this exception.
     ListFailed(&'static str),
@@ -60,10 +61,11 @@ pub(super) enum Event {
     Dropped,
 }
 
-/// To how many it happened.
+/// To what it happened.
 struct Note {
-    count: u64,
     first: String,
+    /// All of them, since what fails, recovers and fails again is one all the same.
+    all: BTreeSet<String>,
     /// What there is to say of the first.
     detail: String,
     left_out: LeftOut,
@@ -120,13 +122,13 @@ impl Lane {
     /// Takes note of what happened to a target or list, for [`Lane::settle`] to log it.
     pub(super) fn note(&self, event: Event, what: &impl ToString, detail: String, left_out: LeftOut) {
         let mut journal = self.journal();
-        let note = journal.notes.entry(event).or_insert_with(|| Note {
-            count: 0,
-            first: what.to_string(),
-            detail,
-            left_out: LeftOut::default(),
+        let index = journal.notes.iter().position(|(noted, _)| *noted == event).unwrap_or_else(|| {
+            let (first, all) = (what.to_string(), BTreeSet::new());
+            journal.notes.push((event, Note { first, all, detail, left_out: LeftOut::default() }));
+            journal.notes.len() - 1
         });
-        note.count += 1;
+        let (_, note) = &mut journal.notes[index];
+        note.all.insert(what.to_string());
         note.left_out.items += left_out.items;
         note.left_out.members += left_out.members;
     }
@@ -140,10 +142,12 @@ impl Lane {
         if journal.under_way == 0 || journal.is_closing {
             drop(journal);
             self.log();
-        } else if !journal.is_timed {
+        } else if !journal.is_timed
+            && let Ok(runtime) = Handle::try_current()
+        {
             journal.is_timed = true;
             let lane = Arc::clone(self);
-            tokio::spawn(async move {
+            runtime.spawn(async move {
                 sleep(LONGEST_DELAY).await;
                 lane.journal().is_timed = false;
                 lane.log();
@@ -166,8 +170,8 @@ impl Lane {
 
     fn log_note(&self, event: Event, note: &Note) {
         let Self { account_id, region, .. } = self;
-        let Note { count, first, detail, left_out: LeftOut { items, members } } = note;
-        let (count, items, members) = (*count, *items, *members);
+        let Note { first, all, detail, left_out: LeftOut { items, members } } = note;
+        let (count, items, members) = (all.len(), *items, *members);
         match event {
             Event::ListFailed(_) if count == 1 => {
                 tracing::warn!(

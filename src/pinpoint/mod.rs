@@ -462,7 +462,8 @@ impl Client {
         Err(Failure {
             class: if late { Class::ClockSkew } else { failure.class },
             request_id: answer.header("x-amzn-requestid").map(|id| one_line(&secrets().mask(id.to_owned()))),
-            retry_after: retry_after(&answer, self.clock.now()),
+            // A date in the answer is by AWS's clock.
+            retry_after: retry_after(&answer, self.skew.corrected(self.clock.now())),
             ..failure
         })
     }

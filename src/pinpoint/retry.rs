@@ -277,6 +277,24 @@ mod tests {
         assert_eq!(storm(&quota, Class::Transient, 1).await, [3]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn no_more_listings_wait_for_a_retry_than_allowed_and_one_more_fails_at_once() {
+        let (quota, budget) = (Quota::default(), Budget::new(Duration::from_mins(1)));
+        let mut waiting = Vec::new();
+        for _ in 0..MOST_RETRYING {
+            // Others succeed meanwhile, so the tokens would last.
+            (0..THROTTLED_COST).for_each(|_| ALWAYS_LONGEST.attempts(&quota).succeeded());
+            let mut attempts = ALWAYS_LONGEST.attempts(&quota);
+            attempts.failed(failing(Class::Throttled), &budget).await.unwrap();
+            waiting.push(attempts);
+        }
+        quota.give(QUOTA);
+        let mut one_more = ALWAYS_LONGEST.attempts(&quota);
+        assert!(one_more.failed(failing(Class::Throttled), &budget).await.is_err());
+        waiting.pop();
+        assert!(one_more.failed(failing(Class::Throttled), &budget).await.is_ok());
+    }
+
     #[tokio::test]
     async fn a_throttled_retry_costs_five() {
         let made = storm(&Quota::default(), Class::Throttled, 60).await;

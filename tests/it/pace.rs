@@ -125,6 +125,10 @@ fn a_long_listing_is_not_overtaken_at_its_pages_by_all_who_wait() {
 /// The segments `a` to `l` of one application, of which the first three go wrong.
 const TWELVE: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 
+fn first_three() -> Vec<String> {
+    TWELVE[..3].iter().map(ToString::to_string).collect()
+}
+
 fn go_wrong(house: &House, fault: &Fault) {
     for segment in &TWELVE[..3] {
         house.fake.fault(fault.clone().always().of_segment(segment));
@@ -156,21 +160,27 @@ fn targets_that_wait_for_a_retry_hold_back_no_other() {
 }
 
 #[test]
-fn targets_that_hang_go_after_the_others_that_are_due_in_the_next_round() {
+fn targets_that_fail_go_after_the_others_that_are_due_with_their_retries_and_in_the_next_round() {
     run(async {
         let plan = Plan::new()
             .set("TARGETS", &format!("{APP}/*"))
             .set("MAX_CONCURRENT_REQUESTS", "1")
-            .set("REQUEST_TIMEOUT", "500ms");
+            .set("MAX_ATTEMPTS", "2");
         let house = plan.world(segments(&TWELVE)).build().await;
-        go_wrong(&house, &Fault::Hang);
-        house.scrape_within(Some("29")).await;
-        assert_eq!(asked(&house), TWELVE);
+        // A retry waits 50 ms at most, and the others take longer together.
+        for segment in &TWELVE[3..] {
+            house.fake.fault(Fault::Delay { milliseconds: 50 }.always().of_segment(segment));
+        }
+        go_wrong(&house, &Fault::error("InternalServerErrorException"));
+        house.scrape_within(Some("60")).await;
+        let (first, mut retries) = (asked(&house), asked(&house).split_off(12));
+        retries.sort();
+        assert_eq!((&first[..12], &retries[..]), (&TWELVE.map(str::to_owned)[..], &first_three()[..]));
         house.turn(Duration::from_mins(1));
-        house.scrape_within(Some("29")).await;
-        let next_round = asked(&house).split_off(12);
-        assert_eq!(next_round[9..], TWELVE[..3]);
-        assert_eq!(next_round[..9], TWELVE[3..]);
+        house.scrape_within(Some("60")).await;
+        let second = asked(&house).split_off(15);
+        assert_eq!(second[..9], TWELVE[3..]);
+        assert!(second[9..].iter().all(|segment| first_three().contains(segment)), "{second:?}");
     });
 }
 

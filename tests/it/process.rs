@@ -10,28 +10,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake_pinpoint::{FakePinpoint, world::World};
+use fake_pinpoint::{FakePinpoint, HANG_LIMIT, world::World};
 use pinpoint_exporter::{config::LogFormat, logging, printable, web::Exporter as _};
 use rustix::process::Signal;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use crate::support::{
-    house::{Plan, run_within},
+    house::{Plan, run},
     program::{Program, command, send},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pinpoint-exporter");
-
-/// Only a hang takes longer.
-const LIMIT: Duration = Duration::from_mins(1);
 
 /// Asks until the answer is yes.
 fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     #[expect(clippy::disallowed_methods, reason = "a process is waited for, whose time is the machine's")]
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < LIMIT, "{what} takes for ever");
+        assert!(start.elapsed() < HANG_LIMIT, "{what} takes for ever");
         thread::sleep(Duration::from_micros(100));
     }
 }
@@ -110,7 +107,7 @@ fn sigterm_and_sigint_end_the_server_well_from_its_first_instant_also_as_pid_1()
 
 #[test]
 fn no_other_signal_ends_the_server() {
-    run_within(LIMIT, async {
+    run(async {
         let mut program = Program::start(&[
             ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:9"),
             ("PINPOINT_EXPORTER_TARGETS", "app/segment"),
@@ -119,7 +116,7 @@ fn no_other_signal_ends_the_server() {
             [Signal::HUP, Signal::USR1, Signal::USR2, Signal::ALARM, Signal::PIPE, Signal::XFSZ, Signal::HUP]
         {
             program.signal(signal);
-            program.scrape(0.1, LIMIT).await;
+            program.scrape(0.1, HANG_LIMIT).await;
         }
         program.terminate();
         assert!(program.end().await.success());
@@ -167,7 +164,7 @@ fn signals_end_the_other_commands_with_the_status_of_the_signal() {
 
 #[test]
 fn variables_that_libraries_read_change_nothing() {
-    run_within(LIMIT, async {
+    run(async {
         let mut world = World::default();
         world.segment("app", "segment");
         let fake = FakePinpoint::start(world).await.unwrap();
@@ -271,7 +268,7 @@ fn panic_in_a_thread(format: &str) {
 
 #[test]
 fn a_look_for_credentials_that_panics_leaves_the_exporter_ready() {
-    run_within(LIMIT, async {
+    run(async {
         let house = Plan::new().build().await;
         house.source.panic();
         assert!(!house.exporter.is_ready());

@@ -23,7 +23,7 @@ use pinpoint_exporter::{
 };
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    pki_types::ServerName,
     version::{TLS12, TLS13},
 };
 use tokio::{
@@ -36,12 +36,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     house::{patient, run, run_in_virtual_time},
-    pki::{Client, Pki, san},
+    pki::{Client, Pki, TLS, san, trusting},
     program::{Program, command},
     raw::{Raw, within},
 };
-
-const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
 
 /// A password's hash that is quickly made.
 fn hash(password: &str) -> String {
@@ -584,14 +582,6 @@ fn variables<'a>(fake: &'a str, path: &'a str) -> [(&'a str, &'a str); 5] {
         ("PINPOINT_EXPORTER_TARGETS", "app/seg"),
         ("PINPOINT_EXPORTER_WEB_CONFIG_FILE", path),
     ]
-}
-
-/// A client that trusts one authority.
-fn trusting(authority: &str) -> reqwest::Client {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(config).build().unwrap()
 }
 
 #[test]

@@ -493,20 +493,43 @@ fn a_wait_beyond_the_budget_is_not_waited() {
 
 #[test]
 fn a_wrong_clock_costs_one_attempt_and_is_right_from_then_on() {
-    for wrong in [-3_600_i32, 3_600] {
+    // An hour; about 1970 and 2200; and what no signature can hold.
+    for (wrong, expected) in [
+        (-3_600, 3_600.0),
+        (3_600, -3_600.0),
+        (-1_700_000_000, 1_700_000_000.0),
+        (5_600_000_000, -5_600_000_000.0),
+        (-60_000_000_000, 60_000_000_000.0),
+        (300_000_000_000, -300_000_000_000.0),
+    ] {
         run(async move {
             let house = with_jobs(1).set("MAX_ATTEMPTS", "3").at(1_700_000_000_000).build().await;
-            house.clock.be_wrong_by(wrong.into());
+            house.clock.be_wrong_by(wrong);
             let scrape = house.scrape().await;
             assert_eq!((jobs(&scrape), house.listings()), (1, 2));
             let skew = scrape.value("pinpoint_exporter_clock_skew_seconds", &[]).unwrap();
-            assert!((skew + f64::from(wrong)).abs() < 1.0, "{skew}");
+            assert!((skew - expected).abs() < 1.0, "{skew}");
             house.turn(seconds(50));
             house.scrape().await;
             assert_eq!(house.listings(), 3, "the next request is signed rightly at once");
             house.assert_equation(2).await;
         });
     }
+}
+
+#[test]
+fn a_date_to_wait_for_is_one_of_awss_clock() {
+    run(async {
+        let house = with_jobs(1).set("MAX_ATTEMPTS", "3").at(1_700_000_000_000).build().await;
+        house.clock.be_wrong_by(-3_600);
+        house.scrape().await;
+        let soon = httpdate::fmt_http_date(std::time::UNIX_EPOCH + seconds(1_700_000_050 + 1));
+        let fault = with_header(Fault::error("TooManyRequestsException"), "Retry-After", &soon);
+        house.fake.fault(fault.times(1));
+        house.turn(seconds(50));
+        // By our clock it is in an hour, which no refresh may take.
+        assert_eq!(error(&house.scrape().await), None);
+    });
 }
 
 #[test]

@@ -9,18 +9,16 @@ use std::{
     time::Duration,
 };
 
-use fake_pinpoint::{FakePinpoint, world::World};
+use fake_pinpoint::{FakePinpoint, HANG_LIMIT, world::World};
 use pinpoint_exporter::config::{Config, Problems};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::{
-    house::{APP, House, Plan, run_within},
+    house::{APP, House, Plan, run},
     program::{Program, command},
     text_format::Scrape,
 };
-
-const LIMIT: Duration = Duration::from_mins(1);
 
 const ARN: &str = "arn:aws:mobiletargeting:eu-west-1:123456789012:apps/";
 
@@ -241,7 +239,7 @@ fn reload(scrape: &Scrape) -> (f64, f64) {
 
 #[test]
 fn a_change_is_in_force_when_it_has_been_seen_twice_and_targets_that_stay_keep_their_data() {
-    run_within(LIMIT, async {
+    run(async {
         let folder = Folder::new(in_app(&["a", "b"]));
         let house = house(&folder).await;
         let before = house.scrape().await;
@@ -261,7 +259,7 @@ fn a_change_is_in_force_when_it_has_been_seen_twice_and_targets_that_stay_keep_t
 
 #[test]
 fn a_wrong_file_changes_nothing_until_it_is_right() {
-    run_within(LIMIT, async {
+    run(async {
         let folder = Folder::new(in_app(&["a"]));
         let house = house(&folder).await;
         let (_, first) = reload(&house.scrape().await);
@@ -287,7 +285,7 @@ fn a_wrong_file_changes_nothing_until_it_is_right() {
 
 #[test]
 fn both_files_must_be_in_force() {
-    run_within(LIMIT, async {
+    run(async {
         let folder = Folder::new(in_app(&["a"]));
         let web_config = folder.0.path().join("web.yml");
         fs::write(&web_config, "").unwrap();
@@ -322,7 +320,7 @@ fn mount(folder: &Path, version: &str, text: &str) {
 
 #[test]
 fn the_program_follows_a_link_that_changes_and_reads_again_at_sighup() {
-    run_within(Duration::from_mins(2), async {
+    run(async {
         let mut world = World::default();
         for id in ["a", "b", "c"] {
             world.segment("app", id);
@@ -339,7 +337,7 @@ fn the_program_follows_a_link_that_changes_and_reads_again_at_sighup() {
             ("PINPOINT_EXPORTER_TARGETS_FILE", file.to_str().unwrap()),
             ("PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND", "0"),
         ]);
-        let scrape = async || program.scrape(5.0, LIMIT).await;
+        let scrape = async || program.scrape(60.0, HANG_LIMIT).await;
         assert_eq!(shown(&scrape().await), ["a"]);
         mount(folder.path(), "..2", "app/a # and\napp/b\n");
         while shown(&scrape().await) != ["a", "b"] {}

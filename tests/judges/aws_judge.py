@@ -40,10 +40,10 @@ from cryptography import x509  # noqa: E402
 from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
 
+from limits import HANG_LIMIT, UNHURRIED  # noqa: E402
+
 EXPORTER = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter")
 REGION = "eu-west-1"
-# Only what hangs is not done by then.
-PATIENCE = 120
 ROLE = "arn:aws:iam::123456789012:role/"
 KEY = {"AWS_ACCESS_KEY_ID": "AKIAENVIRONMENT00000", "AWS_SECRET_ACCESS_KEY": "secret/of+the/environment"}
 FUTURE = "2099-01-01T00:00:00"
@@ -556,9 +556,9 @@ class AwsJudge(unittest.TestCase):
 
     def exporter(self, variables):
         Stub.asked.clear()
-        own = {"PINPOINT_EXPORTER_TARGETS": "app/segment", "PINPOINT_EXPORTER_MAX_ATTEMPTS": "1"}
+        own = {"PINPOINT_EXPORTER_TARGETS": "app/segment", "PINPOINT_EXPORTER_MAX_ATTEMPTS": "1", **UNHURRIED}
         run = subprocess.run(
-            [EXPORTER, "check", "--json"], env=variables | own, capture_output=True, timeout=PATIENCE, text=True, check=False,
+            [EXPORTER, "check", "--json"], env=variables | own, capture_output=True, timeout=HANG_LIMIT, text=True, check=False,
         )
         return run.returncode == 0, list(Stub.asked), run.stdout + run.stderr
 
@@ -638,7 +638,7 @@ class AwsJudge(unittest.TestCase):
 
     def until(self, found):
         """What is found in the end. Only what hangs is not found by then."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + HANG_LIMIT
         while time.monotonic() < end:
             if result := found():
                 return result

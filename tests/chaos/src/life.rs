@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use fastrand::Rng;
 use rustix::process::{Pid, getpid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -38,6 +38,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(3);
 /// How long SIGTERM may take.
 const SHUTDOWN: Duration = Duration::from_secs(10);
+/// Where the connections come from that say nothing.
+const OTHER_CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
 const MIB: u64 = 1024 * 1024;
 /// How much memory an exporter may take for itself, in MiB: a debug build, and a log that nobody reads.
 const OWN_MEMORY: u64 = 96;
@@ -267,7 +269,10 @@ impl Surroundings {
             Action::IdleConnections(count) => {
                 self.idle.clear();
                 for _ in 0..*count {
-                    let connection = TcpStream::connect(exporter.address);
+                    // Of another client: who has the most connections loses them first.
+                    let socket = TcpSocket::new_v4()?;
+                    socket.bind(OTHER_CLIENT)?;
+                    let connection = socket.connect(exporter.address);
                     if let Ok(Ok(connection)) = timeout(Duration::from_millis(200), connection).await {
                         self.idle.push(connection);
                     }

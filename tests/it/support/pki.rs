@@ -142,3 +142,14 @@ pub(crate) fn san(text: &str) -> SanType {
         _ => panic!("{kind}"),
     }
 }
+
+/// A web configuration of TLS.
+pub(crate) const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
+
+/// A client that trusts one authority.
+pub(crate) fn trusting(authority: &str) -> reqwest::Client {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(config).build().unwrap()
+}
