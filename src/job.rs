@@ -32,7 +32,7 @@ pub struct ExportJob {
     pub total_failures: Option<i64>,
     /// The length of `Failures`.
     pub failure_samples: Option<usize>,
-    /// `Failures`: one message for each of the first 100 endpoints that could not be processed, never more.
+    /// `Failures`: one message for each of the first 100 endpoints that could not be processed. Further ones are only counted.
     pub failures: Vec<String>,
     /// `CreationDate`
     pub creation_date: Option<Timestamp>,
@@ -85,19 +85,6 @@ impl JobStatus {
         Self::Unknown,
     ];
 
-    /// The nine states of the models of AWS's SDKs, which have series at all times. The API reference names two more.
-    pub const MODELLED: [Self; 9] = [
-        Self::Created,
-        Self::PreparingForInitialization,
-        Self::Initializing,
-        Self::Processing,
-        Self::PendingJob,
-        Self::Completing,
-        Self::Completed,
-        Self::Failing,
-        Self::Failed,
-    ];
-
     /// The API's name of the state, or `UNKNOWN`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -121,9 +108,10 @@ impl JobStatus {
         Self::ALL.into_iter().find(|status| status.as_str() == name).unwrap_or(Self::Unknown)
     }
 
-    /// Whether it has series at all times, not only while it is the state of a job.
-    pub fn is_modelled(self) -> bool {
-        Self::MODELLED.contains(&self)
+    /// Whether it is one of the nine states of the models of AWS's SDKs, which have series at all times. The API reference names
+    /// two more, whose series are there only while they are the state of a job.
+    pub const fn is_modelled(self) -> bool {
+        !matches!(self, Self::Cancelling | Self::Cancelled | Self::Unknown)
     }
 
     /// Whether the job still runs. One in an unknown state is neither active nor finished.

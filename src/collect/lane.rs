@@ -1,6 +1,5 @@
-//! An account and region: its client, what its targets cost, and what the log says of it. One cause often hits many targets
-//! at a time, so what happens in a round is said in one line for each cause, when nothing is under way any more or after
-//! [`LONGEST_DELAY`].
+//! An account and region: its client, what its targets cost, and its log lines. One cause often hits many targets at once, so
+//! each cause is logged once per round: when nothing is under way any more, or after [`LONGEST_DELAY`].
 
 use std::{
     collections::BTreeSet,
@@ -64,7 +63,7 @@ pub(super) enum Event {
 /// To what it happened.
 struct Note {
     first: String,
-    /// All of them, since what fails, recovers and fails again is one all the same.
+    /// All of them. One that fails twice counts once.
     all: BTreeSet<String>,
     /// What there is to say of the first.
     detail: String,
@@ -86,7 +85,7 @@ impl Lane {
         }
     }
 
-    /// Takes note that a target costs `now` requests instead of `before`.
+    /// Records that a target costs `now` requests instead of `before`.
     pub(super) fn learn_requests(&self, before: u32, now: u32) {
         self.requests.fetch_add(u64::from(now), Ordering::Relaxed);
         self.requests.fetch_sub(u64::from(before), Ordering::Relaxed);
@@ -119,7 +118,7 @@ impl Lane {
         self.journal().under_way == 0
     }
 
-    /// Takes note of what happened to a target or list, for [`Lane::settle`] to log it.
+    /// Records what happened to a target or list. [`Lane::settle`] logs it.
     pub(super) fn note(&self, event: Event, what: &impl ToString, detail: String, left_out: LeftOut) {
         let mut journal = self.journal();
         let index = journal.notes.iter().position(|(noted, _)| *noted == event).unwrap_or_else(|| {
@@ -170,98 +169,60 @@ impl Lane {
 
     fn log_note(&self, event: Event, note: &Note) {
         let Self { account_id, region, .. } = self;
-        let Note { first, all, detail, left_out: LeftOut { items, members } } = note;
-        let (count, items, members) = (all.len(), *items, *members);
-        match event {
-            Event::ListFailed(_) if count == 1 => {
-                tracing::warn!(
-                    account_id,
-                    region,
-                    list = first,
-                    "the list was not read, the last good one stays: {detail}"
-                );
+        let Note { first, all, detail, left_out } = note;
+        let count = all.len();
+        let is_one = count == 1;
+        let message = match event {
+            Event::ListFailed(_) if is_one => {
+                format!("the list was not read, the last good one stays: {detail}")
             }
-            Event::ListFailed(_) => tracing::warn!(
-                account_id,
-                region,
-                lists = count,
+            Event::ListFailed(_) => format!(
                 "{count} lists were not read, the last good ones stay; the first are the {first}: {detail}"
             ),
-            Event::ListRecovered if count == 1 => {
-                tracing::info!(account_id, region, list = first, "the list is read again");
+            Event::ListRecovered if is_one => "the list is read again".to_owned(),
+            Event::ListRecovered => format!("{count} lists are read again; the first are the {first}"),
+            Event::ListFlawed if is_one => {
+                "parts of the list could not be understood and are left out".to_owned()
             }
-            Event::ListRecovered => {
-                tracing::info!(
-                    account_id,
-                    region,
-                    lists = count,
-                    "{count} lists are read again; the first are the {first}"
-                );
-            }
-            Event::ListFlawed if count == 1 => tracing::warn!(
-                account_id,
-                region,
-                list = first,
-                items_left_out = items,
-                "parts of the list could not be understood and are left out"
-            ),
-            Event::ListFlawed => tracing::warn!(
-                account_id,
-                region,
-                lists = count,
-                items_left_out = items,
+            Event::ListFlawed => format!(
                 "parts of {count} lists could not be understood and are left out; the first are the {first}"
             ),
-            Event::Failed(_) if count == 1 => {
-                tracing::warn!(account_id, region, pinpoint_target = first, "not refreshed: {detail}");
+            Event::Failed(_) if is_one => format!("not refreshed: {detail}"),
+            Event::Failed(_) => format!("{count} targets were not refreshed; the first is {first}: {detail}"),
+            Event::Flawed if is_one => {
+                "parts of the listing could not be understood and are left out".to_owned()
             }
-            Event::Failed(_) => tracing::warn!(
-                account_id,
-                region,
-                targets = count,
-                "{count} targets were not refreshed; the first is {first}: {detail}"
-            ),
-            Event::Flawed if count == 1 => tracing::warn!(
-                account_id,
-                region,
-                pinpoint_target = first,
-                items_left_out = items,
-                members_left_out = members,
-                "parts of the listing could not be understood and are left out"
-            ),
-            Event::Flawed => tracing::warn!(
-                account_id,
-                region,
-                targets = count,
-                items_left_out = items,
-                members_left_out = members,
+            Event::Flawed => format!(
                 "parts of the listings of {count} targets could not be understood and are left out; the first is {first}"
             ),
-            Event::Recovered if count == 1 => {
-                tracing::info!(account_id, region, pinpoint_target = first, "the target is up again");
+            Event::Recovered if is_one => "the target is up again".to_owned(),
+            Event::Recovered => format!("{count} targets are up again; the first is {first}"),
+            Event::Dropped if is_one => format!("its data are no longer shown: {detail}"),
+            Event::Dropped => {
+                format!("the data of {count} targets are no longer shown: {detail}; the first is {first}")
             }
-            Event::Recovered => {
-                tracing::info!(
-                    account_id,
-                    region,
-                    targets = count,
-                    "{count} targets are up again; the first is {first}"
-                );
-            }
-            Event::Dropped if count == 1 => {
-                tracing::warn!(
-                    account_id,
-                    region,
-                    pinpoint_target = first,
-                    "its data are no longer shown: {detail}"
-                );
-            }
-            Event::Dropped => tracing::warn!(
+        };
+        // A field without a value is left out of the line.
+        let is_list = matches!(event, Event::ListFailed(_) | Event::ListRecovered | Event::ListFlawed);
+        let [list, pinpoint_target] =
+            [is_list, !is_list].map(|is_named| (is_one && is_named).then_some(first.as_str()));
+        let [lists, targets] = [is_list, !is_list].map(|is_counted| (!is_one && is_counted).then_some(count));
+        let items_left_out = matches!(event, Event::ListFlawed | Event::Flawed).then_some(left_out.items);
+        let members_left_out = (event == Event::Flawed).then_some(left_out.members);
+        if matches!(event, Event::ListRecovered | Event::Recovered) {
+            tracing::info!(account_id, region, list, lists, pinpoint_target, targets, "{message}");
+        } else {
+            tracing::warn!(
                 account_id,
                 region,
-                targets = count,
-                "the data of {count} targets are no longer shown: {detail}; the first is {first}"
-            ),
+                list,
+                lists,
+                pinpoint_target,
+                targets,
+                items_left_out,
+                members_left_out,
+                "{message}"
+            );
         }
     }
 }

@@ -77,7 +77,7 @@ impl Samples<'_> {
     /// The nine states of AWS's models, and the others only where they are the state.
     pub(super) fn state_set(&mut self, current: JobStatus) {
         if self.status_series == StatusSeries::All {
-            for status in JobStatus::MODELLED {
+            for status in JobStatus::ALL.into_iter().filter(|status| status.is_modelled()) {
                 self.labelled(&[("status", status.as_str())], u8::from(status == current));
             }
         }
@@ -646,7 +646,7 @@ mod tests {
             (text.lines().count(), text.lines().filter(|line| line.ends_with(" 1")).count())
         };
         for status in JobStatus::ALL {
-            let series = 9 + usize::from(!JobStatus::MODELLED.contains(&status));
+            let series = 9 + usize::from(!status.is_modelled());
             assert_eq!(one(status, StatusSeries::All), (series, 1), "{status:?}");
             assert_eq!(one(status, StatusSeries::Current), (1, 1), "{status:?}");
         }

@@ -41,34 +41,30 @@ const HELD_UP: &str = "did not take their answer in time";
 
 /// An exporter of one segment of the fake. `limits` is for the shell, before it becomes the exporter.
 fn start(fake: &FakePinpoint, limits: &str) -> Program {
-    let key = Options::default_key();
-    Program::start_under(
-        limits,
-        &[
-            ("AWS_ACCESS_KEY_ID", &key.access_key_id),
-            ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
-            ("AWS_ENDPOINT_URL_PINPOINT", &fake.url()),
-            ("PINPOINT_EXPORTER_TARGETS", "app/seg"),
-        ],
-    )
+    start_with(fake, limits, &[("PINPOINT_EXPORTER_TARGETS", "app/seg")])
 }
 
-/// The same, and every scrape refreshes all jobs.
+/// One of all segments, which refreshes and shows all jobs at every scrape.
 fn start_uncached(fake: &FakePinpoint, limits: &str) -> Program {
-    let key = Options::default_key();
-    Program::start_under(
-        limits,
-        &[
-            ("AWS_ACCESS_KEY_ID", &key.access_key_id),
-            ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
-            ("AWS_ENDPOINT_URL_PINPOINT", &fake.url()),
-            ("PINPOINT_EXPORTER_TARGETS", "app/*"),
-            ("PINPOINT_EXPORTER_MAX_ATTEMPTS", "1"),
-            ("PINPOINT_EXPORTER_CACHE_TTL", "0s"),
-            ("PINPOINT_EXPORTER_FINISHED_JOBS_PER_SEGMENT", "0"),
-            ("PINPOINT_EXPORTER_FINISHED_JOB_MAX_AGE", "0s"),
-        ],
-    )
+    let settings = [
+        ("PINPOINT_EXPORTER_TARGETS", "app/*"),
+        ("PINPOINT_EXPORTER_MAX_ATTEMPTS", "1"),
+        ("PINPOINT_EXPORTER_CACHE_TTL", "0s"),
+        ("PINPOINT_EXPORTER_FINISHED_JOBS_PER_SEGMENT", "0"),
+        ("PINPOINT_EXPORTER_FINISHED_JOB_MAX_AGE", "0s"),
+    ];
+    start_with(fake, limits, &settings)
+}
+
+fn start_with(fake: &FakePinpoint, limits: &str, settings: &[(&str, &str)]) -> Program {
+    let (key, url) = (Options::default_key(), fake.url());
+    let mut variables = vec![
+        ("AWS_ACCESS_KEY_ID", key.access_key_id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
+        ("AWS_ENDPOINT_URL_PINPOINT", &url),
+    ];
+    variables.extend(settings);
+    Program::start_under(limits, &variables)
 }
 
 async fn fake() -> FakePinpoint {
