@@ -191,7 +191,7 @@ impl Config {
         Self::parse_with(variables, profiles, None)
     }
 
-    /// The same with what is in the file of `TARGETS_FILE`, if somebody has looked.
+    /// The same with the contents of `TARGETS_FILE`. `None` if the file was not read.
     fn parse_with(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         profiles: Option<&Profiles>,
@@ -224,7 +224,7 @@ impl Config {
         })
     }
 
-    /// Reads `LISTEN_ADDRESS` alone: nothing else that is wrong is in the way of it.
+    /// Reads `LISTEN_ADDRESS` alone, so that other wrong settings do not matter.
     pub fn read_listen_address(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<SocketAddr, Problems> {

@@ -41,7 +41,7 @@ pub(crate) fn refuse(message: impl Display) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// There is nobody to tell if this fails.
+/// Writes to standard error. A failure is ignored, because it cannot be reported.
 fn complain(message: impl Display) {
     let message = format!("pinpoint-exporter: {message}\n");
     _ = io::stderr().lock().write_all(printable::lines(&message).as_bytes());

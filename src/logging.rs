@@ -162,7 +162,7 @@ impl<W: Write> Write for Printable<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        // Outside of its strings a line of JSON has no such characters.
+        // JSON allows such characters only inside strings.
         let escape = match self.format {
             LogFormat::Logfmt => |c: char| c.escape_unicode().to_string(),
             LogFormat::Json => |c: char| format!("\\u{:04x}", u32::from(c)),

@@ -61,7 +61,7 @@ impl fmt::Display for Overload {
             whole_seconds(round)
         )?;
         let needed = round_up(u128::from(requests) * 1000, cache_ttl.as_millis());
-        // Whoever has raised the limit beyond AWS's usual quota has a greater one.
+        // A limit above AWS's usual quota means that the account's quota was raised.
         let quota = per_second.max(QUOTA);
         let longer = |f: &mut fmt::Formatter<'_>, ttl: Duration| {
             write!(f, "CACHE_TTL to {}, with a scrape interval above that", whole_seconds(ttl))?;

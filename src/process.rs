@@ -52,7 +52,7 @@ impl Process {
         let listener = listener.context("cannot wait for signals")?;
         let signals = {
             let _entered = listener.enter();
-            // Before there is any other runtime, which could take a signal from the kernel while nobody waits for it yet.
+            // No other runtime may exist yet: it could receive a signal before a handler waits for it.
             Signals::handle().context("cannot install the signal handlers")?
         };
         let workers = Builder::new_multi_thread()

@@ -22,7 +22,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
         };
-        // A handler stays installed when nobody listens to it, so these signals are ignored. The standard library ignores
+        // A handler stays installed without a listener, so these signals are ignored. The standard library ignores
         // SIGPIPE.
         let file_too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
         for ignored in

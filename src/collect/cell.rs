@@ -109,7 +109,7 @@ impl Cell {
         }
     }
 
-    /// Nothing is to be shown or said of it any more. Gives the refresh that is still under way.
+    /// Marks it as removed, so that it is no longer shown or logged. Returns the refresh that is still under way.
     pub(super) fn remove(&self) -> Option<Landing> {
         self.is_removed.store(true, Ordering::Relaxed);
         self.state().schedule.under_way().cloned()
@@ -124,7 +124,7 @@ impl Cell {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Takes note of how many pages a good refresh read. Gives how many it was before.
+    /// Records how many pages a good refresh read. Returns the number before.
     pub(super) fn learn_requests(&self, requests: u32) -> u32 {
         self.requests.swap(requests, Ordering::Relaxed)
     }
@@ -193,7 +193,7 @@ impl Cell {
         self.state().last.as_ref().map(|last| last.health().failure.is_none())
     }
 
-    /// What is known of it. Data that are too old are not in it, but it is for [`Cell::view`] to let them go.
+    /// What is known of it, without data that are too old. Only [`Cell::view`] drops those.
     pub(super) fn overview(&self, now: Duration, max_staleness: Duration) -> TargetState {
         let state = self.state();
         let picture = |good: &Good| {

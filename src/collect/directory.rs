@@ -49,7 +49,7 @@ impl Directory {
         }
     }
 
-    /// Nothing is to be shown or said of it any more, whatever is still under way.
+    /// Marks it as removed, so that it is no longer shown or logged.
     pub(super) fn remove(&self) {
         self.is_removed.store(true, Ordering::Relaxed);
     }

@@ -206,7 +206,7 @@ impl Collector {
         }
     }
 
-    /// From now on nobody waits for a refresh, and the log for nothing.
+    /// Ends all waits for refreshes and logs at once what was not logged yet.
     pub fn stop_waiting(&self) {
         self.stopping.cancel();
         self.shared.watched().lanes.iter().for_each(|lane| lane.close());
@@ -308,7 +308,7 @@ impl<'a> Start<'a> {
             permit.granted().await;
             // Made only now, so that what waits takes little memory.
             Box::pin(shared.work(work, permit, &flight)).await;
-            // In this order: who sees the end of the reading finds it in the log.
+            // In this order, so that the log has the reading before its end is visible.
             drop(under_way);
             shared.tell_first_round();
             drop(flight);

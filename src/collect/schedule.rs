@@ -10,7 +10,7 @@ pub(super) type Flight = watch::Sender<Started>;
 /// Waits for the end of a reading.
 pub(super) type Landing = watch::Receiver<Started>;
 
-/// What the reading of a list started in turn: whoever waits for the list waits for these too.
+/// The readings that a list started. A scrape that waits for the list waits for these too.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Started {
     pub(super) lists: Vec<Landing>,

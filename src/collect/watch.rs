@@ -30,7 +30,7 @@ pub(super) struct Watch {
     regions: BTreeMap<Place, Region>,
     /// Refreshes that are still under way of targets that were removed: none of the same target may begin before their end.
     leaving: BTreeMap<Target, Landing>,
-    /// As it is now, unless it has changed since somebody looked.
+    /// The current state, built on demand. `None` after a change.
     watched: Option<Arc<Watched>>,
 }
 
@@ -139,7 +139,7 @@ impl Watch {
         self.changed();
     }
 
-    /// Takes up what a list names that was just read. Gives what is new because of it.
+    /// Applies a list that was just read. Returns what it added.
     pub(super) fn learn(&mut self, list: &Arc<Directory>, now: Duration) -> Change {
         let Catalog { account_id, region, application_id } = &list.catalog;
         let mut change = Change::default();
@@ -158,8 +158,8 @@ impl Watch {
         change
     }
 
-    /// Takes note of how many pages the listing of a target has. Gives whether that has changed.
-    #[expect(clippy::unused_self, reason = "whoever holds it knows that no target is removed meanwhile")]
+    /// Records how many pages the listing of a target has. Returns whether the number has changed.
+    #[expect(clippy::unused_self, reason = "the lock on it keeps the target from being removed meanwhile")]
     pub(super) fn learn_requests(&self, cell: &Cell, requests: u32) -> bool {
         if cell.is_removed() || cell.requests() == requests {
             return false;

@@ -386,8 +386,8 @@ impl fmt::Display for Unread<'_> {
     }
 }
 
-/// Writes calls by account and region and by application: one line for each, and below it why it failed. `told` are the callers of
-/// whom it is said already that they have no credentials.
+/// Writes calls by account and region and by application: one line for each, and below it why it failed. `told` are the callers
+/// whose missing credentials the report has already named.
 fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Caller]) -> fmt::Result {
     const WIDEST: usize = 34;
     let place = |call: &Call| match call.account.as_str() {

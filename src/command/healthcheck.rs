@@ -30,7 +30,7 @@ use tokio_rustls::TlsConnector;
 const PATH: &str = "/-/healthy";
 
 /// How long the server may take. Probes of Docker and Kubernetes have a shorter timeout of their own, so this only ends a
-/// command that somebody runs by hand.
+/// command that you run by hand.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why the server is not healthy.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::printable;
 
-/// The columns of a terminal that nobody has widened.
+/// The default width of a terminal.
 pub(super) const COLUMNS: usize = 80;
 
 /// JSON without control characters, which `serde_json` leaves as they are above U+007F.

@@ -46,7 +46,7 @@ pub(super) fn shown(variable: &str, text: &str) -> String {
 /// What AWS's variables and the profile say.
 #[derive(Debug, Default)]
 pub(super) struct Aws {
-    /// The configured region, also when it is none, which is a problem then.
+    /// The configured region, even if it is not valid. That is reported as a problem.
     pub(super) region: Option<String>,
     pub(super) endpoint_url: Option<Url>,
     pub(super) sts_endpoint_url: Option<Url>,

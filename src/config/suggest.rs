@@ -1,4 +1,4 @@
-//! What somebody may have meant who wrote the name of a setting, or an argument, that does not exist.
+//! Suggestions for the name of a setting or an argument that does not exist.
 
 use super::settings::{PREFIX, SETTINGS, nearest};
 

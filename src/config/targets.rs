@@ -49,7 +49,7 @@ pub(super) fn read_text(path: &Path, files: &mut Files) -> Result<String, String
     text.ok_or_else(|| "it is not UTF-8; save it as UTF-8".to_owned())
 }
 
-/// The targets of both. `file` is what is in the file, unless nobody has looked.
+/// The targets of both. `file` is the contents of the file, or `None` if it was not read.
 pub(super) fn read(
     texts: &Texts,
     file: Option<Result<String, String>>,

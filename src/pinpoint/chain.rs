@@ -1,5 +1,5 @@
-//! AWS's standard chain: the environment, the profile, web identity, a container, instance metadata. The first source that is
-//! configured is asked, and if it fails no other is.
+//! AWS's standard chain: the environment, the profile, web identity, a container, instance metadata. Only the first source
+//! that is configured is used. If it fails, no other source is tried.
 
 use std::collections::BTreeSet;
 

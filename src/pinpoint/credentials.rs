@@ -219,7 +219,7 @@ impl CredentialsCache {
         state.issued(self.clock.now()).ok_or_else(|| Failure::new(Exception::CredentialsError, failure()))
     }
 
-    /// AWS refused these credentials as expired: the source is asked anew, once for all who were refused. Gives whether there
+    /// AWS refused these credentials as expired. The source is asked again, once for all refused requests. Returns whether there
     /// are other credentials now. A source that has just given what AWS refused is not asked again so soon.
     pub(super) async fn replaced(self: &Arc<Self>, refused: &Issued) -> bool {
         let ended = {
@@ -280,7 +280,7 @@ impl CredentialsCache {
     /// The end of the look under way, if there is one. The error is for a look that is overdue.
     fn look_end(&self, began: Option<Instant>) -> Option<impl Future<Output = Result<(), String>> + use<'_>> {
         let deadline = began? + self.source.limit + OVERDUE;
-        // From here on it is told of the end, even before it is polled.
+        // From here on it is notified of the end, even before it is polled.
         let ended = self.look_ended.notified();
         Some(async move {
             timeout_at(deadline, ended).await.map_err(|_elapsed| {

@@ -1,6 +1,6 @@
 //! Reads JSON that may hold anything. A value that cannot be used costs nothing but itself.
 //!
-//! `serde_json` checks the syntax of a text and finds where each value ends, but it reads no value before that is asked for.
+//! `serde_json` checks the syntax of a text and finds where each value ends, but each value is read only on demand.
 //! So a number out of range, half of a surrogate pair or a deeply nested value does no harm to its neighbours, and nothing is
 //! copied that is not used. A text that is not UTF-8 is no JSON ([RFC 8259, section 8.1]).
 //!

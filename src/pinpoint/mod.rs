@@ -213,7 +213,7 @@ impl Client {
         }
     }
 
-    /// Joins the queue of requests with a listing. Nobody gets a permit before [`Client::hand_out`], so that everything that is
+    /// Adds a listing to the queue of requests. No permit is handed out before [`Client::hand_out`], so that everything that is
     /// due can join first.
     pub fn join(&self, turn: Turn) -> Permit {
         self.queue.join(turn)

@@ -236,7 +236,7 @@ impl std::io::Write for Layer {
             Kind::Content(content) => {
                 let length = content.len() + bytes.len();
                 if length > content.capacity() && length > GROWS_BELOW {
-                    // Where so much address space is not to be had, it grows all the same.
+                    // If that much address space is not available, the buffer still grows on demand.
                     let _ = content.try_reserve_exact(room);
                 }
                 content.extend_from_slice(bytes);

@@ -26,10 +26,10 @@ use super::{
 /// How the exporter's sessions are named in AWS's audit log.
 const SESSION_NAME: &str = "pinpoint-exporter";
 
-/// How STS is asked.
+/// An STS endpoint and the client that calls it.
 #[derive(Debug, Clone)]
 pub struct Sts {
-    /// What it is asked with.
+    /// The HTTP client.
     pub http: Http,
     /// The region that is asked.
     pub region: String,

@@ -80,7 +80,7 @@ pub(super) fn only(path: &Path) -> Result<ClientConfig, BundleError> {
 /// Verifies a server as usual, and like OpenSSL also accepts a certificate of the bundle itself.
 ///
 /// `openssl req -x509` marks the certificate that it makes as an authority's. Servers with such a certificate are common, and rustls
-/// refuses them. Whoever has its key could issue any certificate that the bundle trusts, so nothing is lost by accepting it.
+/// refuses them. Its key could sign any certificate that the bundle trusts, so accepting it as a server certificate adds no risk.
 #[derive(Debug)]
 struct BundleVerifier {
     by_authority: Arc<WebPkiServerVerifier>,

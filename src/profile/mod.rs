@@ -69,7 +69,7 @@ pub struct WebIdentity {
 struct SharedFile {
     path: PathBuf,
     variable: &'static str,
-    /// Whether the variable is set. A file that nobody named may be missing.
+    /// Whether the variable is set. Only a file that it names must exist.
     is_named: bool,
 }
 

@@ -18,7 +18,7 @@ use super::{answers::Held, connections::Holder, patience::Phase, streams::Stream
 /// Of HTTP/2 an answer is sent in pieces, so that it is seen when the client takes one.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A request of a connection of HTTP/1, until there is nothing more to be made of its answer.
+/// A request of an HTTP/1 connection, until its answer is complete.
 #[derive(Debug)]
 struct Answering(Arc<Phase>);
 

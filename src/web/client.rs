@@ -1,4 +1,4 @@
-//! Who counts as one client: shares of connections, waiting scrapes and passwords are given to each.
+//! What counts as one client. Each client has its share of connections, waiting scrapes and password checks.
 
 use std::net::{IpAddr, Ipv6Addr};
 

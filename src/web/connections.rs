@@ -85,7 +85,7 @@ impl Open {
         }
         let most = connections.values().max().copied();
         let largest = || staying().filter(|(_, it)| connections.get(&it.client).copied() == most);
-        // A request that is being worked on makes nobody wait. Its connection is cut only if there is no other, the oldest first.
+        // A connection whose request is being answered is cut only if there is no other, the oldest first.
         let waited = |(number, it): (&u64, _)| {
             let waited = Connection::waited(it);
             (waited.is_some(), waited, u64::MAX - *number)
@@ -180,8 +180,8 @@ impl Drop for Place {
 }
 
 impl Holder {
-    /// Counts an answer that is about to be sent. If too much of answers is in memory then, the connections that are
-    /// furthest behind with taking theirs are cut.
+    /// Counts an answer that is about to be sent. If answers then take too much memory, the connections that are furthest
+    /// behind are cut.
     pub(super) fn hold<'a>(&self, chunks: impl Iterator<Item = &'a Bytes>) -> Held {
         let answers = &self.connections.answers;
         let held = answers.hold(self.number, chunks);

@@ -134,7 +134,7 @@ pub async fn serve(
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let _cut = cut.clone().drop_guard();
     let connections = Connections::new(limits.connections, &cut);
-    // The others are free for health checks, and for whoever asks for what is there.
+    // The other connections stay free for health checks and for scrapes that need no refresh.
     let waiting = WaitingScrapes::new((limits.connections / 4).max(1));
     let guard = web_config.map(Guard::new).transpose()?;
     let server = Arc::new(Server {

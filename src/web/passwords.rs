@@ -66,12 +66,12 @@ struct Queue {
     next: u64,
     attempts: Vec<Attempt>,
     tries_of_client: HashMap<ClientAddress, u64>,
-    /// By the hash of the user's password. A name that nobody has counts as the user whose hash it is compared with.
+    /// By the hash of the user's password. An unknown name counts as the user whose hash it is compared with.
     tries_of_user: HashMap<String, u64>,
     is_closed: bool,
 }
 
-/// Credentials to be looked at, and who waits for the verdict.
+/// Credentials to be verified, and the requests that wait for the verdict.
 #[derive(Debug)]
 struct Attempt {
     number: u64,
@@ -305,7 +305,7 @@ impl Queue {
         Some((next.number, next.credentials.clone(), next.is_known))
     }
 
-    /// It was looked at. Gives those who wait for the verdict.
+    /// Removes an attempt that was verified. Returns the requests that wait for the verdict.
     fn end(&mut self, number: u64) -> Vec<(ClientAddress, oneshot::Sender<Verdict>)> {
         let at = self.attempts.iter().position(|attempt| attempt.number == number);
         let waiters = at.map(|at| self.attempts.remove(at).waiters).unwrap_or_default();
@@ -355,7 +355,7 @@ mod tests {
         let mut same: Vec<_> = (0..1000).map(|_| queue.try_password("alice", 0, 1)).collect();
         assert_eq!(queue.attempts.len(), 1);
         let (number, ..) = queue.next().unwrap();
-        // Who comes while bcrypt runs waits for it too.
+        // A request that arrives while bcrypt runs waits for it too.
         same.push(queue.try_password("alice", 0, 2));
         assert!(queue.next().is_none());
         for (_, waiter) in queue.end(number) {

@@ -41,7 +41,7 @@ impl WaitingScrapes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a scrape. If there are too many then, one is told to hurry.
+    /// Adds a scrape. If there are then too many, one of them is answered at once.
     pub(super) fn enter(self: &Arc<Self>, client: ClientAddress) -> WaitingScrape {
         let hurry = CancellationToken::new();
         let mut state = self.state();

@@ -51,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Value>, String> {
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| match (error.marker().line(), error.info()) {
-            // The parser looks for the end of what may be a key before it tells of its beginning.
+            // The parser looks for the end of a possible key before it reports its start.
             (line, "recursion limit exceeded") => too_deep(line),
             (line, info) => format!("line {line}: this is no YAML: {info}"),
         })?;
