@@ -7,7 +7,12 @@
 
 {{- /* Variables of the environment. */ -}}
 {{- $given := dict -}}
+{{- /* Durations from Secrets and ConfigMaps cannot be compared. */ -}}
+{{- $known := true -}}
 {{- range .Values.extraEnv -}}
+{{- if and .valueFrom (regexMatch "^PINPOINT_EXPORTER_.*(TTL|STALENESS|TIMEOUT|OFFSET)$" .name) -}}
+{{- $known = false -}}
+{{- end -}}
 {{- if hasKey $given .name -}}
 {{- fail (printf "extraEnv has %s twice: remove one of them" .name) -}}
 {{- end -}}
@@ -37,8 +42,8 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* Durations. */ -}}
 {{- $cacheTtl := include "pinpoint-exporter.milliseconds" ($settings.CACHE_TTL | default "50s") | int64 -}}
+{{- if $known -}}
 {{- if lt (include "pinpoint-exporter.milliseconds" ($settings.MAX_STALENESS | default "10m") | int64) $cacheTtl -}}
 {{- fail (printf "settings.MAX_STALENESS (%s) must be at least settings.CACHE_TTL (%s)" ($settings.MAX_STALENESS | default "10m") ($settings.CACHE_TTL | default "50s")) -}}
 {{- end -}}
@@ -53,6 +58,8 @@
 {{- end -}}
 {{- end -}}
 
+{{- end -}}
+
 {{- /* The scrape. */ -}}
 {{- with .Values.serviceMonitor -}}
 {{- if and .enabled $.Values.podMonitor.enabled -}}
@@ -63,7 +70,7 @@
 {{- if gt (include "pinpoint-exporter.milliseconds" .scrapeTimeout | int64) $interval -}}
 {{- fail (printf "serviceMonitor.scrapeTimeout (%s) must not be longer than serviceMonitor.interval (%s)" .scrapeTimeout .interval) -}}
 {{- end -}}
-{{- if le $interval $cacheTtl -}}
+{{- if and $known (le $interval $cacheTtl) -}}
 {{- fail (printf "serviceMonitor.interval (%s) must be longer than settings.CACHE_TTL (%s), or every other scrape shows old data" .interval ($settings.CACHE_TTL | default "50s")) -}}
 {{- end -}}
 {{- end -}}

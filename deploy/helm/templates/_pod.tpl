@@ -66,6 +66,10 @@ rollingUpdate:
 {{- $own := list }}
 {{- range $name, $value := omit .Values.settings "TARGETS" }}
 {{- if not (kindIs "invalid" $value) }}
+{{- if and (eq $name "NAMES") (kindIs "bool" $value) }}
+{{- /* YAML reads `off` without quotes as false. */}}
+{{- $value = "off" }}
+{{- end }}
 {{- $own = append $own (dict "name" (printf "PINPOINT_EXPORTER_%s" $name) "value" (include "pinpoint-exporter.setting" $value)) }}
 {{- end }}
 {{- end }}

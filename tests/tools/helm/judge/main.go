@@ -261,6 +261,10 @@ func decode(text []byte) (runtime.Object, error) {
 func internal(object runtime.Object) (runtime.Object, error) {
 	object = object.DeepCopyObject()
 	legacyscheme.Scheme.Default(object)
+	if service, ok := object.(*corev1.Service); ok && service.Spec.ClusterIP != "" {
+		// The API server does so when it allocates addresses, which is no part of the validation.
+		service.Spec.ClusterIPs = []string{service.Spec.ClusterIP}
+	}
 	return legacyscheme.Scheme.ConvertToVersion(object, runtime.InternalGroupVersioner)
 }
 
