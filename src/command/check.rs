@@ -309,7 +309,7 @@ impl ListCall {
             ok: error.is_none(),
             error,
         };
-        Self { call, found: ids.as_ref().ok().map(|list| list.ids.len()) }
+        Self { call, found: ids.as_ref().ok().map(|list| list.resources.len()) }
     }
 
     fn line(&self) -> Line<'_> {

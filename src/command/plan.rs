@@ -138,7 +138,7 @@ impl Load {
         for (Catalog { account_id, region, .. }, ids) in &survey.lists {
             let load = loads.entry((account_id, region)).or_default();
             load.lists += 1;
-            let found = ids.as_ref().map_or(0, |List { ids, .. }| ids.len() as u64);
+            let found = ids.as_ref().map_or(0, |List { resources, .. }| resources.len() as u64);
             load.list_requests += pages(found, config.page_size);
         }
         for Target { account_id, region, segment_id, .. } in &survey.targets {

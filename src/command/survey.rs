@@ -12,13 +12,15 @@ use crate::{
     accounts::Clients,
     config::Config,
     discovery::{self, Catalog},
+    names::NamedResource,
     pinpoint::{Client, Error, LeftOut},
     target::Target,
 };
 
 /// A list that was read.
 pub(super) struct List {
-    pub(super) ids: Arc<[String]>,
+    /// In the order of their ids.
+    pub(super) resources: Arc<[NamedResource]>,
     pub(super) left_out: LeftOut,
 }
 
@@ -36,7 +38,7 @@ impl Survey {
         let mut lists: BTreeMap<Catalog, Result<List, Error>> = BTreeMap::new();
         loop {
             let known =
-                |catalog: &Catalog| lists.get(catalog)?.as_ref().ok().map(|list| Arc::clone(&list.ids));
+                |catalog: &Catalog| lists.get(catalog)?.as_ref().ok().map(|list| Arc::clone(&list.resources));
             let wanted = discovery::wanted(&config.targets, config.shard, known);
             let unread = wanted.catalogs.iter().filter(|catalog| !lists.contains_key(catalog));
             let unread: Vec<_> = unread
@@ -47,11 +49,13 @@ impl Survey {
             }
             let total = unread.len();
             let read = unread.into_iter().map(|(catalog, client)| async move {
-                let ids = match &catalog.application_id {
-                    Some(application) => client.segment_ids(application, client.permit()).await,
-                    None => client.application_ids(client.permit()).await,
+                let read = match &catalog.application_id {
+                    Some(application) => client.segments(application, client.permit()).await,
+                    None => client.applications(client.permit()).await,
                 };
-                (catalog.clone(), ids.map(|(ids, left_out)| List { ids: ids.into(), left_out }))
+                let list =
+                    read.map(|(resources, left_out)| List { resources: resources.into(), left_out });
+                (catalog.clone(), list)
             });
             let mut read = stream::iter(read).buffer_unordered(config.max_concurrent_requests);
             let mut done = 0;

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     job::{ExportJob, JobStatus, Timestamp},
+    names::{self, NamedResource, TagLabels},
     target::is_usable_id,
 };
 
@@ -47,9 +48,14 @@ pub(super) fn export_jobs(
     page(body, |item: Item<'_>, bad_members| item.into_job(segment_id, bad_members), sink)
 }
 
-/// Reads a body of applications or segments, of which only the ids are used. A body that is refused gives `sink` nothing.
-pub(super) fn ids(body: &[u8], sink: &mut dyn FnMut(String)) -> Result<Page, serde_json::Error> {
-    page(body, |item: Named<'_>, _| id(item.id).filter(|id| is_usable_id(id)).map(Cow::into_owned), sink)
+/// Reads a body of applications or segments: their ids and, with `tags`, what they are called. A body that is refused gives
+/// `sink` nothing.
+pub(super) fn resources(
+    body: &[u8],
+    tags: Option<&TagLabels>,
+    sink: &mut dyn FnMut(NamedResource),
+) -> Result<Page, serde_json::Error> {
+    page(body, |item: Resource<'_>, bad_members| item.into_resource(tags, bad_members), sink)
 }
 
 /// Reads a body item by item; an item of which nothing can be made is skipped.
@@ -108,9 +114,12 @@ json::object! {
 }
 
 json::object! {
-    /// `SegmentResponse` or `ApplicationResponse`
-    Named {
+    /// `SegmentResponse` or `ApplicationResponse`. In both the name of `tags` is in lower case.
+    Resource {
         id: "Id",
+        name: "Name",
+        segment_type: "SegmentType",
+        tags: "tags",
     }
 }
 
@@ -161,6 +170,33 @@ impl Item<'_> {
     }
 }
 
+impl Resource<'_> {
+    /// The application or segment, or `None` without a usable `Id`. Counts members that cannot be used, but not tags that are not
+    /// shown: they are ignored like any unknown member.
+    fn into_resource(self, tags: Option<&TagLabels>, bad_members: &mut u64) -> Option<NamedResource> {
+        let id = id(self.id).filter(|id| is_usable_id(id))?.into_owned();
+        let Some(TagLabels { keys, .. }) = tags else { return Some(NamedResource::unnamed(id)) };
+        let mut bad = 0;
+        let mut shown = vec![None; keys.len()];
+        note(&mut bad, self.tags, |tags| {
+            json::each_member(tags, |key, value| {
+                if let Some(at) = keys.iter().position(|shown| shown == key) {
+                    shown[at] = Some(value);
+                }
+            })
+        });
+        let tags = shown.into_iter().map(|tag| note(&mut bad, tag, name)).collect();
+        let resource = NamedResource {
+            id,
+            name: note(&mut bad, self.name, name),
+            segment_type: note(&mut bad, self.segment_type, name),
+            tags,
+        };
+        *bad_members += bad;
+        Some(resource)
+    }
+}
+
 /// The one member that an item cannot do without.
 fn id(member: Option<&RawValue>) -> Option<Cow<'_, str>> {
     json::text(member?).filter(|id| !id.is_empty())
@@ -179,6 +215,10 @@ fn note<'a, T>(
 
 fn text(value: &RawValue) -> Option<Arc<str>> {
     json::text(value).map(Into::into)
+}
+
+fn name(value: &RawValue) -> Option<Arc<str>> {
+    json::text(value).map(|text| names::bounded(&text))
 }
 
 fn timestamp(value: &RawValue) -> Option<Timestamp> {

@@ -236,7 +236,7 @@ fn lists(view: &View<'_>, ids: Ids<'_>) -> Markup {
         th scope="col" { "Next" }
     };
     let row = |state: &&ListState| {
-        let ListState { catalog, found: count, reading } = state;
+        let ListState { catalog, application_name, found: count, reading } = state;
         let what = if catalog.application_id.is_some() { "segment" } else { "application" };
         let (reading, good) = (reading.as_ref(), found(count.unwrap_or(0) as u64, what));
         html! {
@@ -259,7 +259,7 @@ fn targets(view: &View<'_>, ids: Ids<'_>) -> Markup {
         th scope="col" { "Took" } th scope="col" { "Next refresh" }
     };
     let row = |state: &&TargetState| {
-        let TargetState { target, reading, data } = state;
+        let TargetState { target, names, reading, data } = state;
         let (reading, good) = (reading.as_ref(), found(state.jobs_listed().unwrap_or(0), "job"));
         html! {
             tr {
