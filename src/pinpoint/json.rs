@@ -55,9 +55,12 @@ pub(super) fn members<'a, T: Members<'a>>(value: &'a RawValue) -> Option<T> {
     parse_object(value.get().as_bytes()).ok()
 }
 
-/// Hands every member of a value that is an object to `each`, whatever its name. A member that is `null` is absent, and so is one
-/// whose name holds half of a surrogate pair. Returns `None` if the value is no object.
-pub(super) fn each_member<'a>(value: &'a RawValue, each: impl FnMut(&str, &'a RawValue)) -> Option<()> {
+/// Hands every member of a value that is an object to `each`, whatever its name: `None` for one that is `null`, which is absent.
+/// One whose name holds half of a surrogate pair is ignored. Returns `None` if the value is no object.
+pub(super) fn each_member<'a>(
+    value: &'a RawValue,
+    each: impl FnMut(&str, Option<&'a RawValue>),
+) -> Option<()> {
     let mut deserializer = serde_json::Deserializer::from_str(value.get());
     EachMember(each).deserialize(&mut deserializer).ok()
 }
@@ -228,7 +231,7 @@ impl<'de, T: Members<'de>> Deserialize<'de> for Object<T> {
 /// Hands on an object's members one by one, so that an object of many costs no memory.
 struct EachMember<F>(F);
 
-impl<'de, F: FnMut(&str, &'de RawValue)> DeserializeSeed<'de> for EachMember<F> {
+impl<'de, F: FnMut(&str, Option<&'de RawValue>)> DeserializeSeed<'de> for EachMember<F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -236,7 +239,7 @@ impl<'de, F: FnMut(&str, &'de RawValue)> DeserializeSeed<'de> for EachMember<F> 
     }
 }
 
-impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for EachMember<F> {
+impl<'de, F: FnMut(&str, Option<&'de RawValue>)> Visitor<'de> for EachMember<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -245,8 +248,8 @@ impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for EachMember<F> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-            if let Some(name) = text(name).filter(|_| value.get() != "null") {
-                (self.0)(&name, value);
+            if let Some(name) = text(name) {
+                (self.0)(&name, Some(value).filter(|value| value.get() != "null"));
             }
         }
         Ok(())

@@ -181,7 +181,7 @@ impl Resource<'_> {
         note(&mut bad, self.tags, |tags| {
             json::each_member(tags, |key, value| {
                 if let Some(at) = keys.iter().position(|shown| shown == key) {
-                    shown[at] = Some(value);
+                    shown[at] = value;
                 }
             })
         });
@@ -251,7 +251,7 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pinpoint::fuzzing::{Page, export_jobs, ids};
+    use crate::pinpoint::fuzzing::{Page, export_jobs, resources};
 
     fn page(body: &str) -> Page<ExportJob> {
         export_jobs(body.as_bytes(), None).unwrap()
@@ -493,20 +493,92 @@ mod tests {
     #[test]
     fn an_id_that_a_path_cannot_hold_is_skipped_in_a_list_and_kept_in_a_job() {
         let body = br#"{"Item":[{"Id":".."},{"Id":"a"},{"Id":"."},{"Id":""},{"Id":"\u002e."},{"Id":"..."}]}"#;
-        let list = ids(body).unwrap();
-        assert_eq!((list.items, list.skipped), (vec!["a".to_owned(), "...".to_owned()], 4));
+        let list = resources(body, &TagLabels::default()).unwrap();
+        assert_eq!((ids(&list), list.skipped), (vec!["a", "..."], 4));
         assert_eq!(export_jobs(body, None).unwrap().items.len(), 5);
     }
 
     #[test]
-    fn of_applications_and_segments_the_ids_are_read() {
-        let body = br#"{"Item":[{"Id":"a","Name":"x"},{"Id":5},null,{"Id":"b"}],"NextToken":"t"}"#;
-        let page = ids(body).unwrap();
-        assert_eq!(
-            (page.items, page.skipped, page.next_token),
-            (vec!["a".into(), "b".into()], 2, Some("t".into()))
-        );
-        assert!(ids(br#"{"ApplicationsResponse":{"Item":[]}}"#).is_err());
+    fn of_applications_and_segments_ids_names_types_and_the_tags_that_are_shown_are_read() {
+        let body = br#"{"Item":[{"Id":"a","Name":"x","SegmentType":"IMPORT","tags":{"stage":"prod","team":"\u00e9","t":1}},
+            {"Id":5},null,{"Id":"b","Dimensions":{"Name":"y","tags":{"team":"z"}},"Tags":{"team":"z"}}],"NextToken":"t"}"#;
+        let page = resources(body, &tags()).unwrap();
+        let named = NamedResource {
+            id: "a".to_owned(),
+            name: Some("x".into()),
+            segment_type: Some("IMPORT".into()),
+            tags: [Some("é".into()), None].into(),
+        };
+        let unnamed = NamedResource { tags: [None, None].into(), ..NamedResource::unnamed("b") };
+        assert_eq!((page.items, page.skipped, page.bad_members), (vec![named, unnamed], 2, 0));
+        assert_eq!(page.next_token.as_deref(), Some("t"));
+        assert!(resources(br#"{"ApplicationsResponse":{"Item":[]}}"#, &tags()).is_err());
+    }
+
+    #[test]
+    fn names_are_read_only_if_they_are_wanted() {
+        let body = br#"{"Item":[{"Id":"a","Name":5,"tags":[]}]}"#;
+        let mut read = Vec::new();
+        let page = super::resources(body, None, &mut |resource| read.push(resource)).unwrap();
+        assert_eq!((read, page.bad_members), (vec![NamedResource::unnamed("a")], 0));
+    }
+
+    #[test]
+    fn a_name_a_type_or_a_tag_of_a_wrong_type_counts_as_absent_and_the_segment_stays() {
+        let read = |member: &str| {
+            resources(format!(r#"{{"Item":[{{"Id":"a",{member}}}]}}"#).as_bytes(), &tags()).unwrap()
+        };
+        let bare = read(r#""Unknown":1"#);
+        for member in [
+            r#""Name":5"#,
+            r#""Name":"\ud800""#,
+            r#""Name":{"a":"b"}"#,
+            r#""SegmentType":[]"#,
+            r#""SegmentType":1e999"#,
+            r#""tags":"team""#,
+            r#""tags":["team"]"#,
+            r#""tags":1e999"#,
+            r#""tags":{"team":true}"#,
+            r#""tags":{"team":"\udfff"}"#,
+            r#""tags":{"team":{"team":"a"}}"#,
+            r#""tags":{"team":"a","team":7}"#,
+        ] {
+            let page = read(member);
+            assert_eq!((page.bad_members, page.skipped), (1, 0), "{member}");
+            assert_eq!(page.items, bare.items, "{member}");
+        }
+        for member in [
+            r#""Name":null"#,
+            r#""SegmentType":null"#,
+            r#""tags":null"#,
+            r#""tags":{}"#,
+            r#""tags":{"team":null,"another":5,"\ud800":"x"}"#,
+            r#""tags":{"team":"a","team":null}"#,
+        ] {
+            assert_eq!(read(member), bare, "{member}");
+        }
+        assert_eq!(read(r#""tags":{"team":7,"team":"a"}"#).items[0].tags[0].as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_hostile_name_is_kept_as_text_and_a_long_one_is_cut() {
+        for name in ["", " ", "\u{202e}\u{0}\n\"<script>'\\", "日本", &"x".repeat(256)] {
+            let body = serde_json::json!({"Item": [{"Id": "a", "Name": name, "tags": {"team": name}}]});
+            let page = resources(body.to_string().as_bytes(), &tags()).unwrap();
+            assert_eq!((page.items[0].name.as_deref(), page.bad_members), (Some(name), 0));
+            assert_eq!(page.items[0].tags[0].as_deref(), Some(name));
+        }
+        let body = format!(r#"{{"Item":[{{"Id":"a","Name":"{}"}}]}}"#, "x".repeat(10_000));
+        let page = resources(body.as_bytes(), &tags()).unwrap();
+        assert_eq!(page.items[0].name.as_deref(), Some(&*("x".repeat(255) + "…")));
+    }
+
+    fn tags() -> TagLabels {
+        TagLabels { keys: ["team", "stage of life"].map(str::to_owned).into(), labels: Vec::new() }
+    }
+
+    fn ids(page: &Page<NamedResource>) -> Vec<&str> {
+        page.items.iter().map(|resource| resource.id.as_str()).collect()
     }
 
     #[test]
@@ -529,6 +601,11 @@ mod tests {
             filled(r#"{"Item":[{"Id":"a","Failures":["""#, r#","abcdefg\n""#, "]}]}"),
             filled(r#"{"Item":[{"Id":"a","TotalPieces":1"#, "0", "}]}"),
             filled(r#"{"Item":[]"#, r#","Item":[]"#, "}"),
+            filled(r#"{"Item":[{"Id":"a","Name":""#, r"abcdefg\n", r#""}]}"#),
+            filled(r#"{"Item":[{"Id":"a","tags":{"team":""#, r"\u0001", r#""}}]}"#),
+            filled(r#"{"Item":[{"Id":"a","tags":{""#, r"\u0001", r#"":"b"}}]}"#),
+            filled(r#"{"Item":[{"Id":"a","tags":{"team":"b""#, r#","team":"b""#, "}}]}"),
+            filled(r#"{"Item":[{"Id":"a","tags":{"a":"b""#, r#","a":[]"#, "}}]}"),
             filled("\"", r"\u0001", "\""),
             filled("{\"", r"\u0001", "\":0}"),
             filled(r#"{"Item":[0"#, ",0", ","),
@@ -538,7 +615,7 @@ mod tests {
             let begin = &body[..body.floor_char_boundary(40)];
             for decode in [
                 |body: &[u8]| _ = super::export_jobs(body, None, &mut drop),
-                |body: &[u8]| _ = super::ids(body, &mut drop),
+                |body: &[u8]| _ = super::resources(body, Some(&tags()), &mut drop),
                 |body: &[u8]| _ = crate::pinpoint::fuzzing::failure(400, None, body, &credentials()),
             ] {
                 let most = allocation_counter::measure(|| decode(body.as_bytes())).bytes_max;
