@@ -174,9 +174,19 @@ def mount(manifests, folder):
 
 
 def setUpModule():
-    """Everything else is rendered from the copies, so they come first."""
+    """Everything else is rendered with these, so they are updated first."""
     for path, source in COPIES.items():
         updated(path, source.read_text())
+    updated(CHART / "values.schema.json", whole_schema())
+
+
+@functools.cache
+def whole_schema():
+    """The text of the schema, with the definitions of Kubernetes as they are."""
+    document = json.loads((module(API_SERVER) / "api/openapi-spec/swagger.json").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    own = {name: value for name, value in schema["definitions"].items() if not name.startswith(helm_schema.PREFIX)}
+    return helm_schema.text({**schema, "definitions": {**own, **helm_schema.kubernetes(schema, document)}})
 
 
 def client_certificate(folder):
@@ -813,12 +823,7 @@ class Values(unittest.TestCase):
                 self.assertEqual(variables(values), expected)
 
     def test_the_definitions_of_kubernetes_are_the_api_servers(self):
-        document = json.loads((module(API_SERVER) / "api/openapi-spec/swagger.json").read_text())
-        path = CHART / "values.schema.json"
-        schema = json.loads(path.read_text())
-        own = {name: value for name, value in schema["definitions"].items() if not name.startswith(helm_schema.PREFIX)}
-        schema["definitions"] = {**own, **helm_schema.kubernetes(schema, document)}
-        self.assertEqual(updated(path, helm_schema.text(schema)), helm_schema.text(schema))
+        self.assertEqual((CHART / "values.schema.json").read_text(), whole_schema())
 
     def test_the_settings_are_those_of_the_exporter(self):
         table = re.search("<!-- settings -->(.*)<!-- /settings -->", (ROOT / "README.md").read_text(), re.DOTALL)[1]
