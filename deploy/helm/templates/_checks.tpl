@@ -50,10 +50,10 @@
 {{- if ge (include "pinpoint-exporter.milliseconds" ($settings.SCRAPE_TIMEOUT_OFFSET | default "500ms") | int64) (include "pinpoint-exporter.milliseconds" ($settings.SCRAPE_TIMEOUT | default "10s") | int64) -}}
 {{- fail (printf "settings.SCRAPE_TIMEOUT_OFFSET (%s) must be shorter than settings.SCRAPE_TIMEOUT (%s)" ($settings.SCRAPE_TIMEOUT_OFFSET | default "500ms") ($settings.SCRAPE_TIMEOUT | default "10s")) -}}
 {{- end -}}
-{{- range list "REQUEST_TIMEOUT" "REFRESH_TIMEOUT" -}}
-{{- with get $settings . -}}
+{{- range $name := list "REQUEST_TIMEOUT" "REFRESH_TIMEOUT" -}}
+{{- with get $settings $name -}}
 {{- if not (include "pinpoint-exporter.milliseconds" . | int64) -}}
-{{- fail (printf "a timeout of %s in settings would fail every request" .) -}}
+{{- fail (printf "settings.%s (%s) must be longer than 0s, or every request fails" $name .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -71,7 +71,7 @@
 {{- fail (printf "serviceMonitor.scrapeTimeout (%s) must not be longer than serviceMonitor.interval (%s)" .scrapeTimeout .interval) -}}
 {{- end -}}
 {{- if and $known (le $interval $cacheTtl) -}}
-{{- fail (printf "serviceMonitor.interval (%s) must be longer than settings.CACHE_TTL (%s), or every other scrape shows old data" .interval ($settings.CACHE_TTL | default "50s")) -}}
+{{- fail (printf "serviceMonitor.interval (%s) must be longer than settings.CACHE_TTL (%s), or every other scrape shows old data. Change one of them" .interval ($settings.CACHE_TTL | default "50s")) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
