@@ -115,6 +115,8 @@ impl Exporter {
             },
             status_series: config.status_series,
             keep_failures: config.show_failures,
+            names: config.names,
+            tag_labels: Arc::clone(&config.tag_labels),
         };
         Ok(Self {
             connections_to_aws: watch::Sender::new(accounts.connections()),
