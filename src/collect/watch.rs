@@ -120,7 +120,8 @@ impl Watch {
                     let begin = watched.cells.len();
                     watched.cells.extend(application.cells.iter().cloned());
                     // A shard leaves applications without a target of its own to the others.
-                    if *names != NameSource::Off && (!application.cells.is_empty() || *shard == Shard::WHOLE) {
+                    if *names != NameSource::Off && (!application.cells.is_empty() || *shard == Shard::WHOLE)
+                    {
                         watched.applications.push(WatchedApplication {
                             id: id.clone(),
                             lane: Arc::clone(&region.lane),
@@ -334,7 +335,8 @@ fn name_list(
     let new = || {
         let (account_id, region) = lane.place();
         let application_id = application_id.map(str::to_owned);
-        let catalog = Catalog { account_id: account_id.to_owned(), region: region.to_owned(), application_id };
+        let catalog =
+            Catalog { account_id: account_id.to_owned(), region: region.to_owned(), application_id };
         Arc::new(Directory::new(catalog, Purpose::Names, Arc::clone(lane), now))
     };
     Some(kept.unwrap_or_else(new))

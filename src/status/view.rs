@@ -82,7 +82,10 @@ pub(super) struct RowNames<'a> {
 
 impl<'a> RowNames<'a> {
     pub(super) fn of(names: &'a KnownNames, segment_id: Option<&str>) -> Self {
-        Self { application: names.application.as_deref(), segment: names.segment(segment_id.unwrap_or_default()) }
+        Self {
+            application: names.application.as_deref(),
+            segment: names.segment(segment_id.unwrap_or_default()),
+        }
     }
 
     /// Whether one of them holds a text in lower case.
