@@ -272,7 +272,10 @@ fn names_that_are_denied_are_logged_once_and_in_one_line_for_all_lists() {
         assert!(program.end().await.success());
         let log = program.log();
         let told: Vec<_> = log.lines().filter(|line| line.contains("names")).collect();
-        assert!(matches!(told[..], [line] if line.contains("level=warn") && line.contains("lists=2")), "{log}");
+        assert!(
+            matches!(told[..], [line] if line.contains("level=warn") && line.contains("lists=2")),
+            "{log}"
+        );
     });
 }
 
