@@ -66,7 +66,7 @@ impl Names {
 
     fn block(&self, tag_labels: &TagLabels) -> exposition::Block {
         let place = self.place.each_ref().map(String::as_str);
-        exposition::names(place, self.application.as_ref(), self.segments.iter(), tag_labels)
+        exposition::names(place, self.application.as_ref(), &self.segments.iter(), tag_labels)
     }
 
     /// Checks the series of the names, and tells how many they are.
