@@ -825,9 +825,9 @@ fn what_is_planned_is_what_is_done_and_shown() {
                 .collect();
             assert_eq!(planned, shown);
             let of_names = ["pinpoint_application_info", "pinpoint_segment_info"];
-            let named: usize = of_names.iter().map(|name| scrape.samples(name, &[]).len()).sum();
+            let series_of_names: usize = of_names.iter().map(|name| scrape.samples(name, &[]).len()).sum();
             let counted = scrape.value("pinpoint_exporter_series", &[]).unwrap();
-            assert_eq!(plan["series_total"].as_f64().unwrap(), counted + named as f64);
+            assert_eq!(plan["series_total"].as_f64().unwrap(), counted + series_of_names as f64);
             let seconds = (case.scrapes() * case.interval) as u64;
             let per_hour = done as u64 * 3600 / seconds;
             let planned = plan["requests_per_hour"].as_u64().unwrap();
