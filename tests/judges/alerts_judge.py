@@ -167,8 +167,8 @@ class Programs(unittest.TestCase):
             self.check(PROMTOOLS[0], "check", "rules", file.name)
 
     def test_the_figures_of_the_scrape_fit_together(self):
-        """With the exporter's defaults, which the README's table has."""
-        table_of_settings = (ROOT / "README.md").read_text(encoding="utf-8")
+        """With the exporter's defaults, which docs/SETTINGS.md has."""
+        table_of_settings = (ROOT / "docs/SETTINGS.md").read_text(encoding="utf-8")
         units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
         def seconds(duration):

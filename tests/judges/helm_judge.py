@@ -322,7 +322,7 @@ class Values(unittest.TestCase):
                 self.assertIn(place, template(json.dumps(values), status=1))
 
     def test_the_settings_are_those_of_the_exporter(self):
-        table = re.search("<!-- settings -->(.*)<!-- /settings -->", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+        table = re.search("<!-- settings -->(.*)<!-- /settings -->", (ROOT / "docs/SETTINGS.md").read_text(), re.DOTALL)[1]
         known = set(re.findall(r"^\| `([A-Z_]+)` ", table, re.MULTILINE))
         schema = json.loads((CHART / "values.schema.json").read_text())
         self.assertEqual(set(schema["properties"]["settings"]["properties"]) | {"WEB_CONFIG_FILE"}, known)

@@ -57,9 +57,14 @@ def queries_of(block):
             query.append(line)
 
 
+def documents():
+    """The pages for users."""
+    return sorted([*ROOT.glob("*.md"), *(file for folder in ("docs", "deploy", "grafana") for file in (ROOT / folder).rglob("*.md"))])
+
+
 def in_documents():
     """The queries of the documents' code blocks."""
-    for file in sorted([*ROOT.glob("*.md"), *(ROOT / "deploy").rglob("*.md"), *(ROOT / "grafana").rglob("*.md")]):
+    for file in documents():
         for block in re.findall(r"^```promql\n(.*?)^```", file.read_text(encoding="utf-8"), re.M | re.S):
             yield from ((f"{file.name}: {query}", query) for query in queries_of(block))
 
@@ -127,7 +132,7 @@ class Names(unittest.TestCase):
         self.judge(in_documents())
 
     def test_metrics_that_a_document_names_in_its_text_exist(self):
-        for file in sorted([*(ROOT / "deploy").rglob("*.md"), *(ROOT / "grafana").rglob("*.md")]):
+        for file in documents():
             with self.subTest(file.name):
                 words = set(re.findall(r"\bpinpoint_[a-z_]+[a-z]\b", file.read_text(encoding="utf-8"))) - {
                     "pinpoint_exporter"
