@@ -113,7 +113,7 @@ fn every_setting_that_a_page_names_exists() {
         // Without the prefix, as inline code: two words in capital letters, such as `CACHE_TTL`.
         let prose = page.split("```").step_by(2);
         for name in prose.flat_map(|text| text.split('`').skip(1).step_by(2)) {
-            let name = name.split('=').next().unwrap_or_default();
+            let name = name.split('=').next().unwrap_or_default().trim_start_matches("PINPOINT_EXPORTER_");
             let is_name = name.contains('_') && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
             let is_other = name.starts_with("AWS_") || is_status(name) || is_aws_variable(name);
             assert!(!is_name || is_other || is_known(name), "{path} names {name}, which is no setting");

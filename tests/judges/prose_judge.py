@@ -46,10 +46,10 @@ TURNS = [
     (r"^(?:Who|Whoever|Whom|Whose) (?!.*\?$)", "name the subject: \"A client that …\""),
     (r"^(?:What|Whatever) (?!.*\?$)", "name the subject instead of a clause: \"Files that …\""),
     (r"^That which ", "name the subject"),
-    (r"^Of (?!course)", "put the subject first: \"Every response must …\""),
+    (r"^Of (?!course|the \d|\d)", "put the subject first: \"Every response must …\""),
     (r"^(?:So does|So do|So is|So are|Nor|Neither does|Neither do) ", "say it in a sentence of its own"),
     (r"^(?:Not|Never|Only then|Such|Thus|Hence) \w+ (?:is|are|do|does|can|must|will) ", "put the subject first"),
-    (r"\bwho (?:asks?|reads?|sends?|finds?|reach(?:es)?|has|waits?) [^,.]* (?:is|are|gets?|sees?) ", "name the subject: \"a client that …\""),
+    (r"(?<!^)\bwho (?:asks?|reads?|sends?|finds?|reach(?:es)?|has|waits?) [^,.]* (?:is|are|gets?|sees?) ", "name the subject: \"a client that …\""),
     (r"\b(?:is|are|was|were|cannot be|can be|to be) (?:to be )?had\b", "\"there is\", \"available\""),
     (r"\bfor the reason that\b", "\"because\""),
     (r"\bfor granted\b", "\"assumes\""),
@@ -70,7 +70,7 @@ TURNS = [
     (r"\b(?:nought|naught|aught|albeit|henceforth|forthwith|notwithstanding|inasmuch|insofar|save for|but for)\b", "a usual word, such as \"except\""),
     (r"\b(?:wholly|manifold|sundry|divers|betimes|perchance|mayhap)\b", "a usual word"),
     (r"\b(?:in order to)\b", "\"to\""),
-    (r"\b(?:due to the fact that|in the event that|at this point in time|a number of)\b", "fewer words"),
+    (r"\b(?:due to the fact that|in the event that|at this point in time)\b", "fewer words"),
     (r"\b(?:utili[sz]e[sd]?|leverages?|seamless(?:ly)?|blazing(?:ly)?|effortless(?:ly)?|robust(?:ly)?)\b", "a plain word"),
     (r"\b(?:simply|obviously|of course|needless to say|as everyone knows)\b", "leave it out"),
     (r"\bone (?:would|could|may|might|must|should)\b", "\"you\""),
@@ -114,7 +114,7 @@ def split(text):
 
 def words_of(token):
     """The text of a paragraph. Code is one word, and a link is what it shows."""
-    text = ""
+    text, begins = "", 0
     for child in token.children or ():
         match child.type:
             case "text":
@@ -126,6 +126,11 @@ def words_of(token):
                 text += " "
             case "image":
                 text += words_of(child)
+            case "link_open":
+                # The name of a file may begin a sentence.
+                begins = len(text)
+            case "link_close" if re.search(r"(?:^|[.!?:] )$", text[:begins]):
+                text = text[:begins] + text[begins:begins + 1].upper() + text[begins + 1:]
     return re.sub(r"\s+", " ", text).strip()
 
 
@@ -250,7 +255,7 @@ BAD = [
     ("The log tells of targets that fail.", "reports"),
     ("The exporter, whilst it waits, answers.", "usual word"),
     ("This is simply a file.", "leave it out"),
-    (" ".join(["word"] * 31) + ".", "31 words"),
+    (" ".join(["Word"] * 31) + ".", "31 words"),
 ]
 
 
