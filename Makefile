@@ -18,7 +18,7 @@ test-deploy: ## What takes long, as root: the images built twice and run, alone 
 tools: ## Installs what the tests need (apt, npm, pip into .venv)
 	@tests/run tools
 
-lint: ## Formatting and lints
+lint: ## Formatting, lints, prose and links
 	@tests/run lint
 
 deny: ## Licences, bans and sources of dependencies

@@ -67,7 +67,7 @@ macro_rules! settings {
 }
 
 settings! {
-    targets TARGETS = "" "list of targets; see Targets; this or TARGETS_FILE is required";
+    targets TARGETS = "" "targets to read, separated by commas or white space; this or TARGETS_FILE is required";
     targets_file TARGETS_FILE = ""
         "file with more targets; # starts a comment; the exporter reads it again when it changes, and on SIGHUP";
     listen_address LISTEN_ADDRESS = "0.0.0.0:9787" "address and port to serve on; for IPv6 write [::]:9787";

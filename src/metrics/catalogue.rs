@@ -235,7 +235,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_target_error",
-        help: "Exception type because of which the target is not up, always 1. Absent while the target is up. Cached.",
+        help: "Why the target is not up, as an exception type. Always 1, and absent while the target is up. Cached.",
         kind: Kind::Gauge,
         labels: segment_labels!["exception"],
         source: Source::Target(|target, out| {
