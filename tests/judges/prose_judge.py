@@ -53,6 +53,9 @@ TURNS = [
     (r"\b(?:is|are|was|were|cannot be|can be|to be) (?:to be )?had\b", "\"there is\", \"available\""),
     (r"\bfor the reason that\b", "\"because\""),
     (r"\bfor granted\b", "\"assumes\""),
+    (r"\b(?:takes?|taking) [\w ]{1,30} for (?:good|gone|true|right|wrong|one|theirs)\b", "\"treats as\""),
+    (r"\b(?:to|for|by|of|from) who\b", "name the person: \"everyone who …\""),
+    (r"\bin force\b", "\"in use\", \"in effect\""),
     (r"\bwithout more\b", "\"by default\""),
     (r"\b(?:be it|so be it|be that as)\b", "\"whether … or\""),
     (r"\bfor ever\b", "\"never ends\", \"always\""),
@@ -64,7 +67,7 @@ TURNS = [
     (r"\b(?:tells?|told) of\b", "\"reports\", \"shows\""),
     (r"\bby itself what\b|\bin whose name\b", "\"whose credentials\", \"the caller\""),
     (r"\bas (?:there|here)\b", "name the place"),
-    (r"\b(?:passed off|pass for|taken for|takes? for)\b", "\"counts as\", \"treats as\""),
+    (r"\b(?:passed off|pass for|taken for(?! granted))\b", "\"counts as\", \"treats as\""),
     (r"\b(?:shall|ought|lest|ere|amid|amongst|whilst|unto|thence|whence|hither|thither|hitherto)\b", "a usual word"),
     (r"\b(?:thereof|therein|thereby|thereto|thereupon|wherein|whereby|whereupon|whereof|herein|hereby|heretofore|aforementioned)\b", "a usual word"),
     (r"\b(?:nought|naught|aught|albeit|henceforth|forthwith|notwithstanding|inasmuch|insofar|save for|but for)\b", "a usual word, such as \"except\""),
@@ -249,6 +252,8 @@ BAD = [
     ("It stops, for the reason that the disk is full.", "because"),
     ("It takes an interval of 1m for granted.", "assumes"),
     ("Without more the port is open.", "by default"),
+    ("The port is open to who can reach it.", "everyone who"),
+    ("A load balancer may take 401 for good.", "treats as"),
     ("So do the settings of a profile.", "sentence of its own"),
     ("The file is wrong until it is mended.", "fix"),
     ("The list is fetched anew.", "again"),
@@ -337,7 +342,7 @@ class Links(unittest.TestCase):
 def report(names):
     """Words, sentences and their length, of each page and of all."""
     total = []
-    print("words  sentences  mean  longest  passive  page")
+    print("words  sentences  mean  longest  commas  passive  page")
     for name in names:
         sentences = list(sentences_of(pathlib.Path(name).read_text(encoding="utf-8"), name))
         total += sentences
@@ -350,7 +355,8 @@ def print_row(name, sentences):
     words = sum(sentence.words for sentence in sentences)
     whole = [sentence for sentence in sentences if sentence.whole] or sentences
     longest = max((sentence.words for sentence in whole), default=0)
-    print(f"{words:5}  {len(whole):9}  {mean(whole):4.1f}  {longest:7}  {passive_share(whole):6.0%}  {name}")
+    commas = sum(sentence.text.count(",") + sentence.text.count(";") for sentence in whole) / max(1, len(whole))
+    print(f"{words:5}  {len(whole):9}  {mean(whole):4.1f}  {longest:7}  {commas:6.2f}  {passive_share(whole):6.0%}  {name}")
 
 
 if __name__ == "__main__":
