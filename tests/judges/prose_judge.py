@@ -3,7 +3,8 @@
     .venv/bin/python tests/judges/prose_judge.py target/debug/pinpoint-exporter
     .venv/bin/python tests/judges/prose_judge.py --report README.md …      # words and sentence lengths
 
-It reads every Markdown page of the tree, the HELP texts of the golden scrape, and what `--help` prints.
+It reads every Markdown page of the tree, the HELP texts of the golden scrape, the texts of the alerts, and what `--help` prints. The
+titles and descriptions of the dashboards' panels are in the tables of `grafana/README.md`.
 
 proselint and write-good were tried: the first finds none of the sentences in `BAD`, the second objects to every "is read" and
 "several". So the rules are here, and markdown-it reads the Markdown.
@@ -18,6 +19,7 @@ import unittest
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+import yaml
 from markdown_it import MarkdownIt
 
 from limits import HANG_LIMIT
@@ -29,7 +31,7 @@ EXPORTER = None
 MOST_WORDS = 30
 # The mean of a page with at least so many sentences.
 MOST_MEAN_WORDS, FEW_SENTENCES = 17, 20
-MOST_PASSIVE = 0.45
+MOST_PASSIVE = 0.4
 
 # Pages of people outside this project are not held to it.
 PAGES = sorted(
@@ -41,10 +43,38 @@ PAGES = sorted(
     if name and (ROOT / name).exists()
 )
 
+# Pages that are not rewritten yet. Their links are checked.
+NOT_YET = {
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "deploy/README.md",
+    "deploy/iam/README.md",
+    "deploy/prometheus/README.md",
+    "deploy/runbooks/PinpointAccessDenied.md",
+    "deploy/runbooks/PinpointCertificateExpiring.md",
+    "deploy/runbooks/PinpointClockSkewed.md",
+    "deploy/runbooks/PinpointCredentialsExpiring.md",
+    "deploy/runbooks/PinpointCredentialsFailing.md",
+    "deploy/runbooks/PinpointDataStale.md",
+    "deploy/runbooks/PinpointDiscoveryFailing.md",
+    "deploy/runbooks/PinpointExportEmpty.md",
+    "deploy/runbooks/PinpointExportFailed.md",
+    "deploy/runbooks/PinpointExportFailureRatioHigh.md",
+    "deploy/runbooks/PinpointExportNoProgress.md",
+    "deploy/runbooks/PinpointExportOverdue.md",
+    "deploy/runbooks/PinpointExportPartlyFailed.md",
+    "deploy/runbooks/PinpointExporterAbsent.md",
+    "deploy/runbooks/PinpointExporterDown.md",
+    "deploy/runbooks/PinpointSegmentNotFound.md",
+    "deploy/runbooks/PinpointServiceGone.md",
+    "deploy/runbooks/README.md",
+    "grafana/README.md",
+}
+
 # What not to write, and what to write instead.
 TURNS = [
-    (r"^(?:Who|Whoever|Whom|Whose) (?!.*\?$)", "name the subject: \"A client that …\""),
-    (r"^(?:What|Whatever) (?!.*\?$)", "name the subject instead of a clause: \"Files that …\""),
+    (r"^(?:Who|Whoever|Whom|Whose) (?![^,]+, (?:as|in) |.*[?:]$)", "name the subject: \"A client that …\""),
+    (r"^(?:What|Whatever) (?!to |[^,]+, (?:as|in) |.*[?:]$)", "name the subject instead of a clause: \"Files that …\""),
     (r"^That which ", "name the subject"),
     (r"^Of (?!course|the \d|\d)", "put the subject first: \"Every response must …\""),
     (r"^(?:So does|So do|So is|So are|Nor|Neither does|Neither do) ", "say it in a sentence of its own"),
@@ -70,7 +100,7 @@ TURNS = [
     (r"\b(?:passed off|pass for|taken for(?! granted))\b", "\"counts as\", \"treats as\""),
     (r"\b(?:shall|ought|lest|ere|amid|amongst|whilst|unto|thence|whence|hither|thither|hitherto)\b", "a usual word"),
     (r"\b(?:thereof|therein|thereby|thereto|thereupon|wherein|whereby|whereupon|whereof|herein|hereby|heretofore|aforementioned)\b", "a usual word"),
-    (r"\b(?:nought|naught|aught|albeit|henceforth|forthwith|notwithstanding|inasmuch|insofar|save for|but for)\b", "a usual word, such as \"except\""),
+    (r"\b(?:nought|naught|aught|albeit|henceforth|forthwith|notwithstanding|inasmuch|insofar|save for|but for (?:the|those|that|its?))\b", "a usual word, such as \"except\""),
     (r"\b(?:wholly|manifold|sundry|divers|betimes|perchance|mayhap)\b", "a usual word"),
     (r"\b(?:in order to)\b", "\"to\""),
     (r"\b(?:due to the fact that|in the event that|at this point in time)\b", "fewer words"),
@@ -187,6 +217,19 @@ def helps():
         yield from (Sentence(f"HELP {name}", sentence, True) for sentence in split(text))
 
 
+def alerts():
+    """The texts of the alerts, with a word for each value that Prometheus fills in."""
+    for file in sorted((ROOT / "deploy/prometheus/rules").glob("*.yaml")):
+        for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
+            for rule in group["rules"]:
+                for name in ("summary", "description"):
+                    text = rule.get("annotations", {}).get(name, "")
+                    text = re.sub(r"\{\{-?\s*(?:with|if|else|end|range|define|block)\b.*?\}\}", "", text, flags=re.DOTALL)
+                    text = re.sub(r"\{\{.*?\}\}", "VALUE", text, flags=re.DOTALL)
+                    for sentence in split(re.sub(r"\s+", " ", text)):
+                        yield Sentence(f"{rule['alert']}, {name}", sentence, True)
+
+
 def usage():
     """What `--help` prints, each paragraph in one line."""
     ended = subprocess.run(
@@ -265,12 +308,11 @@ BAD = [
 
 
 class Prose(unittest.TestCase):
-    maxDiff = None
-
     def judge(self, sentences):
         sentences = list(sentences)
         self.assertGreater(len(sentences), 0)
-        self.assertEqual([], list(faults(sentences)), "rewrite these sentences")
+        if found := list(faults(sentences)):
+            self.fail("rewrite these sentences:\n" + "\n".join(found))
 
     def test_every_page_is_plain(self):
         self.assertGreater(len(PAGES), 30)
@@ -278,6 +320,9 @@ class Prose(unittest.TestCase):
             name = str(page.relative_to(ROOT))
             with self.subTest(name):
                 sentences = list(sentences_of(page.read_text(encoding="utf-8"), name))
+                if name in NOT_YET:
+                    self.assertNotEqual([], list(faults(sentences)), "it is plain now: take it from NOT_YET")
+                    continue
                 self.judge(sentences)
                 whole = [sentence for sentence in sentences if sentence.whole]
                 if len(whole) >= FEW_SENTENCES:
@@ -286,6 +331,9 @@ class Prose(unittest.TestCase):
 
     def test_every_help_text_is_plain(self):
         self.judge(helps())
+
+    def test_every_text_of_an_alert_is_plain(self):
+        self.judge(alerts())
 
     def test_the_help_of_the_command_line_is_plain(self):
         self.judge(usage())
