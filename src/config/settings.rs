@@ -70,6 +70,9 @@ settings! {
     targets TARGETS = "" "targets to read, separated by commas or white space; this or TARGETS_FILE is required";
     targets_file TARGETS_FILE = ""
         "file with more targets; # starts a comment; the exporter reads it again when it changes, and on SIGHUP";
+    names NAMES = "discovered"
+        "discovered: names of applications and segments from lists that are read anyway; all: also read lists for names; off: no names";
+    tag_labels TAG_LABELS = "" "tag keys to show as labels with the names, such as team,stage";
     listen_address LISTEN_ADDRESS = "0.0.0.0:9787" "address and port to serve on; for IPv6 write [::]:9787";
     cache_ttl CACHE_TTL = "50s" "how long a scrape uses cached data before it refreshes it; 0s: every scrape refreshes it";
     max_staleness MAX_STALENESS = "10m" "age at which old data disappears";

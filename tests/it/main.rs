@@ -19,6 +19,7 @@ mod golden;
 mod iam;
 mod log;
 mod memory;
+mod names;
 mod pace;
 mod process;
 mod prometheus;
