@@ -10,7 +10,11 @@ use aws_credential_types::Credentials;
 use http::HeaderMap;
 
 use super::{
-    Failure, RetryAfter, expiration, provider_http, secrets::Secrets, send::Answer, skew::Skew, wire,
+    Failure, RetryAfter, expiration, provider_http,
+    secrets::{Foreign, Secrets},
+    send::Answer,
+    skew::Skew,
+    wire,
 };
 use crate::job::ExportJob;
 
@@ -56,7 +60,7 @@ fn page<T>(
 
 /// Reads an answer that is no success: `type_header` is `x-amzn-ErrorType`, the credentials those of the request.
 pub fn failure(status: u16, type_header: Option<&str>, body: &[u8], credentials: &Credentials) -> Failure {
-    Failure::of_answer(status, type_header, body, &Secrets::of(credentials))
+    Failure::of_answer(status, type_header.map(Foreign::new), body, &Secrets::of(credentials))
 }
 
 /// The waits that an answer with these headers asks for.

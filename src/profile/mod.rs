@@ -20,6 +20,8 @@ pub use parse::{Property, Section, SyntaxError, parse};
 
 pub(crate) use parse::words;
 
+use crate::printable;
+
 /// Names the file whose token a container's service asks for.
 pub(crate) const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 const CONFIG_FILE: &str = "AWS_CONFIG_FILE";
@@ -463,14 +465,15 @@ fn in_home(path: &Path, home: Option<&Path>) -> PathBuf {
     }
 }
 
-fn shown(path: &Path) -> String {
-    escaped(&path.display().to_string())
+/// A path as errors name it.
+pub(crate) fn shown(path: &Path) -> String {
+    escaped(&printable::path(&path.display().to_string()))
 }
 
-/// A text without control characters, cut short.
-fn escaped(text: &str) -> String {
+/// A text without control characters and what looks like a key, cut short.
+pub(crate) fn escaped(text: &str) -> String {
     const LONGEST: usize = 200;
-    let short: String = text.chars().take(LONGEST).collect();
+    let short: String = printable::without_keys(text).chars().take(LONGEST).collect();
     short.escape_debug().to_string()
 }
 
