@@ -35,9 +35,7 @@ const MASK: &str = "***";
 
 /// A URL, or what was meant to be one, without what may be secret: user information, query and fragment.
 pub(crate) fn url(text: &str) -> String {
-    // User information may, wrongly, hold any character, so everything before the last @ goes, also if the @ is encoded.
-    let start = last_at(text).unwrap_or(0);
-    let end = text[start..].find(['?', '#']).map_or(text.len(), |end| start + end);
+    let (start, end) = public_part(text);
     let mut masked = String::new();
     if last_at(text).is_some() {
         masked.push_str(text[..start].split_once("://").map_or("", |(scheme, _)| scheme));
@@ -52,6 +50,19 @@ pub(crate) fn url(text: &str) -> String {
         masked.push_str(MASK);
     }
     masked
+}
+
+/// What [`url`] masks, with the characters around it.
+pub(crate) fn secrets_of_url(text: &str) -> [&str; 2] {
+    let (start, end) = public_part(text);
+    [&text[text[..start].find("//").unwrap_or(0)..start], &text[end..]]
+}
+
+/// Where the part begins and ends that has no secret in it, but for the scheme.
+fn public_part(text: &str) -> (usize, usize) {
+    // User information may, wrongly, hold any character, so everything before the last @ goes, also if the @ is encoded.
+    let start = last_at(text).unwrap_or(0);
+    (start, text[start..].find(['?', '#']).map_or(text.len(), |end| start + end))
 }
 
 /// Where the last `@` begins: as it is, or percent-encoded any number of times.

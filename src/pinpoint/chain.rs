@@ -79,7 +79,7 @@ impl Chain {
         if let Some(identity) = self.environment.web_identity()? {
             return look.of_web_identity(&identity).await;
         }
-        if self.environment.has_container() {
+        if self.environment.container_uri().is_some() {
             return look.of_container().await;
         }
         look.of_instance().await
@@ -237,6 +237,9 @@ impl Look<'_> {
                 return Err(unusable("it is larger than 256 KiB"));
             }
         }
+        // `aws-config` shows an address that it refuses.
+        let uri = self.chain.environment.container_uri().unwrap_or_default();
+        printable::secrets_of_url(uri).iter().for_each(|secret| self.trace.secrets.learn(secret));
         let container = EcsCredentialsProvider::builder().configure(&self.metadata_config()).build();
         container.provide_credentials().await.map_err(|error| self.describe(&error))
     }

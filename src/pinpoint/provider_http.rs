@@ -198,7 +198,7 @@ fn shown(uri: &Uri) -> String {
     format!("{}://{host}{port}{}", uri.scheme_str().unwrap_or("http"), uri.path())
 }
 
-fn outcome(status: StatusCode, answer: &Answer, secrets: &Secrets) -> Outcome {
+pub(super) fn outcome(status: StatusCode, answer: &Answer, secrets: &Secrets) -> Outcome {
     if status.is_success() {
         return Outcome::Answered;
     }

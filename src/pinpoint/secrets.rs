@@ -22,6 +22,9 @@ const MASK: &str = "***";
 /// A shorter text is not treated as a secret, because the mask would hide innocent words.
 const SHORTEST: usize = 6;
 
+/// From this length on, a secret that lacks two characters at an end is a secret too.
+const LONG: usize = 16;
+
 /// A longer text is not shown. This bounds the cost of the mask; AWS's messages have a few hundred bytes.
 const LONGEST: usize = 16 * 1024;
 
@@ -77,8 +80,14 @@ impl Secrets {
     pub(super) fn learn(&self, secret: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for form in [secret.to_owned(), visible(secret), decoded(secret)] {
-            if form.len() >= SHORTEST && known.len() < MOST_SECRETS {
-                known.insert(form.to_ascii_lowercase());
+            // Without the part that a group of base64 digits may lack, most of it is still there.
+            let long = Some(&*form).filter(|form| form.len() >= LONG);
+            let parts = long.map(|form| [form.get(2..), form.get(..form.len() - 2)]);
+            let parts = parts.into_iter().flatten().flatten().chain([&*form]);
+            for part in parts.filter(|part| part.len() >= SHORTEST) {
+                if known.len() < MOST_SECRETS {
+                    known.insert(part.to_ascii_lowercase());
+                }
             }
         }
     }
