@@ -71,7 +71,7 @@ fn last_at(text: &str) -> Option<usize> {
         let digits = &text[at + 1..];
         digits.trim_start_matches("25").starts_with("40")
     };
-    let encoded = text.match_indices('%').map(|(at, _)| at).filter(is_encoded).last();
+    let encoded = text.match_indices('%').map(|(at, _)| at).rfind(is_encoded);
     text.rfind('@').max(encoded)
 }
 

@@ -239,7 +239,9 @@ impl Look<'_> {
         }
         // `aws-config` shows an address that it refuses.
         let uri = self.chain.environment.container_uri().unwrap_or_default();
-        printable::secrets_of_url(uri).iter().for_each(|secret| self.trace.secrets.learn(secret));
+        for secret in printable::secrets_of_url(uri) {
+            self.trace.secrets.learn(secret);
+        }
         let container = EcsCredentialsProvider::builder().configure(&self.metadata_config()).build();
         container.provide_credentials().await.map_err(|error| self.describe(&error))
     }

@@ -184,7 +184,7 @@ fn mask_plain(text: &mut String, secret: &str) -> bool {
 /// Replaces every run of base64 or hexadecimal digits that a secret is encoded in. Returns whether there was one.
 fn mask_runs(text: &mut String, known: &[String]) -> bool {
     let found: Vec<_> =
-        runs(text).filter(|run| run_holds(run, known, MOST_CODINGS)).map(|run| run.to_owned()).collect();
+        runs(text).filter(|run| run_holds(run, known, MOST_CODINGS)).map(str::to_owned).collect();
     for run in &found {
         *text = text.replace(run.as_str(), MASK);
     }

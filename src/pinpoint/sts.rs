@@ -118,7 +118,9 @@ impl Sts {
     }
 
     fn client(&self, credentials: Option<Credentials>, trace: &Trace) -> Client {
-        credentials.iter().for_each(|credentials| trace.secrets.learn_credentials(credentials));
+        if let Some(credentials) = &credentials {
+            trace.secrets.learn_credentials(credentials);
+        }
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .http_client(ProviderHttp::of_service(&self.http, trace))
