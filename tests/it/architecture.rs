@@ -115,18 +115,6 @@ fn only_known_places_read_texts_from_outside_without_the_mask() {
     let known = ["pinpoint/error.rs", "pinpoint/foreign.rs", "pinpoint/mod.rs", "pinpoint/secrets.rs"];
     assert_eq!(users("unmasked()"), known[..3]);
     assert_eq!(users("fn unmasked("), known[3..]);
-    // Everything that AWS's providers say goes through one function, which masks it.
-    assert_eq!(
-        users("CredentialsError"),
-        [
-            "pinpoint/chain.rs",
-            "pinpoint/credentials.rs",
-            "pinpoint/error.rs",
-            "pinpoint/mod.rs",
-            "pinpoint/provider_error.rs",
-            "pinpoint/sts.rs"
-        ]
-    );
 }
 
 #[test]

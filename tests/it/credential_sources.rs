@@ -1044,6 +1044,11 @@ fn sts_and_sso_that_fail_are_named_with_what_came_back_in_words() {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    clippy::items_after_statements,
+    reason = "a table of sources, and what each of them says"
+)]
 fn what_sources_of_credentials_repeat_of_secrets_is_masked_everywhere() {
     const TARGET_OF_ROLE: &str = "arn:aws:mobiletargeting:eu-west-1:123456789012:apps/app/segments/segment";
     const ROLE: &str = "arn:aws:iam::123456789012:role/r";
