@@ -1,4 +1,6 @@
-//! Text from outside, as it may be printed to a terminal.
+//! Text from outside, as it may be printed to a terminal: without control characters, and without what may be a secret that was
+//! written in a wrong place. What the API and sources of credentials answer is masked by `pinpoint::secrets`, which knows the
+//! secrets. Here nothing is known but the look of the text.
 
 use std::{borrow::Cow, iter::once};
 
@@ -28,6 +30,102 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     escape(text, |c| if c == '\n' { "\n".to_owned() } else { c.escape_debug().to_string() })
 }
 
+/// What stands where something may be secret.
+const MASK: &str = "***";
+
+/// A URL, or what was meant to be one, without what may be secret: user information, query and fragment.
+pub(crate) fn url(text: &str) -> String {
+    let (start, end) = public_part(text);
+    let mut masked = String::new();
+    if last_at(text).is_some() {
+        masked.push_str(text[..start].split_once("://").map_or("", |(scheme, _)| scheme));
+        if !masked.is_empty() {
+            masked.push_str("://");
+        }
+        masked.push_str(MASK);
+    }
+    masked.push_str(&text[start..end]);
+    if end < text.len() {
+        masked.push_str(&text[end..=end]);
+        masked.push_str(MASK);
+    }
+    masked
+}
+
+/// What [`url`] masks, with the characters around it.
+pub(crate) fn secrets_of_url(text: &str) -> [&str; 2] {
+    let (start, end) = public_part(text);
+    [&text[text[..start].find("//").unwrap_or(0)..start], &text[end..]]
+}
+
+/// Where the part begins and ends that has no secret in it, but for the scheme.
+fn public_part(text: &str) -> (usize, usize) {
+    // User information may, wrongly, hold any character, so everything before the last @ goes, also if the @ is encoded.
+    let start = last_at(text).unwrap_or(0);
+    (start, text[start..].find(['?', '#']).map_or(text.len(), |end| start + end))
+}
+
+/// Where the last `@` begins: as it is, or percent-encoded any number of times.
+fn last_at(text: &str) -> Option<usize> {
+    let is_encoded = |at: &usize| {
+        let digits = &text[at + 1..];
+        digits.trim_start_matches("25").starts_with("40")
+    };
+    let encoded = text.match_indices('%').map(|(at, _)| at).rfind(is_encoded);
+    text.rfind('@').max(encoded)
+}
+
+/// A path that the settings name. What is no plausible path, such as the contents of the file, is not shown.
+pub(crate) fn path(text: &str) -> Cow<'_, str> {
+    let is_plausible = !text.contains(|c: char| is_control(c) || "{}\"".contains(c))
+        && !text.contains(": ")
+        && !text.contains("-----")
+        && !text.ends_with(':');
+    if is_plausible { without_keys(text) } else { Cow::Borrowed(MASK) }
+}
+
+/// The text with words masked that look like an access key, a token or a private key.
+pub(crate) fn without_keys(text: &str) -> Cow<'_, str> {
+    if text.contains("-----BEGIN") {
+        return Cow::Borrowed(MASK);
+    }
+    let is_end = |c: char| c.is_whitespace() || "\"',;".contains(c);
+    if !text.split(is_end).any(is_key) {
+        return Cow::Borrowed(text);
+    }
+    let words = text.split_inclusive(is_end).map(|word| {
+        let bare = word.trim_end_matches(is_end);
+        if is_key(bare) { format!("{MASK}{}", &word[bare.len()..]) } else { word.to_owned() }
+    });
+    Cow::Owned(words.collect())
+}
+
+/// Whether a word has an access key id of AWS's in it, or changes between kinds of characters as often as random letters and
+/// digits do. Names and ids in lower case or hexadecimal do not.
+fn is_key(word: &str) -> bool {
+    const WINDOW: usize = 20;
+    const FEWEST_CHANGES: usize = 9;
+    if word.starts_with("arn:") {
+        return false;
+    }
+    let is_id = |run: &str| {
+        run.len() >= 16 && ["AKIA", "ASIA", "ABIA", "ACCA"].iter().any(|prefix| run.starts_with(prefix))
+    };
+    if word.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit()).any(is_id) {
+        return true;
+    }
+    word.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=_-".contains(c)).any(|run| {
+        let chars: Vec<u8> = run.bytes().filter(u8::is_ascii_alphanumeric).collect();
+        chars.windows(WINDOW).any(|window| {
+            let count = |is: fn(&u8) -> bool| window.iter().filter(|byte| is(byte)).count();
+            let (upper, lower) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase));
+            let kind = |byte: u8| (byte.is_ascii_uppercase(), byte.is_ascii_digit());
+            let changes = window.windows(2).filter(|pair| kind(pair[0]) != kind(pair[1])).count();
+            upper >= 3 && lower >= 3 && upper + lower < WINDOW && changes >= FEWEST_CHANGES
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +139,66 @@ mod tests {
             "a\\u{1b}[31m\\n\\t\\0\\u{7f}\\u{9b}\\u{202e}\\u{2028}"
         );
         assert_eq!(lines("a\r\nb\n"), "a\\r\nb\n");
+    }
+
+    #[test]
+    fn what_may_be_secret_in_a_url_is_masked() {
+        for (text, shown) in [
+            ("https://user:hush@host/path?hush#hush", "https://***@host/path?***"),
+            ("https://host/path#hush", "https://host/path#***"),
+            ("https://us?er:hush@host", "https://***@host"),
+            ("user:hush@host", "***@host"),
+            ("@host", "***@host"),
+            ("https:user:hush@host:80", "***@host:80"),
+            ("https://hush@hush@host", "https://***@host"),
+            ("http://user%3Ahush%40host", "http://***%40host"),
+            ("http://user:hush%252540host/a?hush", "http://***%252540host/a?***"),
+            ("http://user@hush%2540host", "http://***%2540host"),
+            ("http://hush%40hush@host", "http://***@host"),
+            ("http://host/%4", "http://host/%4"),
+            ("ftp://host/", "ftp://host/"),
+            ("", ""),
+        ] {
+            assert_eq!(url(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_key_or_is_no_path_is_masked() {
+        const KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        for text in [
+            KEY,
+            "AKIAIOSFODNN7EXAMPLE",
+            "ASIAQNZGKIQY56JQ7WML",
+            "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMyJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl",
+            "$2y$10$hbzjQHQCnkgvQKVcbCTqh.kWBJPBMDYaFpkPcvzwnzGnQYfhVzTcy",
+            "-----BEGIN PRIVATE KEY-----\nMIGHAgEA",
+        ] {
+            assert_eq!(without_keys(text), MASK, "{text}");
+            assert_eq!(path(text), MASK, "{text}");
+        }
+        assert_eq!(without_keys(&format!("a \"{KEY}\" is no region, {KEY}")), "a \"***\" is no region, ***");
+        for text in [
+            "basic_auth_users: {alice: hush}",
+            "basic_auth_users:\n  alice: hush",
+            "basic_auth_users:",
+            "{\"alice\": \"hush\"}",
+        ] {
+            assert_eq!(path(text), MASK, "{text}");
+        }
+        for text in [
+            "/etc/pinpoint-exporter/web.yml",
+            "/var/run/secrets/eks.amazonaws.com/serviceaccount/token",
+            "C:/Users/É Ü/web.yml",
+            "/tmp/.tmpAbC1dE/credentials",
+            "arn:aws:iam::123456789012:role/AWSReservedSSO_ReadOnly_1a2b3c4d5e6f7a8b",
+            "0123456789abcdef0123456789ABCDEF",
+            "5b0f6e4c-8f4d-4f6e-9a0c-2f3b6a7c8d9e",
+            "warn,pinpoint_exporter::web=debug",
+            "MonitoringReaderRole2ForProduction",
+        ] {
+            assert_eq!(without_keys(text), text);
+            assert_eq!(path(text), text);
+        }
     }
 }

@@ -36,6 +36,7 @@ use crate::{
     exporter::SetupError,
     metrics::telemetry::Telemetry,
     pinpoint::{EndProcesses, Http, Observer},
+    printable::without_keys,
     version::{REVISION, RUSTC_VERSION, VERSION},
 };
 
@@ -211,12 +212,12 @@ fn unknown(argument: &str, known: &[&'static str]) -> Error {
             close(name, known.clone()).map(|close| format!("the closest is {close} (--help lists all)"))
         })
         .unwrap_or_else(|| "--help lists all arguments and settings".to_owned());
-    Error::Unknown { argument: argument.chars().take(80).collect(), advice }
+    Error::Unknown { argument: without_keys(argument).chars().take(80).collect(), advice }
 }
 
 impl From<lexopt::Error> for Error {
     fn from(error: lexopt::Error) -> Self {
-        Self::Value(error.to_string())
+        Self::Value(without_keys(&error.to_string()).into_owned())
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Problem, Problems, REGION_VARIABLES, problem::quoted, settings::Texts};
 use crate::{
+    printable::without_keys,
     target::{self, Entry, TargetPattern},
     watch::{Faults, Files},
 };
@@ -35,7 +36,7 @@ impl TargetsFile {
         let mut faults = Faults::default();
         parsed.errors.iter().for_each(|error| faults.push(fault(error)));
         if let Some(entry) = &parsed.without_region {
-            faults.push(without_region(entry));
+            faults.push(without_keys(&without_region(entry)));
         }
         faults.none_or(parsed.patterns.into_keys().collect())
     }
@@ -104,11 +105,12 @@ pub(super) fn read(
 
 /// What is wrong with an entry, as a sentence about the file.
 fn fault(error: &target::Error) -> String {
-    match error.entry() {
+    let fault = match error.entry() {
         None => error.to_string(),
         Some(Entry { text, line: Some(line) }) => format!("line {line}: {}: {error}", quoted(text)),
         Some(entry) => format!("{entry} (in TARGETS): {error}"),
-    }
+    };
+    without_keys(&fault).into_owned()
 }
 
 fn without_region(entry: &Entry) -> String {

@@ -21,6 +21,7 @@ use tokio::{
     net::TcpListener,
 };
 
+use crate::secrets::{assert_lacks, forms};
 use crate::support::{
     house::{APP, House, Plan, client, credentials, run},
     program::{Program, command},
@@ -944,7 +945,11 @@ fn a_token_file_that_is_no_file_or_too_large_is_named_and_not_read() {
                 )],
             ));
         }
-        for (name, why) in [("", "not a regular file"), ("pipe", "not a regular file")] {
+        for (name, why) in [
+            ("", "not a regular file"),
+            ("pipe", "not a regular file"),
+            ("large", "it is larger than 256 KiB"),
+        ] {
             let role = ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r".to_owned());
             cases.push((
                 vec![role, ("AWS_WEB_IDENTITY_TOKEN_FILE", path(name))],
@@ -1035,6 +1040,129 @@ fn sts_and_sso_that_fail_are_named_with_what_came_back_in_words() {
             ),
         ])
         .await;
+    });
+}
+
+#[test]
+#[expect(
+    clippy::too_many_lines,
+    clippy::items_after_statements,
+    reason = "a table of sources, and what each of them says"
+)]
+fn what_sources_of_credentials_repeat_of_secrets_is_masked_everywhere() {
+    const TARGET_OF_ROLE: &str = "arn:aws:mobiletargeting:eu-west-1:123456789012:apps/app/segments/segment";
+    const ROLE: &str = "arn:aws:iam::123456789012:role/r";
+    const KEY: &str = "AKIAREPEATED00000001";
+    const SECRET: &str = "se/cr+et=REPEATED/SECRET+KEY/REPEATED/SECRET";
+    const TOKEN: &str = "FwoGZXIvYXdzE/REPEATED+TOKEN/with==odd%characters";
+    const EXTERNAL_ID: &str = "external/id+repeated=by/STS";
+    const IDENTITY: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJyZXBlYXRlZCJ9.c2ln/bmF0+dXJl";
+    const AUTHORIZATION: &str = "Bearer authorization/token+repeated=by/container";
+    let all = [KEY, SECRET, TOKEN, EXTERNAL_ID, IDENTITY, &AUTHORIZATION["Bearer ".len()..]];
+    let all: Vec<String> = all.iter().flat_map(|secret| forms(secret)).collect();
+    /// What a service says that repeats a secret in every form.
+    fn said(secret: &str) -> String {
+        format!("the request with {} is refused", forms(secret).join(" and "))
+    }
+    async fn sts(secret: &'static str) -> String {
+        source(move |_| {
+            let message = said(secret).replace('&', "&amp;");
+            let body = format!(
+                "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{message}</Message></Error>\
+                 </ErrorResponse>"
+            );
+            Response::builder().status(403).body(body).unwrap()
+        })
+        .await
+    }
+    async fn container(status: u16, as_json: bool) -> String {
+        source(move |_| {
+            let message = said(AUTHORIZATION.strip_prefix("Bearer ").unwrap());
+            let json = json!({"Code": "Refused", "Message": message}).to_string();
+            Response::builder().status(status).body(if as_json { json } else { message }).unwrap()
+        })
+        .await
+    }
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name).to_str().unwrap().to_owned();
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+            ("AWS_SESSION_TOKEN", TOKEN.to_owned()),
+        ];
+        let identity = file("identity", IDENTITY);
+        let authorization = file("authorization", AUTHORIZATION);
+        let config = profile(
+            folder.path(),
+            &format!(
+                "[profile role]\nrole_arn = {ROLE}\nexternal_id = {EXTERNAL_ID}\nsource_profile = base\n[profile base]\n\
+                 aws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\naws_session_token = {TOKEN}\n"
+            ),
+        );
+        let mut cases: Vec<Variables> = Vec::new();
+        for secret in [KEY, SECRET, TOKEN, EXTERNAL_ID] {
+            let roles = [
+                ("PINPOINT_EXPORTER_TARGETS", TARGET_OF_ROLE.to_owned()),
+                ("PINPOINT_EXPORTER_ROLE_ARNS", ROLE.to_owned()),
+                ("PINPOINT_EXPORTER_ROLE_EXTERNAL_ID", EXTERNAL_ID.to_owned()),
+                ("AWS_ENDPOINT_URL_STS", sts(secret).await),
+            ];
+            cases.push([&keys[..], &roles].concat());
+            cases.push(vec![
+                ("AWS_CONFIG_FILE", config.clone()),
+                ("AWS_PROFILE", "role".to_owned()),
+                ("AWS_ENDPOINT_URL_STS", sts(secret).await),
+            ]);
+        }
+        // Whose the credentials are is asked for a target with an account and no role.
+        let own = [
+            ("PINPOINT_EXPORTER_TARGETS", TARGET_OF_ROLE.to_owned()),
+            ("AWS_ENDPOINT_URL_STS", sts(TOKEN).await),
+        ];
+        cases.push([&keys[..], &own].concat());
+        cases.push(vec![
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", identity),
+            ("AWS_ROLE_ARN", ROLE.to_owned()),
+            ("AWS_ENDPOINT_URL_STS", sts(IDENTITY).await),
+        ]);
+        for (status, as_json) in [(403, true), (403, false), (200, true)] {
+            for (name, value) in [
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN", AUTHORIZATION.to_owned()),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", authorization.clone()),
+            ] {
+                let url = container(status, as_json).await;
+                cases.push(vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", url), (name, value)]);
+            }
+        }
+        for case in cases {
+            let mut variables =
+                vec![TARGET, ("AWS_MAX_ATTEMPTS", "1"), ("PINPOINT_EXPORTER_LOG_LEVEL", "trace")];
+            variables.extend(case.iter().map(|(name, value)| (*name, value.as_str())));
+            if !case.iter().any(|(name, _)| *name == "AWS_ENDPOINT_URL_PINPOINT") && !case.starts_with(&keys)
+            {
+                variables.push(("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:9"));
+            }
+            let program = Program::start(&variables);
+            let mut shown = String::new();
+            for path in ["/metrics", "/", "/api/v1/jobs"] {
+                let answer = client().get(format!("{}{path}", program.url)).send().await.unwrap();
+                shown.push_str(&answer.text().await.unwrap());
+            }
+            shown.push_str(&program.last_words().await);
+            let output = command(&["check"], &variables);
+            shown.push_str(&String::from_utf8(output.stdout).unwrap());
+            shown.push_str(&String::from_utf8(output.stderr).unwrap());
+            assert!(
+                shown.contains("the request with ***"),
+                "what was said is shown but for the secrets: {shown}"
+            );
+            assert_lacks(&format!("{case:?}"), &shown, &all);
+        }
     });
 }
 
