@@ -86,6 +86,11 @@ impl Accounts {
         Ok(())
     }
 
+    /// How many connections to Pinpoint there may be at once.
+    pub fn connections(&self) -> usize {
+        self.clients.len() * self.config.max_concurrent_requests
+    }
+
     /// When credentials expire, by account: the process's own as `""`, and those of roles.
     pub fn expiries(&self) -> Vec<(String, Timestamp)> {
         let has_role = |account_id: &str| self.config.roles.by_account.contains_key(account_id);

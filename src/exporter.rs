@@ -1,7 +1,7 @@
 //! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     convert::Infallible,
     panic::AssertUnwindSafe,
     sync::{
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::{
     net::TcpListener,
-    sync::Notify,
+    sync::{Notify, watch},
     task::spawn_blocking,
     time::{Instant, sleep},
 };
@@ -48,6 +48,8 @@ pub struct Exporter {
     /// How the port is protected.
     web_config: Option<Arc<Watched>>,
     targets_file: Option<(TargetsFile, WatchedFile)>,
+    /// How many there may be at once.
+    connections_to_aws: watch::Sender<usize>,
 }
 
 /// Why the exporter cannot be set up.
@@ -117,6 +119,7 @@ impl Exporter {
             tag_labels: Arc::clone(&config.tag_labels),
         };
         Ok(Self {
+            connections_to_aws: watch::Sender::new(accounts.connections()),
             collector: Collector::new(config.targets.clone(), &accounts.clients, settings, clock),
             accounts: Mutex::new(accounts),
             telemetry,
@@ -135,6 +138,7 @@ impl Exporter {
         // Held to the end, so that of two changes at a time one comes whole after the other.
         let mut accounts = self.accounts();
         accounts.set_targets(&targets)?;
+        self.connections_to_aws.send_replace(accounts.connections());
         self.collector.set_targets(targets, &accounts.clients);
         Ok(())
     }
@@ -226,12 +230,9 @@ pub async fn run(
         longest: config.refresh_timeout,
     };
     let web_config = exporter.web_config();
-    let clients: BTreeSet<_> =
-        config.targets.iter().map(|target| (&target.account_id, &target.region)).collect();
-    let limits = Limits::within_file_descriptors(clients.len() * config.max_concurrent_requests);
     let watching = watch(Arc::clone(&exporter), reload);
     tokio::select! {
-        served = web::serve(listener, exporter, timeout, limits, web_config, shutdown) => {
+        served = web::serve(listener, exporter, timeout, Limits::default(), web_config, shutdown) => {
             served.map_err(SetupError::Server)
         }
         never = watching => match never {},
@@ -298,5 +299,9 @@ impl web::Exporter for Exporter {
 
     fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    fn connections_to_aws(&self) -> watch::Receiver<usize> {
+        self.connections_to_aws.subscribe()
     }
 }

@@ -7,7 +7,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,7 +30,7 @@ const MAX_LEAVING: usize = 8;
 /// The open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
-    limit: usize,
+    limit: AtomicUsize,
     open: Mutex<Open>,
     /// Told when a connection has closed.
     closed: Notify,
@@ -76,6 +79,10 @@ impl Open {
         self.by_number.values().filter(|connection| connection.leave.is_cancelled()).count()
     }
 
+    fn staying(&self) -> usize {
+        self.by_number.len() - self.leaving()
+    }
+
     /// Tells a connection to leave. Whether there was one.
     fn make_room(&self) -> bool {
         let staying = || self.by_number.iter().filter(|(_, connection)| !connection.leave.is_cancelled());
@@ -112,7 +119,7 @@ impl Connections {
     /// So many at most. `cut` ends all of them at once.
     pub(super) fn new(limit: usize, cut: &CancellationToken) -> Arc<Self> {
         Arc::new(Self {
-            limit: limit.max(1),
+            limit: AtomicUsize::new(limit.max(1)),
             open: Mutex::default(),
             closed: Notify::new(),
             leave: CancellationToken::new(),
@@ -123,6 +130,17 @@ impl Connections {
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit. Connections beyond it make room.
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit.max(1), Ordering::Relaxed);
+        let open = self.open();
+        while open.staying() > self.limit() && open.make_room() {}
     }
 
     /// Tells all of them to leave.
@@ -150,10 +168,10 @@ impl Connections {
     fn try_place(self: &Arc<Self>, client: ClientAddress) -> Option<Place> {
         let mut open = self.open();
         let mut leaving = open.leaving();
-        if open.by_number.len() - leaving >= self.limit {
+        if open.staying() >= self.limit() {
             leaving += usize::from(open.make_room());
         }
-        if leaving > MAX_LEAVING && open.by_number.len() >= self.limit + MAX_LEAVING {
+        if leaving > MAX_LEAVING && open.by_number.len() >= self.limit() + MAX_LEAVING {
             // Those that were told to leave take too long.
             for connection in open.by_number.values().filter(|connection| connection.leave.is_cancelled()) {
                 connection.cut.cancel();
@@ -269,6 +287,24 @@ mod tests {
         let _other = place(&connections, 3).await;
         assert!(!patient.leave.is_cancelled());
         assert!(greedy[0].cut.is_cancelled(), "the furthest behind");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lower_limit_holds_for_the_connections_that_are_open() {
+        let connections = Connections::new(20, &CancellationToken::new());
+        let mut places = Vec::new();
+        for number in 0..20 {
+            places.push(place(&connections, number % 4).await);
+        }
+        connections.set_limit(6);
+        let left = |places: &[Place]| places.iter().filter(|place| place.leave.is_cancelled()).count();
+        assert_eq!(left(&places), 14);
+        places.retain(|place| !place.leave.is_cancelled());
+        places.push(place(&connections, 9).await);
+        assert_eq!(left(&places), 1);
+        connections.set_limit(20);
+        places.push(place(&connections, 9).await);
+        assert_eq!(left(&places), 1);
     }
 
     #[tokio::test(start_paused = true)]

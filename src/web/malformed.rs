@@ -52,9 +52,16 @@ fn is_host(value: &[u8]) -> bool {
         } else {
             let (host, port) = text.split_once(':').unwrap_or((text, ""));
             let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
-            (host.bytes().all(in_name), Some(port))
+            (host.bytes().all(in_name) && has_whole_escapes(host), Some(port))
         };
     is_host && port.is_some_and(|port| port.is_empty() || is_port(port))
+}
+
+/// Whether two hex digits follow each `%`.
+fn has_whole_escapes(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        rest.get(..2).is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    })
 }
 
 fn is_port(text: &str) -> bool {
@@ -101,6 +108,9 @@ fn reason(head: &[u8]) -> &'static str {
     }
     let (mut lengths, mut codings) = (Vec::new(), Vec::new());
     for line in lines.take_while(|line| !line.is_empty()) {
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            return "A header goes on in a second line: write it in one.\n";
+        }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             return "A header has no colon.\n";
         };
@@ -117,7 +127,10 @@ fn reason(head: &[u8]) -> &'static str {
             codings.push(value);
         }
     }
-    let is_length = |value: &&[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let is_length = |value: &&[u8]| {
+        let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|it| it.is_ascii_digit()));
+        digits.is_some_and(|digits| digits.parse::<u64>().is_ok())
+    };
     if !lengths.iter().all(is_length) || lengths.windows(2).any(|pair| pair[0] != pair[1]) {
         return "Content-Length must be one whole number.\n";
     }
@@ -146,6 +159,9 @@ mod tests {
             ("[::1]:9787", true),
             ("[2001:db8::1]", true),
             ("a_b", true),
+            ("a%2Db", true),
+            ("a%2", false),
+            ("a%zz", false),
             ("host:", true),
             ("host:99999", false),
             ("host:+1", false),
@@ -176,7 +192,9 @@ mod tests {
             ("GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", "The name of a header"),
             ("GET / HTTP/1.1\r\nHost: x\r\nbad\r\n\r\n", "no colon"),
             ("GET / HTTP/1.1\r\nA: \0\r\n\r\n", "a control character"),
+            ("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "in a second line"),
             ("GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "Content-Length"),
+            ("GET / HTTP/1.1\r\nContent-Length: 18446744073709551616\r\n\r\n", "Content-Length"),
             ("GET / HTTP/1.1\r\ncontent-length: 1\r\nContent-Length: 2\r\n\r\n", "Content-Length"),
             ("GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding"),
             ("GET /\0 HTTP/1.1\r\n\r\n", "The path"),

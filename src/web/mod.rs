@@ -18,12 +18,21 @@ mod streams;
 mod tls;
 mod waiting;
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    process::{Resource, getrlimit},
+};
 use tokio::{
     net::TcpListener,
+    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -66,6 +75,9 @@ pub trait Exporter: Send + Sync + 'static {
 
     /// Whether the first look for credentials has ended, either way.
     fn is_ready(&self) -> bool;
+
+    /// How many connections to AWS there may be at once. Clients leave file descriptors for them.
+    fn connections_to_aws(&self) -> watch::Receiver<usize>;
 }
 
 /// What clients may cost.
@@ -73,7 +85,7 @@ pub trait Exporter: Send + Sync + 'static {
 pub struct Limits {
     /// How long they may take.
     pub patience: Patience,
-    /// How many connections may be open.
+    /// How many connections may be open. There are fewer if the process may not have enough file descriptors.
     pub connections: usize,
     /// How long the answers in flight may take when the server stops.
     pub grace: Duration,
@@ -101,17 +113,8 @@ const MAX_CONNECTIONS: usize = 512;
 /// files that are read, sources of credentials, connections that are about to close.
 const OTHER_DESCRIPTORS: usize = 24;
 
-impl Limits {
-    /// The limits under which a flood of clients leaves `to_aws` file descriptors for connections to AWS, and enough for files
-    /// and the log, of those that the process may have (`ulimit -n`).
-    pub fn within_file_descriptors(to_aws: usize) -> Self {
-        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        Self { connections: connections(most, to_aws), ..Self::default() }
-    }
-}
-
-/// How many connections of clients there may be when the process may have so many file descriptors. Clients keep a quarter of
-/// them, however many are wanted elsewhere.
+/// How many connections of clients there may be when the process may have so many file descriptors (`ulimit -n`). The rest is
+/// for `to_aws` connections to AWS, for files and for the log. Clients keep a quarter of them, however many are wanted elsewhere.
 fn connections(descriptors: Option<u64>, to_aws: usize) -> usize {
     let descriptors = descriptors.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
     let left = descriptors.saturating_sub(OTHER_DESCRIPTORS).saturating_sub(to_aws);
@@ -133,9 +136,12 @@ pub async fn serve(
 ) -> io::Result<()> {
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let _cut = cut.clone().drop_guard();
-    let connections = Connections::new(limits.connections, &cut);
+    let mut to_aws = exporter.connections_to_aws();
+    let descriptors = getrlimit(Resource::Nofile).current;
+    let limit = |to_aws| connections(descriptors, to_aws).min(limits.connections);
+    let connections = Connections::new(limit(*to_aws.borrow_and_update()), &cut);
     // The other connections stay free for health checks and for scrapes that need no refresh.
-    let waiting = WaitingScrapes::new((limits.connections / 4).max(1));
+    let waiting = WaitingScrapes::new((connections.limit() / 4).max(1));
     let guard = web_config.map(Guard::new).transpose()?;
     let server = Arc::new(Server {
         exporter,
@@ -165,8 +171,15 @@ pub async fn serve(
             }
         }
     };
+    let leave_descriptors = async {
+        while to_aws.changed().await.is_ok() {
+            connections.set_limit(limit(*to_aws.borrow_and_update()));
+        }
+        pending().await
+    };
     tokio::select! {
         () = accept => {}
+        () = leave_descriptors => {}
         () = shutdown => {}
     }
     drop(listener);

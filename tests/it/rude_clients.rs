@@ -10,6 +10,7 @@ use std::{
 };
 
 use fake_pinpoint::{FakePinpoint, Options, fault::Fault, world::Life, world::World};
+use rustix::process::Signal;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -369,6 +370,47 @@ async fn with_64_file_descriptors_a_flood_of_clients_leaves_enough_for_the_api()
     drop(flood);
     assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
     assert!(!exporter.log().contains("Too many open files"), "{}", exporter.log());
+}
+
+#[tokio::test]
+async fn targets_that_are_added_take_file_descriptors_from_clients() {
+    let fake = fake().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("targets");
+    let target = |region| format!("arn:aws:mobiletargeting:{region}:111122223333:apps/app/segments/seg\n");
+    std::fs::write(&path, target("eu-west-1")).unwrap();
+    let settings = [("PINPOINT_EXPORTER_TARGETS_FILE", path.to_str().unwrap())];
+    let mut exporter = start_with(&fake, "ulimit -n 64;", &settings);
+    let mut clients = Vec::new();
+    for _ in 0..32 {
+        let mut client = Raw::connect(exporter.address).await;
+        client.get("/-/healthy").await;
+        assert_eq!(client.answer().await.unwrap().status, 200);
+        clients.push(client);
+    }
+    // Each of them may take eight connections to AWS.
+    let more = ["eu-west-1", "us-east-1", "us-west-2"].map(target).concat();
+    std::fs::write(&path, more).unwrap();
+    exporter.signal(Signal::HUP);
+    let mut open = 32;
+    within("the end of connections", async {
+        while open > 16 {
+            let mut left = Vec::new();
+            for mut client in clients.drain(..) {
+                if !client.is_closed().await {
+                    left.push(client);
+                }
+            }
+            open = left.len();
+            clients = left;
+        }
+    })
+    .await;
+    assert_eq!(open, 16);
+    assert!(scrape(exporter.address).await.contains("pinpoint_target_up"));
+    exporter.terminate();
+    drop(clients);
+    assert_eq!(exporter.end().await.code(), Some(0), "{}", exporter.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
 //! The file of `WEB_CONFIG_FILE`: what is accepted and refused, and what becomes of a change. The cases are those of
-//! exporter-toolkit's documentation and of its tests (v0.17.1), told anew.
+//! exporter-toolkit's documentation and of its tests (v0.20.0), told anew.
 
 use std::{fs, path::Path, sync::Arc};
 
