@@ -28,7 +28,7 @@ from limits import HANG_LIMIT
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "target/image"
-# As compose.yaml names them.
+# As build.yaml names them.
 IMAGE, FAKE = "localhost/pinpoint-exporter", "localhost/fake-pinpoint"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 BASE = re.search(r"^ARG RUST_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)[1]
@@ -361,7 +361,7 @@ class Together(unittest.TestCase):
         return json.loads(answer.stdout)
 
     def test_prometheus_sees_the_jobs_and_alertmanager_hears_of_the_failed_one(self):
-        parsed = run(ROOT / "target/tools/compose", ROOT / "deploy/compose/compose.yaml")
+        parsed = run(ROOT / "target/tools/compose", *(ROOT / "deploy/compose" / name for name in ("compose.yaml", "build.yaml")))
         self.services = json.loads(parsed.stdout)["services"]
         with contextlib.ExitStack() as stack:
             hosts = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=FOLDER))) / "hosts"
