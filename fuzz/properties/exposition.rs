@@ -85,7 +85,11 @@ impl Names {
             assert!(matches!(samples[..], [sample] if sample.labels.len() == labels.len()), "{labels:?}");
         };
         if let Some(application) = &self.application {
-            check("pinpoint_application_info", application, &[("application_name", shown(&application.name))]);
+            check(
+                "pinpoint_application_info",
+                application,
+                &[("application_name", shown(&application.name))],
+            );
         }
         for segment in &self.segments {
             let own = [

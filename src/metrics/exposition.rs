@@ -204,11 +204,8 @@ pub fn names<'a>(
     segments: impl Iterator<Item = &'a NamedResource> + Clone,
     tag_labels: &TagLabels,
 ) -> Block {
-    let labels = labels(&[
-        ("aws_account_id", account_id),
-        ("aws_region", region),
-        ("application_id", application_id),
-    ]);
+    let labels =
+        labels(&[("aws_account_id", account_id), ("aws_region", region), ("application_id", application_id)]);
     let block = block(StatusSeries::All, |source, write| match source {
         Source::ApplicationInfo(sample) => {
             if let Some(resource) = application {

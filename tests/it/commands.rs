@@ -152,7 +152,10 @@ Everything works: 4 calls, 3 targets.
         assert!(text.ends_with(&expected), "{text}\n\n{expected}");
 
         for operation in [Operation::GetApps, Operation::GetSegments] {
-            fake.fault(Rule { application: (operation == Operation::GetSegments).then(|| "two".to_owned()), ..denied(operation) });
+            fake.fault(Rule {
+                application: (operation == Operation::GetSegments).then(|| "two".to_owned()),
+                ..denied(operation)
+            });
         }
         let output = check(&["check"]).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -168,7 +171,10 @@ Everything works: 4 calls, 3 targets.
         }
         assert!(text.ends_with("Everything works: 4 calls, 3 targets."), "{text}");
         let found = json_of(&check(&["check", "--json"]).await);
-        assert_eq!((&found["ok"], &found["missing"], &found["names"][0]["ok"]), (&json!(true), &Value::Null, &json!(false)));
+        assert_eq!(
+            (&found["ok"], &found["missing"], &found["names"][0]["ok"]),
+            (&json!(true), &Value::Null, &json!(false))
+        );
         assert_eq!(found["targets"][0]["segment_name"], "News\u{1b}[31m\n\u{202e}");
     });
 }
@@ -675,6 +681,8 @@ fn every_member_of_the_json_is_documented() {
                 "message",
                 "request_id",
                 "found",
+                "application_name",
+                "segment_name",
             ];
             for name in found {
                 let is_told = command[0] == "plan" && of_check.contains(&name.as_str());
@@ -860,7 +868,10 @@ fn names_that_are_read_for_themselves_are_planned_as_lists_and_series() {
         // Three requests every six minutes: DISCOVERY_TTL is five, and Prometheus scrapes every minute.
         let per_hour = |plan: &Value| plan["requests_per_hour"].as_u64().unwrap();
         assert_eq!(per_hour(&with) - per_hour(&without), 30);
-        assert!(fake.count(Operation::GetApps) + fake.count(Operation::GetSegments) == 0, "plan reads no name");
+        assert!(
+            fake.count(Operation::GetApps) + fake.count(Operation::GetSegments) == 0,
+            "plan reads no name"
+        );
     });
 }
 

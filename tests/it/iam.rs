@@ -219,7 +219,10 @@ fn names_are_optional_and_the_policy_of_names_is_what_they_need() {
             }
             // Nothing is asked for where no name is read for itself.
             let (status, found) = check(&fake, &targets, &policy(name)).await;
-            assert_eq!((status, &found["names"], &found["missing_names"]), (Some(0), &json!([]), &Value::Null));
+            assert_eq!(
+                (status, &found["names"], &found["missing_names"]),
+                (Some(0), &json!([]), &Value::Null)
+            );
         }
     });
 }

@@ -229,7 +229,8 @@ impl Clients {
                     Ok::<_, String>((items, page.next_token))
                 } else {
                     let call = self.theirs.get_apps().set_token(token.take());
-                    let page = call.send().await.map_err(|e| format!("{e:?}"))?.applications_response.unwrap();
+                    let page =
+                        call.send().await.map_err(|e| format!("{e:?}"))?.applications_response.unwrap();
                     let items = page.item().iter().map(named_application).collect::<Vec<_>>();
                     Ok((items, page.next_token))
                 }
