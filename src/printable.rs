@@ -84,46 +84,81 @@ pub(crate) fn path(text: &str) -> Cow<'_, str> {
     if is_plausible { without_keys(text) } else { Cow::Borrowed(MASK) }
 }
 
+/// Whether a word of the text looks like an access key, a token or a private key.
+pub(crate) fn holds_key(text: &str) -> bool {
+    text.contains(PEM) || text.split(is_end_of_word).any(is_key)
+}
+
 /// The text with words masked that look like an access key, a token or a private key.
 pub(crate) fn without_keys(text: &str) -> Cow<'_, str> {
-    if text.contains("-----BEGIN") {
+    if text.contains(PEM) {
         return Cow::Borrowed(MASK);
     }
-    let is_end = |c: char| c.is_whitespace() || "\"',;".contains(c);
-    if !text.split(is_end).any(is_key) {
+    if !holds_key(text) {
         return Cow::Borrowed(text);
     }
-    let words = text.split_inclusive(is_end).map(|word| {
-        let bare = word.trim_end_matches(is_end);
+    let words = text.split_inclusive(is_end_of_word).map(|word| {
+        let bare = word.trim_end_matches(is_end_of_word);
         if is_key(bare) { format!("{MASK}{}", &word[bare.len()..]) } else { word.to_owned() }
     });
     Cow::Owned(words.collect())
 }
 
+/// The beginning of a private key, among others.
+pub(crate) const PEM: &str = "-----BEGIN";
+
+fn is_end_of_word(c: char) -> bool {
+    c.is_whitespace() || "\"',;".contains(c)
+}
+
 /// Whether a word has an access key id of AWS's in it, or changes between kinds of characters as often as random letters and
 /// digits do. Names and ids in lower case or hexadecimal do not.
 fn is_key(word: &str) -> bool {
-    const WINDOW: usize = 20;
-    const FEWEST_CHANGES: usize = 9;
     if word.starts_with("arn:") {
         return false;
     }
     let is_id = |run: &str| {
-        run.len() >= 16 && ["AKIA", "ASIA", "ABIA", "ACCA"].iter().any(|prefix| run.starts_with(prefix))
+        let has_prefix = ["AKIA", "ASIA", "ABIA", "ACCA"].iter().any(|prefix| run.starts_with(prefix));
+        run.len() >= 16 && has_prefix && !run.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
     if word.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit()).any(is_id) {
         return true;
     }
-    word.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=_-".contains(c)).any(|run| {
-        let chars: Vec<u8> = run.bytes().filter(u8::is_ascii_alphanumeric).collect();
-        chars.windows(WINDOW).any(|window| {
-            let count = |is: fn(&u8) -> bool| window.iter().filter(|byte| is(byte)).count();
-            let (upper, lower) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase));
-            let kind = |byte: u8| (byte.is_ascii_uppercase(), byte.is_ascii_digit());
-            let changes = window.windows(2).filter(|pair| kind(pair[0]) != kind(pair[1])).count();
-            upper >= 3 && lower >= 3 && upper + lower < WINDOW && changes >= FEWEST_CHANGES
-        })
-    })
+    word.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c)).any(changes_often)
+}
+
+fn changes_often(run: &str) -> bool {
+    const WINDOW: usize = 20;
+    const FEWEST_CHANGES: usize = 9;
+    const UPPER: usize = 0;
+    const LOWER: usize = 1;
+    const DIGIT: usize = 2;
+    let kinds = run.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| match byte {
+        b'A'..=b'Z' => UPPER,
+        b'a'..=b'z' => LOWER,
+        _ => DIGIT,
+    });
+    let kinds: Vec<usize> = kinds.collect();
+    let is_change = |at: usize| usize::from(kinds[at] != kinds[at + 1]);
+    // The window moves by one character at a time, so that a long text costs little.
+    let (mut counts, mut changes) = ([0; 3], 0);
+    for end in 0..kinds.len() {
+        counts[kinds[end]] += 1;
+        changes += end.checked_sub(1).map_or(0, is_change);
+        if let Some(left) = end.checked_sub(WINDOW) {
+            counts[kinds[left]] -= 1;
+            changes -= is_change(left);
+        }
+        if counts[UPPER] >= 3
+            && counts[LOWER] >= 3
+            && counts[DIGIT] > 0
+            && changes >= FEWEST_CHANGES
+            && end + 1 >= WINDOW
+        {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -193,9 +228,11 @@ mod tests {
             "/tmp/.tmpAbC1dE/credentials",
             "arn:aws:iam::123456789012:role/AWSReservedSSO_ReadOnly_1a2b3c4d5e6f7a8b",
             "0123456789abcdef0123456789ABCDEF",
+            "ACCA0123456789ABCDEF0123456789AB",
             "5b0f6e4c-8f4d-4f6e-9a0c-2f3b6a7c8d9e",
             "warn,pinpoint_exporter::web=debug",
             "MonitoringReaderRole2ForProduction",
+            "My-App-2026-V2/Segment-V2-Beta-B2C",
         ] {
             assert_eq!(without_keys(text), text);
             assert_eq!(path(text), text);

@@ -212,12 +212,18 @@ fn unknown(argument: &str, known: &[&'static str]) -> Error {
             close(name, known.clone()).map(|close| format!("the closest is {close} (--help lists all)"))
         })
         .unwrap_or_else(|| "--help lists all arguments and settings".to_owned());
-    Error::Unknown { argument: without_keys(argument).chars().take(80).collect(), advice }
+    // The value may be secret.
+    Error::Unknown { argument: without_keys(name).chars().take(80).collect(), advice }
 }
 
 impl From<lexopt::Error> for Error {
     fn from(error: lexopt::Error) -> Self {
-        Self::Value(without_keys(&error.to_string()).into_owned())
+        Self::Value(match error {
+            lexopt::Error::UnexpectedValue { option, .. } => {
+                format!("the option {option} takes no value; write {option} alone")
+            }
+            error => error.to_string(),
+        })
     }
 }
 

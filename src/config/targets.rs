@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Problem, Problems, REGION_VARIABLES, problem::quoted, settings::Texts};
 use crate::{
-    printable::without_keys,
+    printable::holds_key,
     target::{self, Entry, TargetPattern},
     watch::{Faults, Files},
 };
@@ -36,7 +36,7 @@ impl TargetsFile {
         let mut faults = Faults::default();
         parsed.errors.iter().for_each(|error| faults.push(fault(error)));
         if let Some(entry) = &parsed.without_region {
-            faults.push(without_keys(&without_region(entry)));
+            faults.push(without_region(entry));
         }
         faults.none_or(parsed.patterns.into_keys().collect())
     }
@@ -47,7 +47,21 @@ pub(super) fn read_text(path: &Path, files: &mut Files) -> Result<String, String
     let bytes = files.read(path, MAX_BYTES);
     let bytes = bytes.map_err(|error| format!("cannot read it: {error}; write the path of a file"))?;
     let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-    text.ok_or_else(|| "it is not UTF-8; save it as UTF-8".to_owned())
+    let text = text.ok_or_else(|| "it is not UTF-8; save it as UTF-8".to_owned())?;
+    let is_wrong = |line: &str| line.split('#').next().is_some_and(looks_secret);
+    match text.lines().position(is_wrong) {
+        Some(index) => Err(format!("line {}: {LOOKS_SECRET}", index + 1)),
+        None => Ok(text),
+    }
+}
+
+/// Said instead of the entries, which would be shown as targets.
+const LOOKS_SECRET: &str = "it holds what looks like an access key, a token or a private key (not shown); write targets such as \
+                            APP/SEGMENT or APP";
+
+/// Whether an id in a list looks like a key. AWS's own ids are hexadecimal and never do.
+fn looks_secret(list: &str) -> bool {
+    list.split('/').any(holds_key)
 }
 
 /// The targets of both. `file` is the contents of the file, or `None` if it was not read.
@@ -69,7 +83,12 @@ pub(super) fn read(
         ));
         return Vec::new();
     }
-    let is_unread = file_variable.text.is_some() && !matches!(file, Some(Ok(_)));
+    let mut list = variable.text();
+    let mut is_unread = file_variable.text.is_some() && !matches!(file, Some(Ok(_)));
+    if looks_secret(list) {
+        problems.problems.push(Problem::without_value(variable.setting.variable, LOOKS_SECRET));
+        (list, is_unread) = ("", true);
+    }
     let mut faults = Faults::default();
     let file = match file {
         Some(Ok(text)) => text,
@@ -79,7 +98,7 @@ pub(super) fn read(
         }
         None => String::new(),
     };
-    let parsed = target::parse_with_file(variable.text(), &file, region);
+    let parsed = target::parse_with_file(list, &file, region);
     for error in &parsed.errors {
         match error.entry() {
             None if is_unread => {}
@@ -105,12 +124,11 @@ pub(super) fn read(
 
 /// What is wrong with an entry, as a sentence about the file.
 fn fault(error: &target::Error) -> String {
-    let fault = match error.entry() {
+    match error.entry() {
         None => error.to_string(),
         Some(Entry { text, line: Some(line) }) => format!("line {line}: {}: {error}", quoted(text)),
         Some(entry) => format!("{entry} (in TARGETS): {error}"),
-    };
-    without_keys(&fault).into_owned()
+    }
 }
 
 fn without_region(entry: &Entry) -> String {

@@ -4,7 +4,7 @@
 //! secrets after every decoding of it, because an echo may be encoded, and more than once.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -154,12 +154,13 @@ impl Secrets {
         // A secret that holds another one goes first.
         known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         let mut is_masked = false;
+        let mut search = Search { known: &known, clean: Default::default() };
         let mut layer = visible(text);
         for _ in 0..MOST_LAYERS {
             for secret in &known {
                 is_masked |= mask_plain(&mut layer, secret);
             }
-            is_masked |= mask_runs(&mut layer, &known);
+            is_masked |= mask_runs(&mut layer, &mut search);
             let next = visible(&decoded_once(&layer));
             if next == layer {
                 let plain = || text.chars().filter(|c| *c == '\n' || !is_invisible(*c)).collect();
@@ -182,54 +183,72 @@ fn mask_plain(text: &mut String, secret: &str) -> bool {
 }
 
 /// Replaces every run of base64 or hexadecimal digits that a secret is encoded in. Returns whether there was one.
-fn mask_runs(text: &mut String, known: &[String]) -> bool {
+fn mask_runs(text: &mut String, search: &mut Search<'_>) -> bool {
     let found: Vec<_> =
-        runs(text).filter(|run| run_holds(run, known, MOST_CODINGS)).map(str::to_owned).collect();
+        runs(text).filter(|run| search.is_in_run(run, MOST_CODINGS)).map(str::to_owned).collect();
     for run in &found {
         *text = text.replace(run.as_str(), MASK);
     }
     !found.is_empty()
 }
 
-/// Whether a text holds a secret in any encoding.
-fn holds(text: &str, known: &[String], codings: usize) -> bool {
-    let mut layer = visible(text);
-    for _ in 0..MOST_LAYERS {
-        let lower = layer.to_ascii_lowercase();
-        let has_run = || runs(&layer).any(|run| run_holds(run, known, codings));
-        if known.iter().any(|secret| lower.contains(secret.as_str())) || has_run() {
-            return true;
+/// A search for secrets within runs of base64 or hexadecimal digits.
+struct Search<'a> {
+    known: &'a [String],
+    /// Runs without a secret, by the codings that were still allowed in them. The layers of a text repeat most of its runs.
+    clean: [HashSet<String>; MOST_CODINGS],
+}
+
+impl Search<'_> {
+    /// Whether a text holds a secret in any encoding.
+    fn is_in(&mut self, text: &str, codings: usize) -> bool {
+        let mut layer = visible(text);
+        for _ in 0..MOST_LAYERS {
+            let lower = layer.to_ascii_lowercase();
+            if self.known.iter().any(|secret| lower.contains(secret.as_str()))
+                || runs(&layer).any(|run| self.is_in_run(run, codings))
+            {
+                return true;
+            }
+            let next = visible(&decoded_once(&layer));
+            if next == layer {
+                return false;
+            }
+            layer = next;
         }
-        let next = visible(&decoded_once(&layer));
-        if next == layer {
+        // It cannot be said that it holds none.
+        true
+    }
+
+    fn is_in_run(&mut self, run: &str, codings: usize) -> bool {
+        let Some(codings) = codings.checked_sub(1) else { return false };
+        if self.clean[codings].contains(run) {
             return false;
         }
-        layer = next;
+        let mut is_in_bytes = |bytes: &[u8]| self.is_in(&String::from_utf8_lossy(bytes), codings);
+        // Within a longer text a secret begins at any place of a group of digits.
+        let base64 = run.replace('-', "+").replace('_', "/");
+        let is_in_base64 = (0..4).any(|skip| {
+            let digits = &base64[skip..];
+            // The last group may lack digits, and an A adds no bit.
+            let missing = digits.len().next_multiple_of(4) - digits.len();
+            base64::decode(digits.to_owned() + &"A".repeat(missing)).is_ok_and(|bytes| is_in_bytes(&bytes))
+        });
+        let hexadecimal = run.split(|c: char| !c.is_ascii_hexdigit());
+        let mut hexadecimal = hexadecimal.filter(|digits| digits.len() >= SHORTEST * 2);
+        let is_found = is_in_base64
+            || hexadecimal.any(|digits| (0..2).any(|skip| is_in_bytes(&bytes_of_hex(&digits[skip..]))));
+        if !is_found {
+            self.clean[codings].insert(run.to_owned());
+        }
+        is_found
     }
-    // It cannot be said that it holds none.
-    true
 }
 
 /// The parts of a text that may be base64 or hexadecimal, and are long enough for a secret.
 fn runs(text: &str) -> impl Iterator<Item = &str> {
     let is_digit = |c: char| c.is_ascii_alphanumeric() || "+/-_".contains(c);
     text.split(move |c| !is_digit(c)).filter(|run| run.len() >= SHORTEST * 4 / 3)
-}
-
-fn run_holds(run: &str, known: &[String], codings: usize) -> bool {
-    let Some(codings) = codings.checked_sub(1) else { return false };
-    let holds = |bytes: &[u8]| holds(&String::from_utf8_lossy(bytes), known, codings);
-    // Within a longer text a secret begins at any place of a group of digits.
-    let base64 = run.replace('-', "+").replace('_', "/");
-    let is_in_base64 = (0..4).any(|skip| {
-        let digits = &base64[skip..];
-        // The last group may lack digits, and an A adds no bit.
-        let missing = digits.len().next_multiple_of(4) - digits.len();
-        base64::decode(digits.to_owned() + &"A".repeat(missing)).is_ok_and(|bytes| holds(&bytes))
-    });
-    let hexadecimal = run.split(|c: char| !c.is_ascii_hexdigit());
-    let mut hexadecimal = hexadecimal.filter(|digits| digits.len() >= SHORTEST * 2);
-    is_in_base64 || hexadecimal.any(|digits| (0..2).any(|skip| holds(&bytes_of_hex(&digits[skip..]))))
 }
 
 fn bytes_of_hex(digits: &str) -> Vec<u8> {

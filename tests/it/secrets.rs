@@ -240,10 +240,7 @@ fn a_secret_in_a_wrong_variable_or_argument_is_not_shown() {
                 "AWS_CONFIG_FILE" | "AWS_SHARED_CREDENTIALS_FILE" => ("AWS_PROFILE", "absent"),
                 _ => ("PINPOINT_EXPORTER_LOG_FORMAT", "logfmt"),
             };
-            // Words without two slashes could be ids of applications.
-            if !variable.ends_with("_TARGETS") || value == KEY {
-                check(&format!("{variable}={value}"), &["check"], &[beside, (variable, value)]);
-            }
+            check(&format!("{variable}={value}"), &["check"], &[beside, (variable, value)]);
         }
     }
     for secret in [KEY, "AKIAIOSFODNN7EXAMPLE", TOKEN, PEM] {
@@ -252,10 +249,20 @@ fn a_secret_in_a_wrong_variable_or_argument_is_not_shown() {
             &[&format!("--password={secret}")],
             &["check", secret],
             &["check", &format!("--json={secret}")],
+            &["--password=hush"],
+            &["check", "--web.password=hush"],
+            &["check", "--json=hush"],
             &["plan", "--segments", secret],
         ] {
             check(&format!("{arguments:?}"), arguments, &[]);
         }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("targets");
+    for secret in [KEY, "AKIAIOSFODNN7EXAMPLE", TOKEN, PEM] {
+        std::fs::write(&file, format!("app/segment # a comment\n{secret}\n")).unwrap();
+        let variable = ("PINPOINT_EXPORTER_TARGETS_FILE", file.to_str().unwrap());
+        check(&format!("{secret} in a file of targets"), &["check"], &[variable]);
     }
     assert!(refused > 100, "{refused} are too few to be all that are refused");
 }
