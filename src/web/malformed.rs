@@ -59,9 +59,9 @@ fn is_host(value: &[u8]) -> bool {
 
 /// Whether two hex digits follow each `%`.
 fn has_whole_escapes(text: &str) -> bool {
-    text.split('%').skip(1).all(|rest| {
-        rest.get(..2).is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-    })
+    text.split('%')
+        .skip(1)
+        .all(|rest| rest.get(..2).is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit())))
 }
 
 fn is_port(text: &str) -> bool {
@@ -128,7 +128,8 @@ fn reason(head: &[u8]) -> &'static str {
         }
     }
     let is_length = |value: &&[u8]| {
-        let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|it| it.is_ascii_digit()));
+        let digits =
+            std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|it| it.is_ascii_digit()));
         digits.is_some_and(|digits| digits.parse::<u64>().is_ok())
     };
     if !lengths.iter().all(is_length) || lengths.windows(2).any(|pair| pair[0] != pair[1]) {

@@ -175,7 +175,7 @@ pub async fn serve(
         while to_aws.changed().await.is_ok() {
             connections.set_limit(limit(*to_aws.borrow_and_update()));
         }
-        pending().await
+        pending::<()>().await;
     };
     tokio::select! {
         () = accept => {}

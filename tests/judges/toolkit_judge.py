@@ -23,7 +23,8 @@ import threading
 import time
 import unittest
 
-TOOLKIT = sys.argv.pop() if len(sys.argv) > 3 + ("--measure" in sys.argv) else "target/tools/toolkit"
+THIRD = 3 + ("--measure" in sys.argv)
+TOOLKIT = sys.argv.pop(THIRD) if len(sys.argv) > THIRD else "target/tools/toolkit"
 
 import web_config_judge as judge  # noqa: E402, it takes the other arguments
 from limits import HANG_LIMIT, UNHURRIED  # noqa: E402
@@ -50,7 +51,7 @@ class Program:
             variables |= {
                 "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL_PINPOINT": api or judge.WORLD_URL,
                 "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-                "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "PINPOINT_EXPORTER_TARGETS": "app/seg",
+                "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "PINPOINT_EXPORTER_TARGETS": "app/seg",
                 "PINPOINT_EXPORTER_CACHE_TTL": "0s", "PINPOINT_EXPORTER_LISTEN_ADDRESS": "127.0.0.1:0", **UNHURRIED,
             }
             if config:

@@ -67,7 +67,7 @@ def setUpModule():
     jobs = [{"id": f"job-{number}", "created": "-2h", "lasts": "1h"} for number in range(20)]
     world = {"applications": {"app": {"segments": {"seg": {"jobs": jobs}}}}}
     (FOLDER / "world.json").write_text(json.dumps(world))
-    fake = start([FAKE, "--world", FOLDER / "world.json"], {})
+    fake = start([FAKE, "--listen", "127.0.0.1:0", "--world", FOLDER / "world.json"], {})
     WORLD_URL = fake.stdout.readline().split()[-1]
 
 
@@ -110,7 +110,7 @@ class Exporter:
         self.config.write_text(text)
         self.process = start([EXPORTER], {
             "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL_PINPOINT": WORLD_URL,
-            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
             "PINPOINT_EXPORTER_TARGETS": "app/seg", "PINPOINT_EXPORTER_LISTEN_ADDRESS": "127.0.0.1:0",
             "PINPOINT_EXPORTER_WEB_CONFIG_FILE": self.config, "NO_PROXY": "*", **UNHURRIED,
         })
