@@ -67,7 +67,7 @@ def setUpModule():
     jobs = [{"id": f"job-{number}", "created": "-2h", "lasts": "1h"} for number in range(20)]
     world = {"applications": {"app": {"segments": {"seg": {"jobs": jobs}}}}}
     (FOLDER / "world.json").write_text(json.dumps(world))
-    fake = start([FAKE, "--world", FOLDER / "world.json"], {})
+    fake = start([FAKE, "--listen", "127.0.0.1:0", "--world", FOLDER / "world.json"], {})
     WORLD_URL = fake.stdout.readline().split()[-1]
 
 
