@@ -86,11 +86,19 @@ ELSEWHERE = {
     "--env PINPOINT_EXPORTER_TARGETS='6e0b7591a90841d2b5d93fa11143e5a7/*' --env AWS_REGION=eu-west-1 --env AWS_ACCESS_KEY_ID "
     "--env AWS_SECRET_ACCESS_KEY ghcr.io/pinpoint-exporter/pinpoint-exporter:0.1.0": IMAGE,
     "docker exec pinpoint-exporter /pinpoint-exporter check": IMAGE,
+    "docker run --detach --name pinpoint-exporter --publish 127.0.0.1:9787:9787 --read-only --cap-drop ALL "
+    "--security-opt no-new-privileges --env PINPOINT_EXPORTER_TARGETS='6e0b7591a90841d2b5d93fa11143e5a7/*' "
+    "--env AWS_REGION=eu-west-1 --env AWS_ACCESS_KEY_ID --env AWS_SECRET_ACCESS_KEY "
+    "ghcr.io/pinpoint-exporter/pinpoint-exporter:0.1.0": IMAGE,
     "docker compose --file deploy/compose/compose.yaml up": IMAGE,
+    "docker compose --file deploy/compose/compose.yaml --file deploy/compose/build.yaml up --build": IMAGE,
     "helm install pinpoint-exporter deploy/helm --namespace monitoring --create-namespace --values my-values.yaml": CHART,
     "helm install pinpoint-exporter oci://ghcr.io/pinpoint-exporter/pinpoint-exporter/charts/pinpoint-exporter --version 0.1.0 "
     "--namespace monitoring --create-namespace --set-string settings.TARGETS='6e0b7591a90841d2b5d93fa11143e5a7/*' "
     "--set aws.region=eu-west-1": CHART,
+    "helm install pinpoint-exporter oci://ghcr.io/pinpoint-exporter/pinpoint-exporter/charts/pinpoint-exporter "
+    "--namespace monitoring --create-namespace --values my-values.yaml": CHART,
+    "helm test pinpoint-exporter --namespace monitoring --logs": CLUSTER,
     "kubectl create namespace monitoring": CLUSTER,
     "kubectl apply --kustomize .": "needs a cluster; tests/judges/helm_judge.py builds it with kustomize",
     "kubectl --namespace monitoring exec deployment/pinpoint-exporter -- /pinpoint-exporter check": CLUSTER,
@@ -113,6 +121,8 @@ ELSEWHERE = {
         "by hand: needs the image; tests/judges/ecs_judge.py checks the file",
     "promtool check config /etc/prometheus/prometheus.yml": "tests/judges/alerts_judge.py, with the file of deploy/prometheus",
     "curl -X POST http://localhost:9090/-/reload": "by hand: needs Prometheus with --web.enable-lifecycle",
+    "amtool check-config alertmanager.yml": "tests/judges/alerts_judge.py",
+    "curl -X POST http://localhost:9093/-/reload": "by hand: needs Alertmanager",
     'git tag --sign v0.1.0 --message "Release 0.1.0"': "by hand: makes a release",
     "git push origin v0.1.0": "by hand: makes a release",
     "cosign verify-blob SHA256SUMS --bundle SHA256SUMS.sigstore.json --certificate-identity-regexp "

@@ -232,7 +232,7 @@ class Terraform(unittest.TestCase):
     def test_both_have_the_same_parameters(self):
         """But for the names of resources, tags, and settings, which a list of CloudFormation cannot hold."""
         ours = {"name", "settings", "tags"}
-        renamed = {"subnets": "subnet_ids", "scraper_security_group": "scraper_security_group_id"}
+        renamed = {"subnets": "subnet_ids", "scraper_security_group": "scraper_security_group_id", "pinpoint_endpoint_url": "endpoint_url"}
         theirs = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in template()["Parameters"]}
         declared = {name.strip('"') for block in hcl2.loads((MODULE / "variables.tf").read_text())["variable"] for name in block}
         self.assertEqual({renamed.get(name, name) for name in theirs} | ours, declared)

@@ -388,7 +388,7 @@ class Service(unittest.TestCase):
 
     def test_the_lines_of_the_readme_lead_to_metrics(self):
         section = (ROOT / "deploy/README.md").read_text().split("\n## ")[1]
-        install, start = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+        _package, start, install = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
         # What root does here without `sudo`; the program is the image's; and an editor.
         install = install.replace("make build\n", "").replace("sudo ", "")
         edit = "sudoedit /etc/pinpoint-exporter/environment\n"

@@ -51,7 +51,7 @@ locals {
       [
         { name = "PINPOINT_EXPORTER_TARGETS", value = local.targets[var.watch] },
         { name = "AWS_REGION", value = local.aws.region },
-        { name = "AWS_ENDPOINT_URL_PINPOINT", value = var.pinpoint_endpoint_url },
+        { name = "AWS_ENDPOINT_URL_PINPOINT", value = var.endpoint_url },
       ],
       [for name, value in var.settings : { name = "PINPOINT_EXPORTER_${name}", value = value }],
     )

@@ -37,7 +37,7 @@ variable "segment_id" {
   }
 }
 
-variable "pinpoint_endpoint_url" {
+variable "endpoint_url" {
   description = "The URL of an API that speaks Pinpoint's protocol. Empty means AWS's own API."
   type        = string
   default     = ""
