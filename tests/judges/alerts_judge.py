@@ -76,7 +76,7 @@ def assertions():
     """(file, test, assertion) for each of the tests of the alerts."""
     for file in TESTS:
         for test in load(file)["tests"]:
-            for assertion in test["alert_rule_test"]:
+            for assertion in test.get("alert_rule_test", []):
                 yield file, test, assertion
 
 
@@ -335,9 +335,12 @@ class Alerts(unittest.TestCase):
                 self.assertIn("```promql", diagnosis)
                 self.assertIn("```sh", "".join(sections))
                 severities = {rule["labels"]["severity"].capitalize() for rule in alerts() if rule["alert"] == name}
-                self.assertEqual({re.match(r"# \w+\n\n(\w+)\.", title)[1]}, severities)
-                named = set(re.findall(r"`(\w+)`", title)) - {"job", "pinpoint"}
-                self.assertEqual(named, labels[name] - {"severity", "job", "reason"})
+                found = re.fullmatch(r"# \w+\n\n([A-Z][^\n]+\.)\n\n(\w+)\. Labels: ([^\n]+)\.\n\n", title)
+                self.assertTrue(found, "one sentence that says what is wrong and who suffers, then the severity and the labels")
+                sentence, severity, named = found.groups()
+                self.assertLess(len(sentence.split()), 30)
+                self.assertEqual({severity}, severities)
+                self.assertEqual(set(re.findall(r"`(\w+)`", named)), labels[name] - {"severity"})
 
     def test_the_tables_of_alerts_are_the_rules(self):
         severities = {rule["alert"]: rule["labels"]["severity"] for rule in alerts()}
