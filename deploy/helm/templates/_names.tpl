@@ -1,12 +1,8 @@
-{{/* Names are cut at 52 characters: a StatefulSet's Pods append theirs to a label of 63. */}}
-{{- define "pinpoint-exporter.name" -}}
-{{- .Values.nameOverride | default .Chart.Name | trunc 52 | trimSuffix "-" -}}
-{{- end -}}
-
+{{/* Names end after 52 characters: the Pods of a StatefulSet append theirs to a label of at most 63. */}}
 {{- define "pinpoint-exporter.fullname" -}}
 {{- $name := .Values.nameOverride | default .Chart.Name -}}
 {{- $fullname := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
-{{- .Values.fullnameOverride | default $fullname | trunc 52 | trimSuffix "-" -}}
+{{- regexReplaceAll "[-.]+$" (.Values.fullnameOverride | default $fullname | trunc 52) "" -}}
 {{- end -}}
 
 {{- define "pinpoint-exporter.namespace" -}}
@@ -18,17 +14,20 @@
 {{- .Values.serviceAccount.name | default $created -}}
 {{- end -}}
 
+{{/* No value changes these: the selector of a workload is immutable. */}}
 {{- define "pinpoint-exporter.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "pinpoint-exporter.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ .Chart.Name | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{/* The labels of an object. Takes a list: root, and further labels of this object. */}}
 {{- define "pinpoint-exporter.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "pinpoint-exporter.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
+{{- $root := index . 0 -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
+{{ include "pinpoint-exporter.selectorLabels" $root }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service | quote }}
+{{- with mergeOverwrite (deepCopy $root.Values.commonLabels) (index . 1) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
@@ -40,10 +39,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with $registry }}{{ . }}/{{ end }}{{ .Values.image.repository }}{{ $version }}
 {{- end -}}
 
-{{/* The Secret of the web config, or nothing. */}}
+{{/* The Secret of the web configuration, or nothing. */}}
 {{- define "pinpoint-exporter.webConfigSecret" -}}
 {{- with .Values.webConfig -}}
 {{- .content | empty | ternary .existingSecret (printf "%s-web-config" (include "pinpoint-exporter.fullname" $)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The ConfigMap of the targets, or nothing. */}}
+{{- define "pinpoint-exporter.targetsConfigMap" -}}
+{{- with .Values.targetsFile -}}
+{{- .content | empty | ternary .existingConfigMap (printf "%s-targets" (include "pinpoint-exporter.fullname" $)) -}}
 {{- end -}}
 {{- end -}}
 
@@ -55,5 +61,5 @@ true
 {{- end -}}
 
 {{- define "pinpoint-exporter.missing" -}}
-the chart lacks {{ . }}, which is a symbolic link to a file of its repository: use a whole checkout, or the package that `helm package` made
+the chart lacks {{ . }}: use a whole copy of deploy/helm, or the package of a release
 {{- end -}}
