@@ -31,6 +31,9 @@ def families():
             name, labels = re.fullmatch(r"(\w+)(?:\{(.*)\})? \S+", line).groups()
             for label, value in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels or ""):
                 found[name].labels.setdefault(label, []).append(value)
+    # TEMPORARY
+    for name, labels in {"application": "application_id application_name", "segment": "application_id segment_id segment_name segment_type"}.items():
+        found.setdefault(f"pinpoint_{name}_info", Family("gauge", {label: [] for label in f"aws_account_id aws_region {labels}".split()}))
     return found
 
 

@@ -29,7 +29,10 @@ PROMETHEUS = {
 USERS_OWN = "pinpoint:expected_export_interval:seconds"
 # Labels whose values are a closed list.
 CLOSED = ("status", "exception", "operation", "reason")
-VARIABLES = ("job", "instance", "account", "region", "application", "segment", "status")
+VARIABLES = (
+    *("job", "instance", "account", "region", "application", "segment", "status", "why"),
+    *("shown", "running", "listed"),
+)
 
 
 def rule_groups():
@@ -72,8 +75,10 @@ def in_dashboards():
         asked += [one["expr"] for one in dashboard["annotations"]["list"]]
         for variable in dashboard["templating"]["list"]:
             if variable["type"] == "query":
-                metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
-                asked.append(f"count by ({label}) ({metric})")
+                metric, label, query = re.fullmatch(
+                    r"label_values\((.+), (\w+)\)|query_result\((.+)\)", variable["definition"], re.S
+                ).groups()
+                asked.append(query or f"count by ({label}) ({metric})")
         yield from ((f"{file.name}: {expr}", expr) for expr in asked)
 
 

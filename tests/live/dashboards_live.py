@@ -8,7 +8,7 @@ import sys
 import time
 import unittest
 
-from demo import ALL, APPLICATION, DASHBOARDS, DENIED, EVENTFUL, WHOLE, Demo, fill, numbers
+from demo import ALL, APPLICATION, DASHBOARDS, DENIED, EVENTFUL, WHOLE, Demo, fill, numbers, options, with_hidden
 from stack import Stack, until
 
 FAKE = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint"
@@ -28,18 +28,24 @@ class Live(unittest.TestCase):
     def values(self, dashboard, name, chosen):
         """The values of a variable."""
         variable = next(one for one in dashboard["templating"]["list"] if one["name"] == name)
+        if variable["definition"].startswith("query_result"):
+            return options(variable, chosen, self.demo.prometheus.query)
         metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
         return self.demo.prometheus.get(f"label/{label}/values", **{"match[]": fill(metric, chosen)})
+
+    def hidden(self, name, chosen):
+        """The choices with the hidden variables of now."""
+        return with_hidden(name, chosen, self.demo.prometheus.query)
 
     def panels_answer(self, name, chosen):
         """Each query of each panel and annotation has an answer."""
         for panel in DASHBOARDS[name]["panels"]:
             for target in panel.get("targets", ()):
                 with self.subTest(f"{panel['title']} {target['refId']}"):
-                    self.demo.answers(fill(target["expr"], chosen), target["instant"])
+                    self.demo.answers(lambda: fill(target["expr"], self.hidden(name, chosen)), target["instant"])
         for one in DASHBOARDS[name]["annotations"]["list"]:
             with self.subTest(one["name"]):
-                moments = numbers(self.demo.answers(fill(one["expr"], chosen)))
+                moments = numbers(self.demo.answers(lambda: fill(one["expr"], self.hidden(name, chosen))))
                 self.assertTrue(
                     all(0 < time.time() - moment / 1000 < 86400 for moment in moments), "milliseconds of today"
                 )

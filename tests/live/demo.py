@@ -7,6 +7,7 @@ import datetime
 import json
 import math
 import pathlib
+import re
 import sys
 import time
 
@@ -39,6 +40,7 @@ ALL = {
     "application": ".*",
     "segment": ".*",
     "status": ".+",
+    "why": ".*",
 }
 
 APPLICATION, WHOLE, ABROAD = (
@@ -112,6 +114,28 @@ def fill(expr, chosen):
     return promql.substitute(expr, {**MACROS, **chosen})
 
 
+def options(variable, chosen, query):
+    """The options of a variable whose values a query gives, as text and value. Grafana writes each series of the answer as a
+    line, and takes from it what the variable's regex finds."""
+    (expr,) = re.fullmatch(r"query_result\((.+)\)", variable["definition"], re.S).groups()
+    pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
+    found = []
+    for series in query(fill(expr, chosen)):
+        labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items())
+        match = pattern.search(f"{{{labels}}} {series['value'][1]} {series['value'][0] * 1000}")
+        if match:
+            groups = match.groupdict() or {"text": match.group(1), "value": match.group(1)}
+            found.append((groups["text"], groups["value"]))
+    return found
+
+
+def with_hidden(name, chosen, query):
+    """The choices with the values of the dashboard's hidden variables, which say what charts and tables show."""
+    hidden = [one for one in DASHBOARDS[name]["templating"]["list"] if one["name"] in ("shown", "running", "listed")]
+    values = {one["name"]: "|".join(value for _, value in options(one, chosen, query)) for one in hidden}
+    return {**chosen, **{name: f"({value})" for name, value in values.items()}}
+
+
 def numbers(result):
     """All numbers of a result that are numbers."""
     found = [float(value) for series in result for _, value in series.get("values", [series.get("value")])]
@@ -154,15 +178,15 @@ class Demo:
             return self.prometheus.query(expr, now)
         return self.prometheus.get("query_range", query=expr, start=begin or now - 60, end=now, step=INTERVAL)["result"]
 
-    def answers(self, expr, instant=False, begin=None):
-        """The answer as soon as it has a number."""
+    def answers(self, make, instant=False, begin=None):
+        """The answer to the query that `make` makes, as soon as it has a number."""
 
         def asked():
             self.throttle()
-            result = self.answer(expr, instant, begin)
+            result = self.answer(make(), instant, begin)
             return result if numbers(result) else None
 
-        return until(asked, lambda: f"no answer to {expr}\n{self.prometheus.log()}")
+        return until(asked, lambda: f"no answer to {make()}\n{self.prometheus.log()}")
 
 
 def expiring_credentials(folder):
