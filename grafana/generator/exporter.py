@@ -23,12 +23,12 @@ from panels import (
     values,
     variables,
 )
-from queries import APPLICATION, NO_JOB, NOTHING, SEGMENT, named_fully, own, unreadable
+from queries import APPLICATION, NO_JOB, NOTHING, SEGMENT, data_age, named_fully, own, unreadable
 
 UID = "pinpoint-exporter"
 
 UP = f"max by ({SEGMENT}) (pinpoint_target_up{{{APPLICATION}}})"
-DATA_AGE = f"(time() - max by ({SEGMENT}) (pinpoint_target_last_success_timestamp_seconds{{{APPLICATION}}}))"
+DATA_AGE = data_age(APPLICATION)
 EXPIRY = own("pinpoint_exporter_credentials_expiry_timestamp_seconds", 'aws_account_id=~"$account"')
 NO_CREDENTIALS = f"""max(pinpoint_target_error{{{APPLICATION}, exception="CredentialsError"}})"""
 # Credentials that do not expire have no metric, and neither has a process without any: a target that is read tells.

@@ -103,6 +103,13 @@ def target(metric, *matchers):
     return f"max by ({SEGMENT}) ({metric}{{{', '.join((TARGET, *matchers))}}})"
 
 
+def data_age(matchers):
+    """How old the data of each target are, by AWS's clock: the exporter's own may be wrong."""
+    read = f"pinpoint_target_last_success_timestamp_seconds{{{matchers}}}"
+    skew = own("pinpoint_exporter_clock_skew_seconds")
+    return f"(time() - max by ({SEGMENT}) ({read} + on (job, instance) group_left () {skew} or {read}))"
+
+
 def state(metric, by, *matchers):
     """The number that stands for the state, which the value mappings turn into its name and colour."""
     numbers = " or ".join(
@@ -146,14 +153,24 @@ def counted(query, things=KNOWN):
 
 # ---- What needs a person, as the alerts' rules select it.
 
+# Before any time that a job can have.
+LONG_AGO = -(10**12)
 # The last success, or the beginning of time for a segment that has none.
-SUCCESS_OR_0 = f"({LAST_SUCCESS} or {constant(0, KNOWN)})"
-# A job that FAILED without a CompletionDate counts from its creation.
-FAILED_AT = (
-    f"max by ({SEGMENT}) ({LAST_FAILURE} or ({per_job('created_timestamp_seconds')}"
-    f""" and on ({JOB}) {jobs_in('status="FAILED"')} unless on ({JOB}) {per_job('completed_timestamp_seconds')}))"""
+SUCCESS_IF_ANY = f"({LAST_SUCCESS} or {constant(LONG_AGO, KNOWN)})"
+# A job that FAILED without a CompletionDate counts from its creation. Only the success of a job that was created later takes its
+# place.
+UNDATED = (
+    f"""({per_job('created_timestamp_seconds')} and on ({JOB}) {jobs_in('status="FAILED"')}"""
+    f" unless on ({JOB}) {per_job('completed_timestamp_seconds')})"
 )
-FAILED = f"({FAILED_AT} > {SUCCESS_OR_0} > time() - {TOLD})"
+LATER_SUCCESS = (
+    f"(max by ({SEGMENT}) ({per_job('created_timestamp_seconds')} and on ({JOB}) "
+    f"""{jobs_in('status="COMPLETED"')}) or {constant(LONG_AGO, KNOWN)})"""
+)
+FAILED = (
+    f"(max by ({SEGMENT}) ({LAST_FAILURE} > {SUCCESS_IF_ANY}"
+    f" or {UNDATED} >= on ({SEGMENT}) group_left () {LATER_SUCCESS}) > time() - {TOLD})"
+)
 
 FAILING = f"""max by ({SEGMENT}) ({watched('pinpoint_export_job_status', 'status="FAILING"')} == 1)"""
 
@@ -168,7 +185,7 @@ EXCESS = (
     f" * on ({JOB}) group_left () (time() - {RUNS}) - on (status) group_left () {BUDGET} > 0)"
 )
 # A success that ended after the budget did takes the place of a job that hangs.
-STUCK = f"({EXCESS} <= on ({SEGMENT}) group_left () (time() - {SUCCESS_OR_0}))"
+STUCK = f"({EXCESS} <= on ({SEGMENT}) group_left () (time() - {SUCCESS_IF_ANY}))"
 
 # What is expected of a segment; an interval without a region holds wherever the segment is.
 INTERVAL = (
@@ -187,7 +204,7 @@ OVERDUE = f"({LATE} or {NEVER_SUCCEEDED})"
 # The job that succeeded last in each segment. Only those of the last 3 days are told of.
 NEWEST = (
     f"({per_job('completed_timestamp_seconds')} == on ({SEGMENT}) group_left () ({LAST_SUCCESS} > time() - {TOLD})"
-    f""" and on ({JOB}) {jobs_in('status="COMPLETED"')})"""
+    f""" unless on ({JOB}) {jobs_in('status=~"FAILED|CANCELLED|UNKNOWN"')})"""
 )
 # AWS does not say whether TotalProcessed includes TotalFailures: at most 1 either way.
 LOST_ENDPOINTS = f"({per_job('failed_endpoints')} > 0)"
@@ -359,6 +376,7 @@ def with_begin(query, *matchers):
         f"{factor} * {part}({created})"
         for part, factor in (("year", 10**8), ("month", 10**6), ("day_of_month", 10**4), ("hour", 100), ("minute", 1))
     )
-    times = f'count_values by ({JOB}) ("begun", {digits})'
-    times = f'label_replace({times}, "begun", "$1-$2-$3 $4:$5", "begun", "(....)(..)(..)(..)(..)")'
+    # Prometheus 2.42 loses labels that come after the new one in the alphabet.
+    times = f'count_values by ({JOB}) ("time", {digits})'
+    times = f'label_replace({times}, "begun", "$1-$2-$3 $4:$5", "time", "(....)(..)(..)(..)(..)")'
     return f"({query}) * on ({JOB}) group_left (begun) {times}"

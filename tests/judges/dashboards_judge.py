@@ -13,6 +13,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 import urllib.parse
 
@@ -27,6 +28,9 @@ import promql
 from limits import HANG_LIMIT
 
 ROOT = pathlib.Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tests/live"))
+from demo import ALL, fill, options  # noqa: E402
+
 FILES = sorted((ROOT / "grafana/dashboards").glob("*.json"))
 DASHBOARDS = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in FILES}
 BY_UID = {one["uid"]: one for one in DASHBOARDS.values()}
@@ -596,6 +600,271 @@ class RealGrafana(unittest.TestCase):
                         values = {value for _, _, value in promql.matchers(selector)}
                         self.assertTrue(selector.at or values & {"$shown|", "$running"}, selector.prettify())
 
+
+class Alerts(unittest.TestCase):
+    """The numbers of the dashboards beside the alerts' own expressions, in one world of promtool's."""
+
+    # Early, so that promtool has little to evaluate: what happened before has a negative time.
+    NOW = 1200
+    HOUR = 3600
+
+    def setUp(self):
+        self.series = {}
+
+    def put(self, name, value, **labels):
+        """A series of both replicas. The second has STATUS_SERIES=current."""
+        for instance in ("a", "b"):
+            if instance == "b" and name.endswith("_status") and not value:
+                continue
+            named = ",".join(f"{label}={json.dumps(text)}" for label, text in labels.items())
+            self.series[f'{name}{{job="pinpoint",instance="{instance}",{named}}}'] = value
+
+    def segment(self, segment, *jobs, up=1, readable=True, **names):
+        """A segment with jobs: status, created and ended in hours ago, and counts."""
+        where = {"aws_account_id": "", "aws_region": "us-east-1", "application_id": "app", "segment_id": segment}
+        self.put("pinpoint_target_up", up, **where)
+        self.put("pinpoint_target_last_success_timestamp_seconds", self.NOW - 30, **where)
+        if not up:
+            self.put("pinpoint_target_error", 1, **where, exception="AccessDeniedException")
+        for name, value in names.items():
+            self.put("pinpoint_segment_info", 1, **where, segment_name=value, segment_type="DYNAMIC")
+        if not readable:
+            return
+        for reason in ("age", "count"):
+            self.put("pinpoint_segment_suppressed_export_jobs", 0, **where, reason=reason)
+        ended = {}
+        statuses = catalogue.statuses()[:9]
+        for number, (status, created, completed, counts) in enumerate(jobs):
+            one = {**where, "job_id": f"{segment}-{number}"}
+            for other in statuses:
+                self.put("pinpoint_export_job_status", int(other == status), **one, status=other)
+            self.put("pinpoint_export_job_created_timestamp_seconds", self.NOW - created * self.HOUR, **one)
+            if completed is not None:
+                self.put("pinpoint_export_job_completed_timestamp_seconds", self.NOW - completed * self.HOUR, **one)
+                ended[status] = max(ended.get(status, -1e12), self.NOW - completed * self.HOUR)
+            for count, value in counts.items():
+                self.put(f"pinpoint_export_job_{count}", value, **one)
+        for status in statuses:
+            self.put(
+                "pinpoint_segment_export_jobs", sum(job[0] == status for job in jobs), **where, status=status
+            )
+        for status, name in (("COMPLETED", "completed"), ("FAILED", "failed")):
+            if status in ended:
+                self.put(f"pinpoint_segment_last_{name}_export_timestamp_seconds", ended[status], **where)
+        if jobs:
+            newest = min(jobs, key=lambda job: job[1])
+            for status in statuses:
+                self.put("pinpoint_segment_latest_export_job_status", int(status == newest[0]), **where, status=status)
+            self.put(
+                "pinpoint_segment_latest_export_job_created_timestamp_seconds",
+                self.NOW - newest[1] * self.HOUR,
+                **where,
+            )
+
+    def expect(self, segment, interval):
+        """An interval of the user's, as the recording rule of his own file gives it."""
+        name = f'pinpoint:expected_export_interval:seconds{{application_id="app",segment_id="{segment}"}}'
+        self.series[name] = interval * self.HOUR
+
+    def ask(self, *questions):
+        """What queries give in the world, with the alerts' rules: promtool compares it with what is expected."""
+        tests = [
+            {"expr": expr, "eval_time": "20m", "exp_samples": [{"labels": labels, "value": value} for labels, value in answer]}
+            for expr, answer in questions
+        ]
+        content = {
+            "rule_files": [str(file) for file in sorted((ROOT / "deploy/prometheus/rules").glob("*.yaml"))],
+            "evaluation_interval": "1m",
+            "tests": [
+                {
+                    "interval": "1m",
+                    "input_series": [{"series": name, "values": f"{value}x24"} for name, value in self.series.items()],
+                    "promql_expr_test": tests,
+                }
+            ],
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "world.yaml"
+            file.write_text(json.dumps(content), encoding="utf-8")
+            run = subprocess.run(
+                ["promtool", "test", "rules", file], capture_output=True, text=True, timeout=HANG_LIMIT, check=False
+            )
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+
+    @staticmethod
+    def query(title, dashboard="export-jobs", number=0, **chosen):
+        """A query of a panel, with All chosen."""
+        panel = next(one for one in panels(DASHBOARDS[dashboard]) if one["title"] == title)
+        return fill(panel["targets"][number]["expr"], {**ALL, **chosen})
+
+    @staticmethod
+    def alerts(*names):
+        """How many segments the alerts' expressions select."""
+        selected = [
+            f"max by (aws_account_id, aws_region, application_id, segment_id) ({rule['expr']})"
+            for file in sorted((ROOT / "deploy/prometheus/rules").glob("*.yaml"))
+            for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
+            for rule in group["rules"]
+            if rule.get("alert") in names
+        ]
+        assert len(selected) >= len(names)
+        return f"count({' or '.join(f'({one})' for one in selected)}) or vector(0)"
+
+    def eventful(self):
+        """A world with everything that an alert about segments tells of, and its near misses."""
+        good = {"processed_endpoints": 100, "failed_endpoints": 0, "failed_pieces": 0}
+        running = ("PROCESSING", 1, None, {"processed_endpoints": 10, "failed_endpoints": 0})
+        self.segment("well", ("COMPLETED", 2, 1, good))
+        self.segment("failed-and-tries-again", ("COMPLETED", 50, 49, good), ("FAILED", 3, 2, {}), running)
+        self.segment("failed-six-times", *(("FAILED", 12 - n, 11 - n, {}) for n in range(6)), running)
+        self.segment("failed-without-a-date", ("COMPLETED", 9, 8, good), ("FAILED", 3, None, {}), running)
+        self.segment("failed-without-a-date-mended", ("FAILED", 5, None, {}), ("COMPLETED", 4, 3, good))
+        self.segment("failed-long-ago", ("FAILED", 80, 79, {}))
+        self.segment("failed-and-mended", ("FAILED", 5, 4, {}), ("COMPLETED", 3, 2, good))
+        self.segment("failing", ("FAILING", 1, None, {}))
+        self.segment("stuck", ("PROCESSING", 8, None, {}))
+        self.segment("stuck-in-created", ("COMPLETED", 9, 8, good), ("CREATED", 1, None, {}))
+        self.segment("not-yet-stuck", ("PROCESSING", 5, None, {}))
+        self.segment("stuck-but-a-success-followed", ("PROCESSING", 8, None, {}), ("COMPLETED", 2, 1, good))
+        self.segment("late", ("COMPLETED", 31, 30, good))
+        self.expect("late", 26)
+        self.segment("in-time", ("COMPLETED", 21, 20, good))
+        self.expect("in-time", 26)
+        self.segment("expected-and-never-ran")
+        self.expect("expected-and-never-ran", 26)
+        self.segment("never-ran")
+        self.segment("empty", ("COMPLETED", 2, 1, {**good, "processed_endpoints": 0}))
+        self.segment("all-lost", ("COMPLETED", 2, 1, {**good, "processed_endpoints": 0, "failed_endpoints": 7}))
+        self.segment("partly", ("COMPLETED", 2, 1, {**good, "failed_endpoints": 1}))
+        self.segment("pieces", ("COMPLETED", 2, 1, {**good, "failed_pieces": 1}))
+        self.segment("lost-long-ago", ("COMPLETED", 80, 79, {**good, "failed_endpoints": 90}))
+        self.segment("loses-now", ("PROCESSING", 1, None, {"processed_endpoints": 10, "failed_endpoints": 1}))
+        self.segment("loses-a-little-now", ("PROCESSING", 1, None, {"processed_endpoints": 100, "failed_endpoints": 1}))
+        self.segment("denied", up=0, readable=False)
+
+    def test_a_number_agrees_with_its_alert(self):
+        self.eventful()
+        for title, names, number in (
+            ("Failed", ("PinpointExportFailed",), 3),
+            ("Stuck", ("PinpointExportStuck",), 2),
+            ("Overdue", ("PinpointExportOverdue",), 2),
+            ("Lost endpoints", ("PinpointExportFailureRatioHigh", "PinpointExportPartlyFailed"), 4),
+            ("Empty", ("PinpointExportEmpty",), 1),
+            ("Never exported", ("PinpointExportNeverRan",), 1),
+        ):
+            with self.subTest(title):
+                self.ask((self.query(title), [("{}", number)]), (self.alerts(*names), [("{}", number)]))
+        with self.subTest("Not readable"):
+            down = "count(target:pinpoint_target_up:max == 0)"
+            self.ask(*((expr, [("{}", 1)]) for expr in (self.query("Not readable"), down)))
+
+    def test_a_row_says_the_most_urgent_reason(self):
+        self.eventful()
+        reasons = {
+            "denied": 1,
+            **{name: 2 for name in ("failed-and-tries-again", "failed-six-times", "failed-without-a-date")},
+            "failing": 3,
+            **{name: 4 for name in ("stuck", "stuck-in-created")},
+            **{name: 5 for name in ("late", "expected-and-never-ran")},
+            **{name: 6 for name in ("all-lost", "partly", "pieces", "loses-now")},
+            "empty": 7,
+            "never-ran": 8,
+            **{name: 9 for name in ("not-yet-stuck", "stuck-but-a-success-followed", "loses-a-little-now")},
+            **{
+                name: 10
+                for name in (
+                    *("well", "failed-without-a-date-mended", "failed-long-ago", "failed-and-mended"),
+                    *("in-time", "lost-long-ago"),
+                )
+            },
+        }
+        rows = f"sum by (segment_id) ({self.query('Segments by urgency')})"
+        self.ask((rows, [(f'{{segment_id="{name}"}}', place) for name, place in reasons.items()]))
+        failed = f"count({self.query('Segments by urgency', why='(Failed|Stuck)')})"
+        self.ask((failed, [("{}", 5)]))
+        none = self.query("Segments by urgency", why="(Overdue|nothing)", segment="well")
+        self.ask((none, [("{}", 100)]))
+
+    def test_a_number_is_not_known_when_nothing_can_be_read(self):
+        self.segment("denied", up=0, readable=False)
+        for title in ("Failed", "Stuck", "Lost endpoints", "Empty", "Never exported", "Running"):
+            with self.subTest(title):
+                self.ask((self.query(title), [("{}", -2)]))
+        self.series.clear()
+        self.ask(*((self.query(title), []) for title in ("Failed", "Stuck", "Running", "Not readable", "Overdue")))
+        self.segment("denied", up=0, readable=False)
+        for title in ("Newest export", "Last success", "Last failure", "Endpoints", "Lost share"):
+            with self.subTest(title):
+                self.ask((self.query(title, "segment"), [("{}", -2)]))
+
+    def test_a_segment_that_never_ran_is_told_from_one_that_cannot_be_read(self):
+        self.segment("never-ran")
+        for title in ("Newest export", "Last success", "Last failure", "Endpoints", "Lost share"):
+            with self.subTest(title):
+                self.ask((self.query(title, "segment"), [("{}", -1)]))
+
+    def names(self):
+        """The texts that the variable for segments shows, by their ids."""
+        variable = variables(DASHBOARDS["export-jobs"])["segment"]
+        return fill(asked_of(variable)[0], ALL)
+
+    def test_names_stand_for_ids_where_they_are_known(self):
+        well = ("COMPLETED", 2, 1, {"processed_endpoints": 1})
+        first, second, third, fourth = (digit * 32 for digit in "1234")
+        self.segment(first, well, name="Weekly letter")
+        self.segment(second, well, name="Weekly letter")
+        self.segment(third, well)
+        # The replicas read the names at different times.
+        self.segment(fourth, well, before="Old name", after="New name")
+        labels = {
+            first: "Weekly letter (11111111)",
+            second: "Weekly letter (22222222)",
+            third: third,
+            fourth: "Old name (44444444)",
+        }
+        self.ask(
+            (self.names(), [(f'{{segment_id="{name}",segment="{text}"}}', 1) for name, text in labels.items()]),
+            (
+                f"count by (segment, application) ({self.query('Segments by urgency')})",
+                [(f'{{segment="{text}",application="app"}}', 1) for text in labels.values()],
+            ),
+            (
+                f"count by (segment) ({self.query('Duration of the last good export', shown='.*')})",
+                [(f'{{segment="{text}"}}', 1) for text in labels.values()],
+            ),
+        )
+
+    def test_a_variable_shows_hostile_names_and_keeps_their_ids(self):
+        for hostile in ('a "quoted" one', '",segment_id="x"} 1', "$1 \\ back", "two\nlines", "}", "<b>"):
+            with self.subTest(hostile):
+                series = {
+                    "metric": {"segment": f"{hostile} (11111111)", "segment_id": "1" * 32},
+                    "value": [1.5, "1"],
+                }
+                variable = variables(DASHBOARDS["export-jobs"])["segment"]
+                self.assertEqual(
+                    options(variable, ALL, lambda _, series=series: [series]), [(f"{hostile} (11111111)", "1" * 32)]
+                )
+
+    def test_colours_change_where_alerts_fire(self):
+        rules = {
+            rule["alert"]: rule["expr"]
+            for file in sorted((ROOT / "deploy/prometheus/rules").glob("*.yaml"))
+            for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
+            for rule in group["rules"]
+            if "alert" in rule
+        }
+        for dashboard, title, alert, pattern in (
+            ("export-jobs", "Oldest data", "PinpointDataStale", r"> (300)\b"),
+            ("exporter", "Clock skew", "PinpointClockSkewed", r"> (60)\b"),
+            ("exporter", "Credentials", "PinpointCredentialsExpiring", r"time\(\) \+ (240)\b"),
+            ("exporter", "Failed calls", "PinpointErrorRatioHigh", r"> (0\.1)\b"),
+            ("export-jobs", "Share of endpoints lost", "PinpointExportFailureRatioHigh", r"> (0\.05)\b"),
+        ):
+            with self.subTest(title):
+                panel = next(one for one in panels(DASHBOARDS[dashboard]) if one["title"] == title)
+                steps = {step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]}
+                self.assertIn(float(re.search(pattern, rules[alert]).group(1)), steps)
 
 class Variables(unittest.TestCase):
     def test_they_are_those_of_the_dashboard(self):

@@ -50,6 +50,8 @@ APPLICATION, WHOLE, ABROAD = (
 )
 # A segment to which everything happened, so that each panel of its dashboard has something to show.
 EVENTFUL = "b66c9e42f71444b2aa2e0ffc1df28f60"
+# One whose exports ended a while ago.
+LATE = "4b8ecd4a9c7f4f4d9bbe5a6c7d8495a6"
 # One that could be read once, and cannot any more.
 DENIED = "3a7dbc3f8b6e4e3c8aad4f5b6c738495"
 
@@ -82,7 +84,7 @@ def world():
         ],
         "1e5b9a1d6f4c4c1a8e8b2d3f4a516273": [job("stuck", "-26h", "1h", end="STUCK")],
         DENIED: [],
-        "4b8ecd4a9c7f4f4d9bbe5a6c7d8495a6": [job("archive", "-60d", "15m", every="1d", times=59)],
+        LATE: [job("archive", "-60d", "15m", every="1d", times=59)],
         "5c9fde5bad8a4a5eaccf6b7d8e9506b7": [
             {"item": {"Id": "new-kind", "JobStatus": "DREAMING", "CreationDate": "2026-01-31T00:00:00.000Z"}},
             {"item": {"JobStatus": "FAILED"}},
@@ -101,6 +103,19 @@ def world():
             ABROAD: {"segments": {"6dafef6cbe9b4b6fbddf7c8e9fa617c8": {"jobs": [job("abroad", "-9h", "30m")]}}},
         }
     }
+
+
+def expected_intervals():
+    """Rules, as a user writes them: each night an export of two segments, one of which is late."""
+    rules = [
+        {
+            "record": "pinpoint:expected_export_interval:seconds",
+            "expr": "vector(86400)",
+            "labels": {"application_id": APPLICATION, "segment_id": segment},
+        }
+        for segment in (EVENTFUL, LATE)
+    ]
+    return {"groups": [{"name": "expected", "rules": rules}]}
 
 
 def targets():
@@ -152,7 +167,9 @@ class Demo:
             stack.exporter(self.fake, **settings),
             stack.exporter(self.fake, **settings, STATUS_SERIES="current"),
         ]
-        self.prometheus = stack.prometheus(scrape_config(self.exporters, interval=f"{INTERVAL}s"))
+        rules = stack.folder / "expected-intervals.yaml"
+        rules.write_text(json.dumps(expected_intervals()), encoding="utf-8")
+        self.prometheus = stack.prometheus(scrape_config(self.exporters, interval=f"{INTERVAL}s", rules=[rules]))
         self.calm_until = 0
         self.prometheus.until(f'count(pinpoint_target_up{{segment_id="{DENIED}"}} == 1) == 2')
         self.fake.control(
