@@ -195,8 +195,10 @@ INTERVAL = (
 )
 SINCE_SUCCESS = f"(time() - {LAST_SUCCESS})"
 LATE = f"({SINCE_SUCCESS} > {INTERVAL})"
+# One that is watched, by its own labels, or one that is not.
 NEVER_SUCCEEDED = (
-    f"(max by ({SEGMENT}) ({EXPECTED}) unless on (application_id, segment_id) {LAST_SUCCESS}"
+    f"(({KNOWN} unless {LAST_SUCCESS} and on (application_id, segment_id) {EXPECTED}"
+    f" or max by ({SEGMENT}) ({EXPECTED}) unless on (application_id, segment_id) {KNOWN})"
     f" and on (application_id) ({UP} == 1))"
 )
 OVERDUE = f"({LATE} or {NEVER_SUCCEEDED})"
