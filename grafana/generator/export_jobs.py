@@ -223,7 +223,7 @@ SEGMENTS = row(
             "Took": f"max by ({SEGMENT}) (time() - {RUNS}) or {newest_success(duration())}",
             "Endpoints": newest_success(per_job("processed_endpoints")),
         },
-        labels={"segment": "Segment", "detail": "State"},
+        labels={"segment": "Segment", "Value #A": "Why", "detail": "State"},
         last={"application": "Application", "why": "why", "runbook": "runbook"},
         hidden=("why", "runbook"),
         sort=[("Why", False)],
@@ -231,7 +231,7 @@ SEGMENTS = row(
         needs="Why",
         height=12,
         overrides=[
-            column("Segment", links=[TO_SEGMENT], custom_width=NAME_WIDTH),
+            column("Segment", links=[TO_SEGMENT], custom_width=NAME_WIDTH, custom_filterable=True),
             column(
                 "Why",
                 mappings=with_nothing(
@@ -243,7 +243,7 @@ SEGMENTS = row(
                 custom_align="left",
                 custom_width=120,
             ),
-            column("State", custom_width=215),
+            column("State", custom_width=215, custom_filterable=True),
             column("Last success", unit="dateTimeFromNow", custom_width=125),
             # How much of the expected interval has passed since the last success.
             column(
@@ -263,7 +263,7 @@ SEGMENTS = row(
                 custom_cellOptions=COLOURED_TEXT,
                 custom_width=92,
             ),
-            column("Application", custom_width=NAME_WIDTH),
+            column("Application", custom_width=NAME_WIDTH, custom_filterable=True),
         ],
     ),
     state_timeline(

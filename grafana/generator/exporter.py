@@ -23,7 +23,7 @@ from panels import (
     values,
     variables,
 )
-from queries import APPLICATION, NO_JOB, NOTHING, SEGMENT, data_age, named_fully, own, unreadable
+from queries import APP, APPLICATION, NO_JOB, NOTHING, SEGMENT, application_names, data_age, named_fully, own, unreadable
 
 UID = "pinpoint-exporter"
 
@@ -273,12 +273,14 @@ FRESHNESS = row(
     ),
     time_series(
         "Lists",
-        "Can the lists of applications and of segments be read? 0 is a list that cannot.",
+        "Can the lists of applications and of segments be read? 0 is a list that cannot. A line without an application is the"
+        " list of a region's applications.",
         "none",
         [
             query(
-                f"max by (aws_region, application_id) (pinpoint_discovery_up{{{APPLICATION}}})",
-                "{{aws_region}} {{application_id}}",
+                f"max by ({APP}) (pinpoint_discovery_up{{{APPLICATION}}}) * on ({APP}) group_left (application)"
+                f" ({application_names(also=f' or pinpoint_discovery_up{{{APPLICATION}}}')})",
+                "{{aws_region}} {{aws_account_id}} {{application}}",
             )
         ],
         most=1,

@@ -113,7 +113,7 @@ def job_table(title, description, *, segment=True, height=12):
             mappings=[{"type": "regex", "options": {"pattern": "(.+)", "result": {"text": "in S3", "index": 0}}}],
             custom_width=70,
         ),
-        *([column("Segment", links=[TO_SEGMENT], custom_width=NAME_WIDTH)] if segment else []),
+        *([column("Segment", links=[TO_SEGMENT], custom_width=NAME_WIDTH, custom_filterable=True)] if segment else []),
     ]
     return table(
         title,

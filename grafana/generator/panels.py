@@ -282,7 +282,7 @@ def link(title, url, new_tab=False):
 
 def table(title, description, columns, *, sort, labels, empty, last=None, hidden=(), overrides=(), height=10, needs=None):
     """A table, one row for each set of labels. `columns` are queries by their titles, `labels` titles by their labels: first
-    those, then the queries, then the `last` labels. `empty` says in the first query's column that there is no row; it counts
+    those, then the queries, then the `last` labels; a query is among the labels if they name its value. `empty` says in the first query's column that there is no row; it counts
     what is watched, so a failed query says nothing. `needs` names a column without which a row is left out."""
     # Links take ids. Their columns are hidden, not removed.
     ids = {name: name for name in (*SEGMENT.split(", "), *(["job_id"] if "job" in labels else []))}
@@ -292,12 +292,12 @@ def table(title, description, columns, *, sort, labels, empty, last=None, hidden
     values_of = {name: f"Value #{one['refId']}" for one, name in zip(queries, columns)}
     titles = {**labels, **{value: name for name, value in values_of.items()}, **(last or {}), **ids}
     organize = {
-        "excludeByName": {"Time": True},
+        "excludeByName": {"Time": True, "chosen": True},
         "indexByName": {name: index for index, name in enumerate(titles)},
         "renameByName": titles,
     }
     defaults = {
-        "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": True},
+        "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": False},
         "mappings": [],
         "thresholds": thresholds(),
     }

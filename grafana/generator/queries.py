@@ -301,15 +301,15 @@ def with_names(query, by, metric, name, identifier, label, matchers):
 def segment_names(chosen=TARGET, at="", also=""):
     """For each segment and target the label `segment`: a name and the first digits of the id, else the id."""
     there = f'pinpoint_target_up{{{chosen}}}{at} or pinpoint_segment_suppressed_export_jobs{{{chosen}, reason="age"}}{at}'
-    ids = f'label_replace(group by ({SEGMENT}) ({there}{also}), "segment", "$1", "segment_id", "(.+)")'
-    ids = f'label_replace({ids}, "segment", "all endpoints", "segment_id", "")'
+    ids = f'label_replace(group by ({SEGMENT}) ({there}{also}), "segment", "all of $1", "application_id", "(.{{1,8}}).*")'
+    ids = f'label_replace({ids}, "segment", "$1", "segment_id", "(.+)")'
     return with_names(ids, SEGMENT, "pinpoint_segment_info", "segment_name", "segment_id", "segment", chosen)
 
 
 def application_names(chosen=APPLICATION, also=""):
     """For each application the label `application`: a name and the first digits of the id, else the id."""
     there = f"group by ({APP}) (pinpoint_target_up{{{chosen}}}{also})"
-    ids = f'label_replace({there}, "application", "$1", "application_id", "(.*)")'
+    ids = f'label_replace({there}, "application", "$1", "application_id", "(.+)")'
     return with_names(ids, APP, "pinpoint_application_info", "application_name", "application_id", "application", chosen)
 
 

@@ -55,6 +55,16 @@ LATE = "4b8ecd4a9c7f4f4d9bbe5a6c7d8495a6"
 # One that could be read once, and cannot any more.
 DENIED = "3a7dbc3f8b6e4e3c8aad4f5b6c738495"
 
+NAMES = {
+    EVENTFUL: "Weekly readers",
+    "0d4a8f0c5e3b4b0f9d7a1c2e3f405162": "Daily readers",
+    "1e5b9a1d6f4c4c1a8e8b2d3f4a516273": "Inactive 90 days",
+    DENIED: "Trial users",
+    # Two of one name.
+    LATE: "Archive",
+    "5c9fde5bad8a4a5eaccf6b7d8e9506b7": "Archive",
+}
+
 
 def job(identifier, created, lasts, **more):
     """A job of the world, with the definition that real ones have."""
@@ -92,15 +102,28 @@ def world():
     }
     return {
         "applications": {
-            APPLICATION: {"segments": {name: {"jobs": jobs} for name, jobs in segments.items()}},
+            APPLICATION: {
+                "name": "Newsletter",
+                # One has no name.
+                "segments": {
+                    identifier: {"jobs": jobs, **({"name": NAMES[identifier]} if identifier in NAMES else {})}
+                    for identifier, jobs in segments.items()
+                },
+            },
             WHOLE: {
+                "name": "Shop",
                 "segments": {},
                 "jobs": [
                     job("everyone", "-3h", "30m", every="1h", times=2),
                     job("now", "-1m", "150s", every="4m", endpoints=90000, pieces=9),
                 ],
             },
-            ABROAD: {"segments": {"6dafef6cbe9b4b6fbddf7c8e9fa617c8": {"jobs": [job("abroad", "-9h", "30m")]}}},
+            ABROAD: {
+                "name": "Shop Ireland",
+                "segments": {
+                    "6dafef6cbe9b4b6fbddf7c8e9fa617c8": {"name": "Customers", "jobs": [job("abroad", "-9h", "30m")]}
+                },
+            },
         }
     }
 
@@ -162,7 +185,7 @@ class Demo:
 
     def __init__(self, stack):
         self.fake = stack.fake("--region", "eu-west-1", world=world())
-        settings = {"TARGETS": targets(), "CACHE_TTL": "3s", **expiring_credentials(stack.folder)}
+        settings = {"TARGETS": targets(), "CACHE_TTL": "3s", "NAMES": "all", **expiring_credentials(stack.folder)}
         self.exporters = [
             stack.exporter(self.fake, **settings),
             stack.exporter(self.fake, **settings, STATUS_SERIES="current"),
