@@ -119,35 +119,35 @@ OVERVIEW = row(
     "Needs attention",
     attention(
         "Not readable",
-        "How many targets can no exporter read? What is shown of them is old, and soon gone. The number leads to the"
-        " dashboard of the exporter, which says why.",
+        "How many targets can no exporter read? Their data are old and vanish soon. The number links to the"
+        " exporter's dashboard, which names the reasons.",
         counted(f"{UP} == 0", UP),
         links=[link("Why they cannot be read", f"/d/pinpoint-exporter?{KEPT}&${{__url_time_range}}")],
     ),
     attention(
         "Failed",
-        "In how many segments was the last export that ended a failure, as the alert PinpointExportFailed counts? A newer"
-        " attempt that runs does not end it; only a success does, or 3 days.",
+        "In how many segments did the last finished export fail? This is what the alert PinpointExportFailed counts. A newer"
+        " export that still runs does not end it. A success does, or 3 days.",
         counted(FAILED),
     ),
     attention(
         "Stuck",
-        "In how many segments does an export run for longer than the budget of its state, as the alert PinpointExportStuck"
-        " counts?",
+        "In how many segments has an export been running for longer than the budget of its state? This is what the alert"
+        " PinpointExportStuck counts.",
         counted(f"count by ({SEGMENT}) ({STUCK})"),
         steps=WARNING,
     ),
     attention(
         "Overdue",
-        "In how many segments is the last success older than the interval that is expected? The intervals are in a rules file"
-        " of yours: deploy/prometheus/expected-intervals.example.yaml.",
+        "In how many segments is the last success older than the interval that is expected? You set the intervals in"
+        " a rules file: deploy/prometheus/expected-intervals.example.yaml.",
         f"count({OVERDUE}) or {constant(0, f'count({EXPECTED})')} or {constant(NO_JOB, f'count({UP})')}",
         mappings=[values({NO_JOB: ("No intervals", GREY)})],
     ),
     attention(
         "Lost endpoints",
-        "In how many segments did the last success lose endpoints or pieces, or does a running export lose more than 5 %? They"
-        " are missing in S3, even where the job is COMPLETED. A success counts for 3 days.",
+        "In how many segments did the last success of the past 3 days lose endpoints or pieces, or does a running export lose"
+        " more than 5 %? Lost endpoints are missing in S3, even if the job is COMPLETED.",
         counted(f"count by ({SEGMENT}) ({LOST})"),
         steps=WARNING,
     ),
@@ -167,7 +167,7 @@ OVERVIEW = row(
     ),
     stat(
         "Running",
-        "How many exports are under way?",
+        "How many exports are running?",
         "none",
         [now(f"sum({jobs_by_status(RUNNING)}) or -2 + 0 * count({UP})")],
         mappings=UNKNOWN,
@@ -188,7 +188,7 @@ OVERVIEW = row(
     ),
     stat(
         "Oldest data",
-        "How old is the oldest of what this dashboard shows? Above a few minutes do not trust the rest.",
+        "How old are the oldest data on this dashboard? If they are older than a few minutes, do not trust the rest.",
         "s",
         [now(f"max({data_age(TARGET)})")],
         steps=AGE_STEPS,
@@ -214,8 +214,9 @@ SEGMENTS = row(
     "Segments",
     table(
         "Segments by urgency",
-        "Which segment needs me, and why? The most urgent first. The reason leads to its runbook, the segment to its history."
-        " The state is that of the newest export, or why the segment cannot be read.",
+        "Which segment needs attention, and why? The most urgent first. The reason links to its runbook, the segment to its"
+        " history. State is that of the newest export, or the error if the segment cannot be read. Interval is the part of the"
+        " expected interval that has passed since the last success.",
         {
             "Why": only(named_fully(detailed(urgency())), "why", "$why"),
             "Last success": f"{per_segment('pinpoint_segment_last_completed_export_timestamp_seconds')} * 1000",
@@ -268,7 +269,7 @@ SEGMENTS = row(
     ),
     state_timeline(
         "Newest export of each segment",
-        f"What has become of each segment's newest export? {CHARTED} Red is a failure, a long blue one an export that hangs.",
+        f"What is the state of each segment's newest export? {CHARTED} A long blue bar is an export that hangs.",
         [query(named(known(state(LATEST, SEGMENT, SHOWN), SHOWN), SHOWN), "{{segment}}")],
         height=14,
     ),
@@ -286,8 +287,8 @@ JOBS = row(
     "Jobs",
     job_table(
         "Export jobs",
-        "How is each export doing, or how did it end? The newest 100 in the states that Status chooses. Files leads to the"
-        " bucket. Old jobs have no series, and no row: FINISHED_JOB_MAX_AGE and FINISHED_JOBS_PER_SEGMENT.",
+        "How far is each export, or how did it end? The newest 100 in the states chosen under Status. Files links to the"
+        " bucket. Old jobs have no series and no row: see FINISHED_JOB_MAX_AGE and FINISHED_JOBS_PER_SEGMENT.",
     ),
     progress_chart(job_label, LEGEND),
     time_left(job_label, LEGEND),
@@ -336,8 +337,8 @@ FAILED_AND_SLOW = row(
     ),
     time_series(
         "Time since the last good export",
-        f"How old is what lies in S3? {CHARTED} A saw-tooth is a regular export; a line that only climbs is one that no longer"
-        " comes.",
+        f"How old is the newest export in S3? {CHARTED} A saw-tooth is a regular export. A line that only rises is an export that"
+        " stopped.",
         "s",
         [
             query(
@@ -353,7 +354,7 @@ FAILED_AND_SLOW = row(
 DASHBOARD = dashboard(
     UID,
     "Pinpoint export jobs",
-    "The export jobs of Amazon Pinpoint's segments: which failed, hang, lost endpoints or never ran.",
+    "The export jobs of Amazon Pinpoint segments: which failed, hang, lost endpoints or never ran.",
     variables(STATUS, WHY, SHOWN_SEGMENTS, RUNNING_JOBS, LISTED_JOBS),
     [failures(SHOWN), RESTARTS],
     [OVERVIEW, SEGMENTS, JOBS, FAILED_AND_SLOW],

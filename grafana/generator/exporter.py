@@ -60,7 +60,7 @@ OVERVIEW = row(
     "Overview",
     stat(
         "Down",
-        "How many exporters can Prometheus not scrape? Nothing else here is current of them. The timeline below says which.",
+        "How many exporters can Prometheus not scrape? Their other data here are not current. The timeline below shows which.",
         "none",
         [now(f"count({own('up')} == 0) or 0 * count({own('up')})")],
         steps=ALARM,
@@ -84,7 +84,7 @@ OVERVIEW = row(
     ),
     stat(
         "Failed lists",
-        "How many lists of applications or segments cannot be read? What is new is missed then.",
+        "How many lists of applications or segments cannot be read? New ones are not watched.",
         "none",
         [
             now(
@@ -120,8 +120,8 @@ OVERVIEW = row(
     ),
     stat(
         "Credentials",
-        "How long are the credentials good for? They are renewed 5 minutes before; less than 4 means that "
-        "it did not work.",
+        "How long are the credentials valid? They are renewed 5 minutes before they expire. Less than 4 minutes means that "
+        "the renewal failed.",
         "s",
         [
             now(
@@ -359,7 +359,7 @@ PROCESS = row(
 DASHBOARD = dashboard(
     UID,
     "Pinpoint exporter",
-    "Whether pinpoint-exporter does well: its calls to AWS, how fresh its data are, and what it costs.",
+    "Whether pinpoint-exporter works: its calls to AWS, the age of its data, and its resource use.",
     variables(
         number("cache_ttl", "CACHE_TTL", "50", "The exporter's CACHE_TTL in seconds, for the line in Refresh time"),
         number(

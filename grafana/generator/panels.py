@@ -589,7 +589,7 @@ KEPT = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", "job", "ins
 LINKS = {
     "pinpoint-export-jobs": ("Export jobs", "The export jobs of all segments"),
     "pinpoint-segment": ("Segment", "The history of one segment"),
-    "pinpoint-exporter": ("Exporter", "Whether the exporter itself does well"),
+    "pinpoint-exporter": ("Exporter", "Whether the exporter itself works"),
 }
 
 

@@ -210,7 +210,7 @@ NEWEST = (
 )
 # AWS does not say whether TotalProcessed includes TotalFailures: at most 1 either way.
 LOST_ENDPOINTS = f"({per_job('failed_endpoints')} > 0)"
-TOO_MANY_LOST = f"({LOST_ENDPOINTS} / {per_job('processed_endpoints')} > {LOSS})"
+TOO_MANY_LOST = f"(clamp_max({LOST_ENDPOINTS} / {per_job('processed_endpoints')}, 1) > {LOSS})"
 LOST = (
     f"((({LOST_ENDPOINTS} or {per_job('failed_pieces')} > 0) and on ({JOB}) {NEWEST})"
     f" or ({TOO_MANY_LOST} and on ({JOB}) {RUNS}))"

@@ -74,7 +74,7 @@ NOW = row(
     "Now",
     stat(
         "Newest export",
-        "What has become of the newest export?",
+        "What is the state of the newest export?",
         "none",
         [now(one(state(LATEST, SEGMENT)))],
         mappings=STATE_MAPPINGS,
@@ -83,7 +83,7 @@ NOW = row(
     ),
     stat(
         "Last success",
-        "When did an export last end well?",
+        "When did the last successful export end?",
         "dateTimeFromNow",
         [now(one(f"{LAST_SUCCESS} * 1000"))],
         mappings=NO_SUCCESS,
@@ -91,7 +91,7 @@ NOW = row(
     ),
     stat(
         "Last failure",
-        "When did an export last fail?",
+        "When did the last failed export end?",
         "dateTimeFromNow",
         [now(one(f"{LAST_FAILURE} * 1000"))],
         mappings=unknown("None has failed"),
@@ -99,7 +99,7 @@ NOW = row(
     ),
     stat(
         "Endpoints",
-        "How many endpoints are in the last good export? 0 is an empty export: nobody is in the segment any more, or"
+        "How many endpoints are in the last good export? 0 is an empty export: the segment has no members any more, or"
         " its criteria are wrong.",
         "short",
         [now(one(newest_success(per_job("processed_endpoints"))))],
@@ -128,7 +128,7 @@ NOW = row(
     ),
     stat(
         "Data age",
-        "As of when is what is shown here?",
+        "How old are the data shown here?",
         "s",
         [now(f"min({data_age(TARGET)})")],
         width=3,
@@ -140,8 +140,8 @@ HISTORY = row(
     "History",
     state_timeline(
         "State of the newest export",
-        "How has the segment fared? Red is a failure that no newer export has mended, a long blue one an export that "
-        "hangs.",
+        "How did the exports of this segment go? Red is a failed export until the next one starts. A long blue bar is an"
+        " export that hangs.",
         [query(one(state(LATEST, SEGMENT)), "newest export")],
         height=4,
     ),
@@ -162,8 +162,8 @@ HISTORY = row(
     ),
     time_series(
         "Time since the last good export",
-        "How old is what lies in S3? A saw-tooth is a regular export; a line that only climbs is one "
-        "that no longer comes.",
+        "How old is the newest export in S3? A saw-tooth is a regular export. A line that only rises is an export that"
+        " stopped.",
         "s",
         [query(f"max({SINCE_SUCCESS})", "since the last success")],
     ),
@@ -225,7 +225,7 @@ LAST_JOBS = row(
 DASHBOARD = dashboard(
     UID,
     "Pinpoint segment",
-    "The exports of one segment of Amazon Pinpoint: its history, how fresh it is, and what was lost.",
+    "The exports of one Amazon Pinpoint segment: history, age of the newest export, and lost endpoints.",
     variables(STATUS, RUNNING_JOBS, LISTED_JOBS, one_segment=True),
     [failures(), RESTARTS],
     [NOW, HISTORY, LAST_JOBS],

@@ -744,6 +744,7 @@ class Alerts(unittest.TestCase):
         self.segment("pieces", ("COMPLETED", 2, 1, {**good, "failed_pieces": 1}))
         self.segment("lost-long-ago", ("COMPLETED", 80, 79, {**good, "failed_endpoints": 90}))
         self.segment("loses-now", ("PROCESSING", 1, None, {"processed_endpoints": 10, "failed_endpoints": 1}))
+        self.segment("loses-all-now", ("PROCESSING", 1, None, {"processed_endpoints": 0, "failed_endpoints": 7}))
         self.segment("loses-a-little-now", ("PROCESSING", 1, None, {"processed_endpoints": 100, "failed_endpoints": 1}))
         self.segment("denied", up=0, readable=False)
 
@@ -753,7 +754,7 @@ class Alerts(unittest.TestCase):
             ("Failed", ("PinpointExportFailed",), 3),
             ("Stuck", ("PinpointExportStuck",), 2),
             ("Overdue", ("PinpointExportOverdue",), 2),
-            ("Lost endpoints", ("PinpointExportFailureRatioHigh", "PinpointExportPartlyFailed"), 4),
+            ("Lost endpoints", ("PinpointExportFailureRatioHigh", "PinpointExportPartlyFailed"), 5),
             ("Empty", ("PinpointExportEmpty",), 1),
             ("Never exported", ("PinpointExportNeverRan",), 1),
         ):
@@ -771,7 +772,7 @@ class Alerts(unittest.TestCase):
             "failing": 3,
             **{name: 4 for name in ("stuck", "stuck-in-created")},
             **{name: 5 for name in ("late", "expected-and-never-ran")},
-            **{name: 6 for name in ("all-lost", "partly", "pieces", "loses-now")},
+            **{name: 6 for name in ("all-lost", "partly", "pieces", "loses-now", "loses-all-now")},
             "empty": 7,
             "never-ran": 8,
             **{name: 9 for name in ("not-yet-stuck", "stuck-but-a-success-followed", "loses-a-little-now")},
