@@ -53,14 +53,12 @@ static OVERVIEW: LazyLock<Overview> = LazyLock::new(|| {
 
 /// Two applications and two segments of each have names.
 fn names(number: i64) -> KnownNames {
-    let segment = |id: &str, name: Option<&str>| NamedResource {
-        name: name.map(Into::into),
-        ..NamedResource::unnamed(id)
-    };
+    let segment =
+        |id: &str, name: &str| NamedResource { name: Some(name.into()), ..NamedResource::unnamed(id) };
+    let applications = [Some("Shop <b>"), Some("shop\u{202e}\""), None];
     KnownNames {
-        application: [Some("Shop <b>"), Some("shop\u{202e}\""), None][usize::try_from(number).expect("small")]
-            .map(Into::into),
-        segments: [segment("s", Some("News & more")), segment("s\"'>", Some("<script>é"))].into(),
+        application: applications[usize::try_from(number).expect("small")].map(Into::into),
+        segments: [segment("s", "News & more"), segment("s\"'>", "<script>é")].into(),
     }
 }
 

@@ -427,6 +427,33 @@ mod tests {
     }
 
     #[test]
+    fn names_are_formatted_again_only_after_a_change() {
+        let clients = clients();
+        let mut watch = watch("a/*", &clients);
+        let named = |n: usize, name: &str| NamedResource {
+            name: Some(name.into()),
+            ..NamedResource::unnamed(format!("segment-{n:03}"))
+        };
+        let mut read = |names: [&str; 500]| {
+            let list = Arc::clone(&watch.watched().directories[0]);
+            list.learn(names.iter().enumerate().map(|(n, name)| named(n, name)).collect());
+            watch.learn(&list, NOW);
+            let watched = watch.watched();
+            let tags = crate::names::TagLabels::default();
+            let block = || _ = watched.applications[0].block(&watched.cells, &tags);
+            allocation_counter::measure(block).bytes_total
+        };
+        let mut names = ["Newsletter"; 500];
+        let formatted = read(names);
+        assert!(formatted > 50_000, "{formatted} bytes");
+        let again = read(names);
+        assert!(again < 500 * 40, "{again} bytes, though nothing has changed");
+        names[7] = "Weekly";
+        let renamed = read(names);
+        assert!(renamed > 50_000, "{renamed} bytes");
+    }
+
+    #[test]
     fn a_list_changes_what_it_names_and_nothing_else() {
         let clients = clients();
         let mut watch = watch("*/* a/* a/named b/other", &clients);

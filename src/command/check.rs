@@ -453,17 +453,17 @@ fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Cal
         }
         if at_application != Some(&call.application) {
             if let Some(application) = &call.application {
-                let name = call.application_name.as_deref().map(|name| format!("  {}", shown(name)));
-                writeln!(f, "  Application {}{}", printable::line(application), name.unwrap_or_default())?;
+                let name = beside(call.application_name.as_deref(), application);
+                writeln!(f, "  Application {}{name}", printable::line(application))?;
             }
             at_application = Some(&call.application);
         }
         let indent = if call.application.is_some() { 4 } else { 2 };
         let mut text = format!("{:indent$}{:operations$}", "", call.operation);
         if let Some(segment) = &call.segment {
+            let name = beside(call.segment_name.as_deref(), segment);
             let segment = printable::line(segment);
-            text.push_str(&format!("  {segment:segments$}"));
-            text.extend(call.segment_name.as_deref().map(|name| format!("  {}", shown(name))));
+            text.push_str(&format!("  {segment:segments$}{name}"));
         }
         let result = line.result();
         if text.chars().count() + 2 + result.len() > COLUMNS {
@@ -492,13 +492,14 @@ fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Cal
     Ok(())
 }
 
-/// A name beside an id: on one line, and a long one cut.
-fn shown(name: &str) -> String {
+/// A name as it is written behind its id: on the same line, a long one cut, and none that says no more than the id.
+fn beside(name: Option<&str>, id: &str) -> String {
     const WIDEST: usize = 40;
+    let Some(name) = name.filter(|name| *name != id) else { return String::new() };
     let name = printable::line(name);
     match name.char_indices().nth(WIDEST) {
-        None => name.into_owned(),
-        Some((end, _)) => format!("{}…", &name[..end]),
+        None => format!("  {name}"),
+        Some((end, _)) => format!("  {}…", &name[..end]),
     }
 }
 
