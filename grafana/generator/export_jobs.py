@@ -318,7 +318,7 @@ FAILED_AND_SLOW = row(
             query(named(newest_success(lost_share(SHOWN), SHOWN), SHOWN), "{{segment}} last success"),
         ],
         steps=thresholds((LOSS, RED)),
-        interval="5m",
+        interval="15m",
     ),
     time_series(
         "Failed jobs kept",
@@ -333,7 +333,7 @@ FAILED_AND_SLOW = row(
         "s",
         [query(named(newest_success(duration(SHOWN), SHOWN), SHOWN), "{{segment}}")],
         step_line=True,
-        interval="5m",
+        interval="15m",
     ),
     time_series(
         "Time since the last good export",
