@@ -12,6 +12,9 @@ check "promql/series" {
     "pinpoint_exporter_credentials_expiry_timestamp_seconds",
     # Absent while every target is up.
     "pinpoint_target_error",
+    # Absent while names are off or not known yet.
+    "pinpoint_application_info",
+    "pinpoint_segment_info",
     # Recorded by a rules file of the user's.
     "pinpoint:expected_export_interval:seconds",
   ]
@@ -36,7 +39,7 @@ rule {
   }
   annotation "dashboard_url" {
     severity = "bug"
-    value    = "/d/pinpoint-(exporter|segment|export-jobs)(\\?.*)?"
+    value    = "\\{\\{ with query `pinpoint:grafana:info` \\}\\}\\{\\{ . \\| first \\| label `url` \\}\\}\\{\\{ end \\}\\}/d/pinpoint-(exporter|segment|export-jobs)(\\?.*)?"
     required = true
   }
   label "severity" {

@@ -7,6 +7,7 @@ Each promtool named runs the tests of the alerts; the first one checks the confi
 """
 
 import concurrent.futures
+import json
 import os
 import pathlib
 import re
@@ -23,10 +24,13 @@ from limits import HANG_LIMIT
 PROMTOOLS = sys.argv[1:] or ["promtool"]
 ROOT = pathlib.Path(__file__).parents[2]
 PROMETHEUS, RUNBOOKS = ROOT / "deploy/prometheus", ROOT / "deploy/runbooks"
-RULES = PROMETHEUS / "rules/pinpoint.yaml"
+RULES, SETTINGS = PROMETHEUS / "rules/pinpoint.yaml", PROMETHEUS / "rules/pinpoint-settings.yaml"
 TESTS = sorted((PROMETHEUS / "tests").glob("*.yaml"))
 ALERTMANAGER = ROOT / "deploy/alertmanager/alertmanager.yml"
+TEMPLATES = ROOT / "deploy/alertmanager/pinpoint.tmpl"
 RUNBOOK_URL = "https://github.com/pinpoint-exporter/pinpoint-exporter/blob/main/deploy/runbooks/{}.md"
+# What each annotation `dashboard_url` begins with.
+GRAFANA = "{{ with query `pinpoint:grafana:info` }}{{ . | first | label `url` }}{{ end }}"
 DASHBOARDS = {"pinpoint-export-jobs", "pinpoint-segment", "pinpoint-exporter"}
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "When to silence"]
 RECEIVERS = {"critical": "pager", "warning": "chat", "info": "digest"}
@@ -57,7 +61,7 @@ def load(file):
 
 
 def rules():
-    return [rule for group in load(RULES)["groups"] for rule in group["rules"]]
+    return [rule for file in [SETTINGS, RULES] for group in load(file)["groups"] for rule in group["rules"]]
 
 
 def alerts():
@@ -72,7 +76,7 @@ def assertions():
     """(file, test, assertion) for each of the tests of the alerts."""
     for file in TESTS:
         for test in load(file)["tests"]:
-            for assertion in test["alert_rule_test"]:
+            for assertion in test.get("alert_rule_test", []):
                 yield file, test, assertion
 
 
@@ -101,6 +105,13 @@ def metrics_of(text):
     return {word for word in re.findall(r"(?<![\w:/.-])pinpoint_\w+(?![\w:(/-])", text) if word != "pinpoint_exporter"}
 
 
+def receivers_of_the_readme():
+    """The example of receivers, as YAML."""
+    page = (ALERTMANAGER.parent / "README.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return example
+
+
 def promql_of(file):
     return re.findall(r"^```promql\n(.*?)^```", file.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
@@ -119,7 +130,7 @@ class Programs(unittest.TestCase):
         return output
 
     def test_promtool_finds_nothing_in_the_rules(self):
-        for file in [RULES, PROMETHEUS / "expected-intervals.example.yaml"]:
+        for file in [SETTINGS, RULES, PROMETHEUS / "expected-intervals.example.yaml"]:
             for promtool in PROMTOOLS:
                 output = self.check(promtool, "check", "rules", "--lint=all", "--lint-fatal", file)
                 self.assertNotIn("duplicate", output)
@@ -127,10 +138,17 @@ class Programs(unittest.TestCase):
     def test_promtool_finds_nothing_in_the_configuration(self):
         for promtool in PROMTOOLS:
             output = self.check(promtool, "check", "config", "--lint=all", "--lint-fatal", PROMETHEUS / "prometheus.yml")
-            self.assertIn("1 rule files found", output)
+            self.assertIn("2 rule files found", output)
 
     def test_amtool_finds_nothing_in_the_configuration(self):
-        self.check("amtool", "check-config", ALERTMANAGER)
+        self.assertIn(" - 1 templates", self.check("amtool", "check-config", ALERTMANAGER))
+
+    def test_amtool_finds_nothing_in_the_receivers_of_the_readme(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "alertmanager.yml"
+            shutil.copy(TEMPLATES, folder)
+            file.write_text(f"route: {{receiver: chat}}\ntemplates: [{TEMPLATES.name}]\n{receivers_of_the_readme()}", encoding="utf-8")
+            self.check("amtool", "check-config", file)
 
     def pint(self, folder):
         return run(ROOT / "target/tools/pint", "--config", ROOT / ".pint.hcl", "--no-color", "--offline", "lint",
@@ -188,9 +206,9 @@ class Programs(unittest.TestCase):
         self.assertEqual(rises, sorted(set(rises)))
         self.assertLessEqual(2 * interval, min(map(seconds, re.findall(r"last_over_time\([^[]*\[(\w+)\]", RULES.read_text()))))
         self.assertEqual(seconds(configuration["global"]["evaluation_interval"]), interval)
-        self.assertEqual(scrape["job_name"], "pinpoint")
-        near = next(rule["expr"] for rule in alerts() if rule["alert"] == "PinpointSeriesNearLimit")
-        self.assertTrue(near.endswith(f" > {scrape['sample_limit'] * 4 // 5}"), near)
+        records = {rule["record"]: rule for rule in rules() if "record" in rule}
+        self.assertEqual(records["pinpoint:scrape_job:info"]["labels"], {"job": scrape["job_name"]})
+        self.assertEqual(records["pinpoint:scrape_sample_limit:samples"]["expr"], f"vector({scrape['sample_limit']})")
 
 
 class Alerts(unittest.TestCase):
@@ -204,13 +222,35 @@ class Alerts(unittest.TestCase):
                 self.assertEqual(set(annotations), {"summary", "description", "runbook_url", "dashboard_url"})
                 self.assertEqual(annotations["runbook_url"], RUNBOOK_URL.format(rule["alert"]))
                 self.assertTrue((RUNBOOKS / f"{rule['alert']}.md").is_file())
-                path, _, variables = annotations["dashboard_url"].partition("?")
+                self.assertTrue(annotations["dashboard_url"].startswith(GRAFANA), annotations["dashboard_url"])
+                path, _, variables = annotations["dashboard_url"].removeprefix(GRAFANA).partition("?")
                 self.assertIn(path.removeprefix("/d/"), DASHBOARDS)
                 for variable in filter(None, variables.split("&")):
                     self.assertRegex(variable, r"^var-[a-z]+=\{\{ .*\$labels\.\w+ \}\}$")
                 for text in [annotations["summary"], annotations["description"]]:
                     self.assertGreater(len(text), 20)
                     self.assertNotRegex(text, r"\$value (?!\| humanize)", "a value for people is humanised")
+
+    def test_alerts_about_a_segment_or_an_application_begin_with_its_name_and_have_its_ids(self):
+        segment, application = (
+            f'printf "{record}:info{{{",".join(f"{label}=%q" for label in labels)}}}" '
+            f"{' '.join(f'$labels.{label}' for label in labels)} | query"
+            for record, labels in [
+                ("segment:pinpoint_segment_title", ["aws_account_id", "aws_region", "application_id", "segment_id"]),
+                ("application:pinpoint_application_title", ["aws_account_id", "aws_region", "application_id"]),
+            ]
+        )
+        labels, named = labels_of_alerts(), 0
+        for rule in alerts():
+            if "application_id" not in labels[rule["alert"]]:
+                continue
+            named += 1
+            title = segment if "segment_id" in labels[rule["alert"]] else application
+            with self.subTest(rule["alert"]):
+                for text in [rule["annotations"]["summary"], rule["annotations"]["description"]]:
+                    self.assertRegex(text, r"^(\{\{ if \$labels\.\w+ \}\})?\{\{ with " + re.escape(title))
+                self.assertRegex(rule["annotations"]["description"], r"Application (\{\{ \$labels\.application_id|\{\{ \.) \}\}")
+        self.assertGreater(named, 14)
 
     def test_every_alert_has_a_test_that_fires_and_one_that_stays_silent_with_exact_labels_and_annotations(self):
         fires, silent = set(), set()
@@ -240,6 +280,7 @@ class Alerts(unittest.TestCase):
                 folder = pathlib.Path(folder)
                 (folder / "rules").mkdir()
                 (folder / "tests").mkdir()
+                shutil.copy(SETTINGS, folder / "rules")
                 (folder / "rules/pinpoint.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
                 copies = [shutil.copy(file, folder / "tests") for file in files]
                 return "\n".join(run(PROMTOOLS[0], "test", "rules", copy)[1] for copy in copies)
@@ -294,9 +335,12 @@ class Alerts(unittest.TestCase):
                 self.assertIn("```promql", diagnosis)
                 self.assertIn("```sh", "".join(sections))
                 severities = {rule["labels"]["severity"].capitalize() for rule in alerts() if rule["alert"] == name}
-                self.assertEqual({re.match(r"# \w+\n\n(\w+)\.", title)[1]}, severities)
-                named = set(re.findall(r"`(\w+)`", title)) - {"job", "pinpoint"}
-                self.assertEqual(named, labels[name] - {"severity", "job", "reason"})
+                found = re.fullmatch(r"# \w+\n\n([A-Z][^\n]+\.)\n\n(\w+)\. Labels: ([^\n]+)\.\n\n", title)
+                self.assertTrue(found, "one sentence that says what is wrong and who suffers, then the severity and the labels")
+                sentence, severity, named = found.groups()
+                self.assertLess(len(sentence.split()), 30)
+                self.assertEqual({severity}, severities)
+                self.assertEqual(set(re.findall(r"`(\w+)`", named)), labels[name] - {"severity"})
 
     def test_the_tables_of_alerts_are_the_rules(self):
         severities = {rule["alert"]: rule["labels"]["severity"] for rule in alerts()}
@@ -352,7 +396,7 @@ class Expressions(unittest.TestCase):
 
     def test_what_is_recorded_is_named_for_what_it_aggregates_and_is_used(self):
         recorded = {rule["record"] for rule in rules() if "record" in rule}
-        used = "\n".join(rule["expr"] for rule in rules())
+        used = "\n".join(" ".join([rule["expr"], *rule.get("annotations", {}).values()]) for rule in rules())
         for name in recorded:
             self.assertRegex(name, r"^[a-z_]+:[a-z0-9_]+:[a-z0-9_]+$")
             self.assertIn(name, used, "a record that nothing reads")
@@ -372,13 +416,16 @@ class Expressions(unittest.TestCase):
 
     def test_up_is_compared_and_never_joined(self):
         uses = [rule["expr"].strip() for rule in rules() if re.search(r"(?<![\w:])up\b", rule["expr"])]
-        self.assertEqual(uses, ['up{job="pinpoint"} == 0', 'absent(up{job="pinpoint"})'])
+        job = "pinpoint:scrape_job:info"
+        self.assertEqual(uses, [f"up == 0 and on (job) {job}", f"({job} or absent({job}))\nunless on (job) up"])
 
     def test_no_failed_scrape_is_seen(self):
-        """Whatever is read from the exporter is read over a range, but for `up`."""
+        """Whatever is read from the exporter is read over a range, but for `up`, and for names, where the current one comes first."""
         for rule in rules():
             for name, what in re.findall(r"(?<![\w:])(pinpoint_\w+)(?![\w:])(?:\{[^}]*\})?(\[\d+m\])?", rule["expr"]):
-                self.assertTrue(what, f"{name} in {rule.get('alert') or rule['record']}")
+                current_name = re.fullmatch(r"pinpoint_(application|segment)_info", name)
+                bridged = what or current_name and f"last_over_time({name}{{" in rule["expr"]
+                self.assertTrue(bridged, f"{name} in {rule.get('alert') or rule['record']}")
 
     def test_replicas_count_once(self):
         """What an alert is about names no instance, but for the alerts about an instance."""
@@ -404,6 +451,20 @@ class Routes(unittest.TestCase):
         found = each(lambda alert: self.receivers(f"alertname={alert[0]}", f"severity={alert[1]}"), wanted)
         self.assertEqual(dict(zip(wanted, found)), {alert: RECEIVERS[alert[1]] for alert in wanted})
 
+    def test_no_alert_is_repeated_after_alertmanager_forgot_it(self):
+        """Its default retention is 120 hours, and newer versions warn of longer intervals."""
+        route = load(ALERTMANAGER)["route"]["routes"][0]
+        intervals = [one["repeat_interval"] for one in [route, *route["routes"]] if "repeat_interval" in one]
+        self.assertEqual(len(intervals), 3)
+        hours = {"h": 1, "d": 24}
+        for interval in intervals:
+            self.assertLess(int(interval[:-1]) * hours[interval[-1]], 120, interval)
+
+    def test_ten_failures_are_one_message(self):
+        route = load(ALERTMANAGER)["route"]["routes"][0]
+        for one in [route, *route["routes"]]:
+            self.assertEqual(set(one.get("group_by", route["group_by"])) & {"application_id", "segment_id", "job_id"}, set())
+
     def test_the_alerts_of_others_go_the_default_way(self):
         self.assertEqual(self.receivers("alertname=NodeDown", "severity=critical"), load(ALERTMANAGER)["route"]["receiver"])
 
@@ -422,6 +483,63 @@ class Routes(unittest.TestCase):
             for label in rule.get("equal", []):
                 for name in sides[0] + sides[1]:
                     self.assertIn(label, labels[name], f"{name} in {rule}")
+
+
+class Texts(unittest.TestCase):
+    """The templates for mail, Slack and PagerDuty, rendered by amtool."""
+
+    NAME = '<!channel> "News" & <b>'
+
+    def render(self, template, count=1, kind="text"):
+        alerts_of = [
+            {
+                "status": "firing", "startsAt": "2026-11-28T09:00:00Z", "endsAt": "0001-01-01T00:00:00Z",
+                "labels": {"alertname": "PinpointExportFailed", "severity": "critical"},
+                "annotations": {
+                    "summary": f"{self.NAME} {number}: the export failed", "description": f"{self.NAME}: an export job failed.",
+                    "runbook_url": RUNBOOK_URL.format("PinpointExportFailed"), "dashboard_url": "http://grafana.example/d/x",
+                },
+            } for number in range(count)
+        ]
+        data = {
+            "receiver": "chat", "status": "firing", "alerts": alerts_of, "groupLabels": {}, "commonAnnotations": {},
+            "commonLabels": {"alertname": "PinpointExportFailed", "aws_region": "eu-west-1"},
+            "externalURL": "http://alertmanager.example",
+        }
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(data, file)
+            file.flush()
+            status, output = run(
+                "amtool", "template", "render", f"--template.glob={TEMPLATES}", f"--template.data={file.name}",
+                f"--template.type={kind}", f'--template.text={{{{ template "{template}" . }}}}')
+        self.assertEqual(status, 0, output)
+        return output
+
+    def test_every_text_has_name_description_runbook_and_dashboard(self):
+        for template, kind in [("pinpoint.text", "text"), ("pinpoint.html", "html"), ("pinpoint.slack.text", "text")]:
+            with self.subTest(template):
+                output = self.render(template, kind=kind)
+                for part in ["News", "the export failed", "an export job failed.", RUNBOOK_URL.format("PinpointExportFailed"),
+                             "http://grafana.example/d/x", "PinpointExportFailed", "critical"]:
+                    self.assertIn(part, output)
+
+    def test_a_title_names_the_segment_or_counts_the_alerts(self):
+        self.assertEqual(self.render("pinpoint.title").strip(), f"[FIRING] {self.NAME} 0: the export failed")
+        for template in ["pinpoint.title", "pinpoint.slack.title"]:
+            self.assertEqual(self.render(template, 10).strip(), "[FIRING] 10 × PinpointExportFailed in eu-west-1")
+
+    def test_no_name_is_a_command_or_markup(self):
+        for template, kind in [("pinpoint.slack.title", "text"), ("pinpoint.slack.text", "text"), ("pinpoint.html", "html")]:
+            output = self.render(template, kind=kind)
+            self.assertNotIn("<!channel>", output)
+            self.assertIn("&lt;!channel&gt;", output)
+
+    def test_a_message_lists_20_alerts_and_says_where_the_others_are(self):
+        for template, kind in [("pinpoint.text", "text"), ("pinpoint.html", "html"), ("pinpoint.slack.text", "text")]:
+            self.assertNotIn("http://alertmanager.example", self.render(template, 20, kind))
+            output = self.render(template, 21, kind)
+            self.assertEqual(output.count("the export failed"), 20)
+            self.assertIn("http://alertmanager.example", output)
 
 
 if __name__ == "__main__":
