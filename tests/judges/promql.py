@@ -81,10 +81,12 @@ def grouping_labels(tree):
 
 
 def labels_made(tree):
-    """The labels that label_replace makes, with the values that it gives them."""
+    """The labels that a query makes, with the values that label_replace gives them."""
     for node, _ in walk(tree):
         if isinstance(node, syntax.Call) and node.func.name == "label_replace":
             yield node.args[1].val, node.args[2].val
+        if isinstance(node, syntax.Call) and node.func.name == "label_join":
+            yield node.args[1].val, None
 
 
 def function_of(above):
