@@ -123,7 +123,8 @@ fn assert_bare_settings_exist(path: &str, page: &str) {
     let prose = page.split("```").step_by(2);
     for code in prose.flat_map(|text| text.split('`').skip(1).step_by(2)) {
         let name = code.split('=').next().unwrap_or_default().trim_start_matches("PINPOINT_EXPORTER_");
-        let is_name = name.contains('_') && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        let is_name =
+            name.trim_matches('_').contains('_') && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
         let is_known = name.starts_with("AWS_")
             || is_status(name)
             || is_aws_variable(name)
