@@ -2,9 +2,9 @@
 
     python3 tests/judges/toolkit_judge.py target/debug/pinpoint-exporter target/debug/fake-pinpoint target/tools/toolkit
 
-The files and clients of the toolkit's own tests must meet the same answer from both, but for the differences that docs/PORT.md
-lists. With `--measure` both are attacked instead, and the tables of docs/PORT.md are printed. Each attack lasts ATTACK_SECONDS (30),
-over ATTACK_PROTOCOLS (HTTP/1.1,TLS,HTTP/2).
+The files and clients of the toolkit's own tests must get the same answer from both, but for the differences that docs/PORT.md
+lists. With `--measure` both are attacked instead, and the tables of docs/PORT.md are printed. Each attack lasts
+ATTACK_SECONDS (30), over ATTACK_PROTOCOLS (HTTP/1.1,TLS,HTTP/2).
 """
 
 import base64
@@ -446,7 +446,7 @@ IS_UP = rb"(?m)^pinpoint_target_up\S* 1$"
 # What is done, by whom and how many, what a scrape of another address must show, and the server.
 ATTACKS = [
     ("512 clients take answers of 1.2 MB slowly or not at all", Slow(), 512, IS_UP, {}),
-    ("the API hangs, and 512 scrapes wait for it", Waiting(), 512, b"", {"hangs": True}),
+    ("the API hangs, and 512 scrapes wait for it, `ulimit -n 1024`", Waiting(), 512, b"", {"hangs": True, "descriptors": 1024}),
     ("60 clients take answers of 3 MB slowly, each another version", Slow(), 60, IS_UP, {"jobs": 1200}),
     ("200 clients take answers slowly, `ulimit -n 64`", Slow(), 200, IS_UP, {"jobs": 20, "descriptors": 64}),
 ]
@@ -467,7 +467,9 @@ class Measured(unittest.TestCase):
                     memory = server.memory()
                     with Attack(server, client, number):
                         # The kubelet's checks come from an address of the attacker's, at worst.
-                        with Visits(server, OTHER, "/metrics", pattern) as scrapes, Visits(server, ATTACKER, "/-/healthy") as checks:
+                        scrapes = Visits(server, OTHER, "/metrics", pattern)
+                        checks = Visits(server, ATTACKER, "/-/healthy")
+                        with scrapes, checks:
                             time.sleep(SECONDS)
                     memory = server.memory() - memory
                     server.end()
