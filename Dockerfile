@@ -22,6 +22,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     mkdir /image && cp target/*/release/fake-pinpoint /image/
 
 FROM scratch AS fake
+LABEL org.opencontainers.image.title="fake-pinpoint" \
+    org.opencontainers.image.description="A fake of Amazon Pinpoint's API for trials of pinpoint-exporter" \
+    org.opencontainers.image.source="https://github.com/pinpoint-exporter/pinpoint-exporter" \
+    org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build-fake /image /
 USER 65532:65532
 EXPOSE 9788

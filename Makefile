@@ -1,4 +1,4 @@
-.PHONY: build demo test test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof bench plots fuzz corpus audit sbom reproducible release test-release workflows fmt help
+.PHONY: build demo test test-all test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof bench plots fuzz corpus audit sbom reproducible release test-release workflows fmt help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -9,16 +9,19 @@ build: ## Builds the exporter for production: target/release/pinpoint-exporter
 demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
-test: ## Everything that must hold: installs its tools, then lint, deny, tests, judges, alerts, dashboards, manifests, chaos, soak; prints each step's time
-	@tests/run tools lint deny rust judges alerts dashboards manifests chaos soak shutdown
+test: ## What to run before a pull request, in about 3 minutes once compiled; installs its tools (apt, pip into .venv)
+	@tests/run --quick tools compile lint deny rust+judges+alerts+dashboards+manifests
+
+test-all: ## What CI runs: all of `make test`, what it leaves out, chaos, soak, shutdown, workflows; up to an hour the first time
+	@tests/run tools tools_all compile lint deny rust+judges alerts+dashboards+manifests chaos soak shutdown workflows
 
 test-deploy: ## What takes long, as root: the images built twice and run, alone and as in compose.yaml; the unit run by systemd
-	@tests/run tools deploy
+	@tests/run tools tools_all deploy
 
-tools: ## Installs what the tests need (apt, npm, pip into .venv)
-	@tests/run tools
+tools: ## Installs what all the tests need (apt, npm, Go, pip into .venv)
+	@tests/run tools tools_all
 
-lint: ## Formatting and lints
+lint: ## Formatting, lints, prose and links
 	@tests/run lint
 
 deny: ## Licences, bans and sources of dependencies
@@ -79,7 +82,7 @@ release: ## The files of a release, in dist/: archives, packages, image, chart, 
 	@tests/run release
 
 test-release: ## As root: the files of dist/ linted, installed, upgraded, removed and run
-	@tests/run tools packages
+	@tests/run tools tools_all packages
 
 workflows: ## Lints the workflows of .github
 	@tests/run tools workflows

@@ -2,8 +2,8 @@
 
     python3 packaging/sbom.py WORK DIST
 
-WORK/amd64/sbom.json and WORK/arm64/sbom.json list what the two programs are made of. A file that holds one program gets its
-list, the image gets both, and the chart, which holds none, gets the image that it starts.
+WORK/ARCH/PROGRAM.json lists what a program for an architecture is made of. A file that holds one program gets its list, an image
+gets those of both architectures, and the chart, which holds none, gets the image that it starts.
 """
 
 import datetime
@@ -21,8 +21,9 @@ ARCHITECTURES = {"amd64": "amd64", "x86_64": "amd64", "arm64": "arm64", "aarch64
 
 def main(work, dist):
     version, epoch = os.environ["VERSION"], int(os.environ["SOURCE_DATE_EPOCH"])
-    programs = {arch: json.loads((work / arch / "sbom.json").read_text()) for arch in ("amd64", "arm64")}
     for file in sorted(dist.iterdir()):
+        program = "fake-pinpoint" if file.name.startswith("fake-pinpoint") else "pinpoint-exporter"
+        programs = {arch: json.loads((work / arch / f"{program}.json").read_text()) for arch in ("amd64", "arm64")}
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         names = {arch for name, arch in ARCHITECTURES.items() if name in file.name}
         if file.name.endswith(".tgz"):

@@ -1,5 +1,5 @@
-//! What gives credentials: dates of expiry, documents of instances and containers, answers of STS. The first byte says which of
-//! them the rest is.
+//! What gives credentials: dates of expiry, documents of instances and containers, answers of STS, refusals. The first byte
+//! says which of them the rest is.
 
 use std::{
     sync::Arc,
@@ -31,6 +31,8 @@ use pinpoint_exporter::{
 use serde_json::Value;
 use tokio::runtime;
 
+use super::errors::with_secrets;
+
 /// The date of every look: 2026-11-28.
 const NOW: Duration = Duration::from_hours(498_840);
 /// The years 0 and 10000, in seconds since 1970.
@@ -43,6 +45,7 @@ pub(crate) fn check(data: &[u8]) {
         b'i' => document(rest),
         b's' => answer_of_sts(rest, 200),
         b'e' => answer_of_sts(rest, 403),
+        b'r' => refusal(rest),
         _ => {}
     }
 }
@@ -85,6 +88,19 @@ fn document(body: &[u8]) {
         let credentials = Credentials::new(key, "secret", None, Some(expiry), "fuzzing");
         on_runtime(hold(credentials));
     }
+}
+
+/// What a service repeats of the token of a request does not come through, whatever it is encoded in.
+fn refusal(body: &[u8]) {
+    const TOKEN: &str = "hush/authorization+token==of/the+container";
+    let (body, form) = (String::from_utf8_lossy(body), ("@1", TOKEN.to_owned()));
+    let mut hidden = vec![TOKEN.to_owned()];
+    let body = with_secrets(&body, &[form], &mut hidden);
+    let shown = fuzzing::provider_refusal(body.as_bytes(), &format!("Bearer {TOKEN}"));
+    for form in &hidden {
+        assert!(!shown.contains(form.as_str()), "{form:?} of a secret in {shown}");
+    }
+    assert!(!shown.chars().any(char::is_control) && shown.chars().count() <= 501, "{shown:?}");
 }
 
 /// The answer is an error, or credentials.

@@ -1,7 +1,9 @@
 //! The classifier of answers that are no success. Status and type header are on the first line, the body follows; in it `@1` to
-//! `@9` stand for forms of the credentials, which must not come through.
+//! `@9` stand for forms of the credentials, which must not come through. Letters after a form say how it is encoded further, one
+//! after the other: `@2pz` is a secret in percent encoding that an invisible character splits.
 
 use aws_credential_types::Credentials;
+use aws_smithy_types::base64;
 use pinpoint_exporter::pinpoint::{Class, Exception, fuzzing};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
@@ -50,19 +52,67 @@ pub(crate) fn check(data: &[u8]) {
     assert_eq!(plain.status, Some(status));
 
     let forms = forms();
-    let secret =
-        |text: &str| forms.iter().fold(text.to_owned(), |text, (mark, form)| text.replace(mark, form));
-    let failure =
-        fuzzing::failure(status, header.map(secret).as_deref(), secret(body).as_bytes(), &credentials);
+    let mut hidden: Vec<String> = forms.iter().map(|(_, form)| form.clone()).collect();
+    let header = header.map(|header| with_secrets(header, &forms, &mut hidden));
+    let body = with_secrets(body, &forms, &mut hidden);
+    let failure = fuzzing::failure(status, header.as_deref(), body.as_bytes(), &credentials);
     for text in [failure.to_string(), failure.message.clone(), format!("{failure:?}")] {
-        for (mark, form) in &forms {
-            assert!(!text.contains(form.as_str()), "{mark} of a secret in {text}");
+        for form in &hidden {
+            assert!(!text.contains(form.as_str()), "{form:?} of a secret in {text}");
         }
     }
     for message in [&plain.message, &failure.message] {
         assert!(!message.chars().any(char::is_control), "one line: {message:?}");
         assert!(message.chars().count() <= 501, "{} characters", message.chars().count());
     }
+}
+
+/// The text with its marks replaced. What a secret looks like after each encoding is added to `hidden`.
+pub(crate) fn with_secrets(text: &str, forms: &[(&'static str, String)], hidden: &mut Vec<String>) -> String {
+    let mut parts = text.split('@');
+    let mut replaced = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let form = forms.iter().find_map(|(mark, form)| Some((form, part.strip_prefix(&mark[1..])?)));
+        let Some((form, mut rest)) = form else {
+            replaced.push('@');
+            replaced.push_str(part);
+            continue;
+        };
+        let mut form = form.clone();
+        // Base64 and hexadecimal are looked into twice at most.
+        let mut codings = 0;
+        for _ in 0..5 {
+            let Some((encoding, after)) = rest.split_at_checked(1) else { break };
+            codings += usize::from("bx".contains(encoding));
+            let encoded = if codings > 2 { None } else { encoded(&form, encoding) };
+            let Some(encoded) = encoded.filter(|encoded| encoded.len() < 4096) else { break };
+            (form, rest) = (encoded, after);
+            hidden.push(form.clone());
+        }
+        replaced.push_str(&form);
+        replaced.push_str(rest);
+    }
+    replaced
+}
+
+/// A text in one encoding.
+fn encoded(text: &str, encoding: &str) -> Option<String> {
+    let each = |encode: &dyn Fn(u8) -> String| text.bytes().map(encode).collect::<String>();
+    Some(match encoding {
+        "p" => each(&|byte| format!("%{byte:02X}")),
+        "q" => text.replace('%', "%25").replace('/', "%2f").replace('+', "%2b").replace('=', "%3d"),
+        "u" => text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect(),
+        "s" => text.replace('\\', "\\\\").replace('/', "\\/").replace('"', "\\\""),
+        "e" => text.chars().map(|c| format!("&#x{:X};", u32::from(c))).collect(),
+        "d" => {
+            text.replace('&', "&amp;").replace('/', "&sol;").replace('+', "&#43;").replace('=', "&equals;")
+        }
+        "z" => text.chars().flat_map(|c| [c, '\u{200b}']).collect(),
+        "c" => text.chars().flat_map(|c| [c, '\r']).collect(),
+        "b" => base64::encode(text).trim_end_matches('=').to_owned(),
+        "x" => each(&|byte| format!("{byte:02X}")),
+        _ => return None,
+    })
 }
 
 /// The forms in which credentials come back, made here by other means than the exporter's.

@@ -36,6 +36,7 @@ use crate::{
     exporter::SetupError,
     metrics::telemetry::Telemetry,
     pinpoint::{EndProcesses, Http, Observer},
+    printable::without_keys,
     version::{REVISION, RUSTC_VERSION, VERSION},
 };
 
@@ -211,12 +212,18 @@ fn unknown(argument: &str, known: &[&'static str]) -> Error {
             close(name, known.clone()).map(|close| format!("the closest is {close} (--help lists all)"))
         })
         .unwrap_or_else(|| "--help lists all arguments and settings".to_owned());
-    Error::Unknown { argument: argument.chars().take(80).collect(), advice }
+    // The value may be secret.
+    Error::Unknown { argument: without_keys(name).chars().take(80).collect(), advice }
 }
 
 impl From<lexopt::Error> for Error {
     fn from(error: lexopt::Error) -> Self {
-        Self::Value(error.to_string())
+        Self::Value(match error {
+            lexopt::Error::UnexpectedValue { option, .. } => {
+                format!("the option {option} takes no value; write {option} alone")
+            }
+            error => error.to_string(),
+        })
     }
 }
 
@@ -298,7 +305,7 @@ pub fn help() -> String {
         _ = writeln!(page, "  {}{default}", setting.variable);
         _ = wrapped(&mut page, 6, setting.meaning);
     }
-    page.push_str("\nAWS's own variables mean what they mean everywhere:\n");
+    page.push_str("\nAWS's own variables, with the same meaning as in AWS's clients:\n");
     for variable in AWS_VARIABLES {
         _ = writeln!(page, "  {}", variable.name);
         _ = wrapped(&mut page, 6, variable.meaning);
@@ -313,19 +320,19 @@ Prometheus exporter for the export jobs of Amazon Pinpoint's segments
 Usage: pinpoint-exporter [COMMAND]
 
 Commands:
-  (none)         serve /metrics, the status page and the rest, until SIGTERM or
-                 SIGINT
-  check          try settings, credentials and each target, and print what is
-                 not allowed
-      --json                    as JSON
-  plan           print requests, share of AWS's quota, series, memory to expect
-      --json                    as JSON
-      --scrape-interval 1m      Prometheus's
-      --jobs-per-segment 10     finished jobs in each segment
+  (none)         serve /metrics and the status page until SIGTERM or SIGINT
+  check          test settings, credentials and every target, and print missing
+                 permissions
+      --json                    print JSON
+  plan           print the expected requests, share of AWS's quota, series and
+                 memory
+      --json                    print JSON
+      --scrape-interval 1m      assume this scrape interval of Prometheus
+      --jobs-per-segment 10     assume so many finished jobs in each segment
       --offline --segments N [--applications N]
-                                of so many segments under */*, without AWS
-  healthcheck    ask the running server at LISTEN_ADDRESS, for a container
-                 without a shell
+                                assume so many segments, and do not call AWS
+  healthcheck    test whether the exporter at LISTEN_ADDRESS is alive, for a
+                 container without a shell
 
 Options:
   -h, --help     print this page
@@ -333,20 +340,22 @@ Options:
 
 Targets, separated by commas or white space:
   APP/SEGMENT    the export jobs of a segment
-  APP/*, */*     those of every segment of an application, or of the region
-  APP            those of a whole application, with one listing
-  *              those of every application of the region, with one listing each
+  APP/*          the export jobs of every segment of an application
+  */*            the export jobs of every segment of the region
+  APP            all export jobs of an application, with one listing
+  *              all export jobs of every application of the region, with one
+                 listing for each application
   arn:aws:mobiletargeting:REGION:ACCOUNT:apps/APP/segments/SEGMENT, and so on
                  the same in that region and account
-  Special characters in ids are percent-encoded, such as / as %2F.
+  Percent-encode special characters in ids, such as / as %2F.
 
-Settings, from the environment; an empty one is unset; durations as 500ms, 30s,
-5m, 1h30m, 7d:
+Settings, from environment variables; an empty variable counts as unset; write
+durations as 500ms, 30s, 5m, 1h30m or 7d:
 ";
 
 const EXIT_STATUS: &str = "
-Exit status: 0 when stopped by a signal, or when all that a command asks for is
-well; 64 for wrong settings or arguments; 1 otherwise.
+Exit status: 0 if a signal stopped the exporter, or if everything that the
+command tried worked; 64 for wrong settings or arguments; 1 otherwise.
 ";
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::{
     value::{self, Explanation},
 };
 use crate::{
+    printable,
     profile::{Profile, Profiles},
     proxy::{self, Proxies},
     target,
@@ -39,8 +40,8 @@ pub(super) fn variables() -> impl Iterator<Item = &'static str> {
 
 /// The value of one of them as it may be shown.
 pub(super) fn shown(variable: &str, text: &str) -> String {
-    let may_be_secret = variable.contains("ENDPOINT_URL") || proxy::VARIABLES[..6].contains(&variable);
-    if may_be_secret { endpoint::masked(text) } else { text.to_owned() }
+    let is_url = variable.contains("ENDPOINT_URL") && variable != IGNORE_ENDPOINT_URLS;
+    if is_url || proxy::VARIABLES.contains(&variable) { printable::url(text) } else { text.to_owned() }
 }
 
 /// What AWS's variables and the profile say.

@@ -1,4 +1,4 @@
-//! `AWS_ENDPOINT_URL_PINPOINT` and `AWS_ENDPOINT_URL` → the address of the API. A URL may hold a password: none is shown.
+//! `AWS_ENDPOINT_URL_PINPOINT` and `AWS_ENDPOINT_URL` → the address of the API.
 
 use url::Url;
 
@@ -23,50 +23,4 @@ pub(super) fn endpoint_url(text: &str) -> Result<Url, Explanation> {
         return Err("it has a query or fragment; write the URL only up to its path".into());
     }
     Ok(url)
-}
-
-/// A URL, or what was meant to be one, without what may be secret: user information, query and fragment.
-pub(super) fn masked(text: &str) -> String {
-    let end = text.find(['?', '#']).unwrap_or(text.len());
-    // User information may, wrongly, hold any of these characters, so what is before the last @ goes first.
-    let (start, end) = match text.rfind('@') {
-        Some(at) => (at, text[at..].find(['?', '#']).map_or(text.len(), |end| at + end)),
-        None => (0, end),
-    };
-    let mut masked = String::new();
-    if start > 0 || text.starts_with('@') {
-        masked.push_str(text[..start].split_once("://").map_or("", |(scheme, _)| scheme));
-        if !masked.is_empty() {
-            masked.push_str("://");
-        }
-        masked.push_str("***");
-    }
-    masked.push_str(&text[start..end]);
-    if end < text.len() {
-        masked.push_str(&text[end..=end]);
-        masked.push_str("***");
-    }
-    masked
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_may_be_secret_in_a_url_is_masked() {
-        for (text, shown) in [
-            ("https://user:hush@host/path?hush#hush", "https://***@host/path?***"),
-            ("https://host/path#hush", "https://host/path#***"),
-            ("https://us?er:hush@host", "https://***@host"),
-            ("user:hush@host", "***@host"),
-            ("@host", "***@host"),
-            ("https:user:hush@host:80", "***@host:80"),
-            ("https://hush@hush@host", "https://***@host"),
-            ("ftp://host/", "ftp://host/"),
-            ("", ""),
-        ] {
-            assert_eq!(masked(text), shown, "{text}");
-        }
-    }
 }

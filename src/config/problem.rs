@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::profile;
+use super::CA_BUNDLE;
+use crate::{printable, profile};
 
 /// One thing that is wrong. It prints as one line that names the variable, its value, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,18 +19,22 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(variable: &str, value: &str, explanation: impl Into<String>) -> Self {
-        Self { variable: variable.into(), value: Some(quoted(value)), explanation: explanation.into() }
+        let is_path = variable.ends_with("_FILE") || variable == CA_BUNDLE;
+        let value = if is_path { printable::path(value) } else { value.into() };
+        Self { value: Some(quoted(&value)), ..Self::without_value(variable, explanation) }
     }
 
     /// A problem with a file of AWS's, or with a profile.
     pub(super) fn of_profile(error: profile::Error) -> Self {
         let value = error.value.as_deref().map(quoted);
-        Self { variable: error.variable.into(), value, explanation: error.problem }
+        Self { value, ..Self::without_value(error.variable, error.problem) }
     }
 
     /// A problem with a variable that is not set, or whose value may not be shown.
     pub(super) fn without_value(variable: &str, explanation: impl Into<String>) -> Self {
-        Self { variable: variable.into(), value: None, explanation: explanation.into() }
+        // It may repeat a part of the value.
+        let explanation = printable::without_keys(&explanation.into()).into_owned();
+        Self { variable: variable.into(), value: None, explanation }
     }
 }
 
@@ -116,9 +121,10 @@ impl fmt::Display for Warning {
     }
 }
 
-/// A value as problems show it: quoted, escaped, and not too long.
+/// A value as problems show it: quoted, escaped, not too long, and without what looks like a key.
 pub(crate) fn quoted(value: &str) -> String {
     const LONGEST: usize = 80;
+    let value = printable::without_keys(value);
     let mut shown: String = value.chars().take(LONGEST).collect();
     if shown.len() < value.len() {
         shown.push('…');

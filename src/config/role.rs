@@ -3,12 +3,19 @@
 use std::collections::BTreeMap;
 
 use super::value::Explanation;
-use crate::target::{is_account_id, is_partition};
+use crate::{
+    printable::PEM,
+    target::{is_account_id, is_partition},
+};
 
 /// The roles by account, and the entries that are wrong.
 pub(super) fn role_arns(text: &str) -> (BTreeMap<&str, &str>, Vec<(&str, Explanation)>) {
     let mut roles = BTreeMap::new();
     let mut wrong = Vec::new();
+    if text.contains(PEM) {
+        // The error would show its words one by one.
+        return (roles, vec![(text, "this is no list of roles; write their ARNs".into())]);
+    }
     for entry in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()) {
         let Some(account_id) = account_of_role(entry) else {
             wrong.push((

@@ -1,4 +1,4 @@
-//! The one table of settings. `--help`, the defaults, the warnings about unknown names and the README's table come from it.
+//! The one table of settings. `--help`, the defaults, the warnings about unknown names and the table of `docs/SETTINGS.md` come from it.
 
 use std::cmp::Ordering;
 
@@ -67,40 +67,41 @@ macro_rules! settings {
 }
 
 settings! {
-    targets TARGETS = "" "what to observe, a list; see Targets above; this or the next is required";
+    targets TARGETS = "" "targets to read, separated by commas or white space; this or TARGETS_FILE is required";
     targets_file TARGETS_FILE = ""
-        "a file with more targets, where # begins a comment; read again when it changes, and on SIGHUP";
+        "file with more targets; # starts a comment; the exporter reads it again when it changes, and on SIGHUP";
     names NAMES = "discovered"
-        "names of applications and segments; discovered: those in lists that are read anyway; all: also lists read for them; off";
-    tag_labels TAG_LABELS = "" "keys of tags to show as labels beside the names, such as team,stage";
-    listen_address LISTEN_ADDRESS = "0.0.0.0:9787" "address and port to serve on; also [::]:9787";
-    cache_ttl CACHE_TTL = "50s" "age from which a scrape fetches a target anew; 0s: every scrape does";
-    max_staleness MAX_STALENESS = "10m" "age from which data are no longer shown";
-    discovery_ttl DISCOVERY_TTL = "5m" "age from which lists of applications and segments are fetched anew";
-    scrape_timeout SCRAPE_TIMEOUT = "10s" "how long a scrape waits that does not say its own timeout";
-    scrape_timeout_offset SCRAPE_TIMEOUT_OFFSET = "500ms" "how much earlier than its own timeout a scrape is answered";
-    page_size PAGE_SIZE = "100" "jobs to ask for per request";
-    max_pages MAX_PAGES = "1000" "pages per listing, beyond which it fails";
-    max_concurrent_requests MAX_CONCURRENT_REQUESTS = "8" "requests under way at once, per account and region";
+        "discovered: names of applications and segments from lists that are read anyway; all: also read lists for names; off: no names";
+    tag_labels TAG_LABELS = "" "tag keys to show as labels with the names, such as team,stage";
+    listen_address LISTEN_ADDRESS = "0.0.0.0:9787" "address and port to serve on; for IPv6 write [::]:9787";
+    cache_ttl CACHE_TTL = "50s" "how long a scrape uses cached data before it refreshes it; 0s: every scrape refreshes it";
+    max_staleness MAX_STALENESS = "10m" "age at which old data disappears";
+    discovery_ttl DISCOVERY_TTL = "5m"
+        "how long lists of applications and segments are used before they are refreshed";
+    scrape_timeout SCRAPE_TIMEOUT = "10s" "how long a scrape waits if the scraper sends no timeout";
+    scrape_timeout_offset SCRAPE_TIMEOUT_OFFSET = "500ms" "how long before the scraper's timeout a scrape is answered";
+    page_size PAGE_SIZE = "100" "jobs per request";
+    max_pages MAX_PAGES = "1000" "pages per listing; a longer listing fails";
+    max_concurrent_requests MAX_CONCURRENT_REQUESTS = "8" "concurrent requests, per account and region";
     max_requests_per_second MAX_REQUESTS_PER_SECOND = "50"
         "requests per second, per account and region (AWS's quota is 300); 0: no limit";
     request_timeout REQUEST_TIMEOUT = "5s" "timeout of one attempt";
-    refresh_timeout REFRESH_TIMEOUT = "2m" "timeout of one refresh: all pages, attempts and waits";
-    max_attempts MAX_ATTEMPTS = "3" "attempts per request, the first included";
+    refresh_timeout REFRESH_TIMEOUT = "2m" "timeout of one refresh, including all pages, attempts and waits";
+    max_attempts MAX_ATTEMPTS = "3" "attempts per request, including the first";
     finished_job_max_age FINISHED_JOB_MAX_AGE = "7d"
-        "age beyond which a finished job has no series of its own; 0s: no limit";
+        "age up to which a finished job has series of its own; 0s: no limit";
     finished_jobs_per_segment FINISHED_JOBS_PER_SEGMENT = "20"
-        "finished jobs with series of their own, per segment; 0: no limit";
-    status_series STATUS_SERIES = "all" "all: a series for each state; current: only the one at 1";
-    role_arns ROLE_ARNS = "" "roles to assume, one per account; a target ARN's account picks its role";
-    role_external_id ROLE_EXTERNAL_ID = "" "external id to assume them with";
-    shard SHARD = "" "2/5: serve the third of five parts of the targets; auto/5: the part in HOSTNAME's ending";
+        "number of finished jobs with series of their own, per segment; 0: no limit";
+    status_series STATUS_SERIES = "all" "all: a series for each state; current: only the series that is 1";
+    role_arns ROLE_ARNS = "" "roles to assume, one per account; each is used for the target ARNs of its account";
+    role_external_id ROLE_EXTERNAL_ID = "" "external id for assuming the roles";
+    shard SHARD = "" "2/5: serve the third of five shards; auto/5: take the number from the end of HOSTNAME";
     show_failures SHOW_FAILURES = "false" "true: show the text of Failures on / and in /api/v1/jobs";
     web_config_file WEB_CONFIG_FILE = ""
-        "TLS, client certificates, basic auth: a file as Prometheus's exporter-toolkit reads it";
+        "file with TLS, client certificates and passwords, in the format of Prometheus's exporter-toolkit";
     log_level LOG_LEVEL = "info"
         "error, warn, info, debug, trace or off, or a filter such as warn,pinpoint_exporter=debug";
-    log_format LOG_FORMAT = "logfmt" "or json";
+    log_format LOG_FORMAT = "logfmt" "logfmt or json";
 }
 
 /// A variable of AWS's that the exporter reads itself or through AWS's crates.
@@ -112,32 +113,32 @@ pub struct AwsVariable {
     pub meaning: &'static str,
 }
 
-/// The variables of AWS's, as `--help` lists them.
+/// AWS's variables, as `--help` lists them.
 pub static AWS_VARIABLES: &[AwsVariable] = &[
     AwsVariable {
         name: "AWS_REGION, AWS_DEFAULT_REGION",
-        meaning: "region of targets without an ARN; else the region of the profile",
+        meaning: "region of targets without an ARN; default: the region of the profile",
     },
     AwsVariable {
         name: "AWS_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE",
-        meaning: "profile, and the files that it is read from",
+        meaning: "profile, and the files that have it",
     },
     AwsVariable {
         name: "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN",
-        meaning: "credentials; else the rest of AWS's standard chain: profile, SSO, web identity, container, EC2",
+        meaning: "credentials; default: the other sources of AWS's standard chain: profile, SSO, web identity, container, EC2",
     },
     AwsVariable {
         name: "AWS_ENDPOINT_URL_PINPOINT, AWS_ENDPOINT_URL",
-        meaning: "address of the API instead of AWS's own; the former goes first; else that of the profile",
+        meaning: "URL of the API instead of AWS's own; the first one wins; default: the URL of the profile",
     },
-    AwsVariable { name: "AWS_ENDPOINT_URL_STS", meaning: "address of STS instead of AWS's own" },
+    AwsVariable { name: "AWS_ENDPOINT_URL_STS", meaning: "URL of STS instead of AWS's own" },
     AwsVariable {
         name: "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-        meaning: "true: as if no endpoint were configured, in the profile neither",
+        meaning: "true: ignore all configured URLs, also those of the profile",
     },
     AwsVariable {
         name: "AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT",
-        meaning: "true: AWS's FIPS or dual-stack (IPv6) addresses; else as the profile says",
+        meaning: "true: use AWS's FIPS or dual-stack (IPv6) endpoints; default: as the profile says",
     },
     AwsVariable { name: "AWS_CA_BUNDLE", meaning: "PEM file with the only certificates to trust" },
     AwsVariable {

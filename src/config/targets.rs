@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Problem, Problems, REGION_VARIABLES, problem::quoted, settings::Texts};
 use crate::{
+    printable::holds_key,
     target::{self, Entry, TargetPattern},
     watch::{Faults, Files},
 };
@@ -46,7 +47,21 @@ pub(super) fn read_text(path: &Path, files: &mut Files) -> Result<String, String
     let bytes = files.read(path, MAX_BYTES);
     let bytes = bytes.map_err(|error| format!("cannot read it: {error}; write the path of a file"))?;
     let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-    text.ok_or_else(|| "it is not UTF-8; save it as UTF-8".to_owned())
+    let text = text.ok_or_else(|| "it is not UTF-8; save it as UTF-8".to_owned())?;
+    let is_wrong = |line: &str| line.split('#').next().is_some_and(looks_secret);
+    match text.lines().position(is_wrong) {
+        Some(index) => Err(format!("line {}: {LOOKS_SECRET}", index + 1)),
+        None => Ok(text),
+    }
+}
+
+/// Said instead of the entries, which would be shown as targets.
+const LOOKS_SECRET: &str = "it holds what looks like an access key, a token or a private key (not shown); write targets such as \
+                            APP/SEGMENT or APP";
+
+/// Whether an id in a list looks like a key. AWS's own ids are hexadecimal and never do.
+fn looks_secret(list: &str) -> bool {
+    list.split('/').any(holds_key)
 }
 
 /// The targets of both. `file` is the contents of the file, or `None` if it was not read.
@@ -68,7 +83,12 @@ pub(super) fn read(
         ));
         return Vec::new();
     }
-    let is_unread = file_variable.text.is_some() && !matches!(file, Some(Ok(_)));
+    let mut list = variable.text();
+    let mut is_unread = file_variable.text.is_some() && !matches!(file, Some(Ok(_)));
+    if looks_secret(list) {
+        problems.problems.push(Problem::without_value(variable.setting.variable, LOOKS_SECRET));
+        (list, is_unread) = ("", true);
+    }
     let mut faults = Faults::default();
     let file = match file {
         Some(Ok(text)) => text,
@@ -78,7 +98,7 @@ pub(super) fn read(
         }
         None => String::new(),
     };
-    let parsed = target::parse_with_file(variable.text(), &file, region);
+    let parsed = target::parse_with_file(list, &file, region);
     for error in &parsed.errors {
         match error.entry() {
             None if is_unread => {}

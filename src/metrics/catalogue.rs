@@ -92,7 +92,7 @@ pub struct ScrapeFacts {
     pub cache_hits: u64,
     /// How long the scrape that ended last took, in seconds.
     pub last_duration_seconds: f64,
-    /// Job, segment and target series in this answer.
+    /// Job, segment and target series in this response.
     pub series: usize,
     /// Whether the configuration files are in force as they are, and when one was last put in force. `None` without any.
     pub config_reload: Option<(bool, Timestamp)>,
@@ -120,14 +120,14 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_export_job_completed_pieces",
-        help: "Pieces of the export job that are done (CompletedPieces). Cached.",
+        help: "Completed pieces of the export job (CompletedPieces). Cached.",
         kind: Kind::Gauge,
         labels: job_labels![],
         source: Source::Job(|job, out| out.integer(job.completed_pieces)),
     },
     Family {
         name: "pinpoint_export_job_failed_pieces",
-        help: "Pieces of the export job that failed (FailedPieces). Cached.",
+        help: "Failed pieces of the export job (FailedPieces). Cached.",
         kind: Kind::Gauge,
         labels: job_labels![],
         source: Source::Job(|job, out| out.integer(job.failed_pieces)),
@@ -148,7 +148,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_export_job_failure_samples",
-        help: "Messages about failed endpoints that the API keeps, 100 at most (length of Failures). Cached.",
+        help: "Messages about failed endpoints that the API keeps, at most 100 (length of Failures). Cached.",
         kind: Kind::Gauge,
         labels: job_labels![],
         source: Source::Job(|job, out| out.integer(job.failure_samples.and_then(|n| i64::try_from(n).ok()))),
@@ -162,21 +162,21 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_export_job_completed_timestamp_seconds",
-        help: "When the export job ended, well or not (CompletionDate). Cached.",
+        help: "When the export job ended, whether it succeeded or failed (CompletionDate). Cached.",
         kind: Kind::Gauge,
         labels: job_labels![],
         source: Source::Job(|job, out| out.timestamp(job.completion_date)),
     },
     Family {
         name: "pinpoint_export_job_status",
-        help: "State of the export job as a state set, 1 for the state it is in (JobStatus). Cached.",
+        help: "State of the export job as a state set, 1 for its current state (JobStatus). Cached.",
         kind: Kind::Gauge,
         labels: job_labels!["status"],
         source: Source::Job(|job, out| out.state_set(job.status)),
     },
     Family {
         name: "pinpoint_export_job_info",
-        help: "What the export job does, always 1 (Type and Definition). Cached.",
+        help: "Type and definition of the export job, always 1 (Type and Definition). Cached.",
         kind: Kind::Gauge,
         labels: job_labels!["job_type", "segment_version", "s3_url_prefix", "role_arn"],
         source: Source::Job(|job, out| {
@@ -192,7 +192,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_application_info",
-        help: "What the application is called, always 1 (Name and, with TAG_LABELS, tags of GetApps). Cached.",
+        help: "Name of the application, always 1 (Name and, with TAG_LABELS, tags of GetApps). Cached.",
         kind: Kind::Gauge,
         labels: &["aws_account_id", "aws_region", "application_id", "application_name"],
         source: Source::ApplicationInfo(|info, out| {
@@ -201,7 +201,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_segment_info",
-        help: "What the segment is called and what it is, always 1 (Name, SegmentType and, with TAG_LABELS, tags of \
+        help: "Name and type of the segment, always 1 (Name, SegmentType and, with TAG_LABELS, tags of \
                GetSegments). Cached.",
         kind: Kind::Gauge,
         labels: segment_labels!["segment_name", "segment_type"],
@@ -212,7 +212,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_segment_export_jobs",
-        help: "Export jobs of the segment by state, over all that the API lists (JobStatus). Cached.",
+        help: "Export jobs of the segment by state, counting all that the API lists (JobStatus). Cached.",
         kind: Kind::Gauge,
         labels: segment_labels!["status"],
         source: Source::Segment(|segment, out| {
@@ -226,7 +226,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_segment_latest_export_job_status",
-        help: "State of the segment's newest export job as a state set (JobStatus at the greatest CreationDate). Cached.",
+        help: "State of the segment's newest export job as a state set (JobStatus of the job with the greatest CreationDate). Cached.",
         kind: Kind::Gauge,
         labels: segment_labels!["status"],
         source: Source::Segment(|segment, out| {
@@ -260,7 +260,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_segment_suppressed_export_jobs",
-        help: "Export jobs of the segment without series of their own, for their age or their number \
+        help: "Export jobs of the segment without series of their own, because of their age or number \
                (FINISHED_JOB_MAX_AGE, FINISHED_JOBS_PER_SEGMENT). Cached.",
         kind: Kind::Gauge,
         labels: segment_labels!["reason"],
@@ -271,14 +271,14 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_target_up",
-        help: "Whether the last refresh of the target succeeded and its data are within MAX_STALENESS. Cached.",
+        help: "Whether the last refresh of the target succeeded and its data is younger than MAX_STALENESS. Cached.",
         kind: Kind::Gauge,
         labels: segment_labels![],
         source: Source::Target(|target, out| out.integer(Some(i64::from(target.error.is_none())))),
     },
     Family {
         name: "pinpoint_target_error",
-        help: "Why the target is not up, by exception type: 1 while it is not. Cached.",
+        help: "Why the target is not up, as an exception type. Always 1, and absent while the target is up. Cached.",
         kind: Kind::Gauge,
         labels: segment_labels!["exception"],
         source: Source::Target(|target, out| {
@@ -289,21 +289,21 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_target_last_success_timestamp_seconds",
-        help: "When the last good refresh of the target began: the data are as of then. Cached.",
+        help: "When the last successful refresh of the target started, which is the time of its data. Cached.",
         kind: Kind::Gauge,
         labels: segment_labels![],
         source: Source::Target(|target, out| out.timestamp(target.last_success)),
     },
     Family {
         name: "pinpoint_target_refresh_duration_seconds",
-        help: "How long the last refresh of the target took, with all pages, attempts and waits. Cached.",
+        help: "How long the last refresh of the target took, including all pages, attempts and waits. Cached.",
         kind: Kind::Gauge,
         labels: segment_labels![],
         source: Source::Target(|target, out| out.seconds(target.refresh_duration.as_secs_f64())),
     },
     Family {
         name: "pinpoint_discovery_up",
-        help: "Whether the last listing of the application's segments (GetSegments) succeeded, or, without an \
+        help: "Whether the last listing of the application's segments (GetSegments) succeeded. Without an \
                application, of the region's applications (GetApps). Cached.",
         kind: Kind::Gauge,
         labels: &["aws_account_id", "aws_region", "application_id"],
@@ -319,7 +319,7 @@ pub static FAMILIES: &[Family] = &[
     CLOCK_SKEW,
     Family {
         name: "pinpoint_exporter_credentials_expiry_timestamp_seconds",
-        help: "When the credentials expire: without an account the exporter's own, also those it assumes roles with; else those of the account's role. Absent if they do not expire, or there are none.",
+        help: "When credentials expire: the exporter's own if the account is empty, otherwise those of the account's role. Absent without credentials, and for those that do not expire.",
         kind: Kind::Gauge,
         labels: &["aws_account_id"],
         source: Source::Scrape(|scrape, out| {
@@ -330,7 +330,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_exporter_cache_lookups_total",
-        help: "Lookups of cached targets: one per target and scrape, this one included.",
+        help: "Lookups of cached targets: one per target and scrape, including this scrape.",
         kind: Kind::Counter,
         labels: &[],
         source: Source::Scrape(|scrape, out| out.labelled(&[], scrape.cache_lookups)),
@@ -344,14 +344,14 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_exporter_last_scrape_duration_seconds",
-        help: "How long the scrape that ended last took.",
+        help: "How long the last finished scrape took.",
         kind: Kind::Gauge,
         labels: &[],
         source: Source::Scrape(|scrape, out| out.seconds(scrape.last_duration_seconds)),
     },
     Family {
         name: "pinpoint_exporter_series",
-        help: "Job, segment and target series in this answer.",
+        help: "Job, segment and target series in this response.",
         kind: Kind::Gauge,
         labels: &[],
         source: Source::Scrape(|scrape, out| {
@@ -360,7 +360,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_exporter_config_last_reload_successful",
-        help: "Whether the files of TARGETS_FILE and WEB_CONFIG_FILE are in force as they are now. Absent without either.",
+        help: "Whether the exporter uses TARGETS_FILE and WEB_CONFIG_FILE as they are now. Absent if neither is set.",
         kind: Kind::Gauge,
         labels: &[],
         source: Source::Scrape(|scrape, out| {
@@ -369,14 +369,14 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "pinpoint_exporter_config_last_reload_success_timestamp_seconds",
-        help: "When a file of TARGETS_FILE or WEB_CONFIG_FILE was last put in force. Absent without either.",
+        help: "When the exporter last loaded TARGETS_FILE or WEB_CONFIG_FILE successfully. Absent if neither is set.",
         kind: Kind::Gauge,
         labels: &[],
         source: Source::Scrape(|scrape, out| out.timestamp(scrape.config_reload.map(|(_, at)| at))),
     },
     Family {
         name: "pinpoint_exporter_tls_certificate_expiry_timestamp_seconds",
-        help: "When the certificate that the exporter serves expires. Absent without TLS.",
+        help: "When the server certificate of the exporter expires. Absent without TLS.",
         kind: Kind::Gauge,
         labels: &[],
         source: Source::Scrape(|scrape, out| out.timestamp(scrape.certificate_expiry)),
@@ -385,29 +385,29 @@ pub static FAMILIES: &[Family] = &[
 
 pub(super) const API_REQUESTS: Family = Family {
     name: "pinpoint_api_requests_total",
-    help: "Attempts sent to the API, retries included, answered or not.",
+    help: "Attempts sent to the API, including retries and attempts without a response.",
     kind: Kind::Counter,
     labels: &["operation"],
     source: Source::Telemetry,
 };
 pub(super) const API_ERRORS: Family = Family {
     name: "pinpoint_api_errors_total",
-    help: "Attempts that failed, or whose answer was of no use or only in part, and calls without credentials, by \
-           exception type.",
+    help: "Attempts that failed or whose response was invalid in whole or in part, and calls without credentials, \
+           by exception type.",
     kind: Kind::Counter,
     labels: &["operation", "exception"],
     source: Source::Telemetry,
 };
 pub(super) const API_SKIPPED_ITEMS: Family = Family {
     name: "pinpoint_api_skipped_items_total",
-    help: "Items of answers that could not be understood.",
+    help: "Items of responses that could not be understood.",
     kind: Kind::Counter,
     labels: &["operation"],
     source: Source::Telemetry,
 };
 pub(super) const API_REQUEST_DURATION: Family = Family {
     name: "pinpoint_api_request_duration_seconds",
-    help: "How long attempts took, waits excluded.",
+    help: "How long attempts took, excluding waits.",
     kind: Kind::Histogram,
     labels: &["operation"],
     source: Source::Telemetry,
@@ -421,21 +421,21 @@ pub(super) const API_RETRIES: Family = Family {
 };
 pub(super) const API_RATE_LIMIT_WAIT: Family = Family {
     name: "pinpoint_api_rate_limit_wait_seconds_total",
-    help: "Time that requests waited for the exporter's own rate limit (MAX_REQUESTS_PER_SECOND).",
+    help: "Time that requests waited for the exporter's rate limit (MAX_REQUESTS_PER_SECOND).",
     kind: Kind::Counter,
     labels: &[],
     source: Source::Telemetry,
 };
 pub(super) const BUILD_INFO: Family = Family {
     name: "pinpoint_exporter_build_info",
-    help: "What this exporter was built from, always 1.",
+    help: "Version, revision and compiler of the exporter, always 1.",
     kind: Kind::Gauge,
     labels: &["version", "revision", "rustc_version"],
     source: Source::Telemetry,
 };
 pub(super) const CLOCK_SKEW: Family = Family {
     name: "pinpoint_exporter_clock_skew_seconds",
-    help: "The clock of the API (Date) less the clock of this machine, at the last answer.",
+    help: "Clock of the API (Date) minus the clock of this machine, at the last response.",
     kind: Kind::Gauge,
     labels: &[],
     source: Source::Telemetry,

@@ -23,11 +23,14 @@ use super::{
     process,
     provider_error::describe,
     provider_http::{ProviderHttp, Trace},
-    secrets::Secrets,
     sts::{Role, Sts},
 };
-use crate::profile::{
-    AwsEnvironment, CONTAINER_TOKEN_FILE, Profile, Profiles, Value, WebIdentity, read_file, reason,
+use crate::{
+    printable,
+    profile::{
+        AwsEnvironment, CONTAINER_TOKEN_FILE, Profile, Profiles, Value, WebIdentity, escaped, read_file,
+        reason, shown,
+    },
 };
 
 /// The largest token of web identity that is read.
@@ -76,7 +79,7 @@ impl Chain {
         if let Some(identity) = self.environment.web_identity()? {
             return look.of_web_identity(&identity).await;
         }
-        if self.environment.has_container() {
+        if self.environment.container_uri().is_some() {
             return look.of_container().await;
         }
         look.of_instance().await
@@ -101,9 +104,8 @@ impl Look<'_> {
             Base::Named(source) => self.of_named(&source).await?,
         };
         for role in roles.iter().rev() {
-            let secrets = Secrets::of(&credentials);
             let assumed = self.chain.sts.assume_role(role, credentials, self.trace).await;
-            credentials = assumed.map_err(|error| secrets.mask(self.describe(&error)))?;
+            credentials = assumed.map_err(|error| self.describe(&error))?;
         }
         Ok(Some(credentials))
     }
@@ -134,7 +136,7 @@ impl Look<'_> {
                     format!(
                         "source_profile ({}): there is no profile {}; correct the name",
                         source.place,
-                        source.text.escape_debug()
+                        escaped(&source.text)
                     )
                 })?,
                 (None, Some(source)) => return Ok((Some(Base::Named(source)), roles)),
@@ -177,10 +179,13 @@ impl Look<'_> {
             format!(
                 "the token of web identity in {} cannot be read ({why}); check the file that AWS_WEB_IDENTITY_TOKEN_FILE or \
                  web_identity_token_file names",
-                token_file.display()
+                shown(token_file)
             )
         };
-        let token = read_file(token_file, MAX_TOKEN_BYTES).map_err(|error| unusable(reason(&error)))?;
+        let token = read_file(token_file, MAX_TOKEN_BYTES + 1).map_err(|error| unusable(reason(&error)))?;
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(unusable("it is larger than 256 KiB".to_owned()));
+        }
         let token = String::from_utf8(token).map_err(|_| unusable("it is not UTF-8".to_owned()))?;
         let role = Role { arn: role_arn.clone(), session_name: session_name.clone(), ..Role::default() };
         let token = token.trim().to_owned();
@@ -195,7 +200,7 @@ impl Look<'_> {
                 format!(
                     "sso_session ({}): there is no [sso-session {}]; add it",
                     name.place,
-                    name.text.escape_debug()
+                    escaped(&name.text)
                 )
             })?),
         };
@@ -223,7 +228,7 @@ impl Look<'_> {
         }
         if let Some(file) = self.chain.environment.container_token_file() {
             let unusable = |why: &str| {
-                let file = file.display();
+                let file = shown(file);
                 format!("{CONTAINER_TOKEN_FILE}={file}: the token cannot be read ({why}); check the file")
             };
             // `aws-config` reads all of it, and would wait for the other end of a pipe.
@@ -231,6 +236,11 @@ impl Look<'_> {
             if token.len() > MAX_TOKEN_BYTES {
                 return Err(unusable("it is larger than 256 KiB"));
             }
+        }
+        // `aws-config` shows an address that it refuses.
+        let uri = self.chain.environment.container_uri().unwrap_or_default();
+        for secret in printable::secrets_of_url(uri) {
+            self.trace.secrets.learn(secret);
         }
         let container = EcsCredentialsProvider::builder().configure(&self.metadata_config()).build();
         container.provide_credentials().await.map_err(|error| self.describe(&error))
@@ -240,8 +250,9 @@ impl Look<'_> {
         let config = self.metadata_config();
         let endpoint = self.chain.environment.metadata_endpoint(self.profiles.selected());
         let client = imds::Client::builder().configure(&config).endpoint(&endpoint).map_err(|error| {
+            let shown = escaped(&printable::url(&endpoint));
             format!(
-                "AWS_EC2_METADATA_SERVICE_ENDPOINT={endpoint}: this is no URL ({error}); correct or unset it"
+                "AWS_EC2_METADATA_SERVICE_ENDPOINT={shown}: this is no URL ({error}); correct or unset it"
             )
         })?;
         let instance =

@@ -313,7 +313,7 @@ impl CredentialsCache {
                 None
             }
             Err(failure) => {
-                let failure = state.secrets.mask(failure);
+                let failure = state.secrets.mask(&failure);
                 if state.is_refused {
                     state.generation += 1;
                     state.current = None;

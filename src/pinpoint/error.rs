@@ -5,7 +5,11 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Serialize, Serializer};
 
-use super::{json, operation::Operation, secrets::Secrets};
+use super::{
+    json,
+    operation::Operation,
+    secrets::{Foreign, Secrets},
+};
 
 /// Declares the closed list of exception labels.
 macro_rules! exceptions {
@@ -274,16 +278,22 @@ impl Failure {
 
     /// An answer of success that is no listing.
     pub(super) fn unreadable(status: u16, why: &str, secrets: &Secrets) -> Self {
-        let message = secrets.mask(format!("the body is no page of a listing: {why}"));
+        let message = format!("the body is no page of a listing: {}", secrets.show(why));
         Self { status: Some(status), ..Self::new(Exception::InvalidResponse, message) }
     }
 
     /// The failure that an answer tells of: `type_header` is `x-amzn-ErrorType`.
-    pub(super) fn of_answer(status: u16, type_header: Option<&str>, body: &[u8], secrets: &Secrets) -> Self {
+    pub(super) fn of_answer(
+        status: u16,
+        type_header: Option<Foreign<'_>>,
+        body: &[u8],
+        secrets: &Secrets,
+    ) -> Self {
         let body: ErrorBody<'_> = json::parse_object(body).unwrap_or_default();
         let text = |member: Option<_>| member.and_then(json::text);
         // Of the two places in a body the SDKs look at `code` first.
-        let names = [type_header.map(Cow::Borrowed), text(body.code), text(body.error_type)];
+        let names =
+            [type_header.map(|name| Cow::Borrowed(name.unmasked())), text(body.code), text(body.error_type)];
         let name = names.iter().flatten().map(|name| sanitized(name)).find(|name| !name.is_empty());
         let exception = name.map_or(Exception::from_status(status), Exception::from_name);
         let message = [body.message, body.capital_message].into_iter().find_map(text);
@@ -296,7 +306,7 @@ impl Failure {
         Self {
             class: class_of(exception, name, status),
             status: Some(status),
-            ..Self::new(exception, secrets.mask(message))
+            ..Self::new(exception, secrets.show(&message))
         }
     }
 

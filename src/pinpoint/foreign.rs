@@ -4,8 +4,8 @@ use http::StatusCode;
 use url::Url;
 
 use super::{
-    error::{Failure, one_line},
-    secrets::Secrets,
+    error::Failure,
+    secrets::{Foreign, Secrets},
     send::Answer,
     transport::origin,
 };
@@ -30,13 +30,12 @@ pub(super) fn describe(answer: &Answer, url: &Url, secrets: &Secrets) -> Option<
     let reason = StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
     let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
     let body = if is_html { " with HTML" } else { "" };
-    let target = answer.header("location").and_then(|location| url.join(location).ok());
+    let target = answer.header("location").and_then(|location| url.join(location.unmasked()).ok());
     let target = target.filter(|_| (300..400).contains(&answer.status));
-    let target = target.map(|target| format!(" with a redirect to {}", secrets.mask(origin_of(&target))));
-    // Masked before it is shortened, which could leave the first part of a secret.
-    let shortened =
-        |server: &str| one_line(&secrets.mask(server.to_owned())).chars().take(40).collect::<String>();
-    let server = answer.header("server").map(|server| format!(" (server: {})", shortened(server)));
+    let target = target.map(|target| {
+        format!(" with a redirect to {}", Foreign::new(&origin_of(&target)).shown(secrets, 100))
+    });
+    let server = answer.header("server").map(|server| format!(" (server: {})", server.shown(secrets, 40)));
     Some(format!(
         "{origin} answered {}{reason}{body}{}{}, which does not look like Amazon Pinpoint's answer; check the endpoint URL \
          and the proxies",

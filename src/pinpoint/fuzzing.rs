@@ -7,10 +7,14 @@ use std::{
 };
 
 use aws_credential_types::Credentials;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode, header::AUTHORIZATION};
 
 use super::{
-    Failure, RetryAfter, expiration, provider_http, secrets::Secrets, send::Answer, skew::Skew, wire,
+    Failure, RetryAfter, expiration, provider_http,
+    secrets::{Foreign, Secrets},
+    send::Answer,
+    skew::Skew,
+    wire,
 };
 use crate::{
     job::ExportJob,
@@ -59,7 +63,7 @@ fn page<T>(
 
 /// Reads an answer that is no success: `type_header` is `x-amzn-ErrorType`, the credentials those of the request.
 pub fn failure(status: u16, type_header: Option<&str>, body: &[u8], credentials: &Credentials) -> Failure {
-    Failure::of_answer(status, type_header, body, &Secrets::of(credentials))
+    Failure::of_answer(status, type_header.map(Foreign::new), body, &Secrets::of(credentials))
 }
 
 /// The waits that an answer with these headers asks for.
@@ -75,6 +79,21 @@ pub fn expiration(text: &str) -> Option<SystemTime> {
 /// The answer of a container or an instance as AWS's providers of credentials get it.
 pub fn provider_answer(body: &[u8]) -> Result<Vec<u8>, String> {
     provider_http::with_utc_expiration(body.to_vec())
+}
+
+/// What is shown of an answer by which a source of credentials refuses a request with this token.
+pub fn provider_refusal(body: &[u8], token: &str) -> String {
+    let mut headers = HeaderMap::new();
+    if let Ok(token) = token.try_into() {
+        headers.insert(AUTHORIZATION, token);
+    }
+    let secrets = Secrets::default();
+    secrets.learn_headers(&headers);
+    let answer = Answer { status: 403, headers, body: body.to_vec() };
+    match provider_http::outcome(StatusCode::FORBIDDEN, &answer, &secrets) {
+        provider_http::Outcome::Refused { message, .. } => message.unwrap_or_default(),
+        outcome => format!("{outcome:?}"),
+    }
 }
 
 /// AWS's clock less ours in seconds, by the `Date` of an answer.

@@ -400,7 +400,7 @@ impl Client {
         let now = self.clock.now();
         let dates = Dates { ours: now, signed: self.skew.corrected(now) };
         let headers = signed_headers(&url, &issued.credentials, &self.settings.region, dates.signed)
-            .map_err(|error| Secrets::of(&issued.credentials).mask(error.to_string()))
+            .map_err(|error| Secrets::of(&issued.credentials).show(&error.to_string()))
             .map_err(|error| Failure::new(Exception::CredentialsError, error))
             .inspect_err(|failure| self.observer.error(operation, failure.exception))?;
         self.observer.attempt(operation, number > 1);
@@ -453,18 +453,18 @@ impl Client {
         dates: Dates,
     ) -> Result<Page, Failure> {
         let started = Instant::now();
-        let secrets = || Secrets::of(credentials);
+        let secrets = Secrets::of(credentials);
         let answer = self.http.get(url.clone(), headers).await?;
         self.learn_the_date(&answer, dates.ours, started.elapsed());
         let failure = if (200..300).contains(&answer.status) {
             match decode(&answer.body) {
                 Ok(page) => return Ok(page),
-                Err(error) => Failure::unreadable(answer.status, &error.to_string(), &secrets()),
+                Err(error) => Failure::unreadable(answer.status, &error.to_string(), &secrets),
             }
         } else {
-            Failure::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets())
+            Failure::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets)
         };
-        let failure = match foreign::describe(&answer, &url, &secrets()) {
+        let failure = match foreign::describe(&answer, &url, &secrets) {
             Some(message) => Failure { message: one_line(&message), is_foreign: true, ..failure },
             None => failure,
         };
@@ -472,7 +472,7 @@ impl Client {
             failure.exception.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());
         Err(Failure {
             class: if late { Class::ClockSkew } else { failure.class },
-            request_id: answer.header("x-amzn-requestid").map(|id| one_line(&secrets().mask(id.to_owned()))),
+            request_id: answer.header("x-amzn-requestid").map(|id| id.shown(&secrets, LONGEST_REQUEST_ID)),
             // A date in the answer is by AWS's clock.
             retry_after: retry_after(&answer, self.skew.corrected(self.clock.now())),
             ..failure
@@ -482,7 +482,7 @@ impl Client {
     fn learn_the_date(&self, answer: &send::Answer, sent: SystemTime, round_trip: Duration) {
         // A cache's date says nothing about AWS's clock.
         if let (Some(date), None) = (answer.header("date"), answer.header("age"))
-            && let Some(seconds) = self.skew.learn(date, sent, round_trip)
+            && let Some(seconds) = self.skew.learn(date.unmasked(), sent, round_trip)
         {
             self.observer.clock_skew(seconds);
         }
@@ -496,14 +496,17 @@ struct Dates {
     signed: SystemTime,
 }
 
+/// A longer `x-amzn-RequestId` is cut. AWS's have 36 characters.
+const LONGEST_REQUEST_ID: usize = 100;
+
 /// No answer asks for a longer wait, as far as this client can tell: it is beyond any budget.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// The waits that an answer asks for; what cannot be read asks for none.
 fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {
-    let amz =
-        answer.header("x-amz-retry-after").and_then(|ms| ms.trim().parse().ok()).map(Duration::from_millis);
-    let http = answer.header("retry-after").map(str::trim).and_then(|value| {
+    let header = |name| answer.header(name).map(|value| value.unmasked().trim());
+    let amz = header("x-amz-retry-after").and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+    let http = header("retry-after").and_then(|value| {
         let seconds = value.parse().ok().map(Duration::from_secs);
         let date = || httpdate::parse_http_date(value).ok()?.duration_since(now).ok();
         seconds.or_else(date)

@@ -11,7 +11,10 @@ use aws_sdk_sts::operation::{
 };
 use aws_smithy_types::error::ErrorMetadata;
 
-use super::provider_http::{Exchange, Outcome, Trace};
+use super::{
+    provider_http::{Exchange, Outcome, Trace},
+    secrets::Secrets,
+};
 
 /// What STS says when a policy forbids it.
 const ACCESS_DENIED: &str = "AccessDenied";
@@ -44,9 +47,12 @@ const WRAPPERS: [&str; 16] = [
     "unhandled error",
 ];
 
-/// What went wrong, in one line: first the cause, then the cure. What a `credential_process` wrote is left out: it may be
-/// secret.
+/// What went wrong, in one line: first the cause, then the cure. The secrets that the look knows are masked.
 pub(super) fn describe(error: &CredentialsError, trace: &Trace) -> String {
+    trace.secrets.show(&explain(error, trace))
+}
+
+fn explain(error: &CredentialsError, trace: &Trace) -> String {
     if let Some(Reason(why)) = cause(error) {
         return why.clone();
     }
@@ -54,13 +60,13 @@ pub(super) fn describe(error: &CredentialsError, trace: &Trace) -> String {
     if let Some(refusal) = refusal(error) {
         let advice = "check the policy of the caller, the trust policy of the role, and \
                       PINPOINT_EXPORTER_ROLE_EXTERNAL_ID";
-        return refused("sts:AssumeRole", advice, refusal.meta());
+        return refused("sts:AssumeRole", advice, refusal.meta(), &trace.secrets);
     }
     if let Some(refusal) = cause::<AssumeRoleWithWebIdentityError>(error)
         && refusal.meta().code().is_some()
     {
         let advice = "check AWS_ROLE_ARN and the trust policy of the role";
-        return refused("sts:AssumeRoleWithWebIdentity", advice, refusal.meta());
+        return refused("sts:AssumeRoleWithWebIdentity", advice, refusal.meta(), &trace.secrets);
     }
     if let Some(chain) = cause::<ProviderChainError<CredentialsError>>(error) {
         return nothing_found(chain, trace);
@@ -70,12 +76,16 @@ pub(super) fn describe(error: &CredentialsError, trace: &Trace) -> String {
 
 /// Why STS does not say whose credentials are.
 pub(super) fn describe_identity(error: &(dyn StdError + 'static), trace: &Trace) -> String {
-    match cause::<GetCallerIdentityError>(error) {
-        Some(refusal) if refusal.meta().code().is_some() => {
-            refused("sts:GetCallerIdentity, which tells whose the credentials are,", "", refusal.meta())
-        }
+    let why = match cause::<GetCallerIdentityError>(error) {
+        Some(refusal) if refusal.meta().code().is_some() => refused(
+            "sts:GetCallerIdentity, which tells whose the credentials are,",
+            "",
+            refusal.meta(),
+            &trace.secrets,
+        ),
         _ => format!("the account of the credentials is unknown: {}", without_credentials(error, trace)),
-    }
+    };
+    trace.secrets.show(&why)
 }
 
 /// The code by which STS refuses to assume a role, if that is why there are no credentials.
@@ -87,11 +97,12 @@ fn refusal(error: &CredentialsError) -> Option<&AssumeRoleError> {
     cause::<AssumeRoleError>(error).filter(|refusal| refusal.meta().code().is_some())
 }
 
-fn refused(action: &str, advice: &str, why: &ErrorMetadata) -> String {
+fn refused(action: &str, advice: &str, why: &ErrorMetadata, secrets: &Secrets) -> String {
     let code = why.code().unwrap_or("no error code");
+    let message = why.message().map_or_else(|| "no message".to_owned(), |message| secrets.show(message));
     let advice =
         if code == ACCESS_DENIED && !advice.is_empty() { format!("; {advice}") } else { String::new() };
-    format!("{action} is refused{advice} ({code}: {})", why.message().unwrap_or("no message"))
+    format!("{action} is refused{advice} ({}: {message})", secrets.show(code))
 }
 
 /// Nothing is configured, and the metadata of the instance, which need no configuration, hold no credentials.
@@ -130,7 +141,7 @@ fn without_credentials(error: &(dyn StdError + 'static), trace: &Trace) -> Strin
     if cause::<VarError>(error).is_some() {
         return "a variable of AWS's is not UTF-8 (and not shown); write it anew".to_owned();
     }
-    let text = text_of(error);
+    let text = trace.secrets.show(&text_of(error));
     if let Some(Exchange { request, outcome: Outcome::Answered }) = trace.last() {
         return format!("the answer to {request} cannot be used: {text}");
     }

@@ -19,14 +19,14 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::{DateTime, body::SdkBody, date_time::Format};
-use http::{HeaderMap, StatusCode, Uri, header::CONTENT_LENGTH};
+use http::{StatusCode, Uri, header::CONTENT_LENGTH};
 use humantime::format_duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     credentials::LOOK_TIMEOUT,
-    error::{Exception, Failure, one_line},
+    error::{Exception, Failure},
     expiration,
     secrets::Secrets,
     send::{Answer, Http},
@@ -34,7 +34,11 @@ use super::{
 
 /// What a provider asked last, and how it ended. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Trace(Arc<Mutex<Option<Exchange>>>);
+pub(super) struct Trace {
+    last: Arc<Mutex<Option<Exchange>>>,
+    /// What the requests and answers of the look held, and an error of it may repeat.
+    pub(super) secrets: Secrets,
+}
 
 /// A request and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,12 +73,12 @@ impl fmt::Debug for Trace {
 
 impl Trace {
     pub(super) fn last(&self) -> Option<Exchange> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn keep(&self, request: &str, outcome: Outcome) {
         let exchange = Exchange { request: request.to_owned(), outcome };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
     }
 
     /// Why a look has ended without a result after `limit`.
@@ -147,7 +151,8 @@ impl HttpConnector for Connector {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             let request = request.map(|body| body.bytes().map(<[u8]>::to_vec).unwrap_or_default());
             let asked = format!("{} {}", request.method(), shown(request.uri()));
-            let secrets = secrets_of(request.headers());
+            trace.secrets.learn_headers(request.headers());
+            trace.secrets.learn_members(&String::from_utf8_lossy(request.body()));
             trace.keep(&asked, Outcome::Pending);
             let answer = tokio::time::timeout(limit, http.ask_provider(request, is_metadata))
                 .await
@@ -165,7 +170,10 @@ impl HttpConnector for Connector {
                 }
             })?;
             let status = StatusCode::from_u16(answer.status).unwrap_or_default();
-            trace.keep(&asked, outcome(status, &answer, &secrets));
+            if status.is_success() {
+                trace.secrets.learn_members(&String::from_utf8_lossy(&answer.body));
+            }
+            trace.keep(&asked, outcome(status, &answer, &trace.secrets));
             let body = if status.is_success() { with_utc_expiration(answer.body) } else { Ok(answer.body) };
             let body = body.map_err(|why| {
                 trace.keep(&asked, Outcome::Failed(why.clone()));
@@ -190,18 +198,11 @@ fn shown(uri: &Uri) -> String {
     format!("{}://{host}{port}{}", uri.scheme_str().unwrap_or("http"), uri.path())
 }
 
-/// What a request to a metadata service holds that an answer may repeat.
-fn secrets_of(headers: &HeaderMap) -> Secrets {
-    let names =
-        ["authorization", "x-aws-ec2-metadata-token", "x-amz-security-token", "x-amz-sso_bearer_token"];
-    Secrets::of_texts(names.into_iter().filter_map(|name| headers.get(name)?.to_str().ok()))
-}
-
-fn outcome(status: StatusCode, answer: &Answer, secrets: &Secrets) -> Outcome {
+pub(super) fn outcome(status: StatusCode, answer: &Answer, secrets: &Secrets) -> Outcome {
     if status.is_success() {
         return Outcome::Answered;
     }
-    let message = error_message(&answer.body).map(|message| one_line(&secrets.mask(message)));
+    let message = error_message(&answer.body).map(|message| secrets.show(&message));
     Outcome::Refused { status, message: message.filter(|message| !message.is_empty()) }
 }
 

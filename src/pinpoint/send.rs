@@ -11,6 +11,7 @@ use url::Url;
 
 use super::{
     error::{Exception, Failure},
+    secrets::Foreign,
     transport::{TransportError, proxy_of},
     trust::{self, BundleError},
 };
@@ -41,8 +42,8 @@ pub(super) struct Answer {
 
 impl Answer {
     /// A header's text, if there is one and it is ASCII.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+    pub(super) fn header(&self, name: &str) -> Option<Foreign<'_>> {
+        self.headers.get(name)?.to_str().ok().map(Foreign::new)
     }
 }
 
@@ -175,7 +176,8 @@ fn gzip_codings(headers: &HeaderMap) -> Result<usize, Failure> {
             if ["gzip", "x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip)) {
                 count += 1;
             } else if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
-                let message = format!("the content encoding {coding:?} was not asked for");
+                // The name is not shown: whatever answers could repeat a secret in it.
+                let message = "the answer has a content encoding that was not asked for";
                 return Err(Failure::new(Exception::InvalidResponse, message));
             }
         }

@@ -7,7 +7,6 @@ use super::{
     chain::Chain,
     credentials::{CredentialsCache, Source, are_same},
     provider_error::{describe, refusal_code},
-    secrets::Secrets,
     sts::{Role, Sts},
 };
 
@@ -61,7 +60,7 @@ pub fn assumed_role(
                 issued = base.get().await.map_err(|failure| failure.message)?;
                 assumed = sts.assume_role(role, issued.credentials.clone(), &look.trace).await;
             }
-            assumed.map_err(|error| Secrets::of(&issued.credentials).mask(describe(&error, &look.trace)))
+            assumed.map_err(|error| describe(&error, &look.trace))
         })
     })
 }

@@ -19,7 +19,6 @@ use url::Url;
 use super::{
     provider_error::{Reason, describe_identity},
     provider_http::{ProviderHttp, Trace},
-    secrets::Secrets,
     send::Http,
 };
 
@@ -111,8 +110,7 @@ impl Sts {
         trace: &Trace,
     ) -> Result<Identity, String> {
         let answer = self.client(Some(credentials.clone()), trace).get_caller_identity().send().await;
-        let answer =
-            answer.map_err(|error| Secrets::of(credentials).mask(describe_identity(&error, trace)))?;
+        let answer = answer.map_err(|error| describe_identity(&error, trace))?;
         let (Some(account_id), Some(arn)) = (answer.account, answer.arn) else {
             return Err("the answer of sts:GetCallerIdentity names no account".to_owned());
         };
@@ -120,6 +118,9 @@ impl Sts {
     }
 
     fn client(&self, credentials: Option<Credentials>, trace: &Trace) -> Client {
+        if let Some(credentials) = &credentials {
+            trace.secrets.learn_credentials(credentials);
+        }
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .http_client(ProviderHttp::of_service(&self.http, trace))

@@ -17,7 +17,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use crate::profile::read_file;
+use crate::profile::{read_file, shown};
 
 /// The largest bundle that is read. Those of operating systems have less than a megabyte.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -27,7 +27,8 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 pub enum BundleError {
     /// It cannot be read.
     #[error(
-        "AWS_CA_BUNDLE, or ca_bundle of the AWS profile, names {path}, which cannot be read; let the exporter's user read it"
+        "AWS_CA_BUNDLE, or ca_bundle of the AWS profile, names {}, which cannot be read; let the exporter's user read it",
+        shown(path)
     )]
     Unreadable {
         /// The file.
@@ -38,7 +39,8 @@ pub enum BundleError {
     },
     /// It is no list of certificates.
     #[error(
-        "AWS_CA_BUNDLE, or ca_bundle of the AWS profile, names {path}, which {what}; name a file of certificates in PEM"
+        "AWS_CA_BUNDLE, or ca_bundle of the AWS profile, names {}, which {what}; name a file of certificates in PEM",
+        shown(path)
     )]
     Unusable {
         /// The file.

@@ -20,6 +20,8 @@ pub use parse::{Property, Section, SyntaxError, parse};
 
 pub(crate) use parse::words;
 
+use crate::printable;
+
 /// Names the file whose token a container's service asks for.
 pub(crate) const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 const CONFIG_FILE: &str = "AWS_CONFIG_FILE";
@@ -34,7 +36,7 @@ const DEFAULT: &str = "default";
 const MOST_NAMES: usize = 10;
 
 /// What AWS's variables say about credentials. An empty one is unset.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct AwsEnvironment {
     config: Option<SharedFile>,
     credentials: Option<SharedFile>,
@@ -45,12 +47,25 @@ pub struct AwsEnvironment {
     web_identity_token_file: Option<PathBuf>,
     role_arn: Option<String>,
     role_session_name: Option<String>,
-    has_container: bool,
+    /// The address of a container's service, or the part of it that the variables say.
+    container_uri: Option<String>,
     /// A variable that is set and empty, and hides another one from `aws-config`, which reads the environment itself.
     hides_container: Option<&'static str>,
     container_token_file: Option<PathBuf>,
     metadata_endpoint: Option<String>,
     metadata_endpoint_mode: Option<String>,
+}
+
+impl fmt::Debug for AwsEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the addresses, which may hold a password.
+        let Self { config, credentials, selected, .. } = self;
+        f.debug_struct("AwsEnvironment")
+            .field("config", config)
+            .field("credentials", credentials)
+            .field("selected", selected)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A role that is assumed with the token in a file.
@@ -174,9 +189,8 @@ impl AwsEnvironment {
             web_identity_token_file: set("AWS_WEB_IDENTITY_TOKEN_FILE").map(PathBuf::from),
             role_arn: text("AWS_ROLE_ARN"),
             role_session_name: text("AWS_ROLE_SESSION_NAME"),
-            has_container: set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-                .or_else(|| set("AWS_CONTAINER_CREDENTIALS_FULL_URI"))
-                .is_some(),
+            container_uri: text("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+                .or_else(|| text("AWS_CONTAINER_CREDENTIALS_FULL_URI")),
             hides_container: [
                 ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
                 (CONTAINER_TOKEN_FILE, "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
@@ -211,9 +225,9 @@ impl AwsEnvironment {
         Ok(Some(WebIdentity { token_file, role_arn, session_name: self.role_session_name.clone() }))
     }
 
-    /// Whether a container's service gives credentials.
-    pub fn has_container(&self) -> bool {
-        self.has_container
+    /// The address of the container's service that gives credentials, or the part of it that the variables say.
+    pub fn container_uri(&self) -> Option<&str> {
+        self.container_uri.as_deref()
     }
 
     /// A variable that is set, but empty, and keeps the container from being asked.
@@ -463,14 +477,15 @@ fn in_home(path: &Path, home: Option<&Path>) -> PathBuf {
     }
 }
 
-fn shown(path: &Path) -> String {
-    escaped(&path.display().to_string())
+/// A path as errors name it.
+pub(crate) fn shown(path: &Path) -> String {
+    escaped(&printable::path(&path.display().to_string()))
 }
 
-/// A text without control characters, cut short.
-fn escaped(text: &str) -> String {
+/// A text without control characters and what looks like a key, cut short.
+pub(crate) fn escaped(text: &str) -> String {
     const LONGEST: usize = 200;
-    let short: String = text.chars().take(LONGEST).collect();
+    let short: String = printable::without_keys(text).chars().take(LONGEST).collect();
     short.escape_debug().to_string()
 }
 

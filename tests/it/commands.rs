@@ -661,13 +661,13 @@ fn members(json: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_member_of_the_json_is_in_the_readme() {
+fn every_member_of_the_json_is_documented() {
     run(async {
         let fake = fake().await;
         fake.fault(Rule { application: Some("two".to_owned()), ..denied(Operation::GetSegments) });
-        let readme = include_str!("../../README.md");
+        let page = include_str!("../../docs/COMMANDS.md");
         for command in [&["check", "--json"][..], &["plan", "--json"]] {
-            let (_, table) = readme.split_once(&format!("| `{}` | |\n", command.join(" "))).unwrap();
+            let (_, table) = page.split_once(&format!("| `{}` | |\n", command.join(" "))).unwrap();
             let (table, _) = table.split_once("\n\n").unwrap();
             let mut found = BTreeSet::new();
             members(&json_of(&command_on(&fake, "*/*", command).await), &mut found);

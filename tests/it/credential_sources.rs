@@ -21,6 +21,7 @@ use tokio::{
     net::TcpListener,
 };
 
+use crate::secrets::{assert_lacks, forms};
 use crate::support::{
     house::{APP, House, Plan, client, credentials, run},
     program::{Program, command},
@@ -944,7 +945,11 @@ fn a_token_file_that_is_no_file_or_too_large_is_named_and_not_read() {
                 )],
             ));
         }
-        for (name, why) in [("", "not a regular file"), ("pipe", "not a regular file")] {
+        for (name, why) in [
+            ("", "not a regular file"),
+            ("pipe", "not a regular file"),
+            ("large", "it is larger than 256 KiB"),
+        ] {
             let role = ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r".to_owned());
             cases.push((
                 vec![role, ("AWS_WEB_IDENTITY_TOKEN_FILE", path(name))],
@@ -987,7 +992,6 @@ fn instance_metadata_that_fail_are_named_before_what_was_never_configured() {
 
 #[test]
 fn sts_and_sso_that_fail_are_named_with_what_came_back_in_words() {
-    const ROLE: &str = "arn:aws:iam::123456789012:role/r";
     run(async {
         let folder = tempfile::tempdir().unwrap();
         let token = folder.path().join("token").to_str().unwrap().to_owned();
@@ -1035,6 +1039,132 @@ fn sts_and_sso_that_fail_are_named_with_what_came_back_in_words() {
             ),
         ])
         .await;
+    });
+}
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/r";
+const KEY: &str = "AKIAREPEATED00000001";
+const SECRET: &str = "se/cr+et=REPEATED/SECRET+KEY/REPEATED/SECRET";
+const TOKEN: &str = "FwoGZXIvYXdzE/REPEATED+TOKEN/with==odd%characters";
+const EXTERNAL_ID: &str = "external/id+repeated=by/STS";
+const IDENTITY: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJyZXBlYXRlZCJ9.c2ln/bmF0+dXJl";
+const AUTHORIZATION: &str = "authorization/token+repeated=by/container";
+
+/// A message that repeats a secret in every form.
+fn message_with(secret: &str) -> String {
+    format!("the request with {} is refused", forms(secret).join(" and "))
+}
+
+/// An STS that repeats a secret in its refusals.
+async fn sts_that_repeats(secret: &'static str) -> String {
+    source(move |_| {
+        let message = message_with(secret).replace('&', "&amp;");
+        let body = format!(
+            "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{message}</Message></Error>\
+             </ErrorResponse>"
+        );
+        Response::builder().status(403).body(body).unwrap()
+    })
+    .await
+}
+
+/// A container's service that repeats the authorization token in its answers.
+async fn container_that_repeats(status: u16, as_json: bool) -> String {
+    source(move |_| {
+        let message = message_with(AUTHORIZATION);
+        let json = json!({"Code": "Refused", "Message": message}).to_string();
+        Response::builder().status(status).body(if as_json { json } else { message }).unwrap()
+    })
+    .await
+}
+
+/// Settings for each kind of request with a secret in it, and a service that repeats this secret.
+async fn settings_with_services_that_repeat_secrets(folder: &Path) -> Vec<Variables> {
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name).to_str().unwrap().to_owned();
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+        ("AWS_SESSION_TOKEN", TOKEN.to_owned()),
+    ];
+    let target = (
+        "PINPOINT_EXPORTER_TARGETS",
+        "arn:aws:mobiletargeting:eu-west-1:123456789012:apps/app/segments/segment".to_owned(),
+    );
+    let pinpoint = ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:9".to_owned());
+    let config = profile(
+        folder,
+        &format!(
+            "[profile role]\nrole_arn = {ROLE}\nexternal_id = {EXTERNAL_ID}\nsource_profile = base\n[profile base]\n\
+             aws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\naws_session_token = {TOKEN}\n"
+        ),
+    );
+    let mut cases: Vec<Variables> = Vec::new();
+    for secret in [KEY, SECRET, TOKEN, EXTERNAL_ID] {
+        let roles = [
+            target.clone(),
+            ("PINPOINT_EXPORTER_ROLE_ARNS", ROLE.to_owned()),
+            ("PINPOINT_EXPORTER_ROLE_EXTERNAL_ID", EXTERNAL_ID.to_owned()),
+            ("AWS_ENDPOINT_URL_STS", sts_that_repeats(secret).await),
+        ];
+        cases.push([&keys[..], &roles].concat());
+        cases.push(vec![
+            pinpoint.clone(),
+            ("AWS_CONFIG_FILE", config.clone()),
+            ("AWS_PROFILE", "role".to_owned()),
+            ("AWS_ENDPOINT_URL_STS", sts_that_repeats(secret).await),
+        ]);
+    }
+    // For a target with an account and without a role, the exporter asks whose the credentials are.
+    cases.push([&keys[..], &[target, ("AWS_ENDPOINT_URL_STS", sts_that_repeats(TOKEN).await)]].concat());
+    cases.push(vec![
+        pinpoint.clone(),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", file("identity", IDENTITY)),
+        ("AWS_ROLE_ARN", ROLE.to_owned()),
+        ("AWS_ENDPOINT_URL_STS", sts_that_repeats(IDENTITY).await),
+    ]);
+    let bearer = format!("Bearer {AUTHORIZATION}");
+    for (status, as_json) in [(403, true), (403, false), (200, true)] {
+        for token in [
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", bearer.clone()),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file("authorization", &bearer)),
+        ] {
+            let url = container_that_repeats(status, as_json).await;
+            cases.push(vec![pinpoint.clone(), ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url), token]);
+        }
+    }
+    cases
+}
+
+#[test]
+fn what_sources_of_credentials_repeat_of_secrets_is_masked_everywhere() {
+    let all = [KEY, SECRET, TOKEN, EXTERNAL_ID, IDENTITY, AUTHORIZATION];
+    let all: Vec<String> = all.iter().flat_map(|secret| forms(secret)).collect();
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        for case in settings_with_services_that_repeat_secrets(folder.path()).await {
+            let mut variables =
+                vec![TARGET, ("AWS_MAX_ATTEMPTS", "1"), ("PINPOINT_EXPORTER_LOG_LEVEL", "trace")];
+            variables.extend(case.iter().map(|(name, value)| (*name, value.as_str())));
+            let program = Program::start(&variables);
+            let mut shown = String::new();
+            for path in ["/metrics", "/", "/api/v1/jobs"] {
+                let answer = client().get(format!("{}{path}", program.url)).send().await.unwrap();
+                shown.push_str(&answer.text().await.unwrap());
+            }
+            shown.push_str(&program.last_words().await);
+            let output = command(&["check"], &variables);
+            shown.push_str(&String::from_utf8(output.stdout).unwrap());
+            shown.push_str(&String::from_utf8(output.stderr).unwrap());
+            assert!(
+                shown.contains("the request with ***"),
+                "the message is shown without its secrets: {shown}"
+            );
+            assert_lacks(&format!("{case:?}"), &shown, &all);
+        }
     });
 }
 

@@ -11,7 +11,7 @@ use fake_pinpoint::{
 
 use crate::support::{
     house::{client, run},
-    program::Program,
+    program::{Program, command},
 };
 
 const APP: &str = "app";
@@ -34,14 +34,27 @@ fn percent(text: &str, lower: bool) -> String {
     text.bytes().map(escape).collect()
 }
 
-/// The forms in which a secret could come back. Of base64 the part that does not depend on what is beside it.
-fn forms(secret: &str) -> Vec<String> {
+/// The forms in which a secret could come back.
+pub(crate) fn forms(secret: &str) -> Vec<String> {
     let encoded = base64::encode(secret);
+    let entities = |text: &str| text.replace('/', "&#x2F;").replace('+', "&#43;").replace('=', "&equals;");
+    let units = |text: &str| -> String { text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect() };
     vec![
         secret.to_owned(),
         percent(secret, false),
         percent(secret, true),
-        encoded[..encoded.len() - 4].to_owned(),
+        percent(&percent(secret, false), true),
+        percent(&percent(&percent(secret, true), false), false),
+        secret.replace('/', "\\/"),
+        units(secret),
+        entities(secret),
+        entities(&percent(secret, false)).replace('%', "&amp;percnt;"),
+        units(&entities(secret)),
+        format!("{}\u{200b}{}", &secret[..5], &secret[5..]),
+        format!("{}%E2%80%8B{}", &secret[..5], &secret[5..]),
+        format!("{}\n{}", &secret[..5], &secret[5..]),
+        encoded.trim_end_matches('=').to_owned(),
+        base64::encode(percent(secret, false)).replace('+', "-").replace('/', "_"),
         secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
     ]
 }
@@ -56,8 +69,14 @@ fn secrets() -> Vec<String> {
 }
 
 fn assert_clean(what: &str, text: &str) {
-    for secret in secrets() {
-        assert!(!text.contains(&secret), "{what} holds {secret}:\n{text}");
+    assert_lacks(what, text, &secrets());
+}
+
+/// The text holds none of these, also not where pages and logs write quotes, backslashes and `&` otherwise.
+pub(crate) fn assert_lacks(what: &str, text: &str, secrets: &[String]) {
+    let plain = text.replace("\\\\", "\\").replace("&amp;", "&").replace("&#x2F;", "/");
+    for secret in secrets {
+        assert!(!text.contains(secret) && !plain.contains(secret), "{what} holds {secret}:\n{text}");
     }
 }
 
@@ -172,6 +191,129 @@ fn a_source_of_credentials_that_fails_tells_no_secret() {
         assert!(log.contains("CredentialsError"), "{log}");
         assert_clean("the log", &log);
     });
+}
+
+#[test]
+fn a_secret_in_a_wrong_variable_or_argument_is_not_shown() {
+    const KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+    const TOKEN: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMyJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl";
+    const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAhushMBMG\n-----END PRIVATE KEY-----\n";
+    const YAML: &str = "basic_auth_users: {alice: hush-of-alice}";
+    let parts = [KEY, "AKIAIOSFODNN7EXAMPLE", TOKEN, "MIGHAgEA", "hush"].map(str::to_owned);
+    let good = [
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:9"),
+        ("PINPOINT_EXPORTER_TARGETS", "app/segment"),
+    ];
+    let settings = pinpoint_exporter::config::SETTINGS.iter().map(|setting| setting.variable);
+    let others = [
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_PROFILE",
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_CA_BUNDLE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        "AWS_USE_FIPS_ENDPOINT",
+        "AWS_ENDPOINT_URL_PINPOINT",
+        "AWS_ENDPOINT_URL_STS",
+        "HTTPS_PROXY",
+    ];
+    let mut refused = 0;
+    let mut check = |what: &str, arguments: &[&str], variables: &[(&str, &str)]| {
+        let output = command(arguments, &[&good, variables].concat());
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        refused += usize::from(output.status.code() == Some(64));
+        assert_lacks(what, &said, &parts);
+    };
+    for variable in settings.chain(others) {
+        let is_path = variable.ends_with("_FILE") || variable == "AWS_CA_BUNDLE";
+        for value in [KEY, "AKIAIOSFODNN7EXAMPLE", TOKEN, PEM].into_iter().chain(is_path.then_some(YAML)) {
+            // What else they need to be looked at.
+            let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9");
+            let beside = match variable {
+                "AWS_WEB_IDENTITY_TOKEN_FILE" => ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"),
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE" => container,
+                "AWS_EC2_METADATA_SERVICE_ENDPOINT" => ("AWS_EC2_METADATA_DISABLED", "false"),
+                "AWS_CONFIG_FILE" | "AWS_SHARED_CREDENTIALS_FILE" => ("AWS_PROFILE", "absent"),
+                _ => ("PINPOINT_EXPORTER_LOG_FORMAT", "logfmt"),
+            };
+            check(&format!("{variable}={value}"), &["check"], &[beside, (variable, value)]);
+        }
+    }
+    for secret in [KEY, "AKIAIOSFODNN7EXAMPLE", TOKEN, PEM] {
+        for arguments in [
+            &[secret][..],
+            &[&format!("--password={secret}")],
+            &["check", secret],
+            &["check", &format!("--json={secret}")],
+            &["--password=hush"],
+            &["check", "--web.password=hush"],
+            &["check", "--json=hush"],
+            &["plan", "--segments", secret],
+        ] {
+            check(&format!("{arguments:?}"), arguments, &[]);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("targets");
+    for secret in [KEY, "AKIAIOSFODNN7EXAMPLE", TOKEN, PEM] {
+        std::fs::write(&file, format!("app/segment # a comment\n{secret}\n")).unwrap();
+        let variable = ("PINPOINT_EXPORTER_TARGETS_FILE", file.to_str().unwrap());
+        check(&format!("{secret} in a file of targets"), &["check"], &[variable]);
+    }
+    assert!(refused > 100, "{refused} are too few to be all that are refused");
+}
+
+#[test]
+fn nothing_before_the_last_at_of_a_url_is_shown_encoded_or_not() {
+    let hush = ["user", "hush", "pw"].map(str::to_owned);
+    for url in [
+        "http://user:hush@h",
+        "http://user%3Ahush%40h",
+        "http://user%3Ahush%40h/",
+        "http://user:hush%2540h",
+        "http://user%253Ahush%25252540h",
+        "http://user%3Ahush%40pw@h",
+        "http://user@hush%40h?hush-of-the-query",
+    ] {
+        for variable in [
+            "AWS_ENDPOINT_URL",
+            "AWS_ENDPOINT_URL_PINPOINT",
+            "AWS_ENDPOINT_URL_STS",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "NO_PROXY",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        ] {
+            let variables = [
+                ("AWS_REGION", "eu-west-1"),
+                ("AWS_EC2_METADATA_DISABLED", "false"),
+                ("PINPOINT_EXPORTER_TARGETS", "app/segment"),
+                ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:9"),
+                (variable, url),
+            ];
+            let output = command(&["check"], &variables);
+            let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+            assert_ne!(output.status.code(), Some(0), "{said}");
+            let said = said.replace("user name", "").replace("exporter's user", "");
+            assert_lacks(&format!("{variable}={url}"), &said, &hush);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    std::fs::write(&config, "[default]\nendpoint_url = http://user%3Ahush%40h\n").unwrap();
+    let variables = [
+        ("AWS_REGION", "eu-west-1"),
+        ("PINPOINT_EXPORTER_TARGETS", "app/segment"),
+        ("AWS_CONFIG_FILE", config.to_str().unwrap()),
+    ];
+    let said = String::from_utf8(command(&["check"], &variables).stderr).unwrap();
+    assert!(said.contains("http://***%40h"), "{said}");
+    assert_lacks("a profile", &said, &hush);
 }
 
 #[test]

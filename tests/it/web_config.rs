@@ -16,7 +16,7 @@ enum Verdict {
     Accepted,
     /// Refused in both; this is what is said.
     Refused(&'static str),
-    /// Accepted there, and refused here, with these words. The README lists why.
+    /// Accepted there, and refused here, with these words. docs/PORT.md lists why.
     RefusedHere(&'static str),
 }
 

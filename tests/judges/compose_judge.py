@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import unittest
 
 import yaml
@@ -22,9 +23,16 @@ TOOLS = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/tools").r
 FOLDER = ROOT / "deploy/compose"
 
 
-def parse(file):
+def parse(*files):
+    """What Compose understands of the files, of which later ones add to earlier ones."""
     return subprocess.run(
-        [TOOLS / "compose", file], capture_output=True, text=True, timeout=HANG_LIMIT)
+        [TOOLS / "compose", *files], capture_output=True, text=True, timeout=HANG_LIMIT)
+
+
+def services(*files):
+    parsed = parse(*(FOLDER / file for file in files))
+    assert (parsed.returncode, parsed.stderr) == (0, ""), parsed.stderr
+    return json.loads(parsed.stdout)["services"]
 
 
 def mounts(service):
@@ -34,9 +42,8 @@ def mounts(service):
 class Compose(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        parsed = parse(FOLDER / "compose.yaml")
-        assert (parsed.returncode, parsed.stderr) == (0, ""), parsed.stderr
-        cls.services = json.loads(parsed.stdout)["services"]
+        cls.services = services("compose.yaml")
+        cls.built = services("compose.yaml", "build.yaml")
 
     def test_it_has_all_of_them(self):
         self.assertEqual(set(self.services), {"fake", "exporter", "prometheus", "alertmanager", "grafana"})
@@ -57,17 +64,27 @@ class Compose(unittest.TestCase):
                 self.assertNotEqual(ended.returncode, 0)
                 self.assertIn(said, ended.stderr)
 
-    def test_every_path_that_it_mounts_or_builds_exists(self):
+    def test_every_path_that_it_mounts_exists(self):
         for name, service in self.services.items():
             for source in mounts(service):
                 with self.subTest(name, source=source):
                     self.assertTrue(source.exists())
                     self.assertTrue(source.is_relative_to(ROOT))
-            if build := service.get("build"):
-                with self.subTest(name):
+
+    def test_it_builds_nothing_unless_build_yaml_is_added(self):
+        self.assertEqual([name for name, service in self.services.items() if "build" in service or "pull_policy" in service], [])
+        self.assertEqual({name for name, service in self.built.items() if "build" in service}, {"fake", "exporter"})
+        for name, service in self.built.items():
+            with self.subTest(name):
+                if build := service.pop("build", None):
+                    self.assertEqual(service.pop("pull_policy"), "build")
                     dockerfile = (pathlib.Path(build["context"]) / build["dockerfile"]).read_text()
                     if "target" in build:
                         self.assertRegex(dockerfile, rf"(?m)^FROM .* AS {build['target']}$")
+                    # A name without a registry, which is never pulled by mistake for the published one.
+                    self.assertRegex(service.pop("image"), "^[a-z-]+$")
+                rest = {key: value for key, value in self.services[name].items() if key in service}
+                self.assertEqual(rest, service)
 
     def test_what_cargo_asks_for_is_in_the_context_of_the_builds(self):
         """A workspace with a member that .dockerignore leaves out cannot be built."""
@@ -85,10 +102,28 @@ class Compose(unittest.TestCase):
                 cwd=folder, capture_output=True, text=True, timeout=HANG_LIMIT)
         self.assertEqual(ended.returncode, 0, ended.stderr)
 
-    def test_every_image_that_is_not_built_has_a_version(self):
+    def test_every_image_is_ours_in_this_version_or_pinned_by_digest(self):
+        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+        release = (ROOT / ".github/workflows/release.yml").read_text()
         for name, service in self.services.items():
             with self.subTest(name):
-                self.assertTrue("build" in service or re.search(r":v?\d+\.\d+\.\d+$", service["image"]))
+                repository, _, tag = service["image"].rpartition(":") if "@" not in service["image"] else ("", "", "")
+                if repository:
+                    self.assertTrue(repository.startswith("ghcr.io/pinpoint-exporter/pinpoint-exporter"))
+                    self.assertEqual(tag, version)
+                    # The workflow pushes it.
+                    pushed = repository.removeprefix("ghcr.io/pinpoint-exporter/pinpoint-exporter")
+                    self.assertIn(f'"$REPOSITORY{pushed}"', release)
+                else:
+                    self.assertRegex(service["image"], r":v?\d+\.\d+\.\d+@sha256:[0-9a-f]{64}$")
+
+    def test_the_heads_of_the_files_name_every_port_and_a_command_that_can_be_parsed(self):
+        head = (FOLDER / "compose.yaml").read_text().split("name:")[0]
+        for name, service in self.services.items():
+            for port in service["ports"]:
+                self.assertIn(f"http://localhost:{port['published']}", head, name)
+        (command,) = re.findall(r"docker compose (--file .*) up --build", head)
+        self.assertEqual(services(*re.findall(r"--file (\S+)", command)), services("compose.yaml", "build.yaml"))
 
     def test_ports_are_open_to_this_machine_alone(self):
         for name, service in self.services.items():

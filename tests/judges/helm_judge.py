@@ -835,7 +835,7 @@ class Values(unittest.TestCase):
         self.assertEqual((CHART / "values.schema.json").read_text(), whole_schema())
 
     def test_the_settings_are_those_of_the_exporter(self):
-        table = re.search("<!-- settings -->(.*)<!-- /settings -->", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+        table = re.search("<!-- settings -->(.*)<!-- /settings -->", (ROOT / "docs/SETTINGS.md").read_text(), re.DOTALL)[1]
         known = set(re.findall(r"^\| `([A-Z_]+)` ", table, re.MULTILINE))
         schema = json.loads((CHART / "values.schema.json").read_text())
         self.assertEqual(set(schema["properties"]["settings"]["properties"]) | {"WEB_CONFIG_FILE"}, known)

@@ -28,7 +28,7 @@ from limits import HANG_LIMIT
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "target/image"
-# As compose.yaml names them.
+# As build.yaml names them.
 IMAGE, FAKE = "localhost/pinpoint-exporter", "localhost/fake-pinpoint"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 BASE = re.search(r"^ARG RUST_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)[1]
@@ -361,7 +361,7 @@ class Together(unittest.TestCase):
         return json.loads(answer.stdout)
 
     def test_prometheus_sees_the_jobs_and_alertmanager_hears_of_the_failed_one(self):
-        parsed = run(ROOT / "target/tools/compose", ROOT / "deploy/compose/compose.yaml")
+        parsed = run(ROOT / "target/tools/compose", *(ROOT / "deploy/compose" / name for name in ("compose.yaml", "build.yaml")))
         self.services = json.loads(parsed.stdout)["services"]
         with contextlib.ExitStack() as stack:
             hosts = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=FOLDER))) / "hosts"
@@ -388,7 +388,7 @@ class Service(unittest.TestCase):
 
     def test_the_lines_of_the_readme_lead_to_metrics(self):
         section = (ROOT / "deploy/README.md").read_text().split("\n## ")[1]
-        install, start = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+        _package, start, install = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
         # What root does here without `sudo`; the program is the image's; and an editor.
         install = install.replace("make build\n", "").replace("sudo ", "")
         edit = "sudoedit /etc/pinpoint-exporter/environment\n"

@@ -74,14 +74,19 @@ class Files(unittest.TestCase):
 
     def test_every_file_has_a_bill_of_materials_that_names_its_digest(self):
         files = [file for file in DIST.iterdir() if not file.name.endswith(".json") and file.name != "SHA256SUMS"]
-        self.assertEqual(len(files), 8)
+        self.assertEqual(len(files), 9)
         for file in files:
             bill = json.loads((DIST / f"{file.name}.cdx.json").read_text())
             (digest,) = bill["metadata"]["component"]["hashes"]
             self.assertEqual(digest["content"], hashlib.sha256(file.read_bytes()).hexdigest())
             names = {component["name"] for component in bill["components"]}
-            self.assertLessEqual({NAME} if file.suffix != ".tgz" else {f"ghcr.io/{NAME}/{NAME}"}, names)
-            self.assertTrue(file.suffix == ".tgz" or {"hyper", "aws-sigv4"} <= names, file)
+            if file.suffix == ".tgz":
+                self.assertEqual(names, {f"ghcr.io/{NAME}/{NAME}"})
+            elif file.name.startswith("fake-pinpoint"):
+                self.assertLessEqual({"fake-pinpoint", "hyper"}, names)
+                self.assertNotIn("aws-sigv4", names)
+            else:
+                self.assertLessEqual({NAME, "hyper", "aws-sigv4"}, names, file)
 
     def test_an_archive_holds_what_an_installation_by_hand_needs(self):
         for arch in EMULATORS:
@@ -113,27 +118,39 @@ class Files(unittest.TestCase):
         self.assertIn("kind: Deployment", rendered)
 
 
-class Image(unittest.TestCase):
-    def test_it_has_both_architectures_and_says_how_it_is_run(self):
-        version = re.search(r"-(\d+\.\d+\.\d+)\.oci", one("*.oci.tar").name)[1]
+class Images(unittest.TestCase):
+    def configurations(self, name):
+        """The configuration of an image, by architecture, and its version."""
+        archive = one(f"{name}-*.oci.tar")
+        version = re.search(r"-(\d+\.\d+\.\d+)\.oci", archive.name)[1]
         with tempfile.TemporaryDirectory() as folder:
-            with tarfile.open(one("*.oci.tar")) as archive:
-                archive.extractall(folder, filter="data")
+            with tarfile.open(archive) as opened:
+                opened.extractall(folder, filter="data")
             run("skopeo", "copy", "--all", f"oci:{folder}:{version}", f"dir:{folder}/copied")
 
             def blob(descriptor):
                 return json.loads((pathlib.Path(folder) / "blobs" / descriptor["digest"].replace(":", "/")).read_text())
 
             (index,) = json.loads((pathlib.Path(folder) / "index.json").read_text())["manifests"]
-            manifests = blob(index)["manifests"]
-            self.assertEqual({entry["platform"]["architecture"] for entry in manifests}, set(EMULATORS))
-            for entry in manifests:
-                image = blob(blob(entry)["config"])
-                self.assertEqual(image["architecture"], entry["platform"]["architecture"])
-                self.assertEqual(image["config"]["User"], "65532:65532")
-                self.assertEqual(image["config"]["Entrypoint"], [f"/{NAME}"])
-                self.assertEqual(image["config"]["Healthcheck"]["Test"], ["CMD", f"/{NAME}", "healthcheck"])
-                self.assertEqual(image["config"]["Labels"]["org.opencontainers.image.version"], version)
+            found = {entry["platform"]["architecture"]: blob(blob(entry)["config"]) for entry in blob(index)["manifests"]}
+        self.assertEqual({architecture: image["architecture"] for architecture, image in found.items()},
+                         {architecture: architecture for architecture in EMULATORS})
+        return version, [image["config"] for image in found.values()]
+
+    def test_the_exporters_has_both_architectures_and_says_how_it_is_run(self):
+        version, found = self.configurations(NAME)
+        for image in found:
+            self.assertEqual(image["User"], "65532:65532")
+            self.assertEqual(image["Entrypoint"], [f"/{NAME}"])
+            self.assertEqual(image["Healthcheck"]["Test"], ["CMD", f"/{NAME}", "healthcheck"])
+            self.assertEqual(image["Labels"]["org.opencontainers.image.version"], version)
+
+    def test_the_fakes_has_both_architectures_and_listens_for_other_containers(self):
+        for image in self.configurations("fake-pinpoint")[1]:
+            self.assertEqual(image["User"], "65532:65532")
+            self.assertEqual(image["Entrypoint"], ["/fake-pinpoint"])
+            self.assertEqual(image["Cmd"], ["--listen", "0.0.0.0:9788"])
+            self.assertEqual(image["Labels"]["org.opencontainers.image.title"], "fake-pinpoint")
 
 
 class Program(unittest.TestCase):

@@ -193,7 +193,7 @@ async fn cached(program: &Path, rounds: usize) -> anyhow::Result<()> {
     }
     let head = [
         "jobs",
-        "answer",
+        "response",
         "clients",
         "bare/s",
         "exporter/s",
