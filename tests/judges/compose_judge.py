@@ -112,7 +112,7 @@ class Compose(unittest.TestCase):
             ended = subprocess.run(
                 ["promtool", "check", "config", file], capture_output=True, text=True, timeout=HANG_LIMIT)
             self.assertEqual(ended.returncode, 0, ended.stderr)
-            self.assertIn("1 rule files found", ended.stdout)
+            self.assertIn("2 rule files found", ended.stdout)
 
     def test_grafana_finds_prometheus_and_the_dashboards(self):
         grafana = self.services["grafana"]
