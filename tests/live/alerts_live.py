@@ -146,6 +146,11 @@ class Live(unittest.TestCase):
         }
         self.wait(lambda: self.state() == wanted, wanted)
 
+    def until_alertmanager_forgot_all_but(self, groups):
+        """Waits until Alertmanager has dealt with alerts that ended while they were muted, and has so many groups left."""
+        metric = f"\nalertmanager_dispatcher_aggregation_groups {groups}\n"
+        self.wait(lambda: metric in ask("GET", f"{self.alertmanager.url}/metrics"), metric)
+
     def expect_notifications(self, *notifications):
         """Waits for notifications, and makes sure that no others came since the last time."""
         self.wait(lambda: set(self.receiver.notifications) >= set(notifications), notifications)
@@ -176,6 +181,7 @@ class Live(unittest.TestCase):
         # First the one that hung: if both ended at once, Alertmanager might hear of the one that inhibits a moment earlier.
         self.change(mail={"hung": self.job(age=8 * 60, lasts=60)})
         self.expect("PinpointExportFailed mail")
+        self.until_alertmanager_forgot_all_but(1)
         self.change(mail={"next": self.job(age=10, lasts=5)})
         self.expect()
         self.expect_notifications(("pager", "resolved", "PinpointExportFailed mail"))
@@ -211,6 +217,7 @@ class Live(unittest.TestCase):
         self.exporter.kill()
         self.wait(lambda: down in self.state()["active"] and failed not in self.state()["firing"], down)
         self.expect_notifications(("pager", "firing", down))
+        self.until_alertmanager_forgot_all_but(1)
         self.exporter.start()
         self.expect(failed)
         self.expect_notifications(("pager", "resolved", down))
