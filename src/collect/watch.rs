@@ -312,8 +312,8 @@ impl Region {
         let cells: Vec<_> = cells.collect();
         let is_needed = source == NameSource::All && list.is_none() && !cells.is_empty();
         let name_list = name_list(before.name_list.take(), is_needed, Some(id), &self.lane, now);
-        let names = mem::take(&mut before.names);
-        let application = Application { is_listed, list, name_list, names, cells };
+        let application =
+            Application { is_listed, list, name_list, names: mem::take(&mut before.names), cells };
         before.cells = known.into_values().collect();
         before.remove(&self.lane, leaving, change);
         self.applications.insert(id.to_owned(), application);
@@ -329,7 +329,9 @@ fn name_list(
     now: Duration,
 ) -> Option<Arc<Directory>> {
     if !is_needed {
-        kept.iter().for_each(|list| list.remove());
+        if let Some(list) = kept {
+            list.remove();
+        }
         return None;
     }
     let new = || {

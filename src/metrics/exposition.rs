@@ -201,7 +201,7 @@ pub fn target_status(target: &Target, status: &TargetStatus) -> Block {
 pub fn names<'a>(
     [account_id, region, application_id]: [&str; 3],
     application: Option<&NamedResource>,
-    segments: impl Iterator<Item = &'a NamedResource> + Clone,
+    segments: &(impl Iterator<Item = &'a NamedResource> + Clone),
     tag_labels: &TagLabels,
 ) -> Block {
     let labels =

@@ -132,12 +132,11 @@ impl<'a> View<'a> {
             let (target, shown) = (&state.target, state.segments().unwrap_or_default());
             let of_application = application(&target.application_id);
             let names = |id: Option<&str>| RowNames::of(&state.names, id);
+            let is_meant = |id: &str| segment(id) && has_name(names(Some(id)));
             let of_segment = match &target.segment_id {
-                Some(id) => segment(id) && has_name(names(Some(id))),
-                None => {
-                    let meant = |id: &str| segment(id) && has_name(names(Some(id)));
-                    query.segment.is_none() && has_name(names(None)) || shown.iter().any(|it| meant(&it.id))
-                }
+                Some(id) => is_meant(id),
+                None if query.segment.is_none() && has_name(names(None)) => true,
+                None => shown.iter().any(|it| is_meant(&it.id)),
             };
             if of_application && of_segment {
                 targets.push(state);
