@@ -135,7 +135,8 @@ impl Exception {
     const fn cure(self) -> Option<&'static str> {
         Some(match self {
             Self::ForbiddenException | Self::AccessDeniedException => {
-                "allow the IAM action on this resource (pinpoint-exporter check prints the policy)"
+                "allow the IAM action on this resource (pinpoint-exporter check prints the policy); \
+                 if it is allowed, AWS may have ended Pinpoint for the account"
             }
             Self::NotFoundException => "check the ids, the region and the account of the target",
             Self::UnrecognizedClientException
