@@ -1,6 +1,7 @@
 """The dashboard of all segments: does any export need me?"""
 
 from jobs import (
+    APPLICATION_WIDTH,
     COLOURED_TEXT,
     NAME_WIDTH,
     RESTARTS,
@@ -244,7 +245,7 @@ SEGMENTS = row(
                 custom_align="left",
                 custom_width=120,
             ),
-            column("State", custom_width=215, custom_filterable=True),
+            column("State", custom_width=235, custom_filterable=True),
             column("Last success", unit="dateTimeFromNow", custom_width=125),
             # How much of the expected interval has passed since the last success.
             column(
@@ -264,7 +265,7 @@ SEGMENTS = row(
                 custom_cellOptions=COLOURED_TEXT,
                 custom_width=92,
             ),
-            column("Application", custom_width=NAME_WIDTH, custom_filterable=True),
+            column("Application", custom_width=APPLICATION_WIDTH, custom_filterable=True),
         ],
     ),
     state_timeline(

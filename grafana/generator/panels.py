@@ -281,9 +281,12 @@ def link(title, url, new_tab=False):
 
 
 def table(title, description, columns, *, sort, labels, empty, last=None, hidden=(), overrides=(), height=10, needs=None):
-    """A table, one row for each set of labels. `columns` are queries by their titles, `labels` titles by their labels: first
-    those, then the queries, then the `last` labels; a query is among the labels if they name its value. `empty` says in the first query's column that there is no row; it counts
-    what is watched, so a failed query says nothing. `needs` names a column without which a row is left out."""
+    """A table, one row for each set of labels.
+
+    `columns` are queries by their titles, `labels` titles by their labels. The order is: labels, queries, `last` labels. A query is
+    among the labels if they name its value. `empty` counts what is watched: if it counts something and there is no row, the table
+    says so in the column of the first query. `needs` names a column without which a row is left out.
+    """
     # Links take ids. Their columns are hidden, not removed.
     ids = {name: name for name in (*SEGMENT.split(", "), *(["job_id"] if "job" in labels else []))}
     first = next(iter(columns))
@@ -333,7 +336,7 @@ def table(title, description, columns, *, sort, labels, empty, last=None, hidden
 
 STATE_COLUMN = {
     "custom_cellOptions": {"type": "color-background", "mode": "basic"},
-    "custom_width": 225,
+    "custom_width": 240,
     "custom_align": "left",
 }
 

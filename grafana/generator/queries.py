@@ -306,10 +306,10 @@ def segment_names(chosen=TARGET, at="", also=""):
     return with_names(ids, SEGMENT, "pinpoint_segment_info", "segment_name", "segment_id", "segment", chosen)
 
 
-def application_names(chosen=APPLICATION, also=""):
-    """For each application the label `application`: a name and the first digits of the id, else the id."""
+def application_names(chosen=APPLICATION, also="", digits="(.+)"):
+    """For each application the label `application`: a name and the first digits of the id, else the id, or `digits` of it."""
     there = f"group by ({APP}) (pinpoint_target_up{{{chosen}}}{also})"
-    ids = f'label_replace({there}, "application", "$1", "application_id", "(.+)")'
+    ids = f'label_replace({there}, "application", "$1", "application_id", "{digits}")'
     return with_names(ids, APP, "pinpoint_application_info", "application_name", "application_id", "application", chosen)
 
 
@@ -329,7 +329,7 @@ def named_fully(query, chosen=TARGET):
     also = f" or {EXPECTED}" if "$segment" in chosen else ""
     return (
         f"({query}) * on ({SEGMENT}) group_left (segment) ({segment_names(chosen, also=also)})"
-        f" * on ({APP}) group_left (application) ({application_names(also=also)})"
+        f" * on ({APP}) group_left (application) ({application_names(also=also, digits='(.{1,8}).*')})"
     )
 
 
@@ -372,7 +372,7 @@ def short_job(query):
 
 
 def with_begin(query, *matchers):
-    """With a label `begun`: when the job was created, in UTC. Prometheus sorts series by their labels, so jobs come in this order."""
+    """With a label `begun`: when the job was created, in UTC. Prometheus sorts series by labels, so jobs come in this order."""
     created = per_job("created_timestamp_seconds", *matchers)
     digits = " + ".join(
         f"{factor} * {part}({created})"
