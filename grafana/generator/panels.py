@@ -6,7 +6,7 @@ from queries import (
     NOTHING,
     READABLE,
     REGION,
-    RUNS,
+    CURRENT_JOBS,
     SEGMENT,
     STATUSES,
     UNREADABLE,
@@ -14,6 +14,7 @@ from queries import (
     application_names,
     jobs_in,
     per_job,
+    runs,
     segment_names,
     urgency,
     watched,
@@ -465,7 +466,8 @@ SHOWN_SEGMENTS = ids_variable(
     f"bottomk({SEGMENTS_DRAWN}, {urgency()} or on ({SEGMENT}) 0 * {SEEN} + {NOTHING})",
     "segment_id",
 )
-RUNNING_JOBS = ids_variable("running", f"bottomk({JOBS_DRAWN}, {RUNS})", "job_id")
+CURRENT_VARIABLE = ids_variable("current", CURRENT_JOBS, "job_id")
+RUNNING_JOBS = ids_variable("running", f"bottomk({JOBS_DRAWN}, {runs()})", "job_id")
 LISTED_JOBS = ids_variable(
     "listed",
     f"""topk({JOBS_LISTED}, {per_job('created_timestamp_seconds')} and on ({SEGMENT}, job_id) {jobs_in('status=~"$status"')})""",

@@ -38,7 +38,7 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # The variables within strings of queries.
 CHOSEN = ("job", "instance", "account", "region", "application", "segment", "status", "why")
 # Hidden ones, with the ids of what charts and tables show.
-DRAWN = ("shown", "running", "listed")
+DRAWN = ("current", "shown", "running", "listed")
 # Series of rules that a query reads where they are: a setting of the user's.
 SETTINGS = ("pinpoint:expected_export_interval:seconds", "pinpoint:export_job_budget:seconds")
 FAMILIES = {**catalogue.families(), **{name: catalogue.Family("gauge") for name in SETTINGS}}
@@ -701,7 +701,7 @@ class Alerts(unittest.TestCase):
     def query(title, dashboard="export-jobs", number=0, **chosen):
         """A query of a panel, with All chosen."""
         panel = next(one for one in panels(DASHBOARDS[dashboard]) if one["title"] == title)
-        return fill(panel["targets"][number]["expr"], {**ALL, **chosen})
+        return fill(panel["targets"][number]["expr"], {**ALL, "current": ".*", **chosen})
 
     @staticmethod
     def alerts(*names):
@@ -880,7 +880,7 @@ class Variables(unittest.TestCase):
     def test_they_are_those_of_the_dashboard(self):
         chosen = ["datasource", "job", "instance", "account", "region", "application"]
         self.assertEqual(list(variables(DASHBOARDS["export-jobs"])), [*chosen, "segment", "status", "why", *DRAWN])
-        self.assertEqual(list(variables(DASHBOARDS["segment"])), [*chosen, "segment", "status", *DRAWN[1:]])
+        self.assertEqual(list(variables(DASHBOARDS["segment"])), [*chosen, "segment", "status", *DRAWN[2:]])
         self.assertEqual(list(variables(DASHBOARDS["exporter"])), [*chosen, "cache_ttl", "max_staleness"])
 
     def test_the_first_are_named_as_in_other_dashboards(self):
