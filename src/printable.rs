@@ -111,7 +111,7 @@ fn is_end_of_word(c: char) -> bool {
     c.is_whitespace() || "\"',;".contains(c)
 }
 
-/// Whether a word has an access key id of AWS's in it, or changes between kinds of characters as often as random letters and
+/// Whether a word has an access key id of AWS's in it, is a hash of bcrypt, or changes between kinds of characters as often as random letters and
 /// digits do. Names and ids in lower case or hexadecimal do not.
 fn is_key(word: &str) -> bool {
     if word.starts_with("arn:") {
@@ -121,7 +121,8 @@ fn is_key(word: &str) -> bool {
         let has_prefix = ["AKIA", "ASIA", "ABIA", "ACCA"].iter().any(|prefix| run.starts_with(prefix));
         run.len() >= 16 && has_prefix && !run.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
-    if word.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit()).any(is_id) {
+    let is_hash = word.starts_with("$2") && word.len() >= 60;
+    if is_hash || word.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit()).any(is_id) {
         return true;
     }
     word.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c)).any(changes_often)

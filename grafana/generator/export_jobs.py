@@ -1,6 +1,7 @@
 """The dashboard of all segments: does any export need me?"""
 
 from jobs import (
+    APPLICATION_WIDTH,
     COLOURED_TEXT,
     NAME_WIDTH,
     RESTARTS,
@@ -16,6 +17,7 @@ from jobs import (
 from panels import (
     AGE_STEPS,
     ALARM,
+    CURRENT_VARIABLE,
     GREEN,
     GREY,
     KEPT,
@@ -45,6 +47,7 @@ from panels import (
     with_nothing,
 )
 from queries import (
+    CURRENT,
     DRAWN,
     EMPTY,
     EXPECTED,
@@ -221,8 +224,8 @@ SEGMENTS = row(
             "Why": only(named_fully(detailed(urgency())), "why", "$why"),
             "Last success": f"{per_segment('pinpoint_segment_last_completed_export_timestamp_seconds')} * 1000",
             "Interval": f"{SINCE_SUCCESS} / {INTERVAL}",
-            "Took": f"max by ({SEGMENT}) (time() - {RUNS}) or {newest_success(duration())}",
-            "Endpoints": newest_success(per_job("processed_endpoints")),
+            "Took": f"max by ({SEGMENT}) (time() - {RUNS}) or {newest_success(duration(CURRENT), CURRENT)}",
+            "Endpoints": newest_success(per_job("processed_endpoints", CURRENT), CURRENT),
         },
         labels={"segment": "Segment", "Value #A": "Why", "detail": "State"},
         last={"application": "Application", "why": "why", "runbook": "runbook"},
@@ -244,7 +247,7 @@ SEGMENTS = row(
                 custom_align="left",
                 custom_width=120,
             ),
-            column("State", custom_width=215, custom_filterable=True),
+            column("State", custom_width=235, custom_filterable=True),
             column("Last success", unit="dateTimeFromNow", custom_width=125),
             # How much of the expected interval has passed since the last success.
             column(
@@ -264,7 +267,7 @@ SEGMENTS = row(
                 custom_cellOptions=COLOURED_TEXT,
                 custom_width=92,
             ),
-            column("Application", custom_width=NAME_WIDTH, custom_filterable=True),
+            column("Application", custom_width=APPLICATION_WIDTH, custom_filterable=True),
         ],
     ),
     state_timeline(
@@ -302,7 +305,7 @@ JOBS = row(
         stacked=True,
         step_line=True,
         last_hours=6,
-        interval="2m",
+        interval="5m",
     ),
 )
 
@@ -355,7 +358,7 @@ DASHBOARD = dashboard(
     UID,
     "Pinpoint export jobs",
     "The export jobs of Amazon Pinpoint segments: which failed, hang, lost endpoints or never ran.",
-    variables(STATUS, WHY, SHOWN_SEGMENTS, RUNNING_JOBS, LISTED_JOBS),
+    variables(STATUS, WHY, CURRENT_VARIABLE, SHOWN_SEGMENTS, RUNNING_JOBS, LISTED_JOBS),
     [failures(SHOWN), RESTARTS],
     [OVERVIEW, SEGMENTS, JOBS, FAILED_AND_SLOW],
     links_but(UID),

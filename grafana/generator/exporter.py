@@ -1,6 +1,6 @@
 """The dashboard of the exporter itself: can I believe the others?"""
 
-from jobs import NAME_WIDTH, RESTARTS, TO_RUNBOOK, TO_SEGMENT
+from jobs import APPLICATION_WIDTH, NAME_WIDTH, RESTARTS, TO_RUNBOOK, TO_SEGMENT
 from panels import (
     AGE_STEPS,
     ALARM,
@@ -253,7 +253,7 @@ FRESHNESS = row(
         overrides=[
             column("Exception", links=[TO_RUNBOOK], custom_width=280),
             column("Segment", links=[TO_SEGMENT], custom_width=NAME_WIDTH),
-            column("Application", custom_width=NAME_WIDTH),
+            column("Application", custom_width=APPLICATION_WIDTH),
             column(
                 "Failing",
                 mappings=[values({1: ("Not readable", RED), NOTHING: ("All targets are read", GREEN)})],

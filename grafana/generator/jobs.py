@@ -54,7 +54,8 @@ LOST_SHARE = thresholds((0.0000001, ORANGE), (LOSS, RED))
 LOST = thresholds((1, ORANGE))
 # The rules' budget of PROCESSING, the longest of a job that works.
 TOOK = thresholds((21600, RED))
-NAME_WIDTH = 250
+# An id of 32 digits, or a name; and an application by its name, or the first digits of its id.
+NAME_WIDTH, APPLICATION_WIDTH = 270, 205
 
 
 def s3(expr):

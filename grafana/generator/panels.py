@@ -6,7 +6,7 @@ from queries import (
     NOTHING,
     READABLE,
     REGION,
-    RUNS,
+    CURRENT_JOBS,
     SEGMENT,
     STATUSES,
     UNREADABLE,
@@ -14,6 +14,7 @@ from queries import (
     application_names,
     jobs_in,
     per_job,
+    runs,
     segment_names,
     urgency,
     watched,
@@ -281,9 +282,12 @@ def link(title, url, new_tab=False):
 
 
 def table(title, description, columns, *, sort, labels, empty, last=None, hidden=(), overrides=(), height=10, needs=None):
-    """A table, one row for each set of labels. `columns` are queries by their titles, `labels` titles by their labels: first
-    those, then the queries, then the `last` labels; a query is among the labels if they name its value. `empty` says in the first query's column that there is no row; it counts
-    what is watched, so a failed query says nothing. `needs` names a column without which a row is left out."""
+    """A table, one row for each set of labels.
+
+    `columns` are queries by their titles, `labels` titles by their labels. The order is: labels, queries, `last` labels. A query is
+    among the labels if they name its value. `empty` counts what is watched: if it counts something and there is no row, the table
+    says so in the column of the first query. `needs` names a column without which a row is left out.
+    """
     # Links take ids. Their columns are hidden, not removed.
     ids = {name: name for name in (*SEGMENT.split(", "), *(["job_id"] if "job" in labels else []))}
     first = next(iter(columns))
@@ -333,7 +337,7 @@ def table(title, description, columns, *, sort, labels, empty, last=None, hidden
 
 STATE_COLUMN = {
     "custom_cellOptions": {"type": "color-background", "mode": "basic"},
-    "custom_width": 225,
+    "custom_width": 240,
     "custom_align": "left",
 }
 
@@ -462,7 +466,8 @@ SHOWN_SEGMENTS = ids_variable(
     f"bottomk({SEGMENTS_DRAWN}, {urgency()} or on ({SEGMENT}) 0 * {SEEN} + {NOTHING})",
     "segment_id",
 )
-RUNNING_JOBS = ids_variable("running", f"bottomk({JOBS_DRAWN}, {RUNS})", "job_id")
+CURRENT_VARIABLE = ids_variable("current", CURRENT_JOBS, "job_id")
+RUNNING_JOBS = ids_variable("running", f"bottomk({JOBS_DRAWN}, {runs()})", "job_id")
 LISTED_JOBS = ids_variable(
     "listed",
     f"""topk({JOBS_LISTED}, {per_job('created_timestamp_seconds')} and on ({SEGMENT}, job_id) {jobs_in('status=~"$status"')})""",

@@ -9,7 +9,8 @@ What holds for all of them:
 - No recording rule is needed. Where an alert's rule reads a setting of the user's (budgets, expected intervals), the query reads
   it too, and takes the rule's own value where there is none.
 - A number that has an alert selects what the alert's rule selects: test_a_number_agrees_with_its_alert compares them.
-- A chart asks only for the segments and jobs that it draws: the hidden variables `shown` and `running` hold their ids.
+- A query asks only for the segments and jobs that it needs: the hidden variables `shown`, `running`, `listed` and `current` hold
+  their ids.
 """
 
 # In the order of a job's life, which is that of the API's model. The number that stands for a state is its place here.
@@ -48,6 +49,7 @@ TARGET = f'{APPLICATION}, segment_id=~"$segment|"'
 # Matchers of what a chart draws. Exports of all endpoints have no segment, and are always among them.
 SHOWN = 'segment_id=~"$shown|"'
 DRAWN = 'job_id=~"$running"'
+CURRENT = 'job_id=~"$current"'
 # Of the table of jobs.
 LISTED = 'job_id=~"$listed"'
 
@@ -159,29 +161,43 @@ LONG_AGO = -(10**12)
 SUCCESS_IF_ANY = f"({LAST_SUCCESS} or {constant(LONG_AGO, KNOWN)})"
 # A job that FAILED without a CompletionDate counts from its creation. Only the success of a job that was created later takes its
 # place.
-UNDATED = (
-    f"""({per_job('created_timestamp_seconds')} and on ({JOB}) {jobs_in('status="FAILED"')}"""
-    f" unless on ({JOB}) {per_job('completed_timestamp_seconds')})"
-)
-LATER_SUCCESS = (
-    f"(max by ({SEGMENT}) ({per_job('created_timestamp_seconds')} and on ({JOB}) "
-    f"""{jobs_in('status="COMPLETED"')}) or {constant(LONG_AGO, KNOWN)})"""
-)
+def undated(*matchers):
+    """The creation of the jobs that FAILED without a CompletionDate."""
+    failed = jobs_in('status="FAILED"', *matchers)
+    return (
+        f"({per_job('created_timestamp_seconds', *matchers)} and on ({JOB}) {failed}"
+        f" unless on ({JOB}) {per_job('completed_timestamp_seconds', *matchers)})"
+    )
+
+
+def later_success(*matchers):
+    """When the newest job of each segment that is COMPLETED was created."""
+    completed = jobs_in('status="COMPLETED"', *matchers)
+    return f"max by ({SEGMENT}) ({per_job('created_timestamp_seconds', *matchers)} and on ({JOB}) {completed})"
+
+
 FAILED = (
     f"(max by ({SEGMENT}) ({LAST_FAILURE} > {SUCCESS_IF_ANY}"
-    f" or {UNDATED} >= on ({SEGMENT}) group_left () {LATER_SUCCESS}) > time() - {TOLD})"
+    f" or {undated(CURRENT)} >= on ({SEGMENT}) group_left ()"
+    f" ({later_success(CURRENT)} or {constant(LONG_AGO, KNOWN)})) > time() - {TOLD})"
 )
 
-FAILING = f"""max by ({SEGMENT}) ({watched('pinpoint_export_job_status', 'status="FAILING"')} == 1)"""
+FAILING = f"""max by ({SEGMENT}) ({watched('pinpoint_export_job_status', 'status="FAILING"', CURRENT)} == 1)"""
 
 BUDGET = "(max by (status) (pinpoint:export_job_budget:seconds) or {})".format(
     " or ".join(marked(f"vector({seconds})", status=status) for status, seconds in BUDGETS.items())
 )
-# When the jobs that run were created. A job runs that is not finished: these are fewer series than those of its states.
-RUNS = f"({per_job('created_timestamp_seconds')} unless on ({JOB}) {jobs_in(FINISHED)})"
+
+
+def runs(*matchers):
+    """When the jobs that run were created. A job runs that is not finished: these are fewer series than those of its states."""
+    return f"({per_job('created_timestamp_seconds', *matchers)} unless on ({JOB}) {jobs_in(FINISHED, *matchers)})"
+
+
+RUNS = runs(CURRENT)
 # By how much a job that runs is beyond the budget of its state.
 EXCESS = (
-    f"(max by ({JOB}, status) ({watched('pinpoint_export_job_status', RUNNING)} == 1)"
+    f"(max by ({JOB}, status) ({watched('pinpoint_export_job_status', RUNNING, CURRENT)} == 1)"
     f" * on ({JOB}) group_left () (time() - {RUNS}) - on (status) group_left () {BUDGET} > 0)"
 )
 # A success that ended after the budget did takes the place of a job that hangs.
@@ -203,19 +219,32 @@ NEVER_SUCCEEDED = (
 )
 OVERDUE = f"({LATE} or {NEVER_SUCCEEDED})"
 
-# The job that succeeded last in each segment. Only those of the last 3 days are told of.
-NEWEST = (
-    f"({per_job('completed_timestamp_seconds')} == on ({SEGMENT}) group_left () ({LAST_SUCCESS} > time() - {TOLD})"
-    f""" unless on ({JOB}) {jobs_in('status=~"FAILED|CANCELLED|UNKNOWN"')})"""
+
+def newest(*matchers):
+    """The job that succeeded last in each segment. Only those of the last 3 days are told of."""
+    other = jobs_in('status=~"FAILED|CANCELLED|UNKNOWN"', *matchers)
+    return (
+        f"({per_job('completed_timestamp_seconds', *matchers)} == on ({SEGMENT}) group_left ()"
+        f" ({LAST_SUCCESS} > time() - {TOLD}) unless on ({JOB}) {other})"
+    )
+
+
+# The few jobs that the reasons are about, for the hidden variable `current`: among thousands of finished jobs those that run, the
+# newest successes, and what decides about failures without a date.
+CURRENT_JOBS = (
+    f"{runs()} or {newest()} or {undated()} or ({per_job('created_timestamp_seconds')} == on ({SEGMENT}) group_left ()"
+    f" {later_success()})"
 )
 # AWS does not say whether TotalProcessed includes TotalFailures: at most 1 either way.
-LOST_ENDPOINTS = f"({per_job('failed_endpoints')} > 0)"
-TOO_MANY_LOST = f"(clamp_max({LOST_ENDPOINTS} / {per_job('processed_endpoints')}, 1) > {LOSS})"
+LOST_ENDPOINTS = f"({per_job('failed_endpoints', CURRENT)} > 0)"
+TOO_MANY_LOST = f"(clamp_max({LOST_ENDPOINTS} / {per_job('processed_endpoints', CURRENT)}, 1) > {LOSS})"
 LOST = (
-    f"((({LOST_ENDPOINTS} or {per_job('failed_pieces')} > 0) and on ({JOB}) {NEWEST})"
+    f"((({LOST_ENDPOINTS} or {per_job('failed_pieces', CURRENT)} > 0) and on ({JOB}) {newest(CURRENT)})"
     f" or ({TOO_MANY_LOST} and on ({JOB}) {RUNS}))"
 )
-EMPTY = f"({per_job('processed_endpoints')} == 0 and on ({JOB}) {NEWEST} unless on ({JOB}) {LOST_ENDPOINTS})"
+EMPTY = (
+    f"({per_job('processed_endpoints', CURRENT)} == 0 and on ({JOB}) {newest(CURRENT)} unless on ({JOB}) {LOST_ENDPOINTS})"
+)
 NEVER = (
     f"(sum by ({SEGMENT}) ({jobs_by_status()}) == 0"
     f" unless on (application_id, segment_id) {EXPECTED})"
@@ -306,10 +335,10 @@ def segment_names(chosen=TARGET, at="", also=""):
     return with_names(ids, SEGMENT, "pinpoint_segment_info", "segment_name", "segment_id", "segment", chosen)
 
 
-def application_names(chosen=APPLICATION, also=""):
-    """For each application the label `application`: a name and the first digits of the id, else the id."""
+def application_names(chosen=APPLICATION, also="", digits="(.+)"):
+    """For each application the label `application`: a name and the first digits of the id, else the id, or `digits` of it."""
     there = f"group by ({APP}) (pinpoint_target_up{{{chosen}}}{also})"
-    ids = f'label_replace({there}, "application", "$1", "application_id", "(.+)")'
+    ids = f'label_replace({there}, "application", "$1", "application_id", "{digits}")'
     return with_names(ids, APP, "pinpoint_application_info", "application_name", "application_id", "application", chosen)
 
 
@@ -329,7 +358,7 @@ def named_fully(query, chosen=TARGET):
     also = f" or {EXPECTED}" if "$segment" in chosen else ""
     return (
         f"({query}) * on ({SEGMENT}) group_left (segment) ({segment_names(chosen, also=also)})"
-        f" * on ({APP}) group_left (application) ({application_names(also=also)})"
+        f" * on ({APP}) group_left (application) ({application_names(also=also, digits='(.{1,8}).*')})"
     )
 
 
@@ -338,9 +367,10 @@ def named_fully(query, chosen=TARGET):
 
 def newest_success(query, *matchers):
     """For each segment, what the query gives for the job that succeeded last."""
+    of_segments = [one for one in matchers if one != CURRENT]
     return (
         f"max by ({SEGMENT}) ({query} and on ({JOB}) ({per_job('completed_timestamp_seconds', *matchers)} == on ({SEGMENT})"
-        f" group_left () {per_segment('pinpoint_segment_last_completed_export_timestamp_seconds', *matchers)}))"
+        f" group_left () {per_segment('pinpoint_segment_last_completed_export_timestamp_seconds', *of_segments)}))"
     )
 
 
@@ -372,7 +402,7 @@ def short_job(query):
 
 
 def with_begin(query, *matchers):
-    """With a label `begun`: when the job was created, in UTC. Prometheus sorts series by their labels, so jobs come in this order."""
+    """With a label `begun`: when the job was created, in UTC. Prometheus sorts series by labels, so jobs come in this order."""
     created = per_job("created_timestamp_seconds", *matchers)
     digits = " + ".join(
         f"{factor} * {part}({created})"

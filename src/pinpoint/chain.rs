@@ -249,12 +249,16 @@ impl Look<'_> {
     async fn of_instance(&self) -> Result<Credentials, String> {
         let config = self.metadata_config();
         let endpoint = self.chain.environment.metadata_endpoint(self.profiles.selected());
-        let client = imds::Client::builder().configure(&config).endpoint(&endpoint).map_err(|error| {
+        let unusable = |why: &str| {
             let shown = escaped(&printable::url(&endpoint));
-            format!(
-                "AWS_EC2_METADATA_SERVICE_ENDPOINT={shown}: this is no URL ({error}); correct or unset it"
-            )
-        })?;
+            format!("AWS_EC2_METADATA_SERVICE_ENDPOINT={shown}: this is no URL ({why}); correct or unset it")
+        };
+        // An error of `aws-config` would show it.
+        if !endpoint.contains("://") {
+            return Err(unusable("it lacks http://"));
+        }
+        let client = imds::Client::builder().configure(&config).endpoint(&endpoint);
+        let client = client.map_err(|error| unusable(&error.to_string()))?;
         let instance =
             ImdsCredentialsProvider::builder().configure(&config).imds_client(client.build()).build();
         // The error of a chain says what can be configured.

@@ -109,9 +109,9 @@ fn check_shows_names_beside_ids_as_text_and_no_name_makes_it_fail() {
         let fake = fake().await;
         {
             let mut world = fake.world();
-            world.applications.get_mut("one").unwrap().name = "Shop".to_owned();
-            world.segment("one", "a").name = "News\u{1b}[31m\n\u{202e}".to_owned();
-            world.segment("one", "b").name = "b".to_owned();
+            world.applications.get_mut("one").unwrap().name = "Shop".into();
+            world.segment("one", "a").name = "News\u{1b}[31m\n\u{202e}".into();
+            world.segment("one", "b").name = "b".into();
             world.segment("two", "c").name = "x".repeat(10_000);
         }
         let mut variables = of(&fake, "one/* two/c");
@@ -825,9 +825,9 @@ fn what_is_planned_is_what_is_done_and_shown() {
                 .collect();
             assert_eq!(planned, shown);
             let of_names = ["pinpoint_application_info", "pinpoint_segment_info"];
-            let series_of_names: usize = of_names.iter().map(|name| scrape.samples(name, &[]).len()).sum();
-            let counted = scrape.value("pinpoint_exporter_series", &[]).unwrap();
-            assert_eq!(plan["series_total"].as_f64().unwrap(), counted + series_of_names as f64);
+            let series_of_names: u64 = of_names.iter().map(|name| scrape.sum(name, &[])).sum();
+            let counted = scrape.sum("pinpoint_exporter_series", &[]);
+            assert_eq!(plan["series_total"].as_u64(), Some(counted + series_of_names));
             let seconds = (case.scrapes() * case.interval) as u64;
             let per_hour = done as u64 * 3600 / seconds;
             let planned = plan["requests_per_hour"].as_u64().unwrap();

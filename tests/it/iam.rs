@@ -51,7 +51,7 @@ fn world() -> World {
     for (application, segment) in [(APP, SEGMENT), (APP, "another"), ("another", "third")] {
         world.segment(application, segment);
     }
-    world.applications.get_mut(APP).unwrap().name = "The shop".to_owned();
+    world.applications.get_mut(APP).unwrap().name = "The shop".into();
     world
 }
 

@@ -29,7 +29,7 @@ fn shops(world: &mut World) {
     for app in ["blog", "shop"] {
         for (id, name) in [("s0", "Newsletter"), ("s1", "Win-back"), ("s2", "")] {
             let segment = world.segment(app, id);
-            segment.name = name.to_owned();
+            segment.name = name.into();
             segment.imported = id == "s1";
             segment.tags = [("team".to_owned(), format!("{app} team"))].into();
             segment.jobs.push(Life::new(format!("job-{app}-{id}"), 0, 1).into());
@@ -312,9 +312,9 @@ fn a_renamed_segment_and_application_are_shown_by_their_new_names_alone() {
         house.scrape().await;
         {
             let mut world = house.fake.world();
-            world.segment("shop", "s0").name = "Weekly".to_owned();
+            world.segment("shop", "s0").name = "Weekly".into();
             world.segment("shop", "s1").tags.clear();
-            world.applications.get_mut("shop").unwrap().name = "Store".to_owned();
+            world.applications.get_mut("shop").unwrap().name = "Store".into();
         }
         house.turn(Duration::from_secs(299));
         assert_eq!(names(&house.scrape().await)[&("shop".to_owned(), "s0".to_owned())], "Newsletter");
@@ -385,7 +385,7 @@ fn a_shard_names_its_own_targets_alone() {
 fn of_a_whole_application_the_segments_in_its_listing_are_named() {
     run(async {
         let house = plan("shop", "all").build().await;
-        house.fake.world().segment("shop", "never-exported").name = "Idle".to_owned();
+        house.fake.world().segment("shop", "never-exported").name = "Idle".into();
         let of_app = ("shop", "", "The shop");
         house.scrape_until_named(&[&SHOP[..], &[of_app]].concat()).await;
         // It exports for the first time.
@@ -489,11 +489,11 @@ fn hostile_names_stay_text_in_the_scrape_on_the_page_and_in_its_json() {
             .world(|world| {
                 for (number, name) in HOSTILE.iter().enumerate() {
                     let segment = world.segment("shop", &format!("h{number}"));
-                    segment.name = (*name).to_owned();
+                    segment.name = String::from(*name);
                     segment.tags = [("team".to_owned(), (*name).to_owned())].into();
                 }
                 world.segment("shop", "long").name = "x".repeat(10_000);
-                world.applications.get_mut("shop").unwrap().name = HOSTILE[0].to_owned();
+                world.applications.get_mut("shop").unwrap().name = HOSTILE[0].into();
             })
             .build()
             .await;

@@ -563,10 +563,10 @@ fn a_world_without_anything_is_shown_as_such() {
 /// The world of the shops with names: two segments have the same one.
 fn named_shops(world: &mut World) {
     shops(world);
-    world.applications.get_mut("shop").unwrap().name = "The Shop".to_owned();
-    world.segment("shop", "news").name = "Newsletter".to_owned();
-    world.segment("shop", "club").name = "Club ÉLITE".to_owned();
-    world.segment("blog", "news").name = "Newsletter".to_owned();
+    world.applications.get_mut("shop").unwrap().name = "The Shop".into();
+    world.segment("shop", "news").name = "Newsletter".into();
+    world.segment("shop", "club").name = "Club ÉLITE".into();
+    world.segment("blog", "news").name = "Newsletter".into();
 }
 
 #[test]

@@ -95,7 +95,7 @@ class Live(unittest.TestCase):
 
     def setUp(self):
         self.stack = self.enterContext(Stack(*PROGRAMS))
-        self.receiver = Receiver()
+        self.receiver, self.told = Receiver(), set()
         self.addCleanup(self.receiver.stop)
         self.begin = int(time.time() * 1000)
         # Each segment has an export that went well.
@@ -152,9 +152,15 @@ class Live(unittest.TestCase):
         self.wait(lambda: metric in ask("GET", f"{self.alertmanager.url}/metrics"), metric)
 
     def expect_notifications(self, *notifications):
-        """Waits for notifications, and makes sure that no others came since the last time."""
+        """Waits for notifications, and makes sure that no others came since the last time.
+
+        Prometheus sends a resolved alert again for 15 minutes, and a message about its group lists it even if it was muted before. So
+        the end of an alert of which nobody was told does not count.
+        """
         self.wait(lambda: set(self.receiver.notifications) >= set(notifications), notifications)
-        self.assertEqual(sorted(set(self.receiver.notifications)), sorted(notifications))
+        self.told |= {(to, alert) for to, status, alert in self.receiver.notifications if status == "firing"}
+        found = {(to, status, alert) for to, status, alert in self.receiver.notifications if (to, alert) in self.told}
+        self.assertEqual(sorted(found), sorted(notifications))
         self.receiver.notifications.clear()
 
     def wait(self, condition, wanted):
@@ -181,7 +187,6 @@ class Live(unittest.TestCase):
         # First the one that hung: if both ended at once, Alertmanager might hear of the one that inhibits a moment earlier.
         self.change(mail={"hung": self.job(age=8 * 60, lasts=60)})
         self.expect("PinpointExportFailed mail")
-        self.until_alertmanager_forgot_all_but(1)
         self.change(mail={"next": self.job(age=10, lasts=5)})
         self.expect()
         self.expect_notifications(("pager", "resolved", "PinpointExportFailed mail"))

@@ -169,9 +169,11 @@ def options(variable, chosen, query):
 
 def with_hidden(name, chosen, query):
     """The choices with the values of the dashboard's hidden variables, which say what charts and tables show."""
-    hidden = [one for one in DASHBOARDS[name]["templating"]["list"] if one["name"] in ("shown", "running", "listed")]
-    values = {one["name"]: "|".join(value for _, value in options(one, chosen, query)) for one in hidden}
-    return {**chosen, **{name: f"({value})" for name, value in values.items()}}
+    for one in DASHBOARDS[name]["templating"]["list"]:
+        if one["name"] in ("current", "shown", "running", "listed"):
+            values = [value for _, value in options(one, chosen, query)]
+            chosen = {**chosen, one["name"]: f"({'|'.join(values)})"}
+    return chosen
 
 
 def numbers(result):

@@ -14,7 +14,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_pinpoint::{
     Client as Sdk,
     config::{BehaviorVersion, Region, retry::RetryConfig},
-    types::{ApplicationResponse, ExportJobResponse, SegmentResponse},
+    types::{ApplicationResponse, ExportJobResponse, SegmentResponse, SegmentType},
 };
 use aws_smithy_types::{DateTime, date_time::Format};
 use fake_pinpoint::{
@@ -248,7 +248,11 @@ fn named_segment(segment: &SegmentResponse) -> NamedResource {
     NamedResource {
         id: segment.id().unwrap_or_default().to_owned(),
         name: segment.name().map(bounded),
-        segment_type: segment.segment_type().map(|it| it.as_str()).filter(|it| !it.is_empty()).map(bounded),
+        segment_type: segment
+            .segment_type()
+            .map(SegmentType::as_str)
+            .filter(|it| !it.is_empty())
+            .map(bounded),
         tags: TAGS.map(|key| segment.tags()?.get(key).map(|value| bounded(value))).into(),
     }
 }
