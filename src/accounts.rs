@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     exporter::SetupError,
     job::Timestamp,
+    names::NameSource,
     pinpoint::{self, Chain, Client, CredentialsCache, Http, Observer, Owner, Source, Sts},
     target::TargetPattern,
 };
@@ -152,6 +153,7 @@ fn client_settings(config: &Config, region: &str) -> Result<pinpoint::Settings, 
         request_timeout: config.request_timeout,
         refresh_timeout: config.refresh_timeout,
         max_attempts: config.max_attempts,
+        tags: (config.names != NameSource::Off).then(|| Arc::clone(&config.tag_labels)),
         random: fastrand::f64,
     })
 }

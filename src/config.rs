@@ -10,6 +10,7 @@ use std::{
     fmt,
     net::SocketAddr,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,6 +26,7 @@ mod role;
 mod settings;
 mod shard;
 mod suggest;
+mod tags;
 mod targets;
 mod value;
 
@@ -46,6 +48,7 @@ use self::{
     settings::{Texts, Written},
 };
 use crate::{
+    names::{NameSource, TagLabels},
     pace::Pace,
     profile::{AwsEnvironment, Profiles},
     proxy::Proxies,
@@ -61,6 +64,10 @@ pub struct Config {
     pub targets: Vec<TargetPattern>,
     /// `TARGETS_FILE`
     pub targets_file: Option<TargetsFile>,
+    /// `NAMES`
+    pub names: NameSource,
+    /// `TAG_LABELS`
+    pub tag_labels: Arc<TagLabels>,
     /// `LISTEN_ADDRESS`
     pub listen_address: SocketAddr,
     /// `CACHE_TTL`
@@ -245,6 +252,15 @@ impl Config {
         problems: &mut Problems,
     ) -> Option<Self> {
         let texts = &environment.texts;
+        let names = problems.setting(texts.names(), |text| {
+            let words = [
+                ("discovered", NameSource::Discovered),
+                ("all", NameSource::All),
+                ("off", NameSource::Off),
+            ];
+            value::word(text, &words)
+        });
+        let tag_labels = problems.setting(texts.tag_labels(), tags::tag_labels);
         let listen_address = problems.setting(texts.listen_address(), value::socket_address);
         let page_size = problems.setting(texts.page_size(), value::count);
         let max_pages = problems.setting(texts.max_pages(), value::count);
@@ -270,6 +286,8 @@ impl Config {
         Some(Self {
             targets,
             targets_file: TargetsFile::new(texts, aws.region.as_deref()),
+            names: names?,
+            tag_labels: Arc::new(tag_labels?),
             listen_address: listen_address?,
             cache_ttl: durations.cache_ttl?,
             max_staleness: durations.max_staleness?,

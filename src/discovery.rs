@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    names::NamedResource,
     shard::Shard,
     target::{IdPattern, Target, TargetPattern},
 };
@@ -36,11 +37,11 @@ pub struct Wanted {
 }
 
 /// Works out what to poll: the shard's part of the targets, and every list, since each shard finds all of them. `known` gives
-/// the ids of a list that was read; what was not is as if it were empty.
+/// what is in a list that was read; what was not is as if it were empty.
 pub fn wanted(
     patterns: &[TargetPattern],
     shard: Shard,
-    known: impl Fn(&Catalog) -> Option<Arc<[String]>>,
+    known: impl Fn(&Catalog) -> Option<Arc<[NamedResource]>>,
 ) -> Wanted {
     let mut wanted = Wanted::default();
     for pattern in patterns {
@@ -49,17 +50,17 @@ pub fn wanted(
             let catalog = Catalog { application_id, ..Catalog::applications_of(pattern) };
             let ids = known(&catalog).unwrap_or_default();
             wanted.catalogs.insert(catalog);
-            ids
+            ids.iter().map(|resource| resource.id.clone()).collect::<Vec<_>>()
         };
-        let applications: Arc<[String]> = match &pattern.application {
-            IdPattern::Id(id) => [id.clone()].into(),
+        let applications = match &pattern.application {
+            IdPattern::Id(id) => vec![id.clone()],
             IdPattern::Any => list(None),
         };
         for application_id in applications.iter() {
             let segments: Vec<Option<String>> = match &pattern.segment {
                 None => vec![None],
                 Some(IdPattern::Id(id)) => vec![Some(id.clone())],
-                Some(IdPattern::Any) => list(Some(application_id)).iter().cloned().map(Some).collect(),
+                Some(IdPattern::Any) => list(Some(application_id)).into_iter().map(Some).collect(),
             };
             let targets = segments.into_iter().map(|segment_id| Target {
                 account_id: pattern.account_id.clone(),
@@ -82,7 +83,7 @@ mod tests {
         let patterns: Vec<_> = target::parse(text, Some("eu-west-1")).patterns.into_keys().collect();
         let wanted = wanted(&patterns, Shard::WHOLE, |catalog| {
             let (_, ids) = known.iter().find(|(id, _)| *id == catalog.application_id.as_deref())?;
-            Some(ids.iter().map(ToString::to_string).collect())
+            Some(ids.iter().map(|id| NamedResource::unnamed(*id)).collect())
         });
         let catalogs = wanted.catalogs.into_iter().map(|c| c.application_id.unwrap_or_default()).collect();
         (catalogs, wanted.targets.iter().map(ToString::to_string).collect())

@@ -113,6 +113,8 @@ impl Exporter {
             },
             status_series: config.status_series,
             keep_failures: config.show_failures,
+            names: config.names,
+            tag_labels: Arc::clone(&config.tag_labels),
         };
         Ok(Self {
             collector: Collector::new(config.targets.clone(), &accounts.clients, settings, clock),

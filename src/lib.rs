@@ -37,6 +37,7 @@ mod exporter;
 pub mod job;
 pub mod logging;
 pub mod metrics;
+pub mod names;
 pub mod overview;
 pub mod pace;
 pub mod picture;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     discovery::Catalog,
     job::Timestamp,
+    names::NamedResource,
     picture::{Picture, Segment},
     pinpoint::{Error, Exception},
     target::Target,
@@ -28,6 +29,8 @@ pub struct Overview {
 pub struct ListState {
     /// Which one.
     pub catalog: Catalog,
+    /// The name of the application whose segments are listed, if it is known.
+    pub application_name: Option<Arc<str>>,
     /// How many ids the last good reading found.
     pub found: Option<usize>,
     /// The last reading; none has ended yet.
@@ -39,10 +42,28 @@ pub struct ListState {
 pub struct TargetState {
     /// Which one.
     pub target: Target,
+    /// The names of its application and segments.
+    pub names: KnownNames,
     /// The last refresh; none has ended yet.
     pub reading: Option<Reading>,
     /// When the data are as of, and the data unless they are too old to be shown.
     pub data: Option<(Timestamp, Option<Arc<Picture>>)>,
+}
+
+/// What is known of the names of an application and its segments.
+#[derive(Debug, Clone, Default)]
+pub struct KnownNames {
+    /// That of the application.
+    pub application: Option<Arc<str>>,
+    /// The segments, in the order of their ids.
+    pub segments: Arc<[NamedResource]>,
+}
+
+impl KnownNames {
+    /// The name of a segment.
+    pub fn segment(&self, id: &str) -> Option<&str> {
+        NamedResource::find(&self.segments, id)?.name.as_deref()
+    }
 }
 
 /// How something was read the last time.

@@ -1,25 +1,29 @@
 //! The decoder of listings, against a second reading of the contract. The two share the check of JSON's syntax and nothing
 //! else: this one finds the ends of values by counting brackets.
 
+use std::sync::Arc;
+
 use pinpoint_exporter::{
     job::{ExportJob, JobStatus, Timestamp},
+    names::{NamedResource, TagLabels},
     pinpoint::fuzzing::{self, Page},
 };
 use serde::de::IgnoredAny;
 
 use super::dates;
 
-/// The body, as the listing of an application, of a segment, and as a list of ids.
+/// The body, as the listing of an application, of a segment, and as a list of applications or segments.
 pub(crate) fn check(body: &[u8]) {
     let page = fuzzing::export_jobs(body, None);
     assert_eq!(page, fuzzing::export_jobs(body, None), "the same body is the same page");
     let own = fuzzing::export_jobs(body, Some("own"));
-    let ids = fuzzing::ids(body);
-    for error in [page.as_ref().err(), own.as_ref().err(), ids.as_ref().err()].into_iter().flatten() {
+    let tags = TagLabels { keys: TAGS.map(str::to_owned).into(), labels: Vec::new() };
+    let list = fuzzing::resources(body, &tags);
+    for error in [page.as_ref().err(), own.as_ref().err(), list.as_ref().err()].into_iter().flatten() {
         assert!(error.len() < 200, "an error quotes the body: {error}");
     }
     let Some(expected) = expected(body) else {
-        assert!(page.is_err() && own.is_err() && ids.is_err(), "a body that is not the structure is read");
+        assert!(page.is_err() && own.is_err() && list.is_err(), "a body that is not the structure is read");
         return;
     };
     let [page, own] = [page, own].map(|page| page.expect("a body that is the structure"));
@@ -27,14 +31,44 @@ pub(crate) fn check(body: &[u8]) {
     assert_eq!(page, expected);
     assert!(own.items.iter().all(|job| &*job.segment_id == "own"), "the request's id counts");
     assert_eq!((own.skipped, own.bad_members), (page.skipped, page.bad_members));
-    let usable = |id: &String| id != "." && id != "..";
-    let named: Vec<_> = page.items.iter().map(|job| job.id.to_string()).filter(usable).collect();
-    let unusable = (page.items.len() - named.len()) as u64;
-    let ids = ids.expect("the same structure");
-    assert_eq!(
-        (ids.items, ids.skipped, ids.next_token),
-        (named, page.skipped + unusable, page.next_token.clone())
-    );
+    assert_eq!(list.ok(), expected_list(body), "the same structure");
+}
+
+/// The keys of the tags that are shown.
+const TAGS: [&str; 2] = ["team", "Cost Centre"];
+
+/// The same body as a list of applications or segments.
+fn expected_list(body: &[u8]) -> Option<Page<NamedResource>> {
+    let (items, next_token) = structure(body)?;
+    let mut page = Page { items: Vec::new(), skipped: 0, bad_members: 0, next_token };
+    for item in items {
+        match Members::of(item).and_then(|item| resource(&item, &mut page.bad_members)) {
+            Some(resource) => page.items.push(resource),
+            None => page.skipped += 1,
+        }
+    }
+    Some(page)
+}
+
+fn resource(item: &Members<'_>, bad: &mut u64) -> Option<NamedResource> {
+    let id = text(item.get("Id")?).filter(|id| !["", ".", ".."].contains(&id.as_str()))?;
+    let tags = member(item, "tags", bad, Members::of).unwrap_or_default();
+    Some(NamedResource {
+        id,
+        name: member(item, "Name", bad, name),
+        segment_type: member(item, "SegmentType", bad, name),
+        tags: TAGS.map(|key| member(&tags, key, bad, name)).into(),
+    })
+}
+
+/// A name of more than 256 characters is cut, and ends in an ellipsis.
+fn name(value: &str) -> Option<Arc<str>> {
+    let characters: Vec<char> = text(value)?.chars().collect();
+    let kept: String = match characters.get(..255) {
+        Some(first) if characters.len() > 256 => first.iter().chain(&['…']).collect(),
+        _ => characters.iter().collect(),
+    };
+    Some(kept.into())
 }
 
 /// What holds for any page.
@@ -57,14 +91,19 @@ fn bounds(page: &Page<ExportJob>, body: &[u8]) {
     }
 }
 
-/// The page, or `None` for a body that is refused.
-fn expected(body: &[u8]) -> Option<Page<ExportJob>> {
+/// The items and the token, or `None` for a body that is refused.
+fn structure(body: &[u8]) -> Option<(Vec<&str>, Option<String>)> {
     let body = std::str::from_utf8(body).ok()?;
     serde_json::from_str::<IgnoredAny>(body).ok()?;
     let body = Members::of(body.trim_matches(SPACE))?;
     let next_token = body.get("NextToken").map(|token| text(token).ok_or(())).transpose().ok()?;
     let next_token = next_token.filter(|token| !token.is_empty());
-    let items = elements(body.get("Item")?)?;
+    Some((elements(body.get("Item")?)?, next_token))
+}
+
+/// The page, or `None` for a body that is refused.
+fn expected(body: &[u8]) -> Option<Page<ExportJob>> {
+    let (items, next_token) = structure(body)?;
     let mut page = Page { items: Vec::new(), skipped: 0, bad_members: 0, next_token };
     for item in items {
         match Members::of(item).and_then(|item| job(&item, &mut page.bad_members)) {

@@ -1,7 +1,12 @@
 //! The writer of the text format: any listings of any targets → a picture of each → an answer, plain and compressed, which a
 //! reader that shares nothing with it reads again, and finds what the listings said.
 
-use std::{collections::BTreeMap, io::Read as _, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use arbitrary::{Result, Unstructured};
 use flate2::read::GzDecoder;
@@ -9,6 +14,7 @@ use pinpoint_exporter::{
     config::StatusSeries,
     job::{ExportJob, JobStatus, Timestamp},
     metrics::{catalogue::FAMILIES, exposition},
+    names::{NamedResource, TagLabels},
     picture::{Bounds, Collage, Picture, TargetStatus},
     pinpoint::Exception,
     target::Target,
@@ -27,8 +33,70 @@ pub(crate) fn check(data: &[u8]) {
 /// What is watched, and what its listings say.
 struct World {
     targets: Vec<(Target, Vec<ExportJob>, TargetStatus)>,
+    /// The names of applications, in the order of their accounts, regions and ids.
+    names: Vec<Names>,
     bounds: Bounds,
     status_series: StatusSeries,
+}
+
+/// What lists say of an application and its segments.
+struct Names {
+    place: [String; 3],
+    application: Option<NamedResource>,
+    segments: Vec<NamedResource>,
+}
+
+impl Names {
+    fn of(place: [String; 3], from: &mut Unstructured<'_>) -> Result<Self> {
+        let name = |from: &mut Unstructured<'_>| -> Result<Option<Arc<str>>> {
+            Ok(if from.arbitrary()? { Some(text(from)?.into()) } else { None })
+        };
+        let resource = |id: String, from: &mut Unstructured<'_>| -> Result<NamedResource> {
+            let (called, segment_type) = (name(from)?, name(from)?);
+            Ok(NamedResource { id, name: called, segment_type, tags: [name(from)?, name(from)?].into() })
+        };
+        let application = if from.arbitrary()? { Some(resource(place[2].clone(), from)?) } else { None };
+        let mut segments = BTreeMap::new();
+        for _ in 0..from.int_in_range(0..=3)? {
+            let id = text(from)?;
+            segments.insert(id.clone(), resource(id, from)?);
+        }
+        Ok(Self { place, application, segments: segments.into_values().collect() })
+    }
+
+    fn block(&self, tag_labels: &TagLabels) -> exposition::Block {
+        let place = self.place.each_ref().map(String::as_str);
+        exposition::names(place, self.application.as_ref(), self.segments.iter(), tag_labels)
+    }
+
+    /// Checks the series of the names, and tells how many they are.
+    fn check(&self, scrape: &Scrape) -> usize {
+        let [account_id, region, application_id] = &self.place;
+        let common =
+            [("aws_account_id", account_id), ("aws_region", region), ("application_id", application_id)];
+        let shown = |text: &Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
+        let check = |family: &str, resource: &NamedResource, own: &[(&str, String)]| {
+            let tags = ["tag_a", "tag_b"].into_iter().zip(resource.tags.iter().map(shown));
+            let own = own.iter().map(|(name, value)| (*name, value.clone())).chain(tags);
+            let labels = common.iter().map(|(name, value)| (*name, (*value).clone())).chain(own);
+            let labels: Vec<(&str, String)> = labels.collect();
+            let asked: Vec<_> = labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let samples = scrape.samples(family, &asked);
+            assert!(matches!(samples[..], [sample] if sample.labels.len() == labels.len()), "{labels:?}");
+        };
+        if let Some(application) = &self.application {
+            check("pinpoint_application_info", application, &[("application_name", shown(&application.name))]);
+        }
+        for segment in &self.segments {
+            let own = [
+                ("segment_id", segment.id.clone()),
+                ("segment_name", shown(&segment.name)),
+                ("segment_type", shown(&segment.segment_type)),
+            ];
+            check("pinpoint_segment_info", segment, &own);
+        }
+        usize::from(self.application.is_some()) + self.segments.len()
+    }
 }
 
 impl World {
@@ -65,8 +133,16 @@ impl World {
             target.segment_id.is_some() && whole.contains(&Target { segment_id: None, ..target.clone() })
         };
         let targets = targets.into_iter().filter(|(target, _)| !twice(target));
+        let targets: Vec<_> = targets.collect();
+        let place = |target: &Target| {
+            let Target { account_id, region, application_id, .. } = target;
+            [account_id.clone(), region.clone(), application_id.clone()]
+        };
+        let places: BTreeSet<_> = targets.iter().map(|(target, _)| place(target)).collect();
+        let names = places.into_iter().map(|place| Names::of(place, from)).collect::<Result<_>>()?;
         Ok(Self {
-            targets: targets.map(|(target, (jobs, status))| (target, jobs, status)).collect(),
+            names,
+            targets: targets.into_iter().map(|(target, (jobs, status))| (target, jobs, status)).collect(),
             bounds,
             status_series,
         })
@@ -75,6 +151,11 @@ impl World {
     fn check(&self) {
         let pictures: Vec<_> =
             self.targets.iter().map(|(target, jobs, _)| self.picture(target, jobs)).collect();
+        let tag_labels = TagLabels {
+            keys: ["a", "b"].map(str::to_owned).into(),
+            labels: ["tag_a", "tag_b"].map(str::to_owned).into(),
+        };
+        let names = self.names.iter().map(|names| names.block(&tag_labels));
         let blocks: Vec<_> = std::iter::zip(&self.targets, &pictures)
             .flat_map(|((target, _, status), picture)| {
                 [
@@ -82,6 +163,7 @@ impl World {
                     exposition::target_status(target, status),
                 ]
             })
+            .chain(names)
             .collect();
         let body = exposition::body(blocks.iter());
         let plain = exposition::answer(&body, &[], false).concat();
@@ -93,20 +175,23 @@ impl World {
         let text = String::from_utf8(plain).expect("UTF-8");
         let scrape = text_format::parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
         let samples = scrape.families.iter().map(|family| family.samples.len()).sum::<usize>();
-        assert_eq!(samples, body.series, "the series are counted");
+        let named: usize = self.names.iter().map(|names| names.check(&scrape)).sum();
+        assert_eq!(samples, body.series + named, "the series of jobs, segments and targets are counted");
         let mut order = FAMILIES.iter();
         for family in &scrape.families {
             let known = order.find(|known| known.name == family.name).expect("in the catalogue's order");
             assert_eq!((family.help.as_str(), family.kind.as_str()), (known.help, known.kind.as_str()));
+            let tags: &[&str] = match known.name {
+                "pinpoint_application_info" | "pinpoint_segment_info" => &["tag_a", "tag_b"],
+                _ => &[],
+            };
             for sample in &family.samples {
-                assert!(
-                    sample.labels.keys().all(|label| known.labels.contains(&label.as_str())),
-                    "{sample:?}"
-                );
-                assert_eq!(sample.labels.len(), known.labels.len(), "{sample:?}");
+                let is_known = |label: &str| known.labels.contains(&label) || tags.contains(&label);
+                assert!(sample.labels.keys().all(|label| is_known(label)), "{sample:?}");
+                assert_eq!(sample.labels.len(), known.labels.len() + tags.len(), "{sample:?}");
             }
         }
-        let mut expected = 0;
+        let mut expected = named;
         for ((target, jobs, status), picture) in std::iter::zip(&self.targets, &pictures) {
             expected += Self::of_target(&scrape, target, status);
             expected += self.of_listing(&scrape, target, jobs, picture);

@@ -10,7 +10,8 @@ use std::{
 use percent_encoding::percent_decode;
 use pinpoint_exporter::{
     job::{ExportJob, JobStatus, Timestamp},
-    overview::{Overview, Reading, TargetState},
+    names::NamedResource,
+    overview::{KnownNames, Overview, Reading, TargetState},
     picture::{Bounds, Collage},
     status,
     target::Target,
@@ -32,6 +33,7 @@ static OVERVIEW: LazyLock<Overview> = LazyLock::new(|| {
                 application_id: (*application_id).to_owned(),
                 segment_id: None,
             },
+            names: names(number),
             reading: Some(Reading {
                 began: Timestamp(NOW - 1000),
                 took: Duration::from_millis(20),
@@ -48,6 +50,17 @@ static OVERVIEW: LazyLock<Overview> = LazyLock::new(|| {
         targets: (0..).zip(&applications).map(target).collect(),
     }
 });
+
+/// Two applications and two segments of each have names.
+fn names(number: i64) -> KnownNames {
+    let segment =
+        |id: &str, name: &str| NamedResource { name: Some(name.into()), ..NamedResource::unnamed(id) };
+    let applications = [Some("Shop <b>"), Some("shop\u{202e}\""), None];
+    KnownNames {
+        application: applications[usize::try_from(number).expect("small")].map(Into::into),
+        segments: [segment("s", "News & more"), segment("s\"'>", "<script>é")].into(),
+    }
+}
 
 fn job(number: i64) -> ExportJob {
     let place = usize::try_from(number).expect("small");
@@ -90,6 +103,7 @@ pub(crate) fn check(data: &[u8]) {
             let parameters = [
                 "application",
                 "segment",
+                "name",
                 "status",
                 "sort",
                 "page",
@@ -114,6 +128,7 @@ pub(crate) fn check(data: &[u8]) {
 struct Asked {
     application: Option<String>,
     segment: Option<String>,
+    name: Option<String>,
     statuses: Vec<String>,
     sort: Option<String>,
     pages: [Option<usize>; 4],
@@ -139,6 +154,7 @@ impl Asked {
                 "segment" => once(&mut asked.segment),
                 // It may be empty: exports of all endpoints have no segment.
                 "segment_id" => asked.segment.replace(value.clone()).is_none(),
+                "name" => value.chars().count() <= 256 && once(&mut asked.name),
                 "sort" => {
                     let keys =
                         ["created", "completed", "application", "segment", "status", "processed", "failed"];
@@ -173,7 +189,9 @@ impl Asked {
                 .segments
                 .iter()
                 .filter(|it| {
-                    wanted(&self.application, &state.target.application_id) && wanted(&self.segment, &it.id)
+                    wanted(&self.application, &state.target.application_id)
+                        && wanted(&self.segment, &it.id)
+                        && self.is_named(&state.names, &it.id)
                 })
                 .collect();
             targets += usize::from(!of_it.is_empty());
@@ -209,6 +227,13 @@ impl Asked {
             );
         }
         self.check_order(rows);
+    }
+
+    fn is_named(&self, names: &KnownNames, segment_id: &str) -> bool {
+        let Some(part) = &self.name else { return true };
+        let segment = names.segments.iter().find(|segment| segment.id == segment_id);
+        let names = [names.application.as_ref(), segment.and_then(|segment| segment.name.as_ref())];
+        names.into_iter().flatten().any(|name| name.to_lowercase().contains(&part.to_lowercase()))
     }
 
     fn check_order(&self, rows: &[Value]) {

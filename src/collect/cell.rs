@@ -15,7 +15,7 @@ use super::{
 use crate::{
     job::Timestamp,
     metrics::exposition::{self, Block},
-    overview::{CallError, Reading, TargetState},
+    overview::{CallError, KnownNames, Reading, TargetState},
     picture::{Picture, TargetStatus},
     pinpoint::Exception,
     target::Target,
@@ -194,7 +194,7 @@ impl Cell {
     }
 
     /// What is known of it, without data that are too old. Only [`Cell::view`] drops those.
-    pub(super) fn overview(&self, now: Duration, max_staleness: Duration) -> TargetState {
+    pub(super) fn overview(&self, now: Duration, max_staleness: Duration, names: KnownNames) -> TargetState {
         let state = self.state();
         let picture = |good: &Good| {
             let shown = good.shown.as_ref().filter(|_| !good.is_too_old(now, max_staleness));
@@ -202,7 +202,7 @@ impl Cell {
         };
         let data = state.good.as_ref().map(|good| (good.date, picture(good)));
         let reading = state.last.as_ref().map(|last| last.reading.clone());
-        TargetState { target: self.target.clone(), reading, data }
+        TargetState { target: self.target.clone(), names, reading, data }
     }
 }
 

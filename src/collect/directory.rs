@@ -1,4 +1,4 @@
-//! A list of applications or of segments, as last read.
+//! A list of applications or of segments, as last read: for targets to be found in it, or for its names alone.
 
 use std::{
     sync::{
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     discovery::Catalog,
     metrics::exposition::{self, Block},
+    names::NamedResource,
     overview::{ListState, Reading},
     pinpoint::Exception,
 };
@@ -22,6 +23,7 @@ use crate::{
 /// A list and what is known of it.
 pub(super) struct Directory {
     pub(super) catalog: Catalog,
+    pub(super) purpose: Purpose,
     pub(super) lane: Arc<Lane>,
     is_removed: AtomicBool,
     state: Mutex<State>,
@@ -29,19 +31,29 @@ pub(super) struct Directory {
     is_flawed: AtomicBool,
 }
 
+/// What a list is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To find targets.
+    Discovery,
+    /// For the names in it alone: its failure has nothing to do with any target.
+    Names,
+}
+
 struct State {
     schedule: Schedule,
-    /// The last good list stays, however old.
-    ids: Option<Arc<[String]>>,
-    /// How the last reading ended, and the bytes that tell it; none has yet.
-    last: Option<(Reading, Block)>,
+    /// The last good list stays, however old. In the order of the ids.
+    resources: Option<Arc<[NamedResource]>>,
+    /// How the last reading ended, and for discovery the bytes that tell it; none has yet.
+    last: Option<(Reading, Option<Block>)>,
 }
 
 impl Directory {
-    pub(super) fn new(catalog: Catalog, lane: Arc<Lane>, now: Duration) -> Self {
-        let state = State { schedule: Schedule::new(now, None), ids: None, last: None };
+    pub(super) fn new(catalog: Catalog, purpose: Purpose, lane: Arc<Lane>, now: Duration) -> Self {
+        let state = State { schedule: Schedule::new(now, None), resources: None, last: None };
         Self {
             catalog,
+            purpose,
             lane,
             is_removed: AtomicBool::new(false),
             is_flawed: AtomicBool::new(false),
@@ -67,9 +79,9 @@ impl Directory {
         self.state().schedule.look_up(now)
     }
 
-    /// The ids of the last good reading.
-    pub(super) fn ids(&self) -> Option<Arc<[String]>> {
-        self.state().ids.clone()
+    /// What the last good reading found. It is the same allocation until something in it changes.
+    pub(super) fn resources(&self) -> Option<Arc<[NamedResource]>> {
+        self.state().resources.clone()
     }
 
     /// How it is called in the log.
@@ -81,8 +93,11 @@ impl Directory {
     }
 
     /// Takes note of what a good reading found.
-    pub(super) fn learn(&self, ids: Vec<String>) {
-        self.state().ids = Some(ids.into());
+    pub(super) fn learn(&self, resources: Vec<NamedResource>) {
+        let mut state = self.state();
+        if state.resources.as_deref() != Some(&resources) {
+            state.resources = Some(resources.into());
+        }
     }
 
     /// Notes whether parts of a good reading could not be understood, and gives what it was before.
@@ -92,7 +107,12 @@ impl Directory {
 
     /// Takes note of how a reading ended. Gives the failure of the one before it.
     pub(super) fn finish(&self, reading: Reading, fresh_until: Duration) -> Option<Exception> {
-        let block = exposition::discovery_status(&self.catalog, reading.error.is_none());
+        let block = match self.purpose {
+            Purpose::Discovery => {
+                Some(exposition::discovery_status(&self.catalog, reading.error.is_none()))
+            }
+            Purpose::Names => None,
+        };
         let mut state = self.state();
         state.schedule.done(fresh_until, reading.error.is_some());
         let (before, _) = state.last.replace((reading, block))?;
@@ -100,17 +120,18 @@ impl Directory {
     }
 
     /// What is known of it.
-    pub(super) fn overview(&self) -> ListState {
+    pub(super) fn overview(&self, application_name: Option<Arc<str>>) -> ListState {
         let state = self.state();
         ListState {
             catalog: self.catalog.clone(),
-            found: state.ids.as_ref().map(|ids| ids.len()),
+            application_name,
+            found: state.resources.as_ref().map(|resources| resources.len()),
             reading: state.last.as_ref().map(|(reading, _)| reading.clone()),
         }
     }
 
     /// Its family; none before a reading has ended.
     pub(super) fn view(&self) -> Option<Block> {
-        self.state().last.as_ref().map(|(_, block)| block.clone())
+        self.state().last.as_ref()?.1.clone()
     }
 }

@@ -51,6 +51,9 @@ pub(super) enum Event {
     ListRecovered,
     /// Parts of a list could not be understood.
     ListFlawed,
+    /// A list that is read for its names alone was not read, for this exception.
+    NamesFailed(&'static str),
+    NamesRecovered,
     /// A target was not refreshed, for this exception.
     Failed(&'static str),
     /// Parts of a listing could not be understood.
@@ -83,6 +86,11 @@ impl Lane {
             is_overloaded: AtomicBool::new(false),
             journal: Mutex::default(),
         }
+    }
+
+    /// The account and the region.
+    pub(super) fn place(&self) -> (&str, &str) {
+        (&self.account_id, &self.region)
     }
 
     /// Records that a target costs `now` requests instead of `before`.
@@ -187,6 +195,17 @@ impl Lane {
             Event::ListFlawed => format!(
                 "parts of {count} lists could not be understood and are left out; the first are the {first}"
             ),
+            Event::NamesFailed(_) if is_one => {
+                format!("names were not read, which affects no target; NAMES=discovered does without: {detail}")
+            }
+            Event::NamesFailed(_) => format!(
+                "names in {count} lists were not read, which affects no target; NAMES=discovered does without; the \
+                 first are the {first}: {detail}"
+            ),
+            Event::NamesRecovered if is_one => "names are read again".to_owned(),
+            Event::NamesRecovered => {
+                format!("names in {count} lists are read again; the first are the {first}")
+            }
             Event::Failed(_) if is_one => format!("not refreshed: {detail}"),
             Event::Failed(_) => format!("{count} targets were not refreshed; the first is {first}: {detail}"),
             Event::Flawed if is_one => {
@@ -203,13 +222,20 @@ impl Lane {
             }
         };
         // A field without a value is left out of the line.
-        let is_list = matches!(event, Event::ListFailed(_) | Event::ListRecovered | Event::ListFlawed);
+        let is_list = matches!(
+            event,
+            Event::ListFailed(_)
+                | Event::ListRecovered
+                | Event::ListFlawed
+                | Event::NamesFailed(_)
+                | Event::NamesRecovered
+        );
         let [list, pinpoint_target] =
             [is_list, !is_list].map(|is_named| (is_one && is_named).then_some(first.as_str()));
         let [lists, targets] = [is_list, !is_list].map(|is_counted| (!is_one && is_counted).then_some(count));
         let items_left_out = matches!(event, Event::ListFlawed | Event::Flawed).then_some(left_out.items);
-        let members_left_out = (event == Event::Flawed).then_some(left_out.members);
-        if matches!(event, Event::ListRecovered | Event::Recovered) {
+        let members_left_out = matches!(event, Event::ListFlawed | Event::Flawed).then_some(left_out.members);
+        if matches!(event, Event::ListRecovered | Event::NamesRecovered | Event::Recovered) {
             tracing::info!(account_id, region, list, lists, pinpoint_target, targets, "{message}");
         } else {
             tracing::warn!(

@@ -4,6 +4,7 @@
 mod cell;
 mod directory;
 mod lane;
+mod names;
 mod schedule;
 mod watch;
 
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     cell::{Cell, Health, Outcome, Shown},
-    directory::Directory,
+    directory::{Directory, Purpose},
     lane::{Event, Lane},
     schedule::{Due, Flight, Landing, Lookup, Started, end_of},
     watch::{Watch, Watched},
@@ -32,14 +33,16 @@ use crate::{
     accounts::Clients,
     clock::Clock,
     config::StatusSeries,
+    discovery::Catalog,
     job::Timestamp,
     metrics::exposition::{self, Body},
+    names::{NameSource, TagLabels},
     overview::{CallError, Overview, Reading},
     pace::Pace,
     picture::{Bounds, Collage},
     pinpoint::{Error, Exception, LeftOut, Permit, Turn},
     shard::Shard,
-    target::TargetPattern,
+    target::{Target, TargetPattern},
 };
 
 /// How targets are kept.
@@ -58,6 +61,10 @@ pub struct Settings {
     pub status_series: StatusSeries,
     /// Whether the messages about failed endpoints are kept.
     pub keep_failures: bool,
+    /// Where names come from.
+    pub names: NameSource,
+    /// The tags that are shown beside them.
+    pub tag_labels: Arc<TagLabels>,
 }
 
 /// The targets and what is known of them.
@@ -97,7 +104,7 @@ impl Collector {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let shared = Shared {
-            watch: Mutex::new(Watch::new(settings.shard)),
+            watch: Mutex::new(Watch::new(settings.shard, settings.names)),
             settings,
             clock,
             generation: AtomicU64::new(0),
@@ -133,24 +140,34 @@ impl Collector {
         let deadline = Instant::now() + wait;
         let watched = self.shared.watched();
         let mut start = Start::new(&self.shared);
-        let mut lists: Vec<Landing> =
+        let lists: Vec<Landing> =
             watched.directories.iter().filter_map(|directory| start.list(directory).err()).collect();
         if lists.is_empty() && self.none_is_due(&watched) {
-            return;
+            return self.shared.start_name_lists();
         }
-        let mut refreshes = self.start_refreshes(&watched, &mut start);
+        let refreshes = self.start_refreshes(&watched, &mut start);
         start.hand_out();
-        while let Some(mut list) = lists.pop() {
-            let Some(started) = self.before(deadline, end_of(&mut list)).await else { return };
-            lists.extend(started.lists);
-            self.lookups.fetch_add(started.refreshes.len() as u64, Ordering::Relaxed);
-            refreshes.extend(started.refreshes);
-        }
-        for mut refresh in refreshes {
+        let started_by_lists = self.end_of_lists(lists, deadline).await;
+        // Only now, so that they queue behind the targets that the lists have named.
+        self.shared.start_name_lists();
+        let Some(started_by_lists) = started_by_lists else { return };
+        for mut refresh in refreshes.into_iter().chain(started_by_lists) {
             if self.before(deadline, end_of(&mut refresh)).await.is_none() {
                 return;
             }
         }
+    }
+
+    /// Waits for lists, and for those that they name in turn. Gives the refreshes that they started, unless the time is up before.
+    async fn end_of_lists(&self, mut lists: Vec<Landing>, deadline: Instant) -> Option<Vec<Landing>> {
+        let mut refreshes = Vec::new();
+        while let Some(mut list) = lists.pop() {
+            let started = self.before(deadline, end_of(&mut list)).await?;
+            lists.extend(started.lists);
+            self.lookups.fetch_add(started.refreshes.len() as u64, Ordering::Relaxed);
+            refreshes.extend(started.refreshes);
+        }
+        Some(refreshes)
     }
 
     /// Waits for something, unless the time is up before.
@@ -198,10 +215,21 @@ impl Collector {
         let Shared { clock, settings, .. } = &*self.shared;
         let (now, date) = (clock.elapsed(), Timestamp::from(clock.now()));
         let watched = self.shared.watched();
-        let target = |cell: &Arc<Cell>| cell.overview(now, settings.pace.max_staleness);
+        let names = watched.known_names();
+        let target = |cell: &Arc<Cell>| {
+            let Target { account_id, region, application_id, .. } = &cell.target;
+            let names = names.get(&[account_id, region, application_id].map(String::as_str));
+            cell.overview(now, settings.pace.max_staleness, names.cloned().unwrap_or_default())
+        };
+        let list = |directory: &Arc<Directory>| {
+            let Catalog { account_id, region, application_id } = &directory.catalog;
+            let id = application_id.as_deref().unwrap_or_default();
+            let names = names.get(&[account_id.as_str(), region, id]);
+            directory.overview(names.and_then(|names| names.application.clone()))
+        };
         Overview {
             now: date,
-            lists: watched.directories.iter().map(|directory| directory.overview()).collect(),
+            lists: watched.directories.iter().map(list).collect(),
             targets: watched.cells.iter().map(target).collect(),
         }
     }
@@ -250,6 +278,10 @@ impl Collector {
             blocks.extend(view.status);
         }
         watched.lanes.iter().for_each(Lane::settle);
+        blocks.extend(watched.applications.iter().map(|application| {
+            let cells = watched.cells.get(application.cells.clone()).unwrap_or_default();
+            application.block(cells, &settings.tag_labels)
+        }));
         blocks.extend(watched.directories.iter().filter_map(|directory| directory.view()));
         let body = Arc::new(exposition::body(blocks.iter()));
         *kept = Some(Kept { generation, until, body: Arc::clone(&body) });
@@ -281,7 +313,10 @@ impl<'a> Start<'a> {
             Lookup::Fresh(until) => Ok(until),
             Lookup::UnderWay(landing) => Err(landing),
             Lookup::Due(due) => {
-                let turn = Turn::list(due.since);
+                let turn = match directory.purpose {
+                    Purpose::Discovery => Turn::list(due.since),
+                    Purpose::Names => Turn::names(due.since),
+                };
                 Err(self.spawn(&directory.lane, turn, due, Work::List(Arc::clone(directory))))
             }
         }
@@ -303,7 +338,9 @@ impl<'a> Start<'a> {
         let Due { has_failed, flight, landing, .. } = due;
         let turn = if has_failed { turn.after_failure(self.now) } else { turn };
         let mut permit = lane.client.join(turn);
-        let (shared, under_way) = (Arc::clone(self.shared), lane.begin());
+        // The log of a round does not wait for names.
+        let is_of_round = !matches!(&work, Work::List(list) if list.purpose == Purpose::Names);
+        let (shared, under_way) = (Arc::clone(self.shared), is_of_round.then(|| lane.begin()));
         tokio::spawn(async move {
             permit.granted().await;
             // Made only now, so that what waits takes little memory.
@@ -335,6 +372,19 @@ impl Shared {
         self.watch().watched()
     }
 
+    /// Starts the reading of the lists that are read for their names and are due. No scrape waits for them.
+    fn start_name_lists(self: &Arc<Self>) {
+        let watched = self.watched();
+        if watched.name_lists.is_empty() {
+            return;
+        }
+        let mut start = Start::new(self);
+        for list in &watched.name_lists {
+            _ = start.list(list);
+        }
+        start.hand_out();
+    }
+
     async fn work(self: &Arc<Self>, work: Work, permit: Permit, flight: &Flight) {
         match work {
             Work::List(directory) if !directory.is_removed() => self.list(&directory, permit, flight).await,
@@ -348,24 +398,31 @@ impl Shared {
         let lane = &directory.lane;
         let (started, began) = (self.clock.elapsed(), Timestamp::from(self.clock.now()));
         let read = caught(match &directory.catalog.application_id {
-            Some(application) => lane.client.segment_ids(application, permit).boxed(),
-            None => lane.client.application_ids(permit).boxed(),
+            Some(application) => lane.client.segments(application, permit).boxed(),
+            None => lane.client.applications(permit).boxed(),
         });
+        let is_discovery = directory.purpose == Purpose::Discovery;
         // In this order: who finds the list fresh finds what it names watched.
-        let read = read.await.map(|(ids, left_out)| {
-            let found = ids.len();
-            directory.learn(ids);
+        let read = read.await.map(|(resources, left_out)| {
+            let found = resources.len();
+            directory.learn(resources);
             let is_flawed = left_out != LeftOut::default();
             if !directory.swap_flawed(is_flawed) && is_flawed {
                 lane.note(Event::ListFlawed, &directory.name(), String::new(), left_out);
             }
-            flight.send_replace(self.start_what_is_new(directory));
+            if is_discovery {
+                flight.send_replace(self.start_what_is_new(directory));
+            }
             found
         });
         if directory.is_removed() {
             return;
         }
-        let ttl = if read.is_ok() { self.settings.discovery_ttl } else { self.settings.pace.cache_ttl };
+        let ttl = if read.is_err() && is_discovery {
+            self.settings.pace.cache_ttl
+        } else {
+            self.settings.discovery_ttl
+        };
         let took = self.clock.elapsed().saturating_sub(started);
         let error = read.as_ref().err().map(CallError::from);
         let reading = Reading { began, took, next: began.after(ttl), error };
@@ -376,7 +433,8 @@ impl Shared {
             Ok(found) => {
                 tracing::debug!(list, found, "the list was read");
                 if before.is_some() {
-                    lane.note(Event::ListRecovered, &list, String::new(), LeftOut::default());
+                    let event = if is_discovery { Event::ListRecovered } else { Event::NamesRecovered };
+                    lane.note(event, &list, String::new(), LeftOut::default());
                 }
             }
             Err(Trouble::Api(error)) => {
@@ -384,10 +442,14 @@ impl Shared {
                 let exception = error.failure.exception;
                 if before != Some(exception) {
                     let detail = format!("{error}: {}", error.failure);
-                    lane.note(Event::ListFailed(exception.name()), &list, detail, LeftOut::default());
+                    let event = if is_discovery { Event::ListFailed } else { Event::NamesFailed };
+                    lane.note(event(exception.name()), &list, detail, LeftOut::default());
                 }
             }
             Err(Trouble::Crash) => tracing::error!("the listing crashed, which is a bug: please report it"),
+        }
+        if !is_discovery {
+            lane.settle();
         }
     }
 
@@ -426,7 +488,7 @@ impl Shared {
         }
         let watched = self.watched();
         let is_complete = watched.lanes.iter().all(|lane| lane.is_idle())
-            && watched.directories.iter().all(|directory| directory.ids().is_some());
+            && watched.directories.iter().all(|directory| directory.resources().is_some());
         let are_up: Option<Vec<bool>> =
             is_complete.then(|| watched.cells.iter().map(|cell| cell.is_up()).collect()).flatten();
         if let Some(are_up) = are_up

@@ -10,13 +10,16 @@ use std::{
 
 use super::{
     cell::Cell,
-    directory::Directory,
+    directory::{Directory, Purpose},
     lane::Lane,
+    names::{ShownNames, WatchedApplication},
     schedule::{Landing, is_under_way},
 };
 use crate::{
     accounts::Clients,
     discovery::{self, Catalog},
+    names::NameSource,
+    overview::KnownNames,
     shard::Shard,
     target::{IdPattern, Target, TargetPattern},
 };
@@ -27,6 +30,7 @@ type Place = (String, String);
 /// What is watched, and why.
 pub(super) struct Watch {
     shard: Shard,
+    names: NameSource,
     regions: BTreeMap<Place, Region>,
     /// Refreshes that are still under way of targets that were removed: none of the same target may begin before their end.
     leaving: BTreeMap<Target, Landing>,
@@ -39,6 +43,10 @@ pub(super) struct Watch {
 pub(super) struct Watched {
     pub(super) lanes: Vec<Arc<Lane>>,
     pub(super) directories: Vec<Arc<Directory>>,
+    /// Lists that are read for the names in them alone.
+    pub(super) name_lists: Vec<Arc<Directory>>,
+    /// Those with names to show; none with `NAMES=off`.
+    pub(super) applications: Vec<WatchedApplication>,
     pub(super) cells: Vec<Arc<Cell>>,
     /// None of the cells is due before this, in nanoseconds of the clock that never goes back.
     pub(super) none_due_before: AtomicU64,
@@ -63,6 +71,8 @@ struct Region {
     /// The list of applications, and what it named last.
     list: Option<Arc<Directory>>,
     listed: BTreeSet<String>,
+    /// Where there is no list for the patterns: one for the names.
+    name_list: Option<Arc<Directory>>,
     applications: BTreeMap<String, Application>,
 }
 
@@ -72,31 +82,64 @@ struct Application {
     is_listed: bool,
     /// The list of its segments.
     list: Option<Arc<Directory>>,
+    /// Where there is none for the patterns: one for the names.
+    name_list: Option<Arc<Directory>>,
+    names: Arc<ShownNames>,
     /// In their order.
     cells: Vec<Arc<Cell>>,
 }
 
+impl Watched {
+    /// The names of each application and its segments, by account, region and application.
+    pub(super) fn known_names(&self) -> BTreeMap<[&str; 3], KnownNames> {
+        let names = self.applications.iter().map(|application| {
+            let (account_id, region) = application.lane.place();
+            ([account_id, region, &application.id], application.known())
+        });
+        names.collect()
+    }
+}
+
 impl Watch {
-    pub(super) fn new(shard: Shard) -> Self {
-        Self { shard, regions: BTreeMap::new(), leaving: BTreeMap::new(), watched: None }
+    pub(super) fn new(shard: Shard, names: NameSource) -> Self {
+        Self { shard, names, regions: BTreeMap::new(), leaving: BTreeMap::new(), watched: None }
     }
 
     /// What is watched now.
     pub(super) fn watched(&mut self) -> Arc<Watched> {
-        let regions = &self.regions;
-        let watched = self.watched.get_or_insert_with(|| {
+        let Self { shard, names, regions, .. } = &*self;
+        let build = || {
             let mut watched = Watched::default();
             for region in regions.values() {
                 watched.lanes.push(Arc::clone(&region.lane));
                 watched.directories.extend(region.list.clone());
-                for application in region.applications.values() {
+                watched.name_lists.extend(region.name_list.clone());
+                for (id, application) in &region.applications {
                     watched.directories.extend(application.list.clone());
+                    watched.name_lists.extend(application.name_list.clone());
+                    let begin = watched.cells.len();
                     watched.cells.extend(application.cells.iter().cloned());
+                    // A shard leaves applications without a target of its own to the others.
+                    if *names != NameSource::Off && (!application.cells.is_empty() || *shard == Shard::WHOLE) {
+                        watched.applications.push(WatchedApplication {
+                            id: id.clone(),
+                            lane: Arc::clone(&region.lane),
+                            cells: begin..watched.cells.len(),
+                            applications: region.list.clone().or_else(|| region.name_list.clone()),
+                            segments: application.list.clone().or_else(|| application.name_list.clone()),
+                            names: Arc::clone(&application.names),
+                        });
+                    }
                 }
             }
             Arc::new(watched)
-        });
-        Arc::clone(watched)
+        };
+        let watched = match &self.watched {
+            Some(watched) => Arc::clone(watched),
+            None => build(),
+        };
+        self.watched = Some(Arc::clone(&watched));
+        watched
     }
 
     /// Replaces the patterns. What they name and was watched before keeps what is known of it.
@@ -126,15 +169,16 @@ impl Watch {
             let ids: BTreeSet<String> =
                 region.applications.keys().cloned().chain(region.applications_named()).collect();
             for id in ids {
-                region.update(&id, self.shard, now, &mut self.leaving, &mut change);
+                region.update(&id, (self.shard, self.names), now, &mut self.leaving, &mut change);
             }
+            region.name_list_of_applications(self.names, now);
         }
         for region in before.values_mut() {
             region.patterns.clear();
             for id in mem::take(&mut region.applications).into_values() {
                 id.remove(&region.lane, &mut self.leaving, &mut change);
             }
-            region.list.iter().for_each(|list| list.remove());
+            region.list.iter().chain(&region.name_list).for_each(|list| list.remove());
         }
         self.changed();
     }
@@ -152,8 +196,9 @@ impl Watch {
             None => region.list_applications(list),
         };
         for id in ids {
-            region.update(&id, self.shard, now, &mut self.leaving, &mut change);
+            region.update(&id, (self.shard, self.names), now, &mut self.leaving, &mut change);
         }
+        region.name_list_of_applications(self.names, now);
         self.changed();
         change
     }
@@ -181,6 +226,7 @@ impl Region {
             patterns: BTreeMap::new(),
             list: None,
             listed: BTreeSet::new(),
+            name_list: None,
             applications: BTreeMap::new(),
         }
     }
@@ -188,12 +234,22 @@ impl Region {
     /// Keeps a list of applications if the patterns ask for one.
     fn name_applications(&mut self, now: Duration) {
         if let Some(pattern) = self.patterns.get(&None).and_then(|patterns| patterns.first()) {
-            let new = || Directory::new(Catalog::applications_of(pattern), Arc::clone(&self.lane), now);
+            let catalog = Catalog::applications_of(pattern);
+            let new = || Directory::new(catalog, Purpose::Discovery, Arc::clone(&self.lane), now);
             self.list.get_or_insert_with(|| Arc::new(new()));
         } else {
             self.list.take().iter().for_each(|list| list.remove());
             self.listed.clear();
         }
+    }
+
+    /// Keeps a list of applications for their names if none is kept for the patterns, anything is watched and names are to be
+    /// read.
+    fn name_list_of_applications(&mut self, names: NameSource, now: Duration) {
+        let is_watched = || self.applications.values().any(|application| !application.cells.is_empty());
+        let is_needed = names == NameSource::All && self.list.is_none() && is_watched();
+        let kept = self.name_list.take();
+        self.name_list = name_list(kept, is_needed, None, &self.lane, now);
     }
 
     /// The applications that patterns name, and those in the list.
@@ -203,7 +259,8 @@ impl Region {
 
     /// Takes up the list of applications. Gives those to which it makes a difference.
     fn list_applications(&mut self, list: &Directory) -> Vec<String> {
-        self.listed = list.ids().unwrap_or_default().iter().cloned().collect();
+        let listed = list.resources().unwrap_or_default();
+        self.listed = listed.iter().map(|resource| resource.id.clone()).collect();
         let gone = self.applications.iter().filter(|(id, it)| it.is_listed && !self.listed.contains(*id));
         let new = self.listed.iter().filter(|id| !self.applications.get(*id).is_some_and(|it| it.is_listed));
         gone.map(|(id, _)| id).chain(new).cloned().collect()
@@ -213,7 +270,7 @@ impl Region {
     fn update(
         &mut self,
         id: &str,
-        shard: Shard,
+        (shard, names): (Shard, NameSource),
         now: Duration,
         leaving: &mut BTreeMap<Target, Landing>,
         change: &mut Change,
@@ -229,10 +286,11 @@ impl Region {
         if patterns.is_empty() {
             return before.remove(&self.lane, leaving, change);
         }
-        let wanted = discovery::wanted(&patterns, shard, |_| before.list.as_ref()?.ids());
+        let wanted = discovery::wanted(&patterns, shard, |_| before.list.as_ref()?.resources());
         let list = wanted.catalogs.into_iter().next().map(|catalog| {
             before.list.take().unwrap_or_else(|| {
-                let list = Arc::new(Directory::new(catalog, Arc::clone(&self.lane), now));
+                let list = Directory::new(catalog, Purpose::Discovery, Arc::clone(&self.lane), now);
+                let list = Arc::new(list);
                 change.new_lists.push(Arc::clone(&list));
                 list
             })
@@ -250,17 +308,42 @@ impl Region {
             change.new_targets.push(Arc::clone(&cell));
             cell
         });
-        let application = Application { is_listed, list, cells: cells.collect() };
+        let cells: Vec<_> = cells.collect();
+        let is_needed = names == NameSource::All && list.is_none() && !cells.is_empty();
+        let name_list = name_list(before.name_list.take(), is_needed, Some(id), &self.lane, now);
+        let names = mem::take(&mut before.names);
+        let application = Application { is_listed, list, name_list, names, cells };
         before.cells = known.into_values().collect();
         before.remove(&self.lane, leaving, change);
         self.applications.insert(id.to_owned(), application);
     }
 }
 
+/// The list that is read for its names, if it is needed: the one that is kept, or a new one.
+fn name_list(
+    kept: Option<Arc<Directory>>,
+    is_needed: bool,
+    application_id: Option<&str>,
+    lane: &Arc<Lane>,
+    now: Duration,
+) -> Option<Arc<Directory>> {
+    if !is_needed {
+        kept.iter().for_each(|list| list.remove());
+        return None;
+    }
+    let new = || {
+        let (account_id, region) = lane.place();
+        let application_id = application_id.map(str::to_owned);
+        let catalog = Catalog { account_id: account_id.to_owned(), region: region.to_owned(), application_id };
+        Arc::new(Directory::new(catalog, Purpose::Names, Arc::clone(lane), now))
+    };
+    Some(kept.unwrap_or_else(new))
+}
+
 impl Application {
     /// Nothing of it is watched any more.
     fn remove(self, lane: &Lane, leaving: &mut BTreeMap<Target, Landing>, change: &mut Change) {
-        self.list.iter().for_each(|list| list.remove());
+        self.list.iter().chain(&self.name_list).for_each(|list| list.remove());
         for cell in self.cells {
             change.gone += 1;
             lane.learn_requests(cell.requests(), 0);
@@ -277,6 +360,7 @@ mod tests {
         clock::{Clock, SystemClock},
         config::Config,
         metrics::telemetry::Telemetry,
+        names::NamedResource,
         pinpoint::{Http, Observer, Source},
         proxy::Proxies,
         target,
@@ -296,7 +380,7 @@ mod tests {
     }
 
     fn watch(targets: &str, clients: &Clients) -> Watch {
-        let mut watch = Watch::new(Shard::WHOLE);
+        let mut watch = Watch::new(Shard::WHOLE, NameSource::Discovered);
         set(&mut watch, targets, clients);
         watch
     }
@@ -310,7 +394,7 @@ mod tests {
         let directories = &watch.watched().directories;
         let here = |list: &&Arc<Directory>| list.catalog.application_id.as_deref() == application;
         let list = directories.iter().find(here).unwrap();
-        list.learn(ids.into_iter().collect());
+        list.learn(ids.into_iter().map(NamedResource::unnamed).collect());
         watch.learn(list, NOW)
     }
 
@@ -340,6 +424,33 @@ mod tests {
             looked_at
         };
         assert_eq!((work(25), work(100)), (501 * 25, 501 * 100));
+    }
+
+    #[test]
+    fn names_are_formatted_again_only_after_a_change() {
+        let clients = clients();
+        let mut watch = watch("a/*", &clients);
+        let named = |n: usize, name: &str| NamedResource {
+            name: Some(name.into()),
+            ..NamedResource::unnamed(format!("segment-{n:03}"))
+        };
+        let mut read = |names: [&str; 500]| {
+            let list = Arc::clone(&watch.watched().directories[0]);
+            list.learn(names.iter().enumerate().map(|(n, name)| named(n, name)).collect());
+            watch.learn(&list, NOW);
+            let watched = watch.watched();
+            let tags = crate::names::TagLabels::default();
+            let block = || _ = watched.applications[0].block(&watched.cells, &tags);
+            allocation_counter::measure(block).bytes_total
+        };
+        let mut names = ["Newsletter"; 500];
+        let formatted = read(names);
+        assert!(formatted > 50_000, "{formatted} bytes");
+        let again = read(names);
+        assert!(again < 500 * 40, "{again} bytes, though nothing has changed");
+        names[7] = "Weekly";
+        let renamed = read(names);
+        assert!(renamed > 50_000, "{renamed} bytes");
     }
 
     #[test]

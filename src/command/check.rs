@@ -35,6 +35,10 @@ pub(super) struct Check {
     targets: Vec<TargetCall>,
     /// What the credentials are not allowed.
     missing: Option<Policy>,
+    /// The lists that are read for their names alone. No target needs them, so they do not count in `ok`.
+    names: Vec<ListCall>,
+    /// What the credentials are not allowed of these.
+    missing_names: Option<Policy>,
 }
 
 /// In whose name the targets of an account are read.
@@ -86,6 +90,8 @@ struct Call {
     application: Option<String>,
     #[serde(skip)]
     segment: Option<String>,
+    application_name: Option<String>,
+    segment_name: Option<String>,
     operation: &'static str,
     ok: bool,
     error: Option<CallError>,
@@ -121,7 +127,8 @@ impl Check {
         // Side by side: a source that hangs must not delay the others.
         let identity = join_all(callers).await;
 
-        let survey = Survey::make(config, &accounts.clients, progress).await;
+        let mut survey = Survey::make(config, &accounts.clients, progress).await;
+        survey.read_names(config, &accounts.clients, progress).await;
         let total = survey.targets.len();
         let calls = survey.targets.iter().filter_map(|target| {
             let client = client(&accounts.clients, &target.account_id, &target.region)?;
@@ -139,12 +146,42 @@ impl Check {
         drop(calls);
 
         let missing = Policy::of(missing_statements(config, &identity, &survey, &pages));
-        let lists: Vec<_> = survey.lists.iter().map(|(catalog, ids)| ListCall::new(catalog, ids)).collect();
-        let targets: Vec<_> = pages.into_iter().map(|(target, page)| TargetCall::new(target, page)).collect();
+        let missing_names = Policy::of(missing_names(config, &identity, &survey));
+        let calls = |lists: &BTreeMap<_, _>| -> Vec<_> {
+            lists.iter().map(|(catalog, list)| ListCall::new(catalog, list, &survey)).collect()
+        };
+        let (lists, names) = (calls(&survey.lists), calls(&survey.names));
+        let targets = pages.into_iter().map(|(target, page)| TargetCall::new(target, page, &survey));
+        let targets: Vec<_> = targets.collect();
         let mut calls = lists.iter().map(|list| &list.call).chain(targets.iter().map(|target| &target.call));
         let ok = calls.all(|call| call.ok) && !identity.iter().any(|caller| caller.denied);
-        Self { ok, identity, lists, targets, missing }
+        Self { ok, identity, lists, targets, missing, names, missing_names }
     }
+}
+
+/// The account of a pattern, or that of the process's own credentials as far as it is known.
+fn account_of<'a>(pattern: &'a TargetPattern, identity: &'a [Caller]) -> &'a str {
+    let own = || {
+        let caller = identity.iter().find(|caller| caller.account.is_empty())?.identity.as_ref()?;
+        Some(caller.account.as_str())
+    };
+    if pattern.account_id.is_empty() { own().unwrap_or("*") } else { &pattern.account_id }
+}
+
+/// What a policy must allow for the lists of names that were denied.
+fn missing_names(config: &Config, identity: &[Caller], survey: &Survey) -> Vec<Statement> {
+    let denied = survey.names.iter().filter(|(_, list)| is_denied(list));
+    let statements = denied.filter_map(|(catalog, _)| {
+        let is_here = |pattern: &&TargetPattern| {
+            pattern.account_id == catalog.account_id && pattern.region == catalog.region
+        };
+        let pattern = config.targets.iter().find(is_here)?;
+        let account = account_of(pattern, identity);
+        let application = catalog.application_id.clone().map_or(IdPattern::Any, IdPattern::Id);
+        let pattern = TargetPattern { application, segment: Some(IdPattern::Any), ..pattern.clone() };
+        Some(Statement::reading(list_operation(catalog), &pattern, account))
+    });
+    statements.collect()
 }
 
 /// What a policy must allow for all that was denied, and for all that could not be tried because of that.
@@ -154,19 +191,12 @@ fn missing_statements(
     survey: &Survey,
     pages: &BTreeMap<&Target, Result<FirstPage, Error>>,
 ) -> Vec<Statement> {
-    let own = || {
-        let caller = identity.iter().find(|caller| caller.account.is_empty())?.identity.as_ref()?;
-        Some(caller.account.as_str())
-    };
     let roles = identity.iter().filter(|caller| caller.denied && caller.is_access_denied());
     let roles = roles.filter_map(|caller| Some(Statement::assuming(caller.role_arn.as_deref()?)));
     let mut needs = Needs { survey, pages, lists: BTreeSet::new(), targets: BTreeSet::new() };
     // A wider pattern comes before those that it covers.
     let reading = config.targets.iter().flat_map(|pattern| {
-        let account = match pattern.account_id.as_str() {
-            "" => own().unwrap_or("*"),
-            account => account,
-        };
+        let account = account_of(pattern, identity);
         let missing = needs.missing(pattern);
         missing.into_iter().map(move |(operation, pattern)| (operation, pattern, account))
     });
@@ -292,7 +322,7 @@ impl Caller {
 }
 
 impl ListCall {
-    pub(super) fn new(catalog: &Catalog, ids: &Result<List, Error>) -> Self {
+    pub(super) fn new(catalog: &Catalog, ids: &Result<List, Error>, survey: &Survey) -> Self {
         let Catalog { account_id, region, application_id } = catalog;
         let target = application_id.as_ref().map_or("*".to_owned(), |application| format!("{application}/*"));
         let error = match ids {
@@ -305,11 +335,15 @@ impl ListCall {
             target,
             application: application_id.clone(),
             segment: None,
+            application_name: application_id
+                .as_ref()
+                .and_then(|application| survey.name([account_id, region, application], None)),
+            segment_name: None,
             operation: list_operation(catalog).name(),
             ok: error.is_none(),
             error,
         };
-        Self { call, found: ids.as_ref().ok().map(|list| list.ids.len()) }
+        Self { call, found: ids.as_ref().ok().map(|list| list.resources.len()) }
     }
 
     fn line(&self) -> Line<'_> {
@@ -320,17 +354,20 @@ impl ListCall {
 }
 
 impl TargetCall {
-    fn new(target: &Target, page: Result<FirstPage, Error>) -> Self {
+    fn new(target: &Target, page: Result<FirstPage, Error>, survey: &Survey) -> Self {
         let error = match &page {
             Ok(page) => left_out(page.left_out),
             Err(error) => Some(CallError::from(error)),
         };
+        let place = [&*target.account_id, &target.region, &target.application_id];
         let call = Call {
             account: target.account_id.clone(),
             region: target.region.clone(),
             target: target.to_string(),
             application: Some(target.application_id.clone()),
             segment: target.segment_id.clone(),
+            application_name: survey.name(place, None),
+            segment_name: target.segment_id.as_deref().and_then(|id| survey.name(place, Some(id))),
             operation: target_operation(target).name(),
             ok: error.is_none(),
             error,
@@ -416,15 +453,17 @@ fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Cal
         }
         if at_application != Some(&call.application) {
             if let Some(application) = &call.application {
-                writeln!(f, "  Application {}", printable::line(application))?;
+                let name = beside(call.application_name.as_deref(), application);
+                writeln!(f, "  Application {}{name}", printable::line(application))?;
             }
             at_application = Some(&call.application);
         }
         let indent = if call.application.is_some() { 4 } else { 2 };
         let mut text = format!("{:indent$}{:operations$}", "", call.operation);
         if let Some(segment) = &call.segment {
+            let name = beside(call.segment_name.as_deref(), segment);
             let segment = printable::line(segment);
-            text.push_str(&format!("  {segment:segments$}"));
+            text.push_str(&format!("  {segment:segments$}{name}"));
         }
         let result = line.result();
         if text.chars().count() + 2 + result.len() > COLUMNS {
@@ -451,6 +490,17 @@ fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Cal
         last_error = Some(cause);
     }
     Ok(())
+}
+
+/// A name as it is written behind its id: on the same line, a long one cut, and none that says no more than the id.
+fn beside(name: Option<&str>, id: &str) -> String {
+    const WIDEST: usize = 40;
+    let Some(name) = name.filter(|name| *name != id) else { return String::new() };
+    let name = printable::line(name);
+    match name.char_indices().nth(WIDEST) {
+        None => format!("  {name}"),
+        Some((end, _)) => format!("  {}…", &name[..end]),
+    }
 }
 
 impl fmt::Display for Check {
@@ -485,6 +535,18 @@ impl fmt::Display for Check {
                 )?;
             }
             writeln!(f)?;
+        }
+        if !self.names.is_empty() {
+            writeln!(f, "Names (NAMES=all), which no target needs")?;
+            write_calls(f, self.names.iter().map(ListCall::line).collect(), &self.identity)?;
+            writeln!(f)?;
+        }
+        if let Some(policy) = &self.missing_names {
+            let text = serde_json::to_string_pretty(policy).map_err(|_| fmt::Error)?;
+            let heading = "Some names cannot be read, which is no error. This policy would allow it; NAMES=discovered does \
+                           without:";
+            wrapped(f, 0, heading)?;
+            writeln!(f, "\n{}\n", printable_json(&text))?;
         }
         let calls = self.lists.len() + self.targets.len();
         let failed =

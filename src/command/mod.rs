@@ -253,7 +253,7 @@ pub async fn report(
                 let (_, accounts) = api(config)?;
                 let survey = Survey::make(config, &accounts.clients, progress).await;
                 let unread = survey.lists.iter().filter(|(_, ids)| ids.is_err());
-                let unread = unread.map(|(catalog, ids)| ListCall::new(catalog, ids)).collect();
+                let unread = unread.map(|(catalog, ids)| ListCall::new(catalog, ids, &survey)).collect();
                 (Load::found(&survey, config), unread)
             };
             let plan = Plan::new(config, &loads, unread, assumptions);

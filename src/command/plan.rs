@@ -17,8 +17,10 @@ use crate::{
     discovery::Catalog,
     job::{ExportJob, JobStatus, Timestamp},
     metrics::exposition::{self, Block},
+    names::{NameSource, NamedResource},
     pace::{Pace, QUOTA},
     picture::{Bounds, Collage, TargetStatus},
+    shard::Shard,
     status::words::counted,
     target::Target,
 };
@@ -72,9 +74,15 @@ pub(super) struct Load {
     segments: u64,
     /// Applications that are read whole.
     applications: u64,
+    /// In which targets are found.
     lists: u64,
-    /// Of the lists: a list may have several pages.
+    /// That are read for their names alone.
+    name_lists: u64,
+    /// Of all lists: a list may have several pages.
     list_requests: u64,
+    named_applications: u64,
+    /// Of the segments with a listing of their own.
+    named_segments: u64,
 }
 
 /// What is to be expected.
@@ -134,33 +142,48 @@ pub fn suppose_targets(variables: &mut Vec<(OsString, OsString)>) {
 impl Load {
     /// What was found, by account and region.
     pub(super) fn found(survey: &Survey, config: &Config) -> Vec<Self> {
-        let mut loads: BTreeMap<(&str, &str), Self> = BTreeMap::new();
+        let mut loads: BTreeMap<(String, String), Self> = BTreeMap::new();
+        let place = |account_id: &str, region: &str| (account_id.to_owned(), region.to_owned());
         for (Catalog { account_id, region, .. }, ids) in &survey.lists {
-            let load = loads.entry((account_id, region)).or_default();
+            let load = loads.entry(place(account_id, region)).or_default();
             load.lists += 1;
-            let found = ids.as_ref().map_or(0, |List { ids, .. }| ids.len() as u64);
+            let found = ids.as_ref().map_or(0, |List { resources, .. }| resources.len() as u64);
             load.list_requests += pages(found, config.page_size);
         }
         for Target { account_id, region, segment_id, .. } in &survey.targets {
-            let load = loads.entry((account_id, region)).or_default();
+            let load = loads.entry(place(account_id, region)).or_default();
             match segment_id {
                 Some(_) => load.segments += 1,
                 None => load.applications += 1,
             }
         }
-        let named = |((account_id, region), load): ((&str, &str), Self)| Self {
-            account_id: account_id.to_owned(),
-            region: region.to_owned(),
-            ..load
-        };
-        loads.into_iter().map(named).collect()
+        for Catalog { account_id, region, .. } in survey.name_lists(config) {
+            let load = loads.entry(place(&account_id, &region)).or_default();
+            load.name_lists += 1;
+            // Only reading it would tell how many pages it has.
+            load.list_requests += 1;
+        }
+        for Target { account_id, region, segment_id, .. } in survey.named(config) {
+            let load = loads.entry(place(&account_id, &region)).or_default();
+            match segment_id {
+                Some(_) => load.named_segments += 1,
+                None => load.named_applications += 1,
+            }
+        }
+        let located = |((account_id, region), load): (_, Self)| Self { account_id, region, ..load };
+        loads.into_iter().map(located).collect()
     }
 
     /// What there would be; the shard's part of the segments, and every list.
     pub(super) fn supposed(Offline { segments, applications }: Offline, config: &Config) -> Self {
         let of_each = u64::from(segments).div_ceil(u64::from(applications.max(1)));
+        let of_shard = u64::from(segments).div_ceil(u64::from(config.shard.count));
+        let has_names = u64::from(config.names != NameSource::Off);
+        let watched = if config.shard == Shard::WHOLE { u64::MAX } else { of_shard };
         Self {
-            segments: u64::from(segments).div_ceil(u64::from(config.shard.count)),
+            segments: of_shard,
+            named_segments: of_shard * has_names,
+            named_applications: u64::from(applications).min(watched) * has_names,
             lists: 1 + u64::from(applications),
             list_requests: pages(applications.into(), config.page_size)
                 + u64::from(applications).saturating_mul(pages(of_each, config.page_size)),
@@ -244,7 +267,7 @@ impl Place {
         Self {
             account_id: load.account_id.clone(),
             region: load.region.clone(),
-            lists: load.lists,
+            lists: load.lists.saturating_add(load.name_lists),
             targets,
             requests_per_round: requests,
             round_seconds: round.as_secs_f64(),
@@ -291,6 +314,15 @@ fn shown_by_all(config: &Config, loads: &[Load], jobs: u32) -> (BTreeMap<&'stati
                 memory.saturating_add(MEMORY_OF_A_TARGET.saturating_add(target.memory).saturating_mul(count));
         }
         list.series_by_family().for_each(|(name, n)| add(name, (n as u64).saturating_mul(load.lists)));
+        // A whole application is laid out with jobs of one segment.
+        let of_whole = if jobs > 0 && config.names == NameSource::All { load.applications } else { 0 };
+        for (names, count) in [
+            (Shown::names(config, true), load.named_applications),
+            (Shown::names(config, false), load.named_segments.saturating_add(of_whole)),
+        ] {
+            names.series.into_iter().for_each(|(name, n)| add(name, n.saturating_mul(count)));
+            memory = memory.saturating_add(names.memory.saturating_mul(count));
+        }
     }
     (series, memory)
 }
@@ -362,6 +394,22 @@ impl Shown {
             all.memory = all.memory.saturating_mul(u64::from(shown)) / u64::from(laid_out);
         }
         all
+    }
+
+    /// The name of an application or of a segment, and its tags.
+    fn names(config: &Config, of_application: bool) -> Self {
+        let resource = NamedResource {
+            id: "0".repeat(32),
+            name: Some("a name of some words".into()),
+            segment_type: Some("DIMENSIONAL".into()),
+            tags: config.tag_labels.keys.iter().map(|_| Some("a-value".into())).collect(),
+        };
+        let place = ["000000000000", "eu-central-1", &resource.id];
+        let (application, segment) =
+            if of_application { (Some(&resource), None) } else { (None, Some(&resource)) };
+        let block = exposition::names(place, application, segment.into_iter(), &config.tag_labels);
+        let series = block.series_by_family().map(|(name, n)| (name, n as u64)).collect();
+        Self { series, memory: (block.memory() + 2 * size_of::<NamedResource>()) as u64 }
     }
 
     fn laid_out(config: &Config, jobs: u32, of_segment: bool) -> Self {

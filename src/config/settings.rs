@@ -70,6 +70,9 @@ settings! {
     targets TARGETS = "" "what to observe, a list; see Targets above; this or the next is required";
     targets_file TARGETS_FILE = ""
         "a file with more targets, where # begins a comment; read again when it changes, and on SIGHUP";
+    names NAMES = "discovered"
+        "names of applications and segments; discovered: those in lists that are read anyway; all: also lists read for them; off";
+    tag_labels TAG_LABELS = "" "keys of tags to show as labels beside the names, such as team,stage";
     listen_address LISTEN_ADDRESS = "0.0.0.0:9787" "address and port to serve on; also [::]:9787";
     cache_ttl CACHE_TTL = "50s" "age from which a scrape fetches a target anew; 0s: every scrape does";
     max_staleness MAX_STALENESS = "10m" "age from which data are no longer shown";

@@ -2,6 +2,7 @@
 
 use crate::{
     job::{ExportJob, JobStatus, Timestamp},
+    names::{NamedResource, TagLabels},
     picture::{Segment, TargetStatus},
 };
 
@@ -46,6 +47,10 @@ impl Kind {
 pub(super) enum Source {
     /// Each exported job.
     Job(fn(&ExportJob, &mut Samples<'_>)),
+    /// Each application of which an entry in a list was read.
+    ApplicationInfo(fn(&Info<'_>, &mut Samples<'_>)),
+    /// Each segment of which an entry in a list was read.
+    SegmentInfo(fn(&Info<'_>, &mut Samples<'_>)),
     /// Each segment.
     Segment(fn(&Segment, &mut Samples<'_>)),
     /// Each target.
@@ -56,6 +61,24 @@ pub(super) enum Source {
     Scrape(fn(&ScrapeFacts, &mut Samples<'_>)),
     /// A counter, gauge or histogram in the registry of [`super::telemetry`].
     Telemetry,
+}
+
+/// What a list says of an application or a segment.
+#[derive(Debug, Clone, Copy)]
+pub struct Info<'a> {
+    pub(super) resource: &'a NamedResource,
+    pub(super) tag_labels: &'a TagLabels,
+}
+
+impl Info<'_> {
+    /// The label of the name, others, and those of the tags. An absent value is `""`.
+    fn labels<'a>(&'a self, name: &'a str, others: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let Self { resource, tag_labels } = *self;
+        let tags = tag_labels.labels.iter().zip(&resource.tags);
+        let tags = tags.map(|(label, value)| (label.as_str(), value.as_deref().unwrap_or_default()));
+        let name = (name, resource.name.as_deref().unwrap_or_default());
+        std::iter::once(name).chain(others.iter().copied()).chain(tags).collect()
+    }
 }
 
 /// What a scrape tells of itself.
@@ -165,6 +188,26 @@ pub static FAMILIES: &[Family] = &[
                 ("role_arn", job.role_arn.as_deref().unwrap_or_default()),
             ];
             out.labelled(&labels, 1);
+        }),
+    },
+    Family {
+        name: "pinpoint_application_info",
+        help: "What the application is called, always 1 (Name and, with TAG_LABELS, tags of GetApps). Cached.",
+        kind: Kind::Gauge,
+        labels: &["aws_account_id", "aws_region", "application_id", "application_name"],
+        source: Source::ApplicationInfo(|info, out| {
+            out.labelled(&info.labels("application_name", &[]), 1);
+        }),
+    },
+    Family {
+        name: "pinpoint_segment_info",
+        help: "What the segment is called and what it is, always 1 (Name, SegmentType and, with TAG_LABELS, tags of \
+               GetSegments). Cached.",
+        kind: Kind::Gauge,
+        labels: segment_labels!["segment_name", "segment_type"],
+        source: Source::SegmentInfo(|info, out| {
+            let segment_type = info.resource.segment_type.as_deref().unwrap_or_default();
+            out.labelled(&info.labels("segment_name", &[("segment_type", segment_type)]), 1);
         }),
     },
     Family {

@@ -12,11 +12,12 @@ use std::{cell::RefCell, fmt::Write as _, ops::Range, sync::LazyLock};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::catalogue::{FAMILIES, Family, ScrapeFacts, Source};
+use super::catalogue::{FAMILIES, Family, Info, ScrapeFacts, Source};
 use crate::{
     config::StatusSeries,
     discovery::Catalog,
     job::{JobStatus, Timestamp},
+    names::{NamedResource, TagLabels},
     picture::{Picture, TargetStatus},
     target::Target,
 };
@@ -172,7 +173,12 @@ pub fn picture(target: &Target, picture: &Picture, status_series: StatusSeries) 
             .iter()
             .zip(&segments)
             .for_each(|(segment, labels)| write(labels, &|out| sample(segment, out))),
-        Source::Target(_) | Source::Discovery(_) | Source::Scrape(_) | Source::Telemetry => {}
+        Source::ApplicationInfo(_)
+        | Source::SegmentInfo(_)
+        | Source::Target(_)
+        | Source::Discovery(_)
+        | Source::Scrape(_)
+        | Source::Telemetry => {}
     })
 }
 
@@ -189,6 +195,36 @@ pub fn target_status(target: &Target, status: &TargetStatus) -> Block {
             write(&labels, &|out| sample(status, out));
         }
     })
+}
+
+/// The families of the names of an application and its segments. `place` is the account, the region and the application.
+pub fn names<'a>(
+    [account_id, region, application_id]: [&str; 3],
+    application: Option<&NamedResource>,
+    segments: impl Iterator<Item = &'a NamedResource> + Clone,
+    tag_labels: &TagLabels,
+) -> Block {
+    let labels = labels(&[
+        ("aws_account_id", account_id),
+        ("aws_region", region),
+        ("application_id", application_id),
+    ]);
+    let block = block(StatusSeries::All, |source, write| match source {
+        Source::ApplicationInfo(sample) => {
+            if let Some(resource) = application {
+                write(&labels, &|out| sample(&Info { resource, tag_labels }, out));
+            }
+        }
+        Source::SegmentInfo(sample) => {
+            for resource in segments.clone() {
+                let labels = with_label(&labels, "segment_id", &resource.id);
+                write(&labels, &|out| sample(&Info { resource, tag_labels }, out));
+            }
+        }
+        _ => {}
+    });
+    // `pinpoint_exporter_series` counts those of jobs, segments and targets.
+    Block { series: 0, ..block }
 }
 
 /// The family of a list of applications or segments.

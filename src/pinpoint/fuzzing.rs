@@ -12,7 +12,10 @@ use http::HeaderMap;
 use super::{
     Failure, RetryAfter, expiration, provider_http, secrets::Secrets, send::Answer, skew::Skew, wire,
 };
-use crate::job::ExportJob;
+use crate::{
+    job::ExportJob,
+    names::{NamedResource, TagLabels},
+};
 
 /// One page of a listing.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,9 +36,9 @@ pub fn export_jobs(body: &[u8], segment_id: Option<&str>) -> Result<Page<ExportJ
     page(|sink| wire::export_jobs(body, segment_id.as_ref(), sink))
 }
 
-/// Reads a body of applications or segments.
-pub fn ids(body: &[u8]) -> Result<Page<String>, String> {
-    page(|sink| wire::ids(body, sink))
+/// Reads a body of applications or segments, with the tags that are shown.
+pub fn resources(body: &[u8], tags: &TagLabels) -> Result<Page<NamedResource>, String> {
+    page(|sink| wire::resources(body, Some(tags), sink))
 }
 
 /// Collects the items of a page. A body that is refused must not have given any.

@@ -10,7 +10,7 @@ use std::{borrow::Cow, fmt, iter, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -53,6 +53,16 @@ pub(super) fn parse_object<'a, T: Members<'a>>(text: &'a [u8]) -> Result<T, serd
 /// Reads a value that is an object.
 pub(super) fn members<'a, T: Members<'a>>(value: &'a RawValue) -> Option<T> {
     parse_object(value.get().as_bytes()).ok()
+}
+
+/// Hands every member of a value that is an object to `each`, whatever its name: `None` for one that is `null`, which is absent.
+/// One whose name holds half of a surrogate pair is ignored. Returns `None` if the value is no object.
+pub(super) fn each_member<'a>(
+    value: &'a RawValue,
+    each: impl FnMut(&str, Option<&'a RawValue>),
+) -> Option<()> {
+    let mut deserializer = serde_json::Deserializer::from_str(value.get());
+    EachMember(each).deserialize(&mut deserializer).ok()
 }
 
 /// The elements of a value that is an array: the members of those that are objects, and `None` for the others.
@@ -215,6 +225,34 @@ impl<'de, T: Members<'de>> Deserialize<'de> for Object<T> {
         }
 
         deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Object)
+    }
+}
+
+/// Hands on an object's members one by one, so that an object of many costs no memory.
+struct EachMember<F>(F);
+
+impl<'de, F: FnMut(&str, Option<&'de RawValue>)> DeserializeSeed<'de> for EachMember<F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, F: FnMut(&str, Option<&'de RawValue>)> Visitor<'de> for EachMember<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            if let Some(name) = text(name) {
+                (self.0)(&name, Some(value).filter(|value| value.get() != "null"));
+            }
+        }
+        Ok(())
     }
 }
 

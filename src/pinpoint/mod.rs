@@ -29,7 +29,7 @@ mod trust;
 mod wire;
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -66,7 +66,11 @@ use self::{
     transport::origin,
     wire::Page,
 };
-use crate::{clock::Clock, job::ExportJob};
+use crate::{
+    clock::Clock,
+    job::ExportJob,
+    names::{NamedResource, TagLabels},
+};
 
 /// Who wants to know what the client does: its counters.
 pub trait Observer: Send + Sync + 'static {
@@ -105,6 +109,8 @@ pub struct Settings {
     pub refresh_timeout: Duration,
     /// The most attempts of a request, the first included.
     pub max_attempts: u32,
+    /// The tags of applications and segments to read beside their names; `None` to read neither.
+    pub tags: Option<Arc<TagLabels>>,
     /// The jitter of retries: even numbers in `0.0..1.0`.
     pub random: fn() -> f64,
 }
@@ -274,26 +280,31 @@ impl Client {
         Ok(FirstPage { jobs, is_last, left_out: read.left_out })
     }
 
-    /// `GetSegments`: the ids of an application's segments, imported ones too.
-    pub async fn segment_ids(
+    /// `GetSegments`: an application's segments, imported ones too, in the order of their ids.
+    pub async fn segments(
         &self,
         application_id: &str,
         permit: Permit,
-    ) -> Result<(Vec<String>, LeftOut), Error> {
-        self.read_ids(Listing::segments(application_id), permit).await
+    ) -> Result<(Vec<NamedResource>, LeftOut), Error> {
+        self.read_resources(Listing::segments(application_id), permit).await
     }
 
-    /// `GetApps`: the ids of the region's applications.
-    pub async fn application_ids(&self, permit: Permit) -> Result<(Vec<String>, LeftOut), Error> {
-        self.read_ids(Listing::applications(), permit).await
+    /// `GetApps`: the region's applications, in the order of their ids.
+    pub async fn applications(&self, permit: Permit) -> Result<(Vec<NamedResource>, LeftOut), Error> {
+        self.read_resources(Listing::applications(), permit).await
     }
 
-    async fn read_ids(&self, listing: Listing, permit: Permit) -> Result<(Vec<String>, LeftOut), Error> {
-        let mut ids = BTreeSet::new();
-        let mut sink = |id| _ = ids.insert(id);
-        let mut decode = |body: &[u8]| wire::ids(body, &mut sink);
+    async fn read_resources(
+        &self,
+        listing: Listing,
+        permit: Permit,
+    ) -> Result<(Vec<NamedResource>, LeftOut), Error> {
+        let mut resources = BTreeMap::new();
+        let mut sink = |resource: NamedResource| _ = resources.insert(resource.id.clone(), resource);
+        let tags = self.settings.tags.as_deref();
+        let mut decode = |body: &[u8]| wire::resources(body, tags, &mut sink);
         let (read, _) = self.read(listing, Reach::Whole, permit, &mut decode).await?;
-        Ok((ids.into_iter().collect(), read.left_out))
+        Ok((resources.into_values().collect(), read.left_out))
     }
 
     async fn read_jobs(

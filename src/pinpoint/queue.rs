@@ -18,8 +18,7 @@ use tokio::sync::oneshot;
 /// The order of requests: the least goes first. The order of the fields is that of their weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Turn {
-    /// Lists of applications and segments go first, since targets wait for them unseen.
-    is_target: bool,
+    kind: Kind,
     /// What has been due for longer goes first. By the clock that never goes back.
     due: Duration,
     /// Of those that have been due equally long, those that failed go last.
@@ -28,21 +27,38 @@ pub struct Turn {
     arrival: u64,
 }
 
+/// What is read. The order of the variants is that of their turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// A list of applications or segments, since targets wait for it unseen.
+    List,
+    /// The jobs of a target.
+    Target,
+    /// A list of which only the names are used.
+    Names,
+}
+
 impl Turn {
     /// That of a list of applications or segments.
     pub fn list(due: Duration) -> Self {
-        Self { is_target: false, due, has_failed: false, arrival: 0 }
+        Self { kind: Kind::List, due, has_failed: false, arrival: 0 }
     }
 
     /// That of a target's listing.
     pub fn target(due: Duration) -> Self {
-        Self { is_target: true, due, has_failed: false, arrival: 0 }
+        Self { kind: Kind::Target, due, has_failed: false, arrival: 0 }
     }
 
-    /// After everything that is due by now. What becomes due later still goes after it, so it is not put off for ever.
+    /// That of a list of which only the names are used: after every target.
+    pub fn names(due: Duration) -> Self {
+        Self { kind: Kind::Names, due, has_failed: false, arrival: 0 }
+    }
+
+    /// After everything of its kind that is due by now. What becomes due later still goes after it, so it is not put off for ever.
+    /// A list goes after the targets then.
     #[must_use]
     pub fn after_failure(self, now: Duration) -> Self {
-        Self { is_target: true, due: now, has_failed: true, ..self }
+        Self { kind: self.kind.max(Kind::Target), due: now, has_failed: true, ..self }
     }
 }
 
@@ -177,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_go_first_then_what_has_been_due_longest_and_what_failed_goes_last_of_all_that_are_due() {
+    fn lists_go_first_then_targets_by_how_long_they_are_due_then_those_that_failed_and_names_last() {
         let queue = Arc::new(RequestQueue::new(1));
         let turns = [
             ("failed", Turn::target(SECOND).after_failure(5 * SECOND)),
@@ -187,6 +203,8 @@ mod tests {
             ("due before", Turn::target(3 * SECOND)),
             ("due later", Turn::target(6 * SECOND)),
             ("list", Turn::list(9 * SECOND)),
+            ("names", Turn::names(SECOND)),
+            ("failed names", Turn::names(SECOND).after_failure(5 * SECOND)),
         ];
         let mut waiting = turns.map(|(name, turn)| (name, queue.join(turn))).into_iter().collect::<Vec<_>>();
         let mut order = Vec::new();
@@ -195,7 +213,17 @@ mod tests {
             assert_eq!(waiting.iter_mut().filter_map(|(_, it)| is_granted(it).then_some(())).count(), 1);
             order.push(waiting.remove(next).0);
         }
-        let expected = ["list", "due before", "due now", "due now too", "failed", "failed list", "due later"];
+        let expected = [
+            "list",
+            "due before",
+            "due now",
+            "due now too",
+            "failed",
+            "failed list",
+            "due later",
+            "names",
+            "failed names",
+        ];
         assert_eq!(order, expected);
     }
 

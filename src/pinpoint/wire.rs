@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     job::{ExportJob, JobStatus, Timestamp},
+    names::{self, NamedResource, TagLabels},
     target::is_usable_id,
 };
 
@@ -47,9 +48,14 @@ pub(super) fn export_jobs(
     page(body, |item: Item<'_>, bad_members| item.into_job(segment_id, bad_members), sink)
 }
 
-/// Reads a body of applications or segments, of which only the ids are used. A body that is refused gives `sink` nothing.
-pub(super) fn ids(body: &[u8], sink: &mut dyn FnMut(String)) -> Result<Page, serde_json::Error> {
-    page(body, |item: Named<'_>, _| id(item.id).filter(|id| is_usable_id(id)).map(Cow::into_owned), sink)
+/// Reads a body of applications or segments: their ids and, with `tags`, what they are called. A body that is refused gives
+/// `sink` nothing.
+pub(super) fn resources(
+    body: &[u8],
+    tags: Option<&TagLabels>,
+    sink: &mut dyn FnMut(NamedResource),
+) -> Result<Page, serde_json::Error> {
+    page(body, |item: Resource<'_>, bad_members| item.into_resource(tags, bad_members), sink)
 }
 
 /// Reads a body item by item; an item of which nothing can be made is skipped.
@@ -108,9 +114,12 @@ json::object! {
 }
 
 json::object! {
-    /// `SegmentResponse` or `ApplicationResponse`
-    Named {
+    /// `SegmentResponse` or `ApplicationResponse`. In both the name of `tags` is in lower case.
+    Resource {
         id: "Id",
+        name: "Name",
+        segment_type: "SegmentType",
+        tags: "tags",
     }
 }
 
@@ -161,6 +170,33 @@ impl Item<'_> {
     }
 }
 
+impl Resource<'_> {
+    /// The application or segment, or `None` without a usable `Id`. Counts members that cannot be used, but not tags that are not
+    /// shown: they are ignored like any unknown member.
+    fn into_resource(self, tags: Option<&TagLabels>, bad_members: &mut u64) -> Option<NamedResource> {
+        let id = id(self.id).filter(|id| is_usable_id(id))?.into_owned();
+        let Some(TagLabels { keys, .. }) = tags else { return Some(NamedResource::unnamed(id)) };
+        let mut bad = 0;
+        let mut shown = vec![None; keys.len()];
+        note(&mut bad, self.tags, |tags| {
+            json::each_member(tags, |key, value| {
+                if let Some(at) = keys.iter().position(|shown| shown == key) {
+                    shown[at] = value;
+                }
+            })
+        });
+        let tags = shown.into_iter().map(|tag| note(&mut bad, tag, name)).collect();
+        let resource = NamedResource {
+            id,
+            name: note(&mut bad, self.name, name),
+            segment_type: note(&mut bad, self.segment_type, name),
+            tags,
+        };
+        *bad_members += bad;
+        Some(resource)
+    }
+}
+
 /// The one member that an item cannot do without.
 fn id(member: Option<&RawValue>) -> Option<Cow<'_, str>> {
     json::text(member?).filter(|id| !id.is_empty())
@@ -179,6 +215,10 @@ fn note<'a, T>(
 
 fn text(value: &RawValue) -> Option<Arc<str>> {
     json::text(value).map(Into::into)
+}
+
+fn name(value: &RawValue) -> Option<Arc<str>> {
+    json::text(value).map(|text| names::bounded(&text))
 }
 
 fn timestamp(value: &RawValue) -> Option<Timestamp> {
@@ -211,7 +251,7 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pinpoint::fuzzing::{Page, export_jobs, ids};
+    use crate::pinpoint::fuzzing::{Page, export_jobs, resources};
 
     fn page(body: &str) -> Page<ExportJob> {
         export_jobs(body.as_bytes(), None).unwrap()
@@ -453,20 +493,92 @@ mod tests {
     #[test]
     fn an_id_that_a_path_cannot_hold_is_skipped_in_a_list_and_kept_in_a_job() {
         let body = br#"{"Item":[{"Id":".."},{"Id":"a"},{"Id":"."},{"Id":""},{"Id":"\u002e."},{"Id":"..."}]}"#;
-        let list = ids(body).unwrap();
-        assert_eq!((list.items, list.skipped), (vec!["a".to_owned(), "...".to_owned()], 4));
+        let list = resources(body, &TagLabels::default()).unwrap();
+        assert_eq!((ids(&list), list.skipped), (vec!["a", "..."], 4));
         assert_eq!(export_jobs(body, None).unwrap().items.len(), 5);
     }
 
     #[test]
-    fn of_applications_and_segments_the_ids_are_read() {
-        let body = br#"{"Item":[{"Id":"a","Name":"x"},{"Id":5},null,{"Id":"b"}],"NextToken":"t"}"#;
-        let page = ids(body).unwrap();
-        assert_eq!(
-            (page.items, page.skipped, page.next_token),
-            (vec!["a".into(), "b".into()], 2, Some("t".into()))
-        );
-        assert!(ids(br#"{"ApplicationsResponse":{"Item":[]}}"#).is_err());
+    fn of_applications_and_segments_ids_names_types_and_the_tags_that_are_shown_are_read() {
+        let body = br#"{"Item":[{"Id":"a","Name":"x","SegmentType":"IMPORT","tags":{"stage":"prod","team":"\u00e9","t":1}},
+            {"Id":5},null,{"Id":"b","Dimensions":{"Name":"y","tags":{"team":"z"}},"Tags":{"team":"z"}}],"NextToken":"t"}"#;
+        let page = resources(body, &tags()).unwrap();
+        let named = NamedResource {
+            id: "a".to_owned(),
+            name: Some("x".into()),
+            segment_type: Some("IMPORT".into()),
+            tags: [Some("é".into()), None].into(),
+        };
+        let unnamed = NamedResource { tags: [None, None].into(), ..NamedResource::unnamed("b") };
+        assert_eq!((page.items, page.skipped, page.bad_members), (vec![named, unnamed], 2, 0));
+        assert_eq!(page.next_token.as_deref(), Some("t"));
+        assert!(resources(br#"{"ApplicationsResponse":{"Item":[]}}"#, &tags()).is_err());
+    }
+
+    #[test]
+    fn names_are_read_only_if_they_are_wanted() {
+        let body = br#"{"Item":[{"Id":"a","Name":5,"tags":[]}]}"#;
+        let mut read = Vec::new();
+        let page = super::resources(body, None, &mut |resource| read.push(resource)).unwrap();
+        assert_eq!((read, page.bad_members), (vec![NamedResource::unnamed("a")], 0));
+    }
+
+    #[test]
+    fn a_name_a_type_or_a_tag_of_a_wrong_type_counts_as_absent_and_the_segment_stays() {
+        let read = |member: &str| {
+            resources(format!(r#"{{"Item":[{{"Id":"a",{member}}}]}}"#).as_bytes(), &tags()).unwrap()
+        };
+        let bare = read(r#""Unknown":1"#);
+        for member in [
+            r#""Name":5"#,
+            r#""Name":"\ud800""#,
+            r#""Name":{"a":"b"}"#,
+            r#""SegmentType":[]"#,
+            r#""SegmentType":1e999"#,
+            r#""tags":"team""#,
+            r#""tags":["team"]"#,
+            r#""tags":1e999"#,
+            r#""tags":{"team":true}"#,
+            r#""tags":{"team":"\udfff"}"#,
+            r#""tags":{"team":{"team":"a"}}"#,
+            r#""tags":{"team":"a","team":7}"#,
+        ] {
+            let page = read(member);
+            assert_eq!((page.bad_members, page.skipped), (1, 0), "{member}");
+            assert_eq!(page.items, bare.items, "{member}");
+        }
+        for member in [
+            r#""Name":null"#,
+            r#""SegmentType":null"#,
+            r#""tags":null"#,
+            r#""tags":{}"#,
+            r#""tags":{"team":null,"another":5,"\ud800":"x"}"#,
+            r#""tags":{"team":"a","team":null}"#,
+        ] {
+            assert_eq!(read(member), bare, "{member}");
+        }
+        assert_eq!(read(r#""tags":{"team":7,"team":"a"}"#).items[0].tags[0].as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_hostile_name_is_kept_as_text_and_a_long_one_is_cut() {
+        for name in ["", " ", "\u{202e}\u{0}\n\"<script>'\\", "日本", &"x".repeat(256)] {
+            let body = serde_json::json!({"Item": [{"Id": "a", "Name": name, "tags": {"team": name}}]});
+            let page = resources(body.to_string().as_bytes(), &tags()).unwrap();
+            assert_eq!((page.items[0].name.as_deref(), page.bad_members), (Some(name), 0));
+            assert_eq!(page.items[0].tags[0].as_deref(), Some(name));
+        }
+        let body = format!(r#"{{"Item":[{{"Id":"a","Name":"{}"}}]}}"#, "x".repeat(10_000));
+        let page = resources(body.as_bytes(), &tags()).unwrap();
+        assert_eq!(page.items[0].name.as_deref(), Some(&*("x".repeat(255) + "…")));
+    }
+
+    fn tags() -> TagLabels {
+        TagLabels { keys: ["team", "stage of life"].map(str::to_owned).into(), labels: Vec::new() }
+    }
+
+    fn ids(page: &Page<NamedResource>) -> Vec<&str> {
+        page.items.iter().map(|resource| resource.id.as_str()).collect()
     }
 
     #[test]
@@ -489,6 +601,11 @@ mod tests {
             filled(r#"{"Item":[{"Id":"a","Failures":["""#, r#","abcdefg\n""#, "]}]}"),
             filled(r#"{"Item":[{"Id":"a","TotalPieces":1"#, "0", "}]}"),
             filled(r#"{"Item":[]"#, r#","Item":[]"#, "}"),
+            filled(r#"{"Item":[{"Id":"a","Name":""#, r"abcdefg\n", r#""}]}"#),
+            filled(r#"{"Item":[{"Id":"a","tags":{"team":""#, r"\u0001", r#""}}]}"#),
+            filled(r#"{"Item":[{"Id":"a","tags":{""#, r"\u0001", r#"":"b"}}]}"#),
+            filled(r#"{"Item":[{"Id":"a","tags":{"team":"b""#, r#","team":"b""#, "}}]}"),
+            filled(r#"{"Item":[{"Id":"a","tags":{"a":"b""#, r#","a":[]"#, "}}]}"),
             filled("\"", r"\u0001", "\""),
             filled("{\"", r"\u0001", "\":0}"),
             filled(r#"{"Item":[0"#, ",0", ","),
@@ -498,7 +615,7 @@ mod tests {
             let begin = &body[..body.floor_char_boundary(40)];
             for decode in [
                 |body: &[u8]| _ = super::export_jobs(body, None, &mut drop),
-                |body: &[u8]| _ = super::ids(body, &mut drop),
+                |body: &[u8]| _ = super::resources(body, Some(&tags()), &mut drop),
                 |body: &[u8]| _ = crate::pinpoint::fuzzing::failure(400, None, body, &credentials()),
             ] {
                 let most = allocation_counter::measure(|| decode(body.as_bytes())).bytes_max;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     age::rfc3339,
-    view::{JobRow, Page, SegmentRow, Totals, View},
+    view::{JobRow, Page, RowNames, SegmentRow, Totals, View},
 };
 use crate::{
     config::Effective,
@@ -61,6 +61,7 @@ struct ListItem<'a> {
     account_id: &'a str,
     region: &'a str,
     application_id: Option<&'a str>,
+    application_name: Option<&'a str>,
     up: bool,
     error: Option<&'a CallError>,
     found: Option<usize>,
@@ -73,6 +74,8 @@ struct TargetItem<'a> {
     region: &'a str,
     application_id: &'a str,
     segment_id: Option<&'a str>,
+    application_name: Option<&'a str>,
+    segment_name: Option<&'a str>,
     up: bool,
     error: Option<Cow<'a, CallError>>,
     data_as_of: Option<String>,
@@ -93,6 +96,8 @@ struct SegmentItem<'a> {
     region: &'a str,
     application_id: &'a str,
     segment_id: &'a str,
+    application_name: Option<&'a str>,
+    segment_name: Option<&'a str>,
     latest_status: Option<&'static str>,
     latest_created: Option<String>,
     last_completed: Option<String>,
@@ -107,6 +112,8 @@ struct JobItem<'a> {
     region: &'a str,
     application_id: &'a str,
     segment_id: &'a str,
+    application_name: Option<&'a str>,
+    segment_name: Option<&'a str>,
     job_id: &'a str,
     status: &'static str,
     created: Option<String>,
@@ -174,6 +181,7 @@ fn list(state: &ListState) -> ListItem<'_> {
         account_id: &state.catalog.account_id,
         region: &state.catalog.region,
         application_id: state.catalog.application_id.as_deref(),
+        application_name: state.application_name.as_deref(),
         up: state.reading.is_some() && state.trouble().is_none(),
         error: state.trouble(),
         found: state.found,
@@ -182,11 +190,14 @@ fn list(state: &ListState) -> ListItem<'_> {
 }
 
 fn target(state: &TargetState) -> TargetItem<'_> {
+    let names = RowNames::of(&state.names, state.target.segment_id.as_deref());
     TargetItem {
         account_id: &state.target.account_id,
         region: &state.target.region,
         application_id: &state.target.application_id,
         segment_id: state.target.segment_id.as_deref(),
+        application_name: names.application,
+        segment_name: names.segment,
         up: state.is_up(),
         error: state.trouble(),
         data_as_of: date(state.data.as_ref().map(|(as_of, _)| *as_of)),
@@ -195,12 +206,14 @@ fn target(state: &TargetState) -> TargetItem<'_> {
     }
 }
 
-fn segment<'a>(SegmentRow { target, segment }: &SegmentRow<'a>) -> SegmentItem<'a> {
+fn segment<'a>(SegmentRow { target, names, segment }: &SegmentRow<'a>) -> SegmentItem<'a> {
     SegmentItem {
         account_id: &target.account_id,
         region: &target.region,
         application_id: &target.application_id,
         segment_id: &segment.id,
+        application_name: names.application,
+        segment_name: names.segment,
         latest_status: segment.latest.map(|latest| latest.status.as_str()),
         latest_created: date(segment.latest.and_then(|latest| latest.created)),
         last_completed: date(segment.last_completed),
@@ -210,12 +223,14 @@ fn segment<'a>(SegmentRow { target, segment }: &SegmentRow<'a>) -> SegmentItem<'
     }
 }
 
-fn job<'a>(JobRow { target, job }: &JobRow<'a>) -> JobItem<'a> {
+fn job<'a>(JobRow { target, names, job }: &JobRow<'a>) -> JobItem<'a> {
     JobItem {
         account_id: &target.account_id,
         region: &target.region,
         application_id: &target.application_id,
         segment_id: &job.segment_id,
+        application_name: names.application,
+        segment_name: names.segment,
         job_id: &job.id,
         status: job.status.as_str(),
         created: date(job.creation_date),

@@ -16,6 +16,8 @@ pub(super) struct Query {
     pub(super) application: Option<String>,
     /// `segment`: this one alone. `segment_id` is the same, and may be empty: exports of all endpoints have no segment.
     pub(super) segment: Option<String>,
+    /// `name`: what is in the name of the application or of the segment, whatever the case.
+    pub(super) name: Option<String>,
     /// `status`, which may be there several times: jobs in one of these states alone. Empty: all.
     pub(super) statuses: Vec<JobStatus>,
     /// `sort`: the order of the jobs.
@@ -82,10 +84,11 @@ impl Key {
     }
 }
 
-const PARAMETERS: [&str; 9] = [
+const PARAMETERS: [&str; 10] = [
     "application",
     "segment",
     "segment_id",
+    "name",
     "status",
     "sort",
     "page",
@@ -118,6 +121,7 @@ impl Query {
             match *parameter {
                 "application" => query.application = Some(value.into_owned()),
                 "segment" | "segment_id" => query.segment = Some(value.into_owned()),
+                "name" => query.name = Some(name_part(&value)?),
                 "status" => query.statuses.push(status(&value)?),
                 "sort" => query.sort = sort(&value)?,
                 "page" => query.page = number(parameter, &value)?,
@@ -133,13 +137,12 @@ impl Query {
     pub(super) fn link(&self, change: impl FnOnce(&mut Self)) -> String {
         let mut changed = self.clone();
         change(&mut changed);
-        if (&changed.application, &changed.segment) != (&self.application, &self.segment) {
+        let filter = |query: &Self| (query.application.clone(), query.segment.clone(), query.name.clone());
+        if filter(&changed) != filter(self) {
             (changed.segments_page, changed.targets_page, changed.lists_page) = Default::default();
         }
-        let same = |query: &Self| {
-            (query.application.clone(), query.segment.clone(), query.statuses.clone(), query.sort)
-        };
-        if same(&changed) != same(self) {
+        let of_jobs = |query: &Self| (filter(query), query.statuses.clone(), query.sort);
+        if of_jobs(&changed) != of_jobs(self) {
             changed.page = Number::default();
         }
         changed.to_string()
@@ -152,6 +155,7 @@ impl std::fmt::Display for Query {
         text.extend_pairs(self.application.iter().map(|id| ("application", id)));
         let segment = |id: &String| if id.is_empty() { "segment_id" } else { "segment" };
         text.extend_pairs(self.segment.iter().map(|id| (segment(id), id)));
+        text.extend_pairs(self.name.iter().map(|name| ("name", name)));
         text.extend_pairs(self.statuses.iter().map(|status| ("status", status.as_str())));
         if self.sort != Sort::default() {
             text.append_pair("sort", &self.sort.to_string());
@@ -176,6 +180,18 @@ impl std::fmt::Display for Sort {
             f.write_char('-')?;
         }
         f.write_str(self.key.name())
+    }
+}
+
+/// Names are cut at 256 characters, so no name holds a longer part.
+const MAX_NAME_CHARACTERS: usize = 256;
+
+fn name_part(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        ..=MAX_NAME_CHARACTERS => Ok(text.to_owned()),
+        count => Err(format!(
+            "name has {count} characters; write a part of a name, of at most {MAX_NAME_CHARACTERS}"
+        )),
     }
 }
 
@@ -219,6 +235,7 @@ mod tests {
             "?",
             "?application=a%2Fb+c&segment=%3Cscript%3E&status=FAILED&status=UNKNOWN&sort=failed&page=3",
             "?segment_id=&status=FAILED",
+            "?application=a&name=%3Cb%3E+%C3%A9&page=2",
             "?sort=-status&segments_page=2&targets_page=4&lists_page=5",
         ] {
             assert_eq!(Query::parse(&text[1..]).unwrap().to_string(), text);
@@ -239,6 +256,8 @@ mod tests {
             ("aplication=x", "there is no parameter \"aplication\"; the closest is application"),
             ("status=FAIL", "there is no status \"FAIL\"; the closest is FAILED"),
             ("sort=age", "write one of created, completed"),
+            ("name=a&name=b", "name is there twice"),
+            (&format!("name={}", "%C3%A9".repeat(257)), "name has 257 characters"),
             ("page=0", "page is no number of a page: \"0\""),
             ("page=-1", "write one from 1"),
             ("page=1&page=2", "page is there twice"),
@@ -255,6 +274,8 @@ mod tests {
         let query = Query::parse("page=3&segments_page=2&status=FAILED").unwrap();
         assert_eq!(query.link(|it| it.segments_page = Number(3)), "?status=FAILED&page=3&segments_page=3");
         assert_eq!(query.link(|it| it.statuses.clear()), "?segments_page=2");
+        let by_name = query.link(|it| it.name = Some("a".to_owned()));
+        assert_eq!(by_name, "?name=a&status=FAILED");
         assert_eq!(query.link(|it| it.application = Some("a".to_owned())), "?application=a&status=FAILED");
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use super::query::{Key, Number, Query, ROWS, Sort};
 use crate::{
     job::{ExportJob, JobStatus, Timestamp},
-    overview::{ListState, Overview, TargetState},
+    overview::{KnownNames, ListState, Overview, TargetState},
     picture::Segment,
     target::Target,
 };
@@ -73,10 +73,30 @@ impl<T> Page<T> {
     }
 }
 
+/// The names of an application and of a segment in it, as far as they are known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct RowNames<'a> {
+    pub(super) application: Option<&'a str>,
+    pub(super) segment: Option<&'a str>,
+}
+
+impl<'a> RowNames<'a> {
+    pub(super) fn of(names: &'a KnownNames, segment_id: Option<&str>) -> Self {
+        Self { application: names.application.as_deref(), segment: names.segment(segment_id.unwrap_or_default()) }
+    }
+
+    /// Whether one of them holds a text in lower case.
+    fn hold(self, part: &str) -> bool {
+        let names = [self.application, self.segment];
+        names.into_iter().flatten().any(|name| name.to_lowercase().contains(part))
+    }
+}
+
 /// A segment and the target that shows it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SegmentRow<'a> {
     pub(super) target: &'a Target,
+    pub(super) names: RowNames<'a>,
     pub(super) segment: &'a Segment,
 }
 
@@ -84,6 +104,7 @@ pub(super) struct SegmentRow<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct JobRow<'a> {
     pub(super) target: &'a Target,
+    pub(super) names: RowNames<'a>,
     pub(super) job: &'a ExportJob,
 }
 
@@ -98,6 +119,8 @@ impl<'a> View<'a> {
     pub(super) fn of(overview: &'a Overview, query: &Query) -> Self {
         let application = |id: &str| query.application.as_ref().is_none_or(|wanted| wanted == id);
         let segment = |id: &str| query.segment.as_ref().is_none_or(|wanted| wanted == id);
+        let part = query.name.as_ref().map(|name| name.to_lowercase());
+        let named = |names: RowNames<'_>| part.as_ref().is_none_or(|part| names.hold(part));
         let mut totals = Totals { targets: overview.targets.len(), ..Totals::default() };
         let (mut targets, mut segments, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
         for state in &overview.targets {
@@ -105,28 +128,36 @@ impl<'a> View<'a> {
             totals.waiting += usize::from(state.reading.is_none());
             let (target, shown) = (&state.target, state.segments().unwrap_or_default());
             let of_application = application(&target.application_id);
+            let names = |id: Option<&str>| RowNames::of(&state.names, id);
             let of_segment = match &target.segment_id {
-                Some(id) => segment(id),
-                None => query.segment.is_none() || shown.iter().any(|it| segment(&it.id)),
+                Some(id) => segment(id) && named(names(Some(id))),
+                None => {
+                    let meant = |id: &str| segment(id) && named(names(Some(id)));
+                    query.segment.is_none() && named(names(None)) || shown.iter().any(|it| meant(&it.id))
+                }
             };
             if of_application && of_segment {
                 targets.push(state);
             }
             for it in shown {
-                let row = SegmentRow { target, segment: it };
+                let names = names(Some(&it.id));
+                let row = SegmentRow { target, names, segment: it };
                 totals.add(row);
-                if !of_application || !segment(&it.id) {
+                if !of_application || !segment(&it.id) || !named(names) {
                     continue;
                 }
                 segments.push(row);
                 let in_state =
                     |job: &&ExportJob| query.statuses.is_empty() || query.statuses.contains(&job.status);
-                jobs.extend(it.jobs.iter().filter(in_state).map(|job| JobRow { target, job }));
+                jobs.extend(it.jobs.iter().filter(in_state).map(|job| JobRow { target, names, job }));
             }
         }
         let lists = overview.lists.iter();
         totals.failing_lists = lists.clone().filter(|list| list.trouble().is_some()).count();
-        let lists = lists.filter(|list| list.catalog.application_id.as_deref().is_none_or(application));
+        let lists = lists.filter(|list| {
+            let names = RowNames { application: list.application_name.as_deref(), segment: None };
+            list.catalog.application_id.as_deref().is_none_or(|id| application(id) && named(names))
+        });
         Self {
             now: overview.now,
             only_place: overview.only_place(),

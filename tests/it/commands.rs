@@ -104,6 +104,76 @@ Everything works: 7 calls, 4 targets.
 }
 
 #[test]
+fn check_shows_names_beside_ids_as_text_and_no_name_makes_it_fail() {
+    run(async {
+        let fake = fake().await;
+        {
+            let mut world = fake.world();
+            world.applications.get_mut("one").unwrap().name = "Shop".to_owned();
+            world.segment("one", "a").name = "News\u{1b}[31m\n\u{202e}".to_owned();
+            world.segment("one", "b").name = "b".to_owned();
+            world.segment("two", "c").name = "x".repeat(10_000);
+        }
+        let mut variables = of(&fake, "one/* two/c");
+        variables.push(("PINPOINT_EXPORTER_NAMES", "all".to_owned()));
+        let check = async |arguments: &'static [&'static str]| {
+            let variables = variables.clone();
+            let ran = tokio::task::spawn_blocking(move || {
+                let variables: Vec<_> =
+                    variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                command(arguments, &variables)
+            });
+            ran.await.unwrap()
+        };
+        let output = check(&["check"]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let long = "x".repeat(40);
+        let expected = format!(
+            "\
+Region eu-west-1
+  Application one  Shop
+    GetSegments           ok, 2 segments
+    GetSegmentExportJobs  a  News\\u{{1b}}[31m\\n\\u{{202e}}  ok, 3 jobs
+    GetSegmentExportJobs  b  ok, 3 jobs
+  Application two
+    GetSegmentExportJobs  c  {long}…
+      ok, 3 jobs
+
+Names (NAMES=all), which no target needs
+Region eu-west-1
+  GetApps      ok, 2 applications
+  Application two
+    GetSegments  ok, 2 segments
+
+Everything works: 4 calls, 3 targets.
+"
+        );
+        let text = text(&output);
+        assert!(text.ends_with(&expected), "{text}\n\n{expected}");
+
+        for operation in [Operation::GetApps, Operation::GetSegments] {
+            fake.fault(Rule { application: (operation == Operation::GetSegments).then(|| "two".to_owned()), ..denied(operation) });
+        }
+        let output = check(&["check"]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = unwrapped(&self::text(&output));
+        for part in [
+            "GetApps failed AccessDeniedException:",
+            "Some names cannot be read, which is no error. This policy would allow it; NAMES=discovered does without:",
+            "\"Action\": \"mobiletargeting:GetApps\"",
+            "\"Action\": \"mobiletargeting:GetSegments\"",
+            ":apps/two\"",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(text.ends_with("Everything works: 4 calls, 3 targets."), "{text}");
+        let found = json_of(&check(&["check", "--json"]).await);
+        assert_eq!((&found["ok"], &found["missing"], &found["names"][0]["ok"]), (&json!(true), &Value::Null, &json!(false)));
+        assert_eq!(found["targets"][0]["segment_name"], "News\u{1b}[31m\n\u{202e}");
+    });
+}
+
+#[test]
 fn check_reads_one_page_of_a_target_and_says_that_there_is_more() {
     run(async {
         let fake = fake().await;
@@ -628,6 +698,7 @@ struct Case {
     status_series: &'static str,
     shown_jobs: usize,
     shard: &'static str,
+    names: &'static str,
 }
 
 fn case() -> impl Strategy<Value = Case> {
@@ -636,7 +707,8 @@ fn case() -> impl Strategy<Value = Case> {
     let shown =
         (select(&["all", "current"][..]), select(&[0, 2, 20][..]), select(&["0/1", "1/2", "2/3"][..]));
     let targets = select(&["*/*", "app-0/*", "*", "app-0", "app-0/segment-0 app-1/*"][..]);
-    (targets, world, times, shown).prop_map(|(targets, world, times, shown)| Case {
+    let names = select(&["discovered", "off"][..]);
+    (targets, world, times, shown, names).prop_map(|(targets, world, times, shown, names)| Case {
         targets,
         applications: world.0,
         segments: world.1,
@@ -648,6 +720,7 @@ fn case() -> impl Strategy<Value = Case> {
         status_series: shown.0,
         shown_jobs: shown.1,
         shard: shown.2,
+        names,
     })
 }
 
@@ -681,6 +754,8 @@ impl Case {
             ("FINISHED_JOB_MAX_AGE", "0s".to_owned()),
             ("MAX_REQUESTS_PER_SECOND", "0".to_owned()),
             ("SHARD", self.shard.to_owned()),
+            ("NAMES", self.names.to_owned()),
+            ("TAG_LABELS", "team".to_owned()),
         ]
     }
 
@@ -730,7 +805,7 @@ fn what_is_planned_is_what_is_done_and_shown() {
                 .map(|family| (family["family"].as_str().unwrap(), family["series"].as_u64().unwrap()))
                 .collect();
             let of_targets = |name: &str| {
-                ["job_", "segment_", "target_", "discovery_"].iter().any(|room| {
+                ["application_", "job_", "segment_", "target_", "discovery_"].iter().any(|room| {
                     name.starts_with(&format!("pinpoint_{room}")) || name.starts_with("pinpoint_export_job_")
                 })
             };
@@ -741,10 +816,10 @@ fn what_is_planned_is_what_is_done_and_shown() {
                 .map(|family| (family.name.as_str(), family.samples.len() as u64))
                 .collect();
             assert_eq!(planned, shown);
-            assert_eq!(
-                Some(plan["series_total"].as_f64().unwrap()),
-                scrape.value("pinpoint_exporter_series", &[])
-            );
+            let of_names = ["pinpoint_application_info", "pinpoint_segment_info"];
+            let named: usize = of_names.iter().map(|name| scrape.samples(name, &[]).len()).sum();
+            let counted = scrape.value("pinpoint_exporter_series", &[]).unwrap();
+            assert_eq!(plan["series_total"].as_f64().unwrap(), counted + named as f64);
             let seconds = (case.scrapes() * case.interval) as u64;
             let per_hour = done as u64 * 3600 / seconds;
             let planned = plan["requests_per_hour"].as_u64().unwrap();
@@ -753,6 +828,40 @@ fn what_is_planned_is_what_is_done_and_shown() {
         Ok(())
     };
     runner.run(&case(), check).unwrap();
+}
+
+#[test]
+fn names_that_are_read_for_themselves_are_planned_as_lists_and_series() {
+    run(async {
+        let fake = fake().await;
+        let planned = async |names: &'static str| {
+            let mut variables = of(&fake, "one/a one/b two");
+            variables.push(("PINPOINT_EXPORTER_NAMES", names.to_owned()));
+            let plan = tokio::task::spawn_blocking(move || {
+                let variables: Vec<_> =
+                    variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                json_of(&command(&["plan", "--json"], &variables))
+            });
+            plan.await.unwrap()
+        };
+        let (without, with) = (planned("off").await, planned("all").await);
+        let series = |plan: &Value, name: &str| {
+            let families = plan["series"].as_array().unwrap();
+            let family = families.iter().find(|family| family["family"] == name);
+            family.map_or(0, |family| family["series"].as_u64().unwrap())
+        };
+        assert_eq!(series(&without, "pinpoint_application_info"), 0);
+        assert_eq!(series(&without, "pinpoint_segment_info"), 0);
+        // One of two applications, two segments that are named, and one in the listing of the whole application.
+        assert_eq!(series(&with, "pinpoint_application_info"), 2);
+        assert_eq!(series(&with, "pinpoint_segment_info"), 3);
+        assert_eq!(series(&with, "pinpoint_discovery_up"), 0);
+        assert_eq!((&without["places"][0]["lists"], &with["places"][0]["lists"]), (&json!(0), &json!(3)));
+        // Three requests every six minutes: DISCOVERY_TTL is five, and Prometheus scrapes every minute.
+        let per_hour = |plan: &Value| plan["requests_per_hour"].as_u64().unwrap();
+        assert_eq!(per_hour(&with) - per_hour(&without), 30);
+        assert!(fake.count(Operation::GetApps) + fake.count(Operation::GetSegments) == 0, "plan reads no name");
+    });
 }
 
 #[test]

@@ -90,6 +90,14 @@ fn fill(world: &mut World) {
         );
     }
     world.segment("app-1", "never-ran");
+    world.segment("app-1", "statuses").name = "Every state".to_owned();
+    world.segment("app-1", "statuses").tags =
+        [("team".to_owned(), "marketing".to_owned()), ("not shown".to_owned(), "x".to_owned())].into();
+    world.applications.get_mut("app-1").unwrap().name = "Shop".to_owned();
+    let odd = world.applications.get_mut(ODD).unwrap();
+    (odd.name, odd.tags) = (ODD.to_owned(), [("cost centre".to_owned(), ODD.to_owned())].into());
+    let odd = world.segment(ODD, ODD);
+    (odd.name, odd.tags, odd.imported) = (ODD.to_owned(), [("team".to_owned(), ODD.to_owned())].into(), true);
 
     // Found, and an application that is not there.
     item(&mut world.segment("app-3", "found").jobs, json!({"Id": "j", "JobStatus": "COMPLETING"}));
@@ -146,13 +154,22 @@ fn a_scrape_is_the_golden_file() {
             .set("TARGETS", &targets.join(" "))
             .set("FINISHED_JOBS_PER_SEGMENT", "3")
             .set("FINISHED_JOB_MAX_AGE", "10d")
+            .set("NAMES", "all")
+            .set("TAG_LABELS", "team,cost centre")
             .build()
             .await;
         house.url = house.url.replace("http://127.0.0.1", "https://localhost");
         house.client = trusting(&pki.read("ca.pem"));
         let expiry = SystemTime::UNIX_EPOCH + Duration::from_millis(NOW + 3_600_000);
         house.source.give(Some(credentials(&Options::default_key(), Some(expiry))));
-        let text = house.text(None).await;
+        // No scrape waits for names.
+        let text = loop {
+            let text = house.text(None).await;
+            let lines = |name: &str| text.matches(&format!("\n{name}{{")).count();
+            if (lines("pinpoint_application_info"), lines("pinpoint_segment_info")) == (4, 6) {
+                break text;
+            }
+        };
         text_format::parse(&text).unwrap();
 
         let gzip = house.client.get(format!("{}/metrics", house.url)).header("Accept-Encoding", "gzip");
@@ -184,7 +201,10 @@ fn the_golden_file_holds_every_family_of_the_catalogue() {
         let found = golden.family(family.name).unwrap_or_else(|| panic!("{} is not there", family.name));
         assert_eq!((found.help.as_str(), found.kind.as_str()), (family.help, family.kind.as_str()));
         for sample in &found.samples {
-            let known = |label: &&String| *label != "le" && !family.labels.contains(&label.as_str());
+            let is_tag = |label: &str| family.name.ends_with("_info") && label.starts_with("tag_");
+            let known = |label: &&String| {
+                *label != "le" && !family.labels.contains(&label.as_str()) && !is_tag(label)
+            };
             assert_eq!(
                 sample.labels.keys().find(known),
                 None,

@@ -51,6 +51,7 @@ fn world() -> World {
     for (application, segment) in [(APP, SEGMENT), (APP, "another"), ("another", "third")] {
         world.segment(application, segment);
     }
+    world.applications.get_mut(APP).unwrap().name = "The shop".to_owned();
     world
 }
 
@@ -61,6 +62,15 @@ fn key(policy: &Value) -> Key {
 
 /// The exit status of `check` under a policy, and what it found.
 async fn check(fake: &FakePinpoint, targets: &str, policy: &Value) -> (Option<i32>, Value) {
+    check_with_names(fake, targets, policy, "discovered").await
+}
+
+async fn check_with_names(
+    fake: &FakePinpoint,
+    targets: &str,
+    policy: &Value,
+    names: &'static str,
+) -> (Option<i32>, Value) {
     fake.set_keys(vec![key(policy)]);
     let Key { access_key_id, secret_access_key, .. } = Options::default_key();
     let (url, targets) = (fake.url(), targets.to_owned());
@@ -72,6 +82,7 @@ async fn check(fake: &FakePinpoint, targets: &str, policy: &Value) -> (Option<i3
                 ("AWS_SECRET_ACCESS_KEY", &secret_access_key),
                 ("AWS_ENDPOINT_URL_PINPOINT", &url),
                 ("PINPOINT_EXPORTER_TARGETS", &targets),
+                ("PINPOINT_EXPORTER_NAMES", names),
             ],
         )
     });
@@ -175,6 +186,40 @@ fn no_resource_of_a_policy_can_be_spared() {
                     assert_eq!((status, missing), (Some(1), &json!(expected)), "{name}: {spared}");
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn names_are_optional_and_the_policy_of_names_is_what_they_need() {
+    run(async {
+        let fake = FakePinpoint::start(world()).await.unwrap();
+        let of_names = policy("names");
+        for (name, resource) in POLICIES.into_iter().filter(|(_, resource)| !resource.contains('*')) {
+            let targets = targets(resource);
+            let both = without(&policy(name), |all| all.extend(statements(&of_names).iter().cloned()));
+            let (status, found) = check_with_names(&fake, &targets, &both, "all").await;
+            assert_eq!((status, &found["missing_names"]), (Some(0), &Value::Null), "{name}: {found}");
+            let named: Vec<_> = found["names"].as_array().unwrap().iter().map(|list| &list["ok"]).collect();
+            assert_eq!(named, [true, true], "{name}");
+            assert_eq!(found["targets"][0]["application_name"], "The shop", "{name}");
+            // Without a permission, or one of its resources, it is told what is missing, and nothing has failed.
+            for (at, statement) in statements(&of_names).iter().enumerate() {
+                let at = statements(&policy(name)).len() + at;
+                let resources = statement["Resource"].as_array().unwrap().len();
+                let rest = without(&both, |all| drop(all.remove(at)));
+                let fewer = (0..resources).map(|spared| {
+                    without(&both, |all| drop(all[at]["Resource"].as_array_mut().unwrap().remove(spared)))
+                });
+                for rest in fewer.chain([rest]) {
+                    let (status, found) = check_with_names(&fake, &targets, &rest, "all").await;
+                    assert_eq!((status, &found["missing"]), (Some(0), &Value::Null), "{name}");
+                    assert_eq!(found["missing_names"]["Statement"], json!([statement]), "{name}");
+                }
+            }
+            // Nothing is asked for where no name is read for itself.
+            let (status, found) = check(&fake, &targets, &policy(name)).await;
+            assert_eq!((status, &found["names"], &found["missing_names"]), (Some(0), &json!([]), &Value::Null));
         }
     });
 }

@@ -18,6 +18,7 @@ mod golden;
 mod iam;
 mod log;
 mod memory;
+mod names;
 mod pace;
 mod process;
 mod prometheus;

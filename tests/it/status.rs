@@ -559,6 +559,71 @@ fn a_world_without_anything_is_shown_as_such() {
     });
 }
 
+/// The world of the shops with names: two segments have the same one.
+fn named_shops(world: &mut World) {
+    shops(world);
+    world.applications.get_mut("shop").unwrap().name = "The Shop".to_owned();
+    world.segment("shop", "news").name = "Newsletter".to_owned();
+    world.segment("shop", "club").name = "Club ÉLITE".to_owned();
+    world.segment("blog", "news").name = "Newsletter".to_owned();
+}
+
+#[test]
+fn names_stand_beside_the_ids_on_the_page_and_in_its_json() {
+    run(async {
+        let house = Plan::new().world(named_shops).set("TARGETS", "*/*").at(NOW).build().await;
+        house.scrape().await;
+        let page = house.page("").await;
+        let first = |section: &str| {
+            let cells: BTreeSet<_> = rows(&page, section).into_iter().map(|row| row[0].clone()).collect();
+            cells.into_iter().collect::<Vec<_>>()
+        };
+        let expected = ["The Shop shop Club ÉLITE club", "The Shop shop Newsletter news", "blog Newsletter news"];
+        for section in ["targets", "segments", "jobs"] {
+            assert_eq!(first(section), expected, "{section}");
+        }
+        assert_eq!(first("lists"), ["applications", "segments of The Shop shop", "segments of blog"]);
+        let document = house.json("").await;
+        for part in ["targets", "segments", "jobs"] {
+            let club = items(&document, part).iter().find(|item| item["segment_id"] == "club").unwrap();
+            let names = (&club["application_name"], &club["segment_name"]);
+            assert_eq!(names, (&json!("The Shop"), &json!("Club ÉLITE")), "{part}");
+        }
+        let list = items(&document, "lists").iter().find(|list| list["application_id"] == "shop").unwrap();
+        assert_eq!(list["application_name"], "The Shop");
+        house.close().await;
+    });
+}
+
+#[test]
+fn a_part_of_a_name_filters_segments_and_jobs_whatever_its_case() {
+    run(async {
+        for (targets, names) in [("*/*", "discovered"), ("shop blog", "all")] {
+            let house =
+                Plan::new().world(named_shops).set("TARGETS", targets).set("NAMES", names).at(NOW).build().await;
+            while house.json("?name=newsletter").await["segments"]["total"] != 2 {
+                house.scrape().await;
+            }
+            for (query, jobs, targets) in [
+                ("?name=NEWSLETTER", &["n2", "b1", "n1", "b2"][..], 2),
+                ("?name=newsletter&application=blog", &["b1", "b2"], 1),
+                ("?name=%C3%A9lite", &["c1"], 1),
+                ("?name=the+shop", &["n2", "n1", "c1"], if names == "all" { 1 } else { 2 }),
+                ("?name=letter&status=FAILED", &[], 2),
+                ("?name=nothing", &[], 0),
+                ("?name=", &["n2", "b1", "n1", "c1", "b2"], if names == "all" { 2 } else { 3 }),
+            ] {
+                assert_eq!(house.job_ids(query).await, jobs, "{query}");
+                assert_eq!(house.json(query).await["targets"]["total"], targets, "{query}");
+            }
+            let (status, problem) = house.get(&format!("/?name={}", "x".repeat(257))).await;
+            assert_eq!(status, 400);
+            assert!(problem.contains("name has 257 characters"), "{problem}");
+            house.close().await;
+        }
+    });
+}
+
 #[test]
 fn what_others_have_named_stays_text() {
     run(async {

@@ -52,8 +52,9 @@ WORLD = {
     "applications": {
         APP: {
             "name": "judged",
+            "tags": {"team": "commerce", "cost centre": "é\""},
             "segments": {
-                **{f"segment-{n}": {"imported": n % 2 == 1} for n in range(7)},
+                **{f"segment-{n}": {"imported": n % 2 == 1, "name": f"Segment {n}"} for n in range(7)},
                 "jobs": {"jobs": [JOB] + [{"id": f"job-{n}", "created": "-30m", "lasts": "1h"} for n in range(9)]},
             },
             "jobs": [{"id": "of-all", "created": "-2h", "lasts": "1h", "end": "FAILED"}],
@@ -145,6 +146,39 @@ class Judge(unittest.TestCase):
         jobs, pages = self.pages(client.get_export_jobs, "ExportJobsResponse", ApplicationId=APP)
         self.assertEqual((len({job["Id"] for job in jobs}), pages), (11, 6))
         self.assertIn("of-all", {job["Id"] for job in jobs})
+
+    def test_applications_and_segments_have_the_fields_of_the_model(self):
+        client = self.client()
+        apps = {app["Id"]: app for app in self.pages(client.get_apps, "ApplicationsResponse")[0]}
+        self.assertEqual(apps[APP], {
+            "Arn": f"arn:aws:mobiletargeting:us-east-1:123456789012:apps/{APP}", "CreationDate": "1970-01-01T00:00:00.000Z",
+            "Id": APP, "Name": "judged", "tags": {"team": "commerce", "cost centre": "é\""},
+        })
+        self.assertEqual((apps["third"]["Name"], apps["third"]["tags"]), ("third", {}))
+        segments, _ = self.pages(client.get_segments, "SegmentsResponse", ApplicationId=APP)
+        [segment] = [segment for segment in segments if segment["Id"] == "segment-3"]
+        date = "1970-01-01T00:00:00.000Z"
+        self.assertEqual(segment, {
+            "ApplicationId": APP, "Arn": f"arn:aws:mobiletargeting:us-east-1:123456789012:apps/{APP}/segments/segment-3",
+            "CreationDate": date, "Id": "segment-3", "LastModifiedDate": date, "Name": "Segment 3", "SegmentType": "IMPORT",
+            "Version": 1, "tags": {},
+        })
+        [unnamed] = [segment for segment in segments if segment["Id"] == "jobs"]
+        self.assertNotIn("Name", unnamed)
+        model = client.meta.service_model
+        for name, item in [("ApplicationResponse", apps[APP]), ("SegmentResponse", unnamed)]:
+            self.assertLessEqual(set(model.shape_for(name).required_members), set(item), name)
+
+    def test_applications_and_segments_are_renamed_while_it_runs(self):
+        world = self.control("GET", "world")
+        client = self.client()
+        self.control("POST", "names", {"application": APP, "name": "renamed"})
+        self.control("POST", "names", {"application": APP, "segment": "segment-1", "name": "", "tags": {"a": "b"}})
+        app = client.get_app(ApplicationId=APP)["ApplicationResponse"]
+        self.assertEqual((app["Name"], app["tags"]["team"]), ("renamed", "commerce"))
+        segment = client.get_segment(ApplicationId=APP, SegmentId="segment-1")["SegmentResponse"]
+        self.assertEqual((segment.get("Name"), segment["tags"], segment["SegmentType"]), (None, {"a": "b"}, "IMPORT"))
+        self.control("PUT", "world", world)
 
     def test_a_job_has_the_fields_it_should(self):
         jobs = self.client().get_segment_export_jobs(ApplicationId=APP, SegmentId="jobs")["ExportJobsResponse"]["Item"]

@@ -15,7 +15,7 @@ use self::parts::{
 use super::{
     age::utc,
     query::{Key, Number, Query, Sort},
-    view::{JobRow, Page, SegmentRow, Totals, View},
+    view::{JobRow, Page, RowNames, SegmentRow, Totals, View},
     words::{counted, found},
 };
 use crate::{
@@ -197,6 +197,7 @@ fn filter(query: &Query) -> Markup {
         form role="search" aria-label="Filter" {
             label { span { "Application" } input name="application" value=[&query.application] spellcheck="false"; }
             label { span { "Segment" } input name="segment" value=[&query.segment] spellcheck="false"; }
+            label { span { "Part of a name" } input name="name" value=[&query.name] spellcheck="false"; }
             label {
                 span { "Status of jobs" }
                 select name="status" {
@@ -236,12 +237,12 @@ fn lists(view: &View<'_>, ids: Ids<'_>) -> Markup {
         th scope="col" { "Next" }
     };
     let row = |state: &&ListState| {
-        let ListState { catalog, found: count, reading } = state;
+        let ListState { catalog, application_name, found: count, reading } = state;
         let what = if catalog.application_id.is_some() { "segment" } else { "application" };
         let (reading, good) = (reading.as_ref(), found(count.unwrap_or(0) as u64, what));
         html! {
             tr {
-                (id_cell("List", ids.list(catalog)))
+                (id_cell("List", ids.list(catalog, application_name.as_deref())))
                 (cell("State", outcome(reading, state.trouble(), &good, DISCOVERY_FAILING)))
                 (cell("Read, UTC", date(reading.map(|it| it.began), view.now)))
                 (short_cell("Took", took(reading)))
@@ -259,11 +260,11 @@ fn targets(view: &View<'_>, ids: Ids<'_>) -> Markup {
         th scope="col" { "Took" } th scope="col" { "Next refresh" }
     };
     let row = |state: &&TargetState| {
-        let TargetState { target, reading, data } = state;
+        let TargetState { target, names, reading, data } = state;
         let (reading, good) = (reading.as_ref(), found(state.jobs_listed().unwrap_or(0), "job"));
         html! {
             tr {
-                (id_cell("Target", ids.target(target)))
+                (id_cell("Target", ids.target(target, RowNames::of(names, target.segment_id.as_deref()))))
                 (cell("State", outcome(reading, state.trouble().as_deref(), &good, TARGET_DOWN)))
                 (cell("Data as of, UTC", date(data.as_ref().map(|(as_of, _)| *as_of), view.now)))
                 (short_cell("Took", took(reading)))
@@ -283,7 +284,7 @@ fn segments(view: &View<'_>, ids: Ids<'_>) -> Markup {
         th scope="col" { "Segment" } th scope="col" { "Newest export" } th scope="col" { "Created, UTC" }
         th scope="col" { "Last completed, UTC" } th scope="col" { "Last failed, UTC" } th.number scope="col" { "Jobs" }
     };
-    let row = |SegmentRow { target, segment: it }: &SegmentRow<'_>| {
+    let row = |SegmentRow { target, names, segment: it }: &SegmentRow<'_>| {
         let newest = html! {
             @match it.latest {
                 Some(latest) => { (status(latest.status)) }
@@ -297,7 +298,7 @@ fn segments(view: &View<'_>, ids: Ids<'_>) -> Markup {
         };
         html! {
             tr {
-                (id_cell("Segment", ids.segment(target, &it.id)))
+                (id_cell("Segment", ids.segment(target, &it.id, *names)))
                 (cell("Newest export", newest))
                 (cell("Created, UTC", date(it.latest.and_then(|latest| latest.created), now)))
                 (cell("Last completed, UTC", date(it.last_completed, now)))
@@ -342,7 +343,7 @@ fn jobs(view: &View<'_>, ids: Ids<'_>) -> Markup {
     listing("jobs", "Jobs", &columns, &view.jobs, row, |page| query.link(|it| it.page = page))
 }
 
-fn job(JobRow { target, job }: &JobRow<'_>, ids: Ids<'_>, now: Timestamp) -> Markup {
+fn job(JobRow { target, names, job }: &JobRow<'_>, ids: Ids<'_>, now: Timestamp) -> Markup {
     let id = html! {
         (name(&job.id))
         @if let Some(prefix) = &job.s3_url_prefix { div { small { (name(prefix)) } } }
@@ -363,7 +364,7 @@ fn job(JobRow { target, job }: &JobRow<'_>, ids: Ids<'_>, now: Timestamp) -> Mar
     };
     html! {
         tr {
-            (id_cell("Segment", ids.segment(target, &job.segment_id)))
+            (id_cell("Segment", ids.segment(target, &job.segment_id, *names)))
             (id_cell("Job", id))
             (cell("Status", status(job.status)))
             (cell("Pieces", pieces))

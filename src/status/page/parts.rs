@@ -11,6 +11,7 @@ use crate::{
     status::{
         age::{from_now, rfc3339, short, utc},
         query::Query,
+        view::RowNames,
     },
     target::Target,
 };
@@ -49,31 +50,38 @@ pub(super) struct Ids<'a> {
 }
 
 impl Ids<'_> {
-    pub(super) fn segment(self, target: &Target, segment_id: &str) -> Markup {
+    pub(super) fn segment(self, target: &Target, segment_id: &str, names: RowNames<'_>) -> Markup {
         html! {
             (self.place(&target.account_id, &target.region))
-            small { (name(&target.application_id)) } br;
-            (self.link(&target.application_id, Some(segment_id)))
+            small {
+                @if let Some(application) = shown(names.application, &target.application_id) {
+                    (name(application)) " "
+                }
+                (name(&target.application_id))
+            }
+            br;
+            (self.link(&target.application_id, Some(segment_id), names.segment))
         }
     }
 
-    pub(super) fn target(self, target: &Target) -> Markup {
+    pub(super) fn target(self, target: &Target, names: RowNames<'_>) -> Markup {
         html! {
             @match &target.segment_id {
-                Some(id) => { (self.segment(target, id)) }
+                Some(id) => { (self.segment(target, id, names)) }
                 None => {
                     (self.place(&target.account_id, &target.region))
-                    small { "whole application" } br; (self.link(&target.application_id, None))
+                    small { "whole application" } br;
+                    (self.link(&target.application_id, None, names.application))
                 }
             }
         }
     }
 
-    pub(super) fn list(self, catalog: &Catalog) -> Markup {
+    pub(super) fn list(self, catalog: &Catalog, application_name: Option<&str>) -> Markup {
         html! {
             (self.place(&catalog.account_id, &catalog.region))
             @match &catalog.application_id {
-                Some(id) => { small { "segments of" } br; (self.link(id, None)) }
+                Some(id) => { small { "segments of" } br; (self.link(id, None, application_name)) }
                 None => { "applications" }
             }
         }
@@ -83,17 +91,29 @@ impl Ids<'_> {
         html! { @if self.with_place { small { (place(account_id, region)) } br; } }
     }
 
-    fn link(self, application_id: &str, segment_id: Option<&str>) -> Markup {
+    /// The link to what it is, by its name with the id below, or by its id if it has no name.
+    fn link(self, application_id: &str, segment_id: Option<&str>, its_name: Option<&str>) -> Markup {
         let link = self.query.link(|it| {
             it.application = Some(application_id.to_owned());
             it.segment = segment_id.map(str::to_owned);
         });
-        let name = match segment_id {
-            Some("") => html! { "all endpoints" },
-            id => name(id.unwrap_or(application_id)),
+        let id = segment_id.unwrap_or(application_id);
+        let its_name = shown(its_name, id);
+        let text = match its_name {
+            Some(text) => name(text),
+            None if id.is_empty() => html! { "all endpoints" },
+            None => name(id),
         };
-        html! { @if link.len() <= LONGEST_LINK { a href=(link) { (name) } } @else { (name) } }
+        html! {
+            @if link.len() <= LONGEST_LINK { a href=(link) { (text) } } @else { (text) }
+            @if its_name.is_some() { br; small { (name(id)) } }
+        }
     }
+}
+
+/// A name that says more than the id.
+fn shown<'a>(name: Option<&'a str>, id: &str) -> Option<&'a str> {
+    name.filter(|name| !name.is_empty() && *name != id)
 }
 
 pub(super) fn place(account_id: &str, region: &str) -> Markup {

@@ -15,7 +15,7 @@ use crate::{
     schedule::CHANGING,
     text_format::{self, Sample, Scrape},
     witness::{Listings, Outcome, Witness},
-    world::Target,
+    world::{self, Target},
 };
 
 const REQUESTS: &str = "pinpoint_api_requests_total";
@@ -236,6 +236,10 @@ impl Judge {
             if of("pinpoint_discovery_") {
                 series += 1;
             }
+            if ["pinpoint_segment_info", "pinpoint_application_info"].contains(&name) {
+                wrong.extend(wrong_name(sample).filter(|_| !self.rules.damages));
+                continue;
+            }
             if !of("pinpoint_export_job_") && !of("pinpoint_segment_") && !of("pinpoint_target_") {
                 continue;
             }
@@ -441,6 +445,14 @@ impl Judge {
                 wrong.push(format!("{target:?} is deleted, and shown"));
             }
         }
+        let changing = self.targets.iter().filter(|target| target.application == CHANGING);
+        for segment in changing.filter_map(|target| target.segment.as_deref()) {
+            let named = scrape.samples("pinpoint_segment_info", &[("segment_id", segment)]);
+            let expected = usize::from(!gone.contains(segment));
+            if named.len() != expected {
+                wrong.push(format!("{segment:?} has {} names and must have {expected}", named.len()));
+            }
+        }
         for sample in scrape.samples("pinpoint_discovery_up", &[]) {
             if sample.value.to_bits() != 1_f64.to_bits() {
                 wrong.push(format!("{sample:?}, and all is well"));
@@ -454,6 +466,18 @@ impl Judge {
         }
         wrong
     }
+}
+
+/// What is wrong with a series of a name: those of the application whose segments are listed are known, and no others.
+fn wrong_name(sample: &Sample) -> Option<String> {
+    let label = |name: &str| sample.labels.get(name).map_or("", String::as_str);
+    let (segment, shown) = (label("segment_id"), label("segment_name"));
+    let is_known = sample.name == "pinpoint_segment_info"
+        && label("application_id") == CHANGING
+        && label("segment_type") == "DIMENSIONAL"
+        && sample.value.to_bits() == 1_f64.to_bits()
+        && (0..world::NAMES).any(|number| shown == world::name(segment, number));
+    (!is_known).then(|| format!("a name that nothing had: {sample:?}"))
 }
 
 fn labels_with_timeout<'a>(labels: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {

@@ -266,6 +266,13 @@ impl Surroundings {
                 let jobs = &self.witness.world.applications[schedule::CHANGING].segments[*segment];
                 *fake.world().segment(schedule::CHANGING, segment) = jobs.clone();
             }
+            Action::Rename(segment, number) => {
+                let mut world = fake.world();
+                let changing = world.applications.get_mut(schedule::CHANGING);
+                if let Some(it) = changing.and_then(|it| it.segments.get_mut(*segment)) {
+                    it.name = world::name(segment, *number);
+                }
+            }
             Action::IdleConnections(count) => {
                 self.idle.clear();
                 for _ in 0..*count {

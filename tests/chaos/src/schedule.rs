@@ -12,7 +12,7 @@ use crate::{
     credentials::Supply,
     process::{Log, Program},
     proxy::Mode,
-    world::ALL,
+    world::{ALL, NAMES},
 };
 
 /// Something that is done to the exporter's surroundings.
@@ -37,6 +37,8 @@ pub(crate) enum Action {
     /// A segment is deleted, or there again.
     Delete(&'static str),
     Restore(&'static str),
+    /// A segment has another of its names.
+    Rename(&'static str, usize),
     /// So many connections that say nothing.
     IdleConnections(usize),
 }
@@ -67,6 +69,7 @@ impl Action {
             Self::ServerDate(_) => "clock: API's date".to_owned(),
             Self::Delete(_) => "world: segment deleted".to_owned(),
             Self::Restore(_) => "world: segment restored".to_owned(),
+            Self::Rename(..) => "world: segment renamed".to_owned(),
             Self::IdleConnections(_) => "client: idle connections".to_owned(),
         }
     }
@@ -337,7 +340,11 @@ fn restart(rng: &mut Rng) -> Action {
 
 fn world_change(rng: &mut Rng) -> Action {
     let segment = ["empty", "one", "two", "three"][rng.usize(..4)];
-    if rng.bool() { Action::Delete(segment) } else { Action::Restore(segment) }
+    match rng.u8(..3) {
+        0 => Action::Delete(segment),
+        1 => Action::Restore(segment),
+        _ => Action::Rename(segment, rng.usize(..NAMES)),
+    }
 }
 
 fn credentials(rng: &mut Rng) -> Action {

@@ -1,7 +1,7 @@
 //! A world in which every instant looks different: jobs that live, end, come and age out within seconds, and items that no reader
 //! can understand whole.
 
-use fake_pinpoint::world::{End, Job, Life, World};
+use fake_pinpoint::world::{End, Job, Life, Segment, World};
 use fastrand::Rng;
 use serde_json::json;
 
@@ -30,8 +30,8 @@ pub(crate) fn world(rng: &mut Rng, start: i64) -> World {
     let mut world = World::default();
     let mut fill = |application: &str, segment: &str, rows: std::ops::Range<usize>| {
         let jobs = (0..rng.usize(rows)).map(|row| life(rng, &format!("{segment}-{row}-"), start).into());
-        let jobs = jobs.collect();
-        world.segment(application, segment).jobs = jobs;
+        let segment_of_it = Segment { name: name(segment, 0), jobs: jobs.collect(), ..Segment::default() };
+        *world.segment(application, segment) = segment_of_it;
     };
     fill(FIXED, "plain", 1..3);
     fill(FIXED, "odd", 1..2);
@@ -66,6 +66,14 @@ pub(crate) fn world(rng: &mut Rng, start: i64) -> World {
         odd.push(Job::Verbatim { item });
     }
     world
+}
+
+/// How many names a segment has in the course of a life.
+pub(crate) const NAMES: usize = 4;
+
+/// One of the names of a segment.
+pub(crate) fn name(segment: &str, number: usize) -> String {
+    format!("Name {number} of \"{segment}\"")
 }
 
 /// A row of jobs.

@@ -41,7 +41,7 @@ use crate::{
     reply::{Reply, Step, Steps},
     server::State,
     sigv4::{self, Caller},
-    world::Life,
+    world::{Application, Life, Segment},
 };
 
 /// The account of a key that names none.
@@ -239,12 +239,12 @@ fn reply(
     let query = paging::query(parts.uri.query().unwrap_or_default());
     let mut world = state.world();
     if operation == Operation::GetApps {
-        return paged(&query, pinned, world.applications.iter(), |(id, it)| application_item(id, &it.name));
+        return paged(&query, pinned, world.applications.iter(), |(id, it)| application_item(id, it));
     }
     let known = world.applications.get(application).ok_or_else(missing)?;
     match operation {
         Operation::GetApps | Operation::GetApp => {
-            Ok(Reply::json(200, &application_item(application, &known.name)))
+            Ok(Reply::json(200, &application_item(application, known)))
         }
         Operation::GetSegments => {
             paged(&query, pinned, known.segments.iter(), |(id, it)| segment_item(application, id, it))
@@ -301,23 +301,27 @@ fn reply(
     }
 }
 
-fn application_item(id: &str, name: &str) -> Value {
-    let name = if name.is_empty() { id } else { name };
+fn application_item(id: &str, application: &Application) -> Value {
+    let name = if application.name.is_empty() { id } else { &application.name };
     let arn = format!("arn:aws:mobiletargeting:us-east-1:{ACCOUNT_ID}:apps/{id}");
-    json!({"Arn": arn, "CreationDate": iso(0), "Id": id, "Name": name, "tags": {}})
+    json!({"Arn": arn, "CreationDate": iso(0), "Id": id, "Name": name, "tags": application.tags})
 }
 
-fn segment_item(application: &str, id: &str, segment: &crate::world::Segment) -> Value {
-    let name = if segment.name.is_empty() { id } else { &segment.name };
-    json!({
+fn segment_item(application: &str, id: &str, segment: &Segment) -> Value {
+    let mut item = json!({
         "ApplicationId": application,
         "Arn": format!("arn:aws:mobiletargeting:us-east-1:{ACCOUNT_ID}:apps/{application}/segments/{id}"),
         "CreationDate": iso(0),
         "Id": id,
-        "Name": name,
+        "LastModifiedDate": iso(0),
         "SegmentType": if segment.imported { "IMPORT" } else { "DIMENSIONAL" },
+        "tags": segment.tags,
         "Version": 1,
-    })
+    });
+    if !segment.name.is_empty() {
+        item["Name"] = json!(segment.name);
+    }
+    item
 }
 
 /// A page of a listing, of which only its own items are written out.

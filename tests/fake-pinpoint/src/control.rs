@@ -7,10 +7,13 @@
 //! | `GET /_fake/load` | `{"in_flight", "most_in_flight", "connections"}` |
 //! | `POST /_fake/clock` | `{"advance": ms}` or `{"stop_at": ms}` for the jobs' clock, with `_server` for the server's |
 //! | `GET /_fake/world`, `PUT …`, `POST …` | the world; another one |
+//! | `POST /_fake/names` | `{"application", "segment"?, "name"?, "tags"?}`: what an application or a segment is called from now on |
 //! | `PUT /_fake/keys` | `[{"access_key_id", "secret_access_key", "session_token"?, "expired"?, "policies"?, "account_id"?}]` |
 
 use std::{
+    collections::BTreeMap,
     io::Write as _,
+    mem,
     sync::{Arc, PoisonError, atomic::Ordering},
 };
 
@@ -18,7 +21,7 @@ use hyper::{Method, http::request::Parts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{permission::Policy, reply::Reply, server::State, sigv4::Key};
+use crate::{permission::Policy, reply::Reply, server::State, sigv4::Key, world::World};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -43,6 +46,38 @@ struct KeyFile {
     policies: Option<Vec<Policy>>,
     #[serde(default)]
     account_id: Option<String>,
+}
+
+/// New names. What is absent stays as it is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renaming {
+    application: String,
+    #[serde(default)]
+    segment: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    tags: Option<BTreeMap<String, String>>,
+}
+
+impl Renaming {
+    fn apply(self, world: &mut World) -> Result<(), String> {
+        let Self { application: id, segment, name, tags } = self;
+        let application =
+            world.applications.get_mut(&id).ok_or_else(|| format!("there is no application {id:?}"))?;
+        let (old_name, old_tags) = match segment {
+            None => (&mut application.name, &mut application.tags),
+            Some(segment) => {
+                let missing = || format!("application {id:?} has no segment {segment:?}");
+                let segment = application.segments.get_mut(&segment).ok_or_else(missing)?;
+                (&mut segment.name, &mut segment.tags)
+            }
+        };
+        *old_name = name.unwrap_or_else(|| mem::take(old_name));
+        *old_tags = tags.unwrap_or_else(|| mem::take(old_tags));
+        Ok(())
+    }
 }
 
 /// The answer to a request under `/_fake/`.
@@ -78,6 +113,9 @@ pub(crate) fn answer(state: &Arc<State>, parts: &Parts, body: &[u8]) -> Option<R
         (&Method::GET, "world") => show(&*state.world()),
         (&Method::PUT | &Method::POST, "world") => {
             read(body).map(|world| *state.world() = world).map(|()| Value::Null)
+        }
+        (&Method::POST, "names") => {
+            read(body).and_then(|it: Renaming| it.apply(&mut state.world())).map(|()| Value::Null)
         }
         (&Method::PUT, "keys") => read(body).map(|keys: Vec<KeyFile>| {
             let keys = keys.into_iter().map(|key| Key {

@@ -14,7 +14,7 @@ const DAY: i64 = 24 * HOUR;
 const APPLICATION: &str = "6e0b7591a90841d2b5d93fa11143e5a7";
 
 /// A world as of now: one segment is exported every night and has a job that runs right now, one failed, one is stuck, one
-/// lost endpoints, one was never exported, one has a long history.
+/// lost endpoints, one was never exported, one has a long history. Two segments have the same name, and one has none.
 pub fn demo_world() -> World {
     let now = machine();
     let night = |ago: i64| now - ago * DAY - 3 * HOUR;
@@ -29,7 +29,13 @@ pub fn demo_world() -> World {
             })
             .collect()
     };
-    let segment = |name: &str, jobs: Vec<Job>| Segment { name: name.to_owned(), imported: false, jobs };
+    let tags = |team: &str| [("team".to_owned(), team.to_owned())].into();
+    let segment = |name: &str, jobs: Vec<Job>| Segment {
+        name: name.to_owned(),
+        tags: tags("marketing"),
+        imported: false,
+        jobs,
+    };
 
     // A new one every ten minutes, of five minutes each: there is always something to see.
     let mut running = Life::new("0000000100000000000000000001", now - MINUTE, 5 * MINUTE);
@@ -62,15 +68,16 @@ pub fn demo_world() -> World {
     history.every = Some(DAY);
 
     let segments = [
-        ("b66c9e42f71444b2aa2e0ffc1df28f60", segment("newsletter, nightly", newsletter)),
-        ("0d4a8f0c5e3b4b0f9d7a1c2e3f405162", segment("win back, failed last", win_back)),
-        ("1e5b9a1d6f4c4c1a8e8b2d3f4a516273", segment("loyal customers, stuck", loyal)),
-        ("2f6cab2e7a5d4d2b9f9c3e4a5b627384", segment("trial, partly failed", trial)),
-        ("3a7dbc3f8b6e4e3c8aad4f5b6c738495", segment("dormant, never exported", Vec::new())),
-        ("4b8ecd4a9c7f4f4d9bbe5a6c7d8495a6", segment("archive, long history", vec![history.into()])),
+        ("b66c9e42f71444b2aa2e0ffc1df28f60", segment("Newsletter", newsletter)),
+        ("0d4a8f0c5e3b4b0f9d7a1c2e3f405162", segment("Win-back", win_back)),
+        ("1e5b9a1d6f4c4c1a8e8b2d3f4a516273", segment("Loyal customers", loyal)),
+        ("2f6cab2e7a5d4d2b9f9c3e4a5b627384", segment("Trial users", trial)),
+        ("3a7dbc3f8b6e4e3c8aad4f5b6c738495", Segment { imported: true, ..segment("Trial users", Vec::new()) }),
+        ("4b8ecd4a9c7f4f4d9bbe5a6c7d8495a6", segment("", vec![history.into()])),
     ];
     let application = Application {
-        name: "demo".to_owned(),
+        name: "Shop".to_owned(),
+        tags: tags("commerce"),
         segments: segments.into_iter().map(|(id, segment)| (id.to_owned(), segment)).collect(),
         jobs: Vec::new(),
     };

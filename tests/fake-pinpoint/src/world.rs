@@ -25,8 +25,10 @@ pub struct World {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Application {
-    /// Its name; the id where it is empty.
+    /// Its name; the id where it is empty, since the API shows no application without a name.
     pub name: String,
+    /// Its tags, by key.
+    pub tags: BTreeMap<String, String>,
     /// By id.
     pub segments: BTreeMap<String, Segment>,
     /// Export jobs of all endpoints, which belong to no segment.
@@ -37,8 +39,10 @@ pub struct Application {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Segment {
-    /// Its name; the id where it is empty.
+    /// Its name; absent where it is empty.
     pub name: String,
+    /// Its tags, by key.
+    pub tags: BTreeMap<String, String>,
     /// Whether it was imported, and not defined by its endpoints' attributes.
     pub imported: bool,
     /// Its export jobs.

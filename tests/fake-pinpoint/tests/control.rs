@@ -113,11 +113,34 @@ async fn both_clocks_can_be_stopped_over_http() {
 }
 
 #[tokio::test]
+async fn what_is_renamed_has_its_new_name_at_once_and_keeps_what_was_not_named() {
+    let fake = fake().await;
+    let tags = json!({"team": "a \"b\""});
+    control(&fake, "POST", "names", json!({"application": "app", "name": "Shop", "tags": tags})).await;
+    control(&fake, "POST", "names", json!({"application": "app", "segment": "seg", "name": "News"})).await;
+    control(&fake, "POST", "names", json!({"application": "app", "segment": "seg", "tags": tags})).await;
+    let item = async |path| {
+        let (_, body) = send(&fake, "GET", path, "").await;
+        serde_json::from_slice::<Value>(&body).unwrap()["Item"][0].clone()
+    };
+    for (path, name) in [("/v1/apps", "Shop"), ("/v1/apps/app/segments", "News")] {
+        let item = item(path).await;
+        assert_eq!((&item["Name"], &item["tags"]), (&json!(name), &tags), "{path}");
+    }
+    control(&fake, "POST", "names", json!({"application": "app", "segment": "seg", "name": ""})).await;
+    assert_eq!(item("/v1/apps/app/segments").await.get("Name"), None);
+    assert_eq!(fake.world().segment("app", "seg").jobs.len(), 3);
+}
+
+#[tokio::test]
 async fn what_is_asked_for_wrongly_is_told() {
     let fake = fake().await;
     for (method, path, body, problem) in [
         ("POST", "faults", r#"{"fault": {"kind": "eclipse"}}"#, "unknown variant `eclipse`"),
         ("POST", "faults", r#"{"fault": {"kind": "hang"}, "time": 1}"#, "unknown field `time`"),
+        ("POST", "names", r#"{"application": "none", "name": "x"}"#, "there is no application \"none\""),
+        ("POST", "names", r#"{"application": "app", "segment": "none"}"#, "has no segment \"none\""),
+        ("POST", "names", r#"{"application": "app", "nme": "x"}"#, "unknown field `nme`"),
         ("POST", "clock", r#"{"advanced": 1}"#, "unknown field `advanced`"),
         ("POST", "world", "{", "EOF while parsing"),
         ("PATCH", "world", "", "there is no PATCH /_fake/world"),

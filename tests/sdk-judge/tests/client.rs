@@ -5,6 +5,7 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_pinpoint::{
     Client as Sdk,
     config::{BehaviorVersion, Region, retry::RetryConfig},
-    types::ExportJobResponse,
+    types::{ApplicationResponse, ExportJobResponse, SegmentResponse},
 };
 use aws_smithy_types::{DateTime, date_time::Format};
 use fake_pinpoint::{
@@ -23,6 +24,7 @@ use fake_pinpoint::{
 use pinpoint_exporter::{
     clock::SystemClock,
     job::{ExportJob, JobStatus, Timestamp},
+    names::{NamedResource, TagLabels, bounded},
     pinpoint::{self, CredentialsCache, Exception, Http, Observer, Operation},
     proxy::Proxies,
 };
@@ -40,6 +42,8 @@ use tokio::{
 
 const APPLICATION: &str = "an app/lication";
 const SEGMENT: &str = "a segment";
+/// The keys of the tags that our client reads.
+const TAGS: [&str; 2] = ["team", "cost centre"];
 
 /// Both clients of one server, and what drives them.
 struct Clients {
@@ -146,6 +150,7 @@ impl Clients {
                 request_timeout: HANG_LIMIT,
                 refresh_timeout: HANG_LIMIT,
                 max_attempts: 1,
+                tags: Some(Arc::new(TagLabels { keys: TAGS.map(str::to_owned).into(), labels: Vec::new() })),
                 random: || 0.0,
             },
             Http::new(None, &Proxies::default()).unwrap(),
@@ -194,6 +199,65 @@ impl Clients {
                 return Ok(jobs);
             }
         }
+    }
+}
+
+impl Clients {
+    /// The applications, or the segments of the application, that our client reads, and what it counted.
+    fn our_resources(&self, are_segments: bool) -> (Result<Vec<NamedResource>, Exception>, Vec<Exception>) {
+        self.counts.0.lock().unwrap().clear();
+        let result = self.runtime.block_on(async {
+            if are_segments {
+                self.ours.segments(APPLICATION, self.ours.permit()).await
+            } else {
+                self.ours.applications(self.ours.permit()).await
+            }
+        });
+        let counted = std::mem::take(&mut *self.counts.0.lock().unwrap());
+        (result.map(|(resources, _)| resources).map_err(|error| error.failure.exception), counted)
+    }
+
+    /// The same as AWS's client reads them.
+    fn their_resources(&self, are_segments: bool) -> Result<Vec<NamedResource>, String> {
+        let (mut all, mut token) = (BTreeMap::new(), None);
+        loop {
+            let (page, next) = self.runtime.block_on(async {
+                if are_segments {
+                    let call = self.theirs.get_segments().application_id(APPLICATION).set_token(token.take());
+                    let page = call.send().await.map_err(|e| format!("{e:?}"))?.segments_response.unwrap();
+                    let items = page.item().iter().map(named_segment).collect::<Vec<_>>();
+                    Ok::<_, String>((items, page.next_token))
+                } else {
+                    let call = self.theirs.get_apps().set_token(token.take());
+                    let page = call.send().await.map_err(|e| format!("{e:?}"))?.applications_response.unwrap();
+                    let items = page.item().iter().map(named_application).collect::<Vec<_>>();
+                    Ok((items, page.next_token))
+                }
+            })?;
+            all.extend(page.into_iter().map(|resource| (resource.id.clone(), resource)));
+            token = next.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(all.into_values().collect());
+            }
+        }
+    }
+}
+
+fn named_segment(segment: &SegmentResponse) -> NamedResource {
+    NamedResource {
+        id: segment.id().unwrap_or_default().to_owned(),
+        name: segment.name().map(bounded),
+        segment_type: segment.segment_type().map(|it| it.as_str()).filter(|it| !it.is_empty()).map(bounded),
+        tags: TAGS.map(|key| segment.tags()?.get(key).map(|value| bounded(value))).into(),
+    }
+}
+
+fn named_application(application: &ApplicationResponse) -> NamedResource {
+    NamedResource {
+        id: application.id().unwrap_or_default().to_owned(),
+        name: application.name().filter(|name| !name.is_empty()).map(bounded),
+        segment_type: None,
+        tags: TAGS.map(|key| application.tags()?.get(key).map(|value| bounded(value))).into(),
     }
 }
 
@@ -437,6 +501,65 @@ fn both_clients_read_the_same_jobs_from_200_generated_worlds() {
             Ok(())
         })
         .unwrap();
+}
+
+/// A name, or a value of a tag: any text, and one that is too long to be kept whole.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof!["\\PC{0,12}", Just("quote\" back\\slash \n \u{202e}é日".to_owned()), "x{250,300}"]
+}
+
+#[test]
+fn both_clients_read_the_same_names_types_and_tags_from_200_generated_worlds() {
+    let runtime = runtime();
+    let fake = runtime.block_on(FakePinpoint::start(World::default())).unwrap();
+    let key = Options::default_key();
+    let credentials = Credentials::new(key.access_key_id, key.secret_access_key, None, None, "test");
+    let clients = Clients::of(runtime, &fake.url(), credentials);
+    let tags = || {
+        let key = prop_oneof![select(TAGS.to_vec()).prop_map(str::to_owned), "[a-z:]{1,8}"];
+        proptest::collection::btree_map(key, name(), 0..4)
+    };
+    let resource = || ("[a-z0-9 /é]{1,12}", name(), tags(), any::<bool>());
+    let world = (
+        proptest::collection::vec(resource(), 0..8),
+        proptest::collection::vec(resource(), 0..8),
+        any::<bool>(),
+    );
+    TestRunner::new(config(200))
+        .run(&world, |(applications, segments, are_segments)| {
+            {
+                let mut world = fake.world();
+                *world = World::default();
+                world.applications.entry(APPLICATION.to_owned()).or_default();
+                for (id, name, tags, _) in applications {
+                    let application = world.applications.entry(id).or_default();
+                    (application.name, application.tags) = (name, tags);
+                }
+                for (id, name, tags, imported) in segments {
+                    let segment = world.segment(APPLICATION, &id);
+                    (segment.name, segment.tags, segment.imported) = (name, tags, imported);
+                }
+            }
+            let theirs = clients.their_resources(are_segments).map_err(TestCaseError::fail)?;
+            let (ours, counted) = clients.our_resources(are_segments);
+            prop_assert_eq!(ours.unwrap(), theirs);
+            prop_assert_eq!(counted, []);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_name_of_a_wrong_type_costs_itself_where_their_client_loses_the_page() {
+    let bench = Bench::new();
+    for member in [r#""Name":5"#, r#""SegmentType":{}"#, r#""tags":{"team":7}"#, r#""tags":"none""#] {
+        bench.offer(vec![format!(r#"{{"Item":[{{"Id":"a","Name":"x"}},{{"Id":"b",{member}}}]}}"#).into()]);
+        assert!(bench.clients.their_resources(true).is_err(), "{member}");
+        let (ours, counted) = bench.clients.our_resources(true);
+        let ours = ours.unwrap();
+        assert_eq!((ours[0].name.as_deref(), ours[1].name.as_deref()), (Some("x"), None), "{member}");
+        assert_eq!(counted, [Exception::InvalidResponse], "counted once: {member}");
+    }
 }
 
 #[test]

@@ -113,16 +113,22 @@ async fn it_reads_every_page_of_the_applications_and_segments() {
         for (n, id) in names("seg", 7).iter().enumerate() {
             let segment = world.segment("app0", id);
             segment.imported = n % 2 == 1;
-            segment.name = format!("The {id}");
+            segment.name = if n == 5 { String::new() } else { format!("The {id}") };
+            segment.tags = [("team".to_owned(), format!("Team {n}"))].into();
         }
+        world.applications.get_mut("app2").unwrap().tags = [("stage".to_owned(), "prod".to_owned())].into();
         let (fake, sdk) = started(world).await;
         let (apps, pages) = all_pages!(sdk.get_apps(), applications_response);
         assert_eq!((ids(&apps, ApplicationResponse::id), pages), (names("app", 5), 3));
         assert_eq!(apps[1].name(), Some("app1"), "the id stands in for a name");
+        assert_eq!(apps[2].tags().unwrap()["stage"], "prod");
+        assert_eq!(apps[1].tags().map(std::collections::HashMap::len), Some(0));
         assert!(apps[1].arn().unwrap().ends_with(":apps/app1"));
         let (segments, pages) = all_pages!(sdk.get_segments().application_id("app0"), segments_response);
         assert_eq!((ids(&segments, SegmentResponse::id), pages), (names("seg", 7), 4));
         assert_eq!(segments[3].name(), Some("The seg3"));
+        assert_eq!(segments[5].name(), None);
+        assert_eq!(segments[3].tags().unwrap()["team"], "Team 3");
         assert_eq!(segments[2].segment_type(), Some(&SegmentType::Dimensional));
         assert_eq!(segments[3].segment_type(), Some(&SegmentType::Import));
         assert_eq!((fake.count(Operation::GetApps), fake.count(Operation::GetSegments)), (3, 4));
