@@ -1,24 +1,37 @@
 """The dashboard of all segments: does any export need me?"""
 
 from jobs import (
+    APPLICATION_WIDTH,
     COLOURED_TEXT,
-    FAILURES,
-    LOST_SHARE,
+    NAME_WIDTH,
     RESTARTS,
+    TO_RUNBOOK,
     TO_SEGMENT,
+    TOOK,
+    failures,
     job_table,
-    progress,
+    progress_chart,
     throughput,
     time_left,
 )
 from panels import (
     AGE_STEPS,
+    ALARM,
+    CURRENT_VARIABLE,
+    GREEN,
+    GREY,
+    KEPT,
+    LISTED_JOBS,
     ORANGE,
     RED,
-    STATE_COLUMN,
+    RUNNING_JOBS,
+    SHOWN_SEGMENTS,
     STATUS,
+    WARNING,
+    WHY,
     column,
     dashboard,
+    link,
     links_but,
     now,
     query,
@@ -28,200 +41,313 @@ from panels import (
     table,
     thresholds,
     time_series,
+    unknown,
+    values,
     variables,
+    with_nothing,
 )
 from queries import (
-    DURATION,
-    FAILURE_SHARE,
-    JOB,
+    CURRENT,
+    DRAWN,
+    EMPTY,
+    EXPECTED,
+    FAILED,
+    INTERVAL,
+    KNOWN,
+    LATEST,
+    LOSS,
+    LOST,
+    NEVER,
+    NO_JOB,
+    OVERDUE,
     RUNNING,
+    RUNS,
     SEGMENT,
+    SHOWN,
+    SINCE_SUCCESS,
+    STUCK,
+    TARGET,
+    UP,
+    URGENT,
+    constant,
+    counted,
+    data_age,
+    detailed,
+    duration,
     jobs_by_status,
-    jobs_in,
+    known,
+    lost_share,
     named,
+    named_fully,
+    named_of_running,
     newest_success,
-    or_zero,
+    only,
     per_job,
     per_segment,
+    short_job,
     state,
-    watched,
+    urgency,
 )
 
 UID = "pinpoint-export-jobs"
-NO_SEGMENT = "No segment with these filters; see the dashboard Exporter"
-LEGEND = "{{segment}} {{job_id}}"
-ALARM = thresholds((1, RED))
-WARN = thresholds((1, ORANGE))
-NEW = "time() - $__range_s"
+UNKNOWN = unknown()
+CHARTED = "Of the 20 most urgent segments."
 
-PLACE = {"application_id": "Application", "aws_region": "Region", "aws_account_id": "Account"}
-LATEST = "pinpoint_segment_latest_export_job_status"
-ENDED = f"{per_job('completed_timestamp_seconds')} > {NEW}"
+
+def to_table(why):
+    """A link to this dashboard, its table filtered."""
+    return [
+        link(
+            f"The segments: {why}",
+            f"/d/{UID}?var-why={why.replace(' ', '%20')}&{KEPT}&${{application:queryparam}}&${{segment:queryparam}}"
+            "&${__url_time_range}",
+        )
+    ]
+
+
+def attention(title, description, counts, *, steps=ALARM, mappings=UNKNOWN, links=None):
+    """How many segments need attention for one reason."""
+    return stat(
+        title,
+        description,
+        "none",
+        [now(counts)],
+        steps=steps,
+        mappings=mappings,
+        links=links or to_table(title),
+    )
+
 
 OVERVIEW = row(
-    "Overview",
+    "Needs attention",
+    attention(
+        "Not readable",
+        "How many targets can no exporter read? Their data are old and vanish soon. The number links to the"
+        " exporter's dashboard, which names the reasons.",
+        counted(f"{UP} == 0", UP),
+        links=[link("Why they cannot be read", f"/d/pinpoint-exporter?{KEPT}&${{__url_time_range}}")],
+    ),
+    attention(
+        "Failed",
+        "In how many segments did the last finished export fail? This is what the alert PinpointExportFailed counts. A newer"
+        " export that still runs does not end it. A success does, or 3 days.",
+        counted(FAILED),
+    ),
+    attention(
+        "Stuck",
+        "In how many segments has an export been running for longer than the budget of its state? This is what the alert"
+        " PinpointExportStuck counts.",
+        counted(f"count by ({SEGMENT}) ({STUCK})"),
+        steps=WARNING,
+    ),
+    attention(
+        "Overdue",
+        "In how many segments is the last success older than the interval that is expected? You set the intervals in"
+        " a rules file: deploy/prometheus/expected-intervals.example.yaml.",
+        f"count({OVERDUE}) or {constant(0, f'count({EXPECTED})')} or {constant(NO_JOB, f'count({UP})')}",
+        mappings=[values({NO_JOB: ("No intervals", GREY)})],
+    ),
+    attention(
+        "Lost endpoints",
+        "In how many segments did the last success of the past 3 days lose endpoints or pieces, or does a running export lose"
+        " more than 5 %? Lost endpoints are missing in S3, even if the job is COMPLETED.",
+        counted(f"count by ({SEGMENT}) ({LOST})"),
+        steps=WARNING,
+    ),
+    attention(
+        "Empty",
+        "In how many segments did the last success export no endpoint at all?",
+        counted(f"count by ({SEGMENT}) ({EMPTY})"),
+        steps=WARNING,
+    ),
     stat(
         "Segments",
         "How many segments are watched?",
         "none",
-        NO_SEGMENT,
-        [now(f"count(count by ({SEGMENT}) ({watched('pinpoint_segment_export_jobs')}))")],
+        [now(f"count({KNOWN})")],
+        height=3,
+        width=6,
     ),
     stat(
         "Running",
-        "How many exports are under way?",
+        "How many exports are running?",
         "none",
-        NO_SEGMENT,
-        [now(or_zero(f"sum({jobs_by_status(RUNNING)})"))],
-    ),
-    stat(
-        "Failed",
-        "In how many segments did the newest export fail, or is it failing? These need you: nothing repeats them by"
-        " itself.",
-        "none",
-        NO_SEGMENT,
-        [now(or_zero(f"""count({per_segment(LATEST, 'status=~"FAILING|FAILED"')} == 1)"""))],
-        steps=ALARM,
+        [now(f"sum({jobs_by_status(RUNNING)}) or -2 + 0 * count({UP})")],
+        mappings=UNKNOWN,
+        links=to_table("Running"),
+        height=3,
+        width=6,
     ),
     stat(
         "Never exported",
-        "How many segments have no export job at all?",
+        "How many segments have no export job at all? One with an expected interval is overdue instead.",
         "none",
-        NO_SEGMENT,
-        [now(or_zero(f"count(sum by ({SEGMENT}) ({jobs_by_status()}) == 0)"))],
-        steps=WARN,
-    ),
-    stat(
-        "Lost endpoints",
-        "How many endpoints could the exports that ended in the time shown not write? They are missing in S3, even"
-        " where the job is COMPLETED. Only jobs with series of their own count.",
-        "short",
-        NO_SEGMENT,
-        [now(or_zero(f"sum({per_job('failed_endpoints')} and on ({JOB}) ({ENDED}))"))],
-        steps=WARN,
+        [now(counted(NEVER))],
+        steps=WARNING,
+        mappings=UNKNOWN,
+        links=to_table("Never exported"),
+        height=3,
+        width=6,
     ),
     stat(
         "Oldest data",
-        "How old is the oldest of what this dashboard shows? Above a few minutes do not trust the rest.",
+        "How old are the oldest data on this dashboard? If they are older than a few minutes, do not trust the rest.",
         "s",
-        "No data with these filters; see the dashboard Exporter",
-        [now(f"max(time() - {per_segment('pinpoint_target_last_success_timestamp_seconds')})")],
+        [now(f"max({data_age(TARGET)})")],
         steps=AGE_STEPS,
+        height=3,
+        width=6,
     ),
 )
 
+COLOURS = {
+    "Not readable": "dark-red",
+    "Failed": RED,
+    "Failing": "semi-dark-orange",
+    "Stuck": ORANGE,
+    "Overdue": "light-red",
+    "Lost endpoints": "dark-yellow",
+    "Empty": "yellow",
+    "Never exported": "#5a5f66",
+    "Running": "blue",
+    "Well": GREEN,
+}
+
 SEGMENTS = row(
     "Segments",
-    state_timeline(
-        "Newest export of each segment",
-        "What has become of each segment's newest export? One line for each segment; red is a failure that no newer"
-        " export has mended, a long blue one an export that hangs.",
-        NO_SEGMENT,
-        [query(named(state(LATEST, SEGMENT)), "{{segment}}")],
-    ),
     table(
-        "State of each segment",
-        "Which segment needs me? The state of its newest export, when it last succeeded and failed, and what the last"
-        " good export lost. A segment's id leads to its history.",
-        NO_SEGMENT,
+        "Segments by urgency",
+        "Which segment needs attention, and why? The most urgent first. The reason links to its runbook, the segment to its"
+        " history. State is that of the newest export, or the error if the segment cannot be read. Interval is the part of the"
+        " expected interval that has passed since the last success.",
         {
-            "Newest export": state(LATEST, SEGMENT),
-            "Begun": f"{per_segment('pinpoint_segment_latest_export_job_created_timestamp_seconds')} * 1000",
+            "Why": only(named_fully(detailed(urgency())), "why", "$why"),
             "Last success": f"{per_segment('pinpoint_segment_last_completed_export_timestamp_seconds')} * 1000",
-            "Last failure": f"{per_segment('pinpoint_segment_last_failed_export_timestamp_seconds')} * 1000",
-            "Running": f"sum by ({SEGMENT}) ({jobs_by_status(RUNNING)})",
-            "Jobs": f"sum by ({SEGMENT}) ({jobs_by_status()})",
-            "Lost share": newest_success(FAILURE_SHARE),
-            "Took": newest_success(DURATION),
+            "Interval": f"{SINCE_SUCCESS} / {INTERVAL}",
+            "Took": f"max by ({SEGMENT}) (time() - {RUNS}) or {newest_success(duration(CURRENT), CURRENT)}",
+            "Endpoints": newest_success(per_job("processed_endpoints", CURRENT), CURRENT),
         },
-        labels={"segment": "Segment"},
-        last=PLACE,
-        sort=[("Newest export", True)],
-        height=9,
+        labels={"segment": "Segment", "Value #A": "Why", "detail": "State"},
+        last={"application": "Application", "why": "why", "runbook": "runbook"},
+        hidden=("why", "runbook"),
+        sort=[("Why", False)],
+        empty=f"count({UP})",
+        needs="Why",
+        height=12,
         overrides=[
-            column("Newest export", **STATE_COLUMN),
-            *(
-                column(name, unit="dateTimeFromNow", custom_width=150)
-                for name in ("Begun", "Last success", "Last failure")
-            ),
-            column("Running", custom_width=90),
-            column("Jobs", custom_width=80),
+            column("Segment", links=[TO_SEGMENT], custom_width=NAME_WIDTH, custom_filterable=True),
             column(
-                "Lost share",
-                unit="percentunit",
-                thresholds=LOST_SHARE,
-                custom_cellOptions=COLOURED_TEXT,
-                custom_width=115,
+                "Why",
+                mappings=with_nothing(
+                    [values({number: (why, COLOURS[why]) for number, why in enumerate(URGENT, 1)})],
+                    "No segment",
+                ),
+                links=[TO_RUNBOOK],
+                custom_cellOptions={"type": "color-background", "mode": "basic"},
+                custom_align="left",
+                custom_width=120,
             ),
-            column("Took", unit="s", decimals=1, custom_width=110),
-            column("Segment", links=[TO_SEGMENT]),
+            column("State", custom_width=235, custom_filterable=True),
+            column("Last success", unit="dateTimeFromNow", custom_width=134),
+            # How much of the expected interval has passed since the last success.
+            column(
+                "Interval",
+                unit="percentunit",
+                decimals=0,
+                thresholds=thresholds((0.9, ORANGE), (1, RED)),
+                custom_cellOptions=COLOURED_TEXT,
+                custom_width=84,
+            ),
+            column(
+                "Took", unit="s", decimals=1, thresholds=TOOK, custom_cellOptions=COLOURED_TEXT, custom_width=80
+            ),
+            column(
+                "Endpoints",
+                thresholds=thresholds((0, RED), (1, "text")),
+                custom_cellOptions=COLOURED_TEXT,
+                custom_width=92,
+            ),
+            column("Application", custom_width=APPLICATION_WIDTH, custom_filterable=True),
         ],
     ),
+    state_timeline(
+        "Newest export of each segment",
+        f"What is the state of each segment's newest export? {CHARTED} A long blue bar is an export that hangs.",
+        [query(named(known(state(LATEST, SEGMENT, SHOWN), SHOWN), SHOWN), "{{segment}}")],
+        height=14,
+    ),
 )
+
+
+def job_label(expr):
+    """The segment's name and the first digits of the job's id."""
+    return short_job(named_of_running(expr))
+
+
+LEGEND = "{{segment}} {{job}}"
 
 JOBS = row(
     "Jobs",
     job_table(
         "Export jobs",
-        "How is each export doing, or how did it end? The newest first, in the states that Status chooses. The prefix"
-        " leads to the files in S3. Old jobs have no series, and no row: FINISHED_JOB_MAX_AGE and"
-        " FINISHED_JOBS_PER_SEGMENT.",
-        {"segment": "Segment", "job_id": "Job"},
-        PLACE,
+        "How far is each export, or how did it end? The newest 100 in the states chosen under Status. Files links to the"
+        " bucket. Old jobs have no series and no row: see FINISHED_JOB_MAX_AGE and FINISHED_JOBS_PER_SEGMENT.",
     ),
-    progress(LEGEND),
-    time_left(LEGEND),
-    throughput(LEGEND),
+    progress_chart(job_label, LEGEND),
+    time_left(job_label, LEGEND),
+    throughput(job_label, LEGEND),
     time_series(
         "Running exports by state",
-        "What are the running exports waiting for? In PENDING_JOB a job waits for another one of its application.",
+        "What are the running exports waiting for? In PENDING_JOB a job waits for another one of its application. Of the last"
+        " 6 hours.",
         "none",
-        "No export runs",
-        [query(f"sum by (status) ({jobs_by_status(RUNNING)}) > 0", "{{status}}")],
+        [query(f"sum by (status) ({jobs_by_status(RUNNING)})", "{{status}}")],
         stacked=True,
         step_line=True,
+        last_hours=6,
+        interval="5m",
     ),
 )
 
-FAILED = row(
+FAILED_AND_SLOW = row(
     "Failures and durations",
     time_series(
         "Share of endpoints lost",
-        "What part of its endpoints could an export not write? The exports that run, and of each segment the newest"
-        " that succeeded. From 5 % on an alert fires.",
+        f"What part of its endpoints could an export not write? {CHARTED} Their last success, and the jobs that run. From 5 % on"
+        " an alert fires.",
         "percentunit",
-        "No endpoint was lost",
         [
-            query(named(f"({FAILURE_SHARE} > 0) and on ({JOB}) {jobs_in(RUNNING)}"), "{{segment}} running"),
-            query(named(f"{newest_success(FAILURE_SHARE)} > 0"), "{{segment}} last success"),
+            query(job_label(lost_share(DRAWN)), "{{segment}} running {{job}}"),
+            query(named(newest_success(lost_share(SHOWN), SHOWN), SHOWN), "{{segment}} last success"),
         ],
-        steps=thresholds((0.05, RED)),
+        steps=thresholds((LOSS, RED)),
+        interval="15m",
     ),
     time_series(
         "Failed jobs kept",
-        "How many of the jobs that the API still lists failed? A step up is a new failure.",
+        f"How many of the jobs that the API still lists failed? {CHARTED} A step up is a new failure.",
         "none",
-        "No job has failed",
-        [query(named(f"""{per_segment("pinpoint_segment_export_jobs", 'status="FAILED"')} > 0"""), "{{segment}}")],
+        [query(named(per_segment("pinpoint_segment_export_jobs", 'status="FAILED"', SHOWN), SHOWN), "{{segment}}")],
         step_line=True,
     ),
     time_series(
         "Duration of the last good export",
-        "How long do exports take, and is it getting longer?",
+        f"How long do exports take, and is it getting longer? {CHARTED}",
         "s",
-        "No export has succeeded yet",
-        [query(named(newest_success(DURATION)), "{{segment}}")],
+        [query(named(newest_success(duration(SHOWN), SHOWN), SHOWN), "{{segment}}")],
         step_line=True,
+        interval="15m",
     ),
     time_series(
         "Time since the last good export",
-        "How old is what lies in S3? A saw-tooth is a regular export; a line that only climbs is one "
-        "that no longer comes.",
+        f"How old is the newest export in S3? {CHARTED} A saw-tooth is a regular export. A line that only rises is an export that"
+        " stopped.",
         "s",
-        "No export has succeeded yet",
         [
             query(
-                named(f"time() - {per_segment('pinpoint_segment_last_completed_export_timestamp_seconds')}"),
+                named(
+                    f"time() - {per_segment('pinpoint_segment_last_completed_export_timestamp_seconds', SHOWN)}", SHOWN
+                ),
                 "{{segment}}",
             )
         ],
@@ -231,9 +357,9 @@ FAILED = row(
 DASHBOARD = dashboard(
     UID,
     "Pinpoint export jobs",
-    "The export jobs of Amazon Pinpoint's segments: which failed, hang, lost endpoints or never ran.",
-    variables(STATUS),
-    [FAILURES, RESTARTS],
-    [OVERVIEW, SEGMENTS, JOBS, FAILED],
+    "The export jobs of Amazon Pinpoint segments: which failed, hang, lost endpoints or never ran.",
+    variables(STATUS, WHY, CURRENT_VARIABLE, SHOWN_SEGMENTS, RUNNING_JOBS, LISTED_JOBS),
+    [failures(SHOWN), RESTARTS],
+    [OVERVIEW, SEGMENTS, JOBS, FAILED_AND_SLOW],
     links_but(UID),
 )

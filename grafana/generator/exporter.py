@@ -1,9 +1,11 @@
 """The dashboard of the exporter itself: can I believe the others?"""
 
-from jobs import RESTARTS, TO_SEGMENT
+from jobs import APPLICATION_WIDTH, NAME_WIDTH, RESTARTS, TO_RUNBOOK, TO_SEGMENT
 from panels import (
     AGE_STEPS,
+    ALARM,
     GREEN,
+    GREY,
     RED,
     YELLOW,
     column,
@@ -14,23 +16,23 @@ from panels import (
     query,
     row,
     stat,
+    state_timeline,
     table,
     thresholds,
     time_series,
     values,
     variables,
 )
-from queries import APPLICATION, SEGMENT, own
+from queries import APP, APPLICATION, NO_JOB, NOTHING, SEGMENT, application_names, data_age, named_fully, own, unreadable
 
 UID = "pinpoint-exporter"
-NO_EXPORTER = "No exporter with these filters"
-NO_CALL = "No call to the API"
-NO_TARGET = "No target has been read yet"
 
 UP = f"max by ({SEGMENT}) (pinpoint_target_up{{{APPLICATION}}})"
-DATA_AGE = f"(time() - max by ({SEGMENT}) (pinpoint_target_last_success_timestamp_seconds{{{APPLICATION}}}))"
-FAILING = f"max by ({SEGMENT}, exception) (pinpoint_target_error{{{APPLICATION}}})"
+DATA_AGE = data_age(APPLICATION)
 EXPIRY = own("pinpoint_exporter_credentials_expiry_timestamp_seconds", 'aws_account_id=~"$account"')
+NO_CREDENTIALS = f"""max(pinpoint_target_error{{{APPLICATION}, exception="CredentialsError"}})"""
+# Credentials that do not expire have no metric, and neither has a process without any: a target that is read tells.
+UNLIMITED, NONE = 10**9, -(10**9)
 THROTTLED = 'exception=~"TooManyRequestsException|ThrottlingException"'
 NO_ATTEMPT = 'exception!="CredentialsError"'
 
@@ -38,6 +40,11 @@ NO_ATTEMPT = 'exception!="CredentialsError"'
 def rate(metric, *matchers, by="operation"):
     """A counter's growth per second, of all the exporters that are chosen."""
     return f"sum by ({by}) (rate({own(metric, *matchers)}[$__rate_interval]))"
+
+
+def called(query):
+    """Only of the operations that are called at all."""
+    return f"{query} and on (operation) sum by (operation) ({own('pinpoint_api_requests_total')}) > 0"
 
 
 def latency(share):
@@ -52,80 +59,77 @@ def latency(share):
 OVERVIEW = row(
     "Overview",
     stat(
-        "Up",
-        "Can Prometheus scrape each exporter? If not, nothing else here is current.",
+        "Down",
+        "How many exporters can Prometheus not scrape? Their other data here are not current. The timeline below shows which.",
         "none",
-        NO_EXPORTER,
-        [now(own("up"), "{{instance}}")],
-        mappings=[values({0: ("Down", RED), 1: ("Up", GREEN)})],
-        text="value_and_name",
-        steps=thresholds((1, GREEN), base=RED),
+        [now(f"count({own('up')} == 0) or 0 * count({own('up')})")],
+        steps=ALARM,
         width=3,
     ),
     stat(
         "Version",
         "Which version runs?",
         "none",
-        NO_EXPORTER,
         [now(f"max by (version, revision) ({own('pinpoint_exporter_build_info')})", "{{version}}")],
         text="name",
         width=3,
     ),
     stat(
-        "Targets failing",
+        "Not readable",
         "How many targets can no exporter read? The table below says which, and why.",
         "none",
-        NO_TARGET,
         [now(f"count({UP} == 0) or 0 * count({UP})")],
-        steps=thresholds((1, RED)),
+        steps=ALARM,
         width=3,
     ),
     stat(
-        "Lists failing",
-        "How many lists of applications or segments cannot be read? What is new is missed then.",
+        "Failed lists",
+        "How many lists of applications or segments cannot be read? New ones are not watched.",
         "none",
-        "No list is needed: each target is named",
         [
             now(
                 f"count(max by (aws_account_id, aws_region, application_id) (pinpoint_discovery_up{{{APPLICATION}}}) =="
-                f" 0) or 0 * count(pinpoint_discovery_up{{{APPLICATION}}})"
+                f" 0) or 0 * count(pinpoint_discovery_up{{{APPLICATION}}}) or {NO_JOB} + 0 * count({UP})"
             )
         ],
-        steps=thresholds((1, RED)),
+        mappings=[values({NO_JOB: ("None needed", GREY)})],
+        steps=ALARM,
         width=3,
     ),
     stat(
         "Oldest data",
         "How old are the oldest data? Beyond MAX_STALENESS they vanish.",
         "s",
-        NO_TARGET,
         [now(f"max({DATA_AGE})")],
         steps=AGE_STEPS,
         width=3,
     ),
     stat(
-        "Failed attempts",
-        "What part of the calls to AWS fails? Retries may still hide it.",
+        "Failed calls",
+        "What part of the attempts to call AWS fails? Retries may still hide it.",
         "percentunit",
-        NO_CALL,
         [
             now(
                 f"sum(rate({own('pinpoint_api_errors_total', NO_ATTEMPT)}[$__rate_interval])) "
                 f"/ (sum(rate({own('pinpoint_api_requests_total')}[$__rate_interval])) > 0)"
             )
         ],
-        steps=thresholds((0.01, YELLOW), (0.1, RED)),
+        steps=thresholds((0, GREEN), (0.01, YELLOW), (0.1, RED)),
         width=3,
         decimals=1,
     ),
     stat(
         "Credentials",
-        "How long are the credentials good for? They are renewed 5 minutes before; less than 4 means that "
-        "it did not work.",
+        "How long are the credentials valid? They are renewed 5 minutes before they expire. Less than 4 minutes means that "
+        "the renewal failed.",
         "s",
-        "They do not expire",
-        [now(f"min({EXPIRY}) - time()")],
-        steps=thresholds((240, GREEN), base=RED),
+        [
+            now(
+                f"min({EXPIRY}) - time() or {NONE} + 0 * {NO_CREDENTIALS} or {UNLIMITED} + 0 * max({UP} == 1)"
+            )
+        ],
+        mappings=[values({UNLIMITED: ("No expiry", GREEN), NONE: ("None", RED)})],
+        steps=thresholds((-1e8, RED), (240, GREEN)),
         width=3,
     ),
     stat(
@@ -133,16 +137,8 @@ OVERVIEW = row(
         "By how much is AWS's clock ahead of ours? Beyond a minute ages are wrong, beyond 5 AWS refuses what is not "
         "corrected.",
         "s",
-        "No answer of the API yet",
         [now(f"max({own('pinpoint_exporter_clock_skew_seconds')})")],
-        steps={
-            "mode": "absolute",
-            "steps": [
-                {"value": None, "color": RED},
-                {"value": -60, "color": GREEN},
-                {"value": 60, "color": RED},
-            ],
-        },
+        steps=thresholds((-1e9, RED), (-60, GREEN), (60, RED)),
         width=3,
         decimals=1,
     ),
@@ -154,15 +150,13 @@ API = row(
         "Requests",
         "How often is Pinpoint asked? The quota is 300 a second for each operation, account and region.",
         "reqps",
-        NO_CALL,
-        [query(rate("pinpoint_api_requests_total"), "{{operation}}")],
+        [query(called(rate("pinpoint_api_requests_total")), "{{operation}}")],
         stacked=True,
     ),
     time_series(
         "Errors",
         "Which calls fail, and why? The name is AWS's exception, or what kept the answer from coming.",
         "reqps",
-        "No error",
         [query(f"{rate('pinpoint_api_errors_total', by='operation, exception')} > 0", "{{operation}} {{exception}}")],
         stacked=True,
     ),
@@ -170,7 +164,6 @@ API = row(
         "Latency",
         "How long do calls take, waits for retries excluded? Half of them, and 99 of 100, took at most so long.",
         "s",
-        NO_CALL,
         [query(latency(0.5), "{{operation}} half"), query(latency(0.99), "{{operation}} 99 %")],
     ),
     time_series(
@@ -178,7 +171,6 @@ API = row(
         "Is the account's quota used up? Attempts that AWS throttled, all attempts that were repeated, and seconds a"
         " second that requests waited for MAX_REQUESTS_PER_SECOND.",
         "short",
-        NO_CALL,
         [
             query(rate("pinpoint_api_errors_total", THROTTLED, by=""), "throttled"),
             query(rate("pinpoint_api_retries_total", by=""), "repeated"),
@@ -190,27 +182,24 @@ API = row(
         "Did answers hold jobs, segments or applications that could not be understood? They are not shown, the rest of "
         "the answer is; the log says more.",
         "reqps",
-        NO_CALL,
-        [query(rate("pinpoint_api_skipped_items_total"), "{{operation}}")],
+        [query(called(rate("pinpoint_api_skipped_items_total")), "{{operation}}")],
         width=8,
     ),
     time_series(
         "Time to credentials' expiry",
         "Are credentials renewed in time? A saw-tooth that turns before it reaches 4 minutes.",
         "s",
-        "They do not expire",
         [query(f"{EXPIRY} - time()", "{{instance}} {{aws_account_id}}")],
         width=8,
-        steps=thresholds((240, GREEN), base=RED),
+        steps=thresholds((240, RED)),
     ),
     time_series(
         "Clock drift",
         "Does the machine's clock drift from AWS's?",
         "s",
-        "No answer of the API yet",
         [query(own("pinpoint_exporter_clock_skew_seconds"), "{{instance}}")],
         width=8,
-        least=None,
+        soft_least=-1,
     ),
 )
 
@@ -221,64 +210,77 @@ FRESHNESS = row(
         "Does a refresh fit into CACHE_TTL? Above the line data are older than it promises: more requests per second, a"
         " longer CACHE_TTL, or shards.",
         "s",
-        NO_TARGET,
         [
             query(f"max(pinpoint_target_refresh_duration_seconds{{{APPLICATION}}})", "slowest target"),
             query(f"quantile(0.5, pinpoint_target_refresh_duration_seconds{{{APPLICATION}}})", "half of the targets"),
             query("vector($cache_ttl)", "CACHE_TTL"),
         ],
+        logarithmic=True,
+        limit="CACHE_TTL",
     ),
     time_series(
         "Age of the data",
         "How old are the data that are shown? Above the line they vanish.",
         "s",
-        NO_TARGET,
         [
             query(f"max({DATA_AGE})", "oldest target"),
             query(f"quantile(0.5, {DATA_AGE})", "half of the targets"),
             query("vector($max_staleness)", "MAX_STALENESS"),
         ],
+        logarithmic=True,
+        limit="MAX_STALENESS",
     ),
     table(
         "Targets that cannot be read",
-        "Which targets fail, and why? The runbook of the alert says what to do about the exception.",
-        "All targets are read",
+        "Which targets fail, and why? The exception leads to the runbook.",
         {
-            "Failing": FAILING,
+            "Failing": named_fully(unreadable(APPLICATION), chosen=APPLICATION),
             "Last read": (
                 f"max by ({SEGMENT}) (pinpoint_target_last_success_timestamp_seconds{{{APPLICATION}}}) * 1000 "
-                f"and on ({SEGMENT}) {FAILING}"
+                f"and on ({SEGMENT}) ({UP} == 0)"
             ),
         },
         labels={
             "exception": "Exception",
             "segment": "Segment",
-            "application_id": "Application",
-            "aws_region": "Region",
-            "aws_account_id": "Account",
+            "application": "Application",
         },
+        last={"runbook": "runbook"},
         sort=[("Exception", False)],
-        hidden=("Failing",),
+        hidden=("runbook",),
+        empty=f"count({UP})",
         height=7,
-        overrides=[column("Last read", unit="dateTimeFromNow"), column("Segment", links=[TO_SEGMENT])],
+        overrides=[
+            column("Exception", links=[TO_RUNBOOK], custom_width=280),
+            column("Segment", links=[TO_SEGMENT], custom_width=NAME_WIDTH),
+            column("Application", custom_width=APPLICATION_WIDTH),
+            column(
+                "Failing",
+                mappings=[values({1: ("Not readable", RED), NOTHING: ("All targets are read", GREEN)})],
+                custom_cellOptions={"type": "color-text"},
+                custom_width=160,
+                custom_align="left",
+            ),
+            column("Last read", unit="dateTimeFromNow", custom_width=140),
+        ],
     ),
     time_series(
         "Targets",
         "How many targets are watched, and how many of them can be read?",
         "none",
-        NO_TARGET,
         [query(f"count({UP})", "watched"), query(f"sum({UP})", "readable")],
         step_line=True,
     ),
     time_series(
         "Lists",
-        "Can the lists of applications and of segments be read? 0 is a list that cannot.",
+        "Can the lists of applications and of segments be read? 0 is a list that cannot. A line without an application is the"
+        " list of a region's applications.",
         "none",
-        "No list is needed: each target is named",
         [
             query(
-                f"max by (aws_region, application_id) (pinpoint_discovery_up{{{APPLICATION}}})",
-                "{{aws_region}} {{application_id}}",
+                f"max by ({APP}) (pinpoint_discovery_up{{{APPLICATION}}}) * on ({APP}) group_left (application)"
+                f" ({application_names(also=f' or pinpoint_discovery_up{{{APPLICATION}}}')})",
+                "{{aws_region}} {{aws_account_id}} {{application}}",
             )
         ],
         most=1,
@@ -288,12 +290,18 @@ FRESHNESS = row(
 
 SCRAPES = row(
     "Scrapes",
+    state_timeline(
+        "Exporters",
+        "Which exporter could Prometheus scrape, and when?",
+        [query(own("up"), "{{instance}}")],
+        mappings=[values({0: ("Down", RED), 1: ("Up", "semi-dark-green")})],
+        height=5,
+    ),
     time_series(
         "Cache hits",
         "How much does the cache save? With one Prometheus and CACHE_TTL below the scrape interval nothing, and that is"
         " right; with two it should be about half.",
         "percentunit",
-        NO_EXPORTER,
         [
             query(
                 f"{rate('pinpoint_exporter_cache_hits_total', by='instance')} "
@@ -308,7 +316,6 @@ SCRAPES = row(
         "Scrape duration",
         "How long does an answer to Prometheus take? It must stay below the scrape timeout.",
         "s",
-        NO_EXPORTER,
         [query(own("pinpoint_exporter_last_scrape_duration_seconds"), "{{instance}}")],
         width=8,
     ),
@@ -317,7 +324,6 @@ SCRAPES = row(
         "How many series of jobs, segments and targets are in a scrape? At the sample_limit Prometheus drops all of"
         " them.",
         "short",
-        NO_EXPORTER,
         [query(own("pinpoint_exporter_series"), "{{instance}}")],
         width=8,
     ),
@@ -329,7 +335,6 @@ PROCESS = row(
         "CPU",
         "How much of a core does the exporter use?",
         "percentunit",
-        NO_EXPORTER,
         [query(f"rate({own('process_cpu_seconds_total')}[$__rate_interval])", "{{instance}}")],
         width=8,
         soft_most=0.1,
@@ -338,7 +343,6 @@ PROCESS = row(
         "Memory",
         "How much memory does the exporter hold?",
         "bytes",
-        NO_EXPORTER,
         [query(own("process_resident_memory_bytes"), "{{instance}}")],
         width=8,
     ),
@@ -346,7 +350,6 @@ PROCESS = row(
         "File descriptors",
         "Is the exporter near the limit of open files and connections?",
         "percentunit",
-        NO_EXPORTER,
         [query(f"{own('process_open_fds')} / {own('process_max_fds')}", "{{instance}}")],
         most=1,
         width=8,
@@ -356,7 +359,7 @@ PROCESS = row(
 DASHBOARD = dashboard(
     UID,
     "Pinpoint exporter",
-    "Whether pinpoint-exporter does well: its calls to AWS, how fresh its data are, and what it costs.",
+    "Whether pinpoint-exporter works: its calls to AWS, the age of its data, and its resource use.",
     variables(
         number("cache_ttl", "CACHE_TTL", "50", "The exporter's CACHE_TTL in seconds, for the line in Refresh time"),
         number(

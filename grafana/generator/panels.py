@@ -1,6 +1,24 @@
 """The panels' and dashboards' vocabulary: what they all have in common."""
 
-from queries import APPLICATION, EXPORTER, REGION, SEGMENT, STATUSES, named
+from queries import (
+    EXPORTER,
+    NO_JOB,
+    NOTHING,
+    READABLE,
+    REGION,
+    CURRENT_JOBS,
+    SEGMENT,
+    STATUSES,
+    UNREADABLE,
+    URGENT,
+    application_names,
+    jobs_in,
+    per_job,
+    runs,
+    segment_names,
+    urgency,
+    watched,
+)
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 TAG = "pinpoint-exporter"
@@ -21,6 +39,14 @@ STATUS_COLOURS = {
     "CANCELLING": "light-yellow",
     "CANCELLED": "dark-yellow",
 }
+# What is no state of a job.
+OTHER_STATES = {
+    NO_JOB: ("NEVER EXPORTED", "#5a5f66"),
+    UNREADABLE: ("NOT READABLE", "light-red"),
+    READABLE: ("READABLE", "#3d5245"),
+}
+NO_DATA = "No data"
+RUNBOOKS = "https://github.com/pinpoint-exporter/pinpoint-exporter/blob/main/deploy/runbooks"
 
 
 def values(texts):
@@ -34,11 +60,19 @@ def values(texts):
     }
 
 
-STATE_MAPPINGS = [values({number: (status, STATUS_COLOURS[status]) for number, status in enumerate(STATUSES)})]
+STATE_MAPPINGS = [
+    values({**{number: (status, STATUS_COLOURS[status]) for number, status in enumerate(STATUSES)}, **OTHER_STATES})
+]
 
 
-def thresholds(*steps, base=GREEN):
-    """Colours from these values on."""
+def unknown(none=None):
+    """Texts of a number that is not there: the target cannot be read, or there is none of it."""
+    texts = {UNREADABLE: ("Not known: cannot be read", GREY)}
+    return [values({**texts, **({} if none is None else {NO_JOB: (none, GREY)})})]
+
+
+def thresholds(*steps, base="text"):
+    """Colours from these values on. The base colours the text for no value, so it is no verdict."""
     return {
         "mode": "absolute",
         "steps": [{"value": None, "color": base}, *({"value": at, "color": colour} for at, colour in steps)],
@@ -46,7 +80,10 @@ def thresholds(*steps, base=GREEN):
 
 
 # Of data, in seconds.
-AGE_STEPS = thresholds((300, ORANGE), (600, RED))
+AGE_STEPS = thresholds((-1e9, GREEN), (300, ORANGE), (600, RED))
+# Of a number that should be 0.
+ALARM = thresholds((0, GREEN), (1, RED))
+WARNING = thresholds((0, GREEN), (1, ORANGE))
 
 
 def query(expr, legend="", ref="A"):
@@ -73,15 +110,15 @@ def refs(*queries):
     return [{**one, "refId": chr(ord("A") + index)} for index, one in enumerate(queries)]
 
 
-def panel(kind, title, description, unit, no_value, queries, width, height, defaults, options, overrides=()):
-    """What each panel has."""
+def panel(kind, title, description, unit, queries, width, height, defaults, options, overrides=()):
+    """What each panel has. Grafana shows the text for no value also when a query fails, so it states no fact."""
     return {
         "type": kind,
         "title": title,
         "description": description,
         "datasource": DATASOURCE,
         "gridPos": {"x": 0, "y": 0, "w": width, "h": height},
-        "fieldConfig": {"defaults": {"unit": unit, "noValue": no_value, **defaults}, "overrides": list(overrides)},
+        "fieldConfig": {"defaults": {"unit": unit, "noValue": NO_DATA, **defaults}, "overrides": list(overrides)},
         "options": options,
         "targets": refs(*queries),
     }
@@ -91,21 +128,22 @@ def stat(
     title,
     description,
     unit,
-    no_value,
     queries,
     *,
     width=4,
     height=4,
     steps=None,
     mappings=(),
-    text="auto",
+    text="value",
     decimals=None,
+    links=(),
 ):
     """A number."""
     defaults = {
         "color": {"mode": "thresholds"},
         "mappings": list(mappings),
         "thresholds": steps or thresholds(base=BLUE),
+        "links": list(links),
         **({} if decimals is None else {"decimals": decimals}),
     }
     options = {
@@ -116,67 +154,106 @@ def stat(
         "textMode": text,
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
-    return panel("stat", title, description, unit, no_value, queries, width, height, defaults, options)
+    return panel("stat", title, description, unit, queries, width, height, defaults, options)
+
+
+# The least height of an axis, so that a level 0 does not reach to 100.
+SOFT_MOST = {"percentunit": 0.01, "s": 1, "reqps": 0.1, "cps": 1, "none": 1, "short": 1, "bytes": 1e6}
 
 
 def time_series(
     title,
     description,
     unit,
-    no_value,
     queries,
     *,
     width=12,
     height=9,
     stacked=False,
-    least=0,
     most=None,
     soft_most=None,
+    soft_least=None,
     steps=None,
     step_line=False,
     logarithmic=False,
+    limit=None,
+    last_hours=None,
+    interval=None,
 ):
-    """Lines over time."""
+    """Lines over time. `limit` names the query whose line is a limit; `interval` is the least step between points."""
     custom = {
         "drawStyle": "line",
         "lineWidth": 1,
         "fillOpacity": 25 if stacked else 8,
-        "showPoints": "never",
+        # A lone point has no line.
+        "showPoints": "auto",
+        "pointSize": 4,
         "spanNulls": False,
         "lineInterpolation": "stepAfter" if step_line else "linear",
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
         "thresholdsStyle": {"mode": "dashed" if steps else "off"},
-        **({} if soft_most is None else {"axisSoftMax": soft_most}),
-        **({"scaleDistribution": {"type": "log", "log": 10}} if logarithmic else {}),
     }
+    least = {}
+    if logarithmic:
+        custom["scaleDistribution"] = {"type": "log", "log": 10}
+    elif soft_least is None:
+        least = {"min": 0}
+    else:
+        custom["axisSoftMin"] = soft_least
+    if most is None and not logarithmic:
+        custom["axisSoftMax"] = soft_most or SOFT_MOST[unit]
     defaults = {
         "color": {"mode": "palette-classic"},
         "custom": custom,
         "mappings": [],
         "thresholds": steps or thresholds(),
-        **({} if least is None else {"min": least}),
+        **least,
         **({} if most is None else {"max": most}),
     }
     options = {
-        "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]},
+        "legend": {
+            "displayMode": "table",
+            "placement": "bottom",
+            "showLegend": True,
+            "calcs": ["lastNotNull", "max"],
+            "sortBy": "Last *",
+            "sortDesc": True,
+        },
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
-    by_status = any("{{status}}" in one["legendFormat"] for one in queries)
-    colours = (
-        [column(status, color={"mode": "fixed", "fixedColor": colour}) for status, colour in STATUS_COLOURS.items()]
-        if by_status
-        else []
-    )
-    return panel("timeseries", title, description, unit, no_value, queries, width, height, defaults, options, colours)
+    overrides = []
+    if any("{{status}}" in one["legendFormat"] for one in queries):
+        overrides = [
+            column(status, color={"mode": "fixed", "fixedColor": colour}) for status, colour in STATUS_COLOURS.items()
+        ]
+    if limit:
+        overrides.append(
+            column(
+                limit,
+                color={"mode": "fixed", "fixedColor": RED},
+                custom_fillOpacity=0,
+                custom_lineStyle={"fill": "dash", "dash": [10, 10]},
+            )
+        )
+    one = panel("timeseries", title, description, unit, queries, width, height, defaults, options, overrides)
+    return {
+        **one,
+        **({"timeFrom": f"{last_hours}h"} if last_hours else {}),
+        **({"interval": interval} if interval else {}),
+    }
 
 
-def state_timeline(title, description, no_value, queries, *, width=24, height=9):
-    """States over time, in the colours of the states."""
+def state_timeline(title, description, queries, *, width=24, height=9, mappings=None, interval=None):
+    """States over time, in the colours of the states.
+
+    With the colour mode `thresholds` Grafana would show bands of thresholds in the place of the mappings, and with a text for no
+    value it would fill gaps.
+    """
     defaults = {
-        "color": {"mode": "thresholds"},
+        "color": {"mode": "fixed", "fixedColor": GREY},
         "custom": {"lineWidth": 0, "fillOpacity": 80},
-        "mappings": STATE_MAPPINGS,
-        "thresholds": thresholds(base=GREY),
+        "mappings": mappings or STATE_MAPPINGS,
+        "thresholds": thresholds(),
     }
     options = {
         "mergeValues": True,
@@ -186,7 +263,9 @@ def state_timeline(title, description, no_value, queries, *, width=24, height=9)
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
         "tooltip": {"mode": "single", "sort": "none"},
     }
-    return panel("state-timeline", title, description, "none", no_value, queries, width, height, defaults, options)
+    one = panel("state-timeline", title, description, "none", queries, width, height, defaults, options)
+    del one["fieldConfig"]["defaults"]["noValue"]
+    return {**one, **({"interval": interval} if interval else {})}
 
 
 def column(name, **properties):
@@ -202,33 +281,35 @@ def link(title, url, new_tab=False):
     return {"title": title, "url": url, "targetBlank": new_tab}
 
 
-def table(title, description, no_value, columns, *, sort, labels, last=None, hidden=(), overrides=(), height=10):
-    """A table, one row for each set of labels. `columns` are queries by their titles, `labels` titles by their labels:
-    first those, then the queries, then the `last` labels. With the label `segment` the first query gives that name."""
-    last = last or {}
-    if "segment" in labels:
-        first = next(iter(columns))
-        columns = {**columns, first: named(columns[first])}
-        # Links take the id: of a cell with a text in its place they would take the text.
-        last, hidden = {**last, "segment_id": "Segment id"}, (*hidden, "Segment id")
+def table(title, description, columns, *, sort, labels, empty, last=None, hidden=(), overrides=(), height=10, needs=None):
+    """A table, one row for each set of labels.
+
+    `columns` are queries by their titles, `labels` titles by their labels. The order is: labels, queries, `last` labels. A query is
+    among the labels if they name its value. `empty` counts what is watched: if it counts something and there is no row, the table
+    says so in the column of the first query. `needs` names a column without which a row is left out.
+    """
+    # Links take ids. Their columns are hidden, not removed.
+    ids = {name: name for name in (*SEGMENT.split(", "), *(["job_id"] if "job" in labels else []))}
+    first = next(iter(columns))
+    columns = {**columns, first: f"({columns[first]}) or on () ({NOTHING} + 0 * {empty})"}
     queries = refs(*(now(expr, form="table") for expr in columns.values()))
-    titles = {**labels, **{f"Value #{one['refId']}": name for one, name in zip(queries, columns)}, **last}
-    left = [label for label in SEGMENT.split(", ") if label not in titles]
+    values_of = {name: f"Value #{one['refId']}" for one, name in zip(queries, columns)}
+    titles = {**labels, **{value: name for name, value in values_of.items()}, **(last or {}), **ids}
     organize = {
-        "excludeByName": {name: True for name in ("Time", *left)},
+        "excludeByName": {"Time": True, "chosen": True},
         "indexByName": {name: index for index, name in enumerate(titles)},
         "renameByName": titles,
     }
     defaults = {
-        "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": True},
+        "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": False},
         "mappings": [],
-        "thresholds": thresholds(base="text"),
+        "thresholds": thresholds(),
     }
     options = {
         "showHeader": True,
         "cellHeight": "sm",
         "sortBy": [{"displayName": name, "desc": descending} for name, descending in sort],
-        "footer": {"show": False, "reducer": ["sum"], "countRows": False, "enablePagination": False, "fields": ""},
+        "footer": {"show": False, "reducer": ["sum"], "countRows": False, "enablePagination": True, "fields": ""},
     }
     shown = [
         # The text for no value is that of the whole table; a cell may be empty. Links take the text of a cell, so that of
@@ -237,20 +318,35 @@ def table(title, description, no_value, columns, *, sort, labels, last=None, hid
             {"matcher": {"id": "byType", "options": kind}, "properties": [{"id": "noValue", "value": text}]}
             for kind, text in (("number", "–"), ("string", ""))
         ),
-        *(column(name, custom_hidden=True) for name in hidden),
+        *(column(name, custom_hidden=True) for name in (*ids, *hidden)),
         *overrides,
     ]
-    one = panel("table", title, description, "short", no_value, queries, 24, height, defaults, options, shown)
-    one["transformations"] = [{"id": "merge", "options": {}}, {"id": "organize", "options": organize}]
+    one = panel("table", title, description, "short", queries, 24, height, defaults, options, shown)
+    filled = {"fieldName": values_of[needs], "config": {"id": "isNotNull", "options": {}}} if needs else None
+    one["transformations"] = [
+        {"id": "merge", "options": {}},
+        *(
+            [{"id": "filterByValue", "options": {"filters": [filled], "type": "include", "match": "all"}}]
+            if filled
+            else []
+        ),
+        {"id": "organize", "options": organize},
+    ]
     return one
 
 
 STATE_COLUMN = {
-    "mappings": STATE_MAPPINGS,
     "custom_cellOptions": {"type": "color-background", "mode": "basic"},
-    "custom_width": 190,
+    "custom_width": 240,
     "custom_align": "left",
 }
+
+
+def with_nothing(mappings, text, colour=GREY):
+    """The mappings, and what a table says that has no row."""
+    (mapping,) = mappings
+    texts = {**mapping["options"], str(NOTHING): {"text": text, "color": colour, "index": len(mapping["options"])}}
+    return [{**mapping, "options": texts}]
 
 
 def row(title, *panels):
@@ -274,30 +370,50 @@ def place(panels):
     return panels
 
 
-def variable(name, label, metric, source, *, several=True, everything=".*", refresh=2):
-    """A variable with the values of a label; read again with the time (2), or when the dashboard is opened (1)."""
+def asked(name, label, definition, kind, *, regex="", several=True, everything=None, refresh=2, hide=0, sort=1):
+    """A variable whose values a query gives; read again with the time (2), or when the dashboard is opened (1)."""
     one = {
         "type": "query",
         "name": name,
         "label": label,
         "datasource": DATASOURCE,
-        "definition": f"label_values({metric}, {source})",
-        "query": {"qryType": 1, "query": f"label_values({metric}, {source})", "refId": f"variable-{name}"},
+        "definition": definition,
+        "query": {"qryType": kind, "query": definition, "refId": f"variable-{name}"},
         "refresh": refresh,
-        "sort": 1,
-        "regex": "",
-        "hide": 0,
+        "sort": sort,
+        "regex": regex,
+        "hide": hide,
         "skipUrlSync": False,
         "multi": several,
         "includeAll": several,
         "options": [],
     }
     if several:
-        one["allValue"] = everything
         one["current"] = {"selected": True, "text": ["All"], "value": ["$__all"]}
+        if everything:
+            one["allValue"] = everything
     else:
         one["current"] = {}
     return one
+
+
+def labels_variable(name, label, metric, source, **more):
+    """A variable with the values of a label."""
+    return asked(name, label, f"label_values({metric}, {source})", 1, **more)
+
+
+def names_variable(name, label, names, identifier, **more):
+    """A variable that shows names, and has ids as its values. Prometheus writes the labels of a series in alphabetical order."""
+    shown = identifier.removesuffix("_id")
+    query = f"max by ({identifier}, {shown}) ({names})"
+    regex = f'/{shown}="(?<text>[\\s\\S]*)",{identifier}="(?<value>[\\s\\S]*)"}} /'
+    return asked(name, label, f"query_result({query})", 3, regex=regex, **more)
+
+
+def ids_variable(name, query, identifier):
+    """A hidden variable with the ids of what a chart or a table shows, so that its queries ask for nothing else."""
+    one = asked(name, name, f"query_result({query})", 3, regex=f'/{identifier}="([^"]+)"/', hide=2, sort=0)
+    return {**one, "skipUrlSync": True}
 
 
 def number(name, label, value, description):
@@ -316,26 +432,51 @@ def number(name, label, value, description):
     }
 
 
-STATUS = {
-    "type": "custom",
-    "name": "status",
-    "label": "Status",
-    "query": ",".join(STATUSES[1:] + STATUSES[:1]),
-    "multi": True,
-    "includeAll": True,
-    "allValue": ".+",
-    "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-    "hide": 0,
-    "skipUrlSync": False,
-    "options": [
-        {"text": "All", "value": "$__all", "selected": True},
-        *({"text": status, "value": status, "selected": False} for status in STATUSES[1:] + STATUSES[:1]),
-    ],
-}
+def choice(name, label, options, everything):
+    """A variable with a fixed list of values."""
+    return {
+        "type": "custom",
+        "name": name,
+        "label": label,
+        "query": ",".join(options),
+        "multi": True,
+        "includeAll": True,
+        "allValue": everything,
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "hide": 0,
+        "skipUrlSync": False,
+        "options": [
+            {"text": "All", "value": "$__all", "selected": True},
+            *({"text": option, "value": option, "selected": False} for option in options),
+        ],
+    }
+
+
+STATUS = choice("status", "Status", STATUSES[1:] + STATUSES[:1], ".+")
+WHY = choice("why", "Why", tuple(URGENT), ".*")
+# How many segments a chart draws, how many jobs, and how many jobs the table has.
+SEGMENTS_DRAWN, JOBS_DRAWN, JOBS_LISTED = 20, 20, 100
+SEEN = "max by ({}) (last_over_time({}[$__range]))".format(
+    SEGMENT, watched("pinpoint_segment_suppressed_export_jobs", 'reason="age"')
+)
+
+SHOWN_SEGMENTS = ids_variable(
+    "shown",
+    # What cannot be seen any more comes last, so that a chart of the past has lines when the exporter is down.
+    f"bottomk({SEGMENTS_DRAWN}, {urgency()} or on ({SEGMENT}) 0 * {SEEN} + {NOTHING})",
+    "segment_id",
+)
+CURRENT_VARIABLE = ids_variable("current", CURRENT_JOBS, "job_id")
+RUNNING_JOBS = ids_variable("running", f"bottomk({JOBS_DRAWN}, {runs()})", "job_id")
+LISTED_JOBS = ids_variable(
+    "listed",
+    f"""topk({JOBS_LISTED}, {per_job('created_timestamp_seconds')} and on ({SEGMENT}, job_id) {jobs_in('status=~"$status"')})""",
+    "job_id",
+)
 
 
 def variables(*more, one_segment=False, segments=True):
-    """The variables of a dashboard, each limited by those before it."""
+    """The variables of a dashboard, each limited by those before it. What mostly has one value is hidden, and stays in links."""
     listed = [
         {
             "type": "datasource",
@@ -344,29 +485,51 @@ def variables(*more, one_segment=False, segments=True):
             "query": "prometheus",
             "regex": "",
             "refresh": 1,
-            "current": {},
+            # Without a choice Grafana takes the first by the alphabet.
+            "current": {"selected": True, "text": "default", "value": "default"},
             "options": [],
             "hide": 0,
             "skipUrlSync": False,
             "multi": False,
             "includeAll": False,
         },
-        variable("job", "Job", "pinpoint_exporter_build_info", "job", everything=".+"),
-        variable("instance", "Instance", 'pinpoint_exporter_build_info{job=~"$job"}', "instance", everything=".+"),
+        # All are the values that are there. A pattern for any would also select `up` and `process_*` of other jobs.
+        labels_variable("job", "Job", "pinpoint_exporter_build_info", "job", hide=2),
+        labels_variable("instance", "Instance", 'pinpoint_exporter_build_info{job=~"$job"}', "instance"),
         # Empty without ARNs among the targets: then All, which also holds for the empty one, is all there is.
-        variable("account", "Account", f"pinpoint_target_up{{{EXPORTER}}}", "aws_account_id"),
-        variable("region", "Region", f'pinpoint_target_up{{{EXPORTER}, aws_account_id=~"$account"}}', "aws_region"),
-        variable(
-            "application", "Application", f"pinpoint_target_up{{{REGION}}}", "application_id", several=not one_segment
+        labels_variable(
+            "account", "Account", f"pinpoint_target_up{{{EXPORTER}}}", "aws_account_id", everything=".*", hide=2
+        ),
+        labels_variable(
+            "region",
+            "Region",
+            f'pinpoint_target_up{{{EXPORTER}, aws_account_id=~"$account"}}',
+            "aws_region",
+            everything=".*",
+            hide=2,
+        ),
+        names_variable(
+            "application",
+            "Application",
+            application_names(REGION),
+            "application_id",
+            several=not one_segment,
+            everything=".*",
         ),
     ]
     if segments:
-        metric = f"pinpoint_segment_export_jobs{{{APPLICATION}}}"
-        # The empty segment, to which a link may lead, is no value of the label: Grafana would choose another one as soon
-        # as it reads the values again.
-        refresh = 1 if one_segment else 2
         listed.append(
-            variable("segment", "Segment", metric, "segment_id", several=not one_segment, refresh=refresh)
+            names_variable(
+                "segment",
+                "Segment",
+                segment_names(f'{REGION}, application_id=~"$application", segment_id!=""'),
+                "segment_id",
+                several=not one_segment,
+                everything=".*",
+                # The empty segment, to which a link may lead, is no value of the label: Grafana would choose another one as
+                # soon as it reads the values again.
+                refresh=1 if one_segment else 2,
+            )
         )
     return {"list": [*listed, *more]}
 
@@ -381,7 +544,7 @@ def event(name, colour, expr, title, text):
         "iconColor": colour,
         "expr": f"{expr} * 1000",
         "useValueForTime": True,
-        "step": "60s",
+        "step": "5m",
         "titleFormat": title,
         "textFormat": text,
     }
@@ -408,13 +571,14 @@ def dashboard(uid, title, description, templating, annotations, rows, others, si
             {
                 "type": "link",
                 "title": name,
-                "url": f"/d/{other}",
+                "url": f"/d/{other}?{KEPT}",
                 "icon": "dashboard",
                 "tooltip": tooltip,
                 "tags": [],
                 "asDropdown": False,
                 "targetBlank": False,
-                "includeVars": True,
+                # This would also carry All to a dashboard of one application and segment.
+                "includeVars": False,
                 "keepTime": True,
             }
             for other, (name, tooltip) in others.items()
@@ -425,10 +589,12 @@ def dashboard(uid, title, description, templating, annotations, rows, others, si
     }
 
 
+# What a link between the dashboards keeps: the variables that each has with the same choices.
+KEPT = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", "job", "instance", "account", "region"))
 LINKS = {
     "pinpoint-export-jobs": ("Export jobs", "The export jobs of all segments"),
     "pinpoint-segment": ("Segment", "The history of one segment"),
-    "pinpoint-exporter": ("Exporter", "Whether the exporter itself does well"),
+    "pinpoint-exporter": ("Exporter", "Whether the exporter itself works"),
 }
 
 

@@ -1,11 +1,12 @@
 """The dashboard of one segment: what happened to its exports?"""
 
-from jobs import FAILURES, RESTARTS, job_table, progress, throughput, time_left
+from jobs import LOST_SHARE, RESTARTS, failures, job_table, progress_chart, throughput, time_left
 from panels import (
     AGE_STEPS,
     GREEN,
-    ORANGE,
+    LISTED_JOBS,
     RED,
+    RUNNING_JOBS,
     STATE_MAPPINGS,
     STATUS,
     dashboard,
@@ -17,81 +18,103 @@ from panels import (
     state_timeline,
     thresholds,
     time_series,
+    unknown,
     values,
     variables,
 )
 from queries import (
-    DURATION,
-    FAILURE_SHARE,
+    DRAWN,
     JOB,
+    KNOWN,
+    LAST_FAILURE,
+    LAST_SUCCESS,
+    LATEST,
+    LOSS,
+    NO_JOB,
+    READABLE,
     SEGMENT,
+    SINCE_SUCCESS,
     TARGET,
+    UNREADABLE,
+    UP,
+    constant,
+    data_age,
+    duration,
     jobs_by_status,
+    lost_share,
     newest_success,
-    of_running,
     per_job,
     per_segment,
     state,
+    with_begin,
 )
 
 UID = "pinpoint-segment"
-LEGEND = "{{job_id}}"
-NO_EXPORT = "Never exported, or not watched"
-NO_SUCCESS = "No export has succeeded yet"
-NO_TARGET = "Not watched; see the dashboard Exporter"
+LEGEND = "{{begun}} UTC"
+NO_SUCCESS = unknown("No success yet")
 
 TOO_OLD, TOO_MANY = 'reason="age"', 'reason="count"'
-LATEST = "pinpoint_segment_latest_export_job_status"
-SUCCEEDED = per_segment("pinpoint_segment_last_completed_export_timestamp_seconds")
 # An ended job is drawn for four points and not for ever.
 ENDED = f"{per_job('completed_timestamp_seconds')} < time() - $__interval_ms / 250"
+
+
+def begun(expr):
+    """The time at which the job was created, which is what a person knows a job by."""
+    return with_begin(expr, DRAWN)
+
+
+def one(query):
+    """One number: what the query gives, else that there is no such job, or that the target cannot be read."""
+    return (
+        f"max({query}) or max({constant(NO_JOB, KNOWN)}) or max({constant(UNREADABLE, f'{UP} == 0')})"
+    )
+
 
 NOW = row(
     "Now",
     stat(
         "Newest export",
-        "What has become of the newest export?",
+        "What is the state of the newest export?",
         "none",
-        NO_EXPORT,
-        [now(state(LATEST, SEGMENT))],
+        [now(one(state(LATEST, SEGMENT)))],
         mappings=STATE_MAPPINGS,
         width=6,
-        steps=thresholds(base="text"),
+        steps=thresholds(),
     ),
     stat(
         "Last success",
-        "When did an export last end well?",
+        "When did the last successful export end?",
         "dateTimeFromNow",
-        NO_SUCCESS,
-        [now(f"{SUCCEEDED} * 1000")],
+        [now(one(f"{LAST_SUCCESS} * 1000"))],
+        mappings=NO_SUCCESS,
         width=3,
     ),
     stat(
         "Last failure",
-        "When did an export last fail?",
+        "When did the last failed export end?",
         "dateTimeFromNow",
-        "None has failed",
-        [now(f"{per_segment('pinpoint_segment_last_failed_export_timestamp_seconds')} * 1000")],
+        [now(one(f"{LAST_FAILURE} * 1000"))],
+        mappings=unknown("None has failed"),
         width=3,
     ),
     stat(
         "Endpoints",
-        "How many endpoints are in the last good export? 0 is an empty export: nobody is in the segment any more, or"
+        "How many endpoints are in the last good export? 0 is an empty export: the segment has no members any more, or"
         " its criteria are wrong.",
         "short",
-        NO_SUCCESS,
-        [now(newest_success(per_job("processed_endpoints")))],
+        [now(one(newest_success(per_job("processed_endpoints"))))],
+        mappings=NO_SUCCESS,
         width=3,
-        steps=thresholds((1, "blue"), base=RED),
+        steps=thresholds((0, RED), (1, "blue")),
     ),
     stat(
         "Lost share",
         "What part of its endpoints did the last good export lose?",
         "percentunit",
-        NO_SUCCESS,
-        [now(newest_success(FAILURE_SHARE))],
+        [now(one(newest_success(lost_share())))],
+        mappings=NO_SUCCESS,
         width=3,
-        steps=thresholds((0.0000001, ORANGE), (0.05, RED)),
+        steps=LOST_SHARE,
         decimals=2,
     ),
     stat(
@@ -99,18 +122,15 @@ NOW = row(
         "Can the exporter read this segment, or its application? If not, the rest is old, and gone after"
         " MAX_STALENESS.",
         "none",
-        NO_TARGET,
         [now(f"max(pinpoint_target_up{{{TARGET}}})")],
         width=3,
-        steps=thresholds((1, GREEN), base=RED),
         mappings=[values({0: ("No", RED), 1: ("Yes", GREEN)})],
     ),
     stat(
-        "Age of the data",
-        "As of when is what is shown here?",
+        "Data age",
+        "How old are the data shown here?",
         "s",
-        NO_TARGET,
-        [now(f"time() - max(pinpoint_target_last_success_timestamp_seconds{{{TARGET}}})")],
+        [now(f"min({data_age(TARGET)})")],
         width=3,
         steps=AGE_STEPS,
     ),
@@ -120,35 +140,40 @@ HISTORY = row(
     "History",
     state_timeline(
         "State of the newest export",
-        "How has the segment fared? Red is a failure that no newer export has mended, a long blue one an export that "
-        "hangs.",
-        NO_EXPORT,
-        [query(state(LATEST, SEGMENT), "newest export")],
+        "How did the exports of this segment go? Red is a failed export until the next one starts. A long blue bar is an"
+        " export that hangs.",
+        [query(one(state(LATEST, SEGMENT)), "newest export")],
         height=4,
     ),
     state_timeline(
         "Export jobs",
-        "When did each export run, and through which states did it go? One line for each job, which ends soon after the"
-        " job did.",
-        "No export ran in the time shown",
-        [query(f"{state('pinpoint_export_job_status', JOB)} unless on ({JOB}) ({ENDED})", LEGEND)],
+        "When did each export run, and through which states did it go? One line for each job, by the time it was created,"
+        " which ends soon after the job did. The first line says when the segment could be read.",
+        [
+            query(
+                f"max({constant(UNREADABLE, f'{UP} == 0')}) or max({constant(READABLE, f'{UP} == 1')})", "segment"
+            ),
+            query(
+                with_begin(f"{state('pinpoint_export_job_status', JOB)} unless on ({JOB}) ({ENDED})"),
+                LEGEND,
+            ),
+        ],
+        height=12,
     ),
     time_series(
         "Time since the last good export",
-        "How old is what lies in S3? A saw-tooth is a regular export; a line that only climbs is one "
-        "that no longer comes.",
+        "How old is the newest export in S3? A saw-tooth is a regular export. A line that only rises is an export that"
+        " stopped.",
         "s",
-        NO_SUCCESS,
-        [query(f"time() - {SUCCEEDED}", "since the last success")],
+        [query(f"max({SINCE_SUCCESS})", "since the last success")],
     ),
     time_series(
         "Endpoints of the last good export",
         "Does the export grow or shrink? A sudden step is a changed segment, or lost endpoints.",
         "short",
-        NO_SUCCESS,
         [
-            query(newest_success(per_job("processed_endpoints")), "processed"),
-            query(newest_success(per_job("failed_endpoints")), "lost"),
+            query(f"max({newest_success(per_job('processed_endpoints'))})", "processed"),
+            query(f"max({newest_success(per_job('failed_endpoints'))})", "lost"),
         ],
         step_line=True,
     ),
@@ -156,16 +181,17 @@ HISTORY = row(
         "Share of endpoints lost",
         "What part of its endpoints could an export not write? From 5 % on an alert fires.",
         "percentunit",
-        "No export has written an endpoint yet",
-        [query(newest_success(FAILURE_SHARE), "last success"), query(of_running(FAILURE_SHARE), "running {{job_id}}")],
-        steps=thresholds((0.05, RED)),
+        [
+            query(f"max({newest_success(lost_share())})", "last success"),
+            query(begun(lost_share(DRAWN)), f"running {LEGEND}"),
+        ],
+        steps=thresholds((LOSS, RED)),
     ),
     time_series(
         "Duration of the last good export",
         "How long do exports take, and is it getting longer?",
         "s",
-        NO_SUCCESS,
-        [query(newest_success(DURATION), "duration")],
+        [query(f"max({newest_success(duration())})", "duration")],
         step_line=True,
     ),
 )
@@ -175,19 +201,18 @@ LAST_JOBS = row(
     job_table(
         "Its last jobs",
         "How did the last exports end, and how is one that runs? The newest first, in the states that Status chooses. "
-        "The prefix leads to the files in S3.",
-        {"job_id": "Job"},
+        "Files leads to the bucket.",
+        segment=False,
         height=9,
     ),
-    progress(LEGEND),
-    time_left(LEGEND),
-    throughput(LEGEND),
+    progress_chart(begun, LEGEND),
+    time_left(begun, LEGEND),
+    throughput(begun, LEGEND),
     time_series(
         "Jobs by state",
         "How many export jobs of this segment does the API list, in which states, and how many of them have no series "
         "of their own?",
         "none",
-        NO_EXPORT,
         [
             query(f"sum by (status) ({jobs_by_status()}) > 0", "{{status}}"),
             query(f"sum({per_segment('pinpoint_segment_suppressed_export_jobs', TOO_OLD)})", "too old"),
@@ -200,9 +225,9 @@ LAST_JOBS = row(
 DASHBOARD = dashboard(
     UID,
     "Pinpoint segment",
-    "The exports of one segment of Amazon Pinpoint: its history, how fresh it is, and what was lost.",
-    variables(STATUS, one_segment=True),
-    [FAILURES, RESTARTS],
+    "The exports of one Amazon Pinpoint segment: history, age of the newest export, and lost endpoints.",
+    variables(STATUS, RUNNING_JOBS, LISTED_JOBS, one_segment=True),
+    [failures(), RESTARTS],
     [NOW, HISTORY, LAST_JOBS],
     links_but(UID),
     since="now-7d",

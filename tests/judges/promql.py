@@ -81,10 +81,12 @@ def grouping_labels(tree):
 
 
 def labels_made(tree):
-    """The labels that label_replace makes, with the values that it gives them."""
+    """The labels that a query makes, with the values that label_replace gives them."""
     for node, _ in walk(tree):
         if isinstance(node, syntax.Call) and node.func.name == "label_replace":
             yield node.args[1].val, node.args[2].val
+        if isinstance(node, syntax.Call) and node.func.name == "label_join":
+            yield node.args[1].val, None
 
 
 def function_of(above):
@@ -98,3 +100,26 @@ def function_of(above):
 def aggregation_of(above):
     """The nearest aggregation around a selector."""
     return next((str(node.op) for node in reversed(above) if isinstance(node, syntax.AggregateExpr)), None)
+
+
+def labels_left(tree):
+    """The labels that a query's series have, where that can be told from it; else none."""
+    if isinstance(tree, syntax.ParenExpr):
+        return labels_left(tree.expr)
+    if isinstance(tree, syntax.AggregateExpr):
+        if str(tree.op) in ("topk", "bottomk"):
+            return labels_left(tree.expr)
+        if tree.modifier is None:
+            return set()
+        return set(tree.modifier.labels) if "By" in str(tree.modifier.type) else None
+    if isinstance(tree, syntax.Call):
+        if tree.func.name == "histogram_quantile":
+            left = labels_left(tree.args[1])
+            return None if left is None else left - {"le"}
+        left = labels_left(tree.args[0]) if tree.args else set()
+        return left if left is None or tree.func.name != "label_replace" else left | {tree.args[1].val}
+    if isinstance(tree, syntax.BinaryExpr):
+        if isinstance(tree.lhs, syntax.NumberLiteral) or not selectors(tree.lhs):
+            return labels_left(tree.rhs)
+        return labels_left(tree.lhs)
+    return None

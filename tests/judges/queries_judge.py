@@ -29,7 +29,10 @@ PROMETHEUS = {
 USERS_OWN = "pinpoint:expected_export_interval:seconds"
 # Labels whose values are a closed list.
 CLOSED = ("status", "exception", "operation", "reason")
-VARIABLES = ("job", "instance", "account", "region", "application", "segment", "status")
+VARIABLES = (
+    *("job", "instance", "account", "region", "application", "segment", "status", "why"),
+    *("current", "shown", "running", "listed"),
+)
 
 
 def rule_groups():
@@ -72,8 +75,10 @@ def in_dashboards():
         asked += [one["expr"] for one in dashboard["annotations"]["list"]]
         for variable in dashboard["templating"]["list"]:
             if variable["type"] == "query":
-                metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
-                asked.append(f"count by ({label}) ({metric})")
+                metric, label, query = re.fullmatch(
+                    r"label_values\((.+), (\w+)\)|query_result\((.+)\)", variable["definition"], re.S
+                ).groups()
+                asked.append(query or f"count by ({label}) ({metric})")
         yield from ((f"{file.name}: {expr}", expr) for expr in asked)
 
 
@@ -90,9 +95,13 @@ class Names(unittest.TestCase):
     def setUp(self):
         self.records = {rule["record"] for _, rule in rule_groups() if "record" in rule} | {USERS_OWN}
         self.labels = {label for family in FAMILIES.values() for label in family.labels} | {"job", "instance"}
+        self.values = {label: values_of(label) for label in CLOSED}
         for _, rule in rule_groups():
-            made = promql.labels_made(promql.parse(rule["expr"]))
-            self.labels |= {label for label, _ in made} | set(rule.get("labels", ()))
+            made = [*promql.labels_made(promql.parse(rule["expr"])), *rule.get("labels", {}).items()]
+            self.labels |= {label for label, _ in made}
+            for label, value in made:
+                if label in CLOSED:
+                    self.values[label].add(value)
 
     def judge(self, cases):
         cases = list(cases)
@@ -113,7 +122,7 @@ class Names(unittest.TestCase):
                 self.assertIn(label, known, f"a label of {metric}")
                 if label in CLOSED and "$" not in value:
                     values = value.split("|") if "~" in sign else [value]
-                    self.assertLessEqual(set(values), values_of(label), f"values of {label}")
+                    self.assertLessEqual(set(values), self.values[label], f"values of {label}")
         made = {label for label, _ in promql.labels_made(tree)}
         self.assertLessEqual(set(promql.grouping_labels(tree)), self.labels | made)
 
@@ -134,14 +143,15 @@ class Names(unittest.TestCase):
                 }
                 histogram = {name.removesuffix("_bucket") for name in FAMILIES}
                 groups = {word for word in words if any(name.startswith(f"{word}_") for name in FAMILIES)}
-                self.assertLessEqual(words - groups, {*FAMILIES, *histogram})
+                recorded = {word for record in self.records for word in re.findall(r"pinpoint_[a-z_]+", record)}
+                self.assertLessEqual(words - groups, {*FAMILIES, *histogram, *recorded})
 
     def test_a_wrong_name_label_or_value_is_noticed(self):
         for wrong in (
             "pinpoint_export_job_piece",
             'pinpoint_target_up{status="FAILED"}',
             'pinpoint_segment_export_jobs{status=~"FAILED|COMPLETE"}',
-            "sum by (application) (pinpoint_target_up)",
+            "sum by (applications) (pinpoint_target_up)",
             'pinpoint_api_errors_total{exception!="CredentialError"}',
         ):
             with self.subTest(wrong), self.assertRaises(AssertionError):

@@ -8,7 +8,7 @@ import sys
 import time
 import unittest
 
-from demo import ALL, APPLICATION, DASHBOARDS, DENIED, EVENTFUL, WHOLE, Demo, fill, numbers
+from demo import ALL, APPLICATION, DASHBOARDS, DENIED, EVENTFUL, WHOLE, Demo, fill, numbers, options, with_hidden
 from stack import Stack, until
 
 FAKE = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint"
@@ -28,18 +28,24 @@ class Live(unittest.TestCase):
     def values(self, dashboard, name, chosen):
         """The values of a variable."""
         variable = next(one for one in dashboard["templating"]["list"] if one["name"] == name)
+        if variable["definition"].startswith("query_result"):
+            return options(variable, chosen, self.demo.prometheus.query)
         metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
         return self.demo.prometheus.get(f"label/{label}/values", **{"match[]": fill(metric, chosen)})
+
+    def hidden(self, name, chosen):
+        """The choices with the hidden variables of now."""
+        return with_hidden(name, chosen, self.demo.prometheus.query)
 
     def panels_answer(self, name, chosen):
         """Each query of each panel and annotation has an answer."""
         for panel in DASHBOARDS[name]["panels"]:
             for target in panel.get("targets", ()):
                 with self.subTest(f"{panel['title']} {target['refId']}"):
-                    self.demo.answers(fill(target["expr"], chosen), target["instant"])
+                    self.demo.answers(lambda: fill(target["expr"], self.hidden(name, chosen)), target["instant"])
         for one in DASHBOARDS[name]["annotations"]["list"]:
             with self.subTest(one["name"]):
-                moments = numbers(self.demo.answers(fill(one["expr"], chosen)))
+                moments = numbers(self.demo.answers(lambda: fill(one["expr"], self.hidden(name, chosen))))
                 self.assertTrue(
                     all(0 < time.time() - moment / 1000 < 86400 for moment in moments), "milliseconds of today"
                 )
@@ -49,7 +55,7 @@ class Live(unittest.TestCase):
             for variable in dashboard["templating"]["list"]:
                 if variable["type"] == "query":
                     with self.subTest(f"{name}: {variable['name']}"):
-                        until(lambda: self.values(dashboard, variable["name"], ALL), lambda: variable["definition"])
+                        until(lambda: self.values(dashboard, variable["name"], self.hidden(name, ALL)), lambda: variable["definition"])
 
     def test_each_query_for_all_exports_answers(self):
         self.panels_answer("export-jobs", ALL)
@@ -63,17 +69,18 @@ class Live(unittest.TestCase):
     def test_one_of_several_values_can_be_chosen(self):
         chosen = {**ALL, "segment": f"({EVENTFUL}|{DENIED})", "status": "(PROCESSING|COMPLETED)"}
         titles = {panel["title"]: panel for panel in DASHBOARDS["export-jobs"]["panels"] if "targets" in panel}
-        count = self.demo.answers(fill(titles["Segments"]["targets"][0]["expr"], chosen), instant=True)
+        count = self.demo.answers(lambda: fill(titles["Segments"]["targets"][0]["expr"], chosen), instant=True)
         self.assertTrue(count)
+        expr = titles["Export jobs"]["targets"][0]["expr"]
+
+        def listed():
+            return self.demo.answer(fill(expr, self.hidden("export-jobs", chosen)), True)
+
         until(
-            lambda: {
-                series["metric"]["job_id"]
-                for series in self.demo.answer(fill(titles["Export jobs"]["targets"][0]["expr"], chosen), True)
-            }
-            >= {"partly", "running0000"},
+            lambda: {series["metric"].get("job_id") for series in listed()} >= {"partly", "running0000"},
             lambda: "the jobs of the segment",
         )
-        jobs = self.demo.answer(fill(titles["Export jobs"]["targets"][0]["expr"], chosen), True)
+        jobs = listed()
         self.assertEqual({series["metric"]["segment_id"] for series in jobs}, {EVENTFUL})
         self.assertEqual({series["value"][1] for series in jobs}, {"4", "7"})
 
@@ -81,9 +88,10 @@ class Live(unittest.TestCase):
         """Its segment is empty, and so is the variable in the link of its alert."""
         chosen = {**ALL, "application": WHOLE, "segment": ""}
         titles = {panel["title"]: panel for panel in DASHBOARDS["segment"]["panels"] if "targets" in panel}
-        for title in ("Newest export", "Readable", "Age of the data", "Its last jobs"):
+        for title in ("Newest export", "Readable", "Data age", "Its last jobs"):
             with self.subTest(title):
-                self.demo.answers(fill(titles[title]["targets"][0]["expr"], chosen), instant=True)
+                expr = titles[title]["targets"][0]["expr"]
+                self.demo.answers(lambda: fill(expr, self.hidden("segment", chosen)), instant=True)
 
     def test_two_replicas_double_nothing(self):
         """What all exporters show together is what one of them shows, whatever its STATUS_SERIES."""
@@ -105,6 +113,7 @@ class Live(unittest.TestCase):
         now = until(all_have_seen_it, self.demo.prometheus.log)
         compared = 0
         for name in ("export-jobs", "segment"):
+            every = with_hidden(name, ALL, lambda expr: self.demo.prometheus.query(expr, now))
             for panel in DASHBOARDS[name]["panels"]:
                 for target in panel.get("targets", ()):
                     # How old each replica's data are is its own matter.
@@ -113,7 +122,7 @@ class Live(unittest.TestCase):
                     with self.subTest(f"{panel['title']} {target['refId']}"):
                         together, *alone = (
                             by_labels(
-                                self.demo.prometheus.query(fill(target["expr"], {**ALL, "instance": instance}), now)
+                                self.demo.prometheus.query(fill(target["expr"], {**every, "instance": instance}), now)
                             )
                             for instance in (".+", *(exporter.address for exporter in self.demo.exporters))
                         )

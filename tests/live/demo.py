@@ -7,6 +7,7 @@ import datetime
 import json
 import math
 import pathlib
+import re
 import sys
 import time
 
@@ -39,6 +40,7 @@ ALL = {
     "application": ".*",
     "segment": ".*",
     "status": ".+",
+    "why": ".*",
 }
 
 APPLICATION, WHOLE, ABROAD = (
@@ -48,8 +50,20 @@ APPLICATION, WHOLE, ABROAD = (
 )
 # A segment to which everything happened, so that each panel of its dashboard has something to show.
 EVENTFUL = "b66c9e42f71444b2aa2e0ffc1df28f60"
+# One whose exports ended a while ago.
+LATE = "4b8ecd4a9c7f4f4d9bbe5a6c7d8495a6"
 # One that could be read once, and cannot any more.
 DENIED = "3a7dbc3f8b6e4e3c8aad4f5b6c738495"
+
+NAMES = {
+    EVENTFUL: "Weekly readers",
+    "0d4a8f0c5e3b4b0f9d7a1c2e3f405162": "Daily readers",
+    "1e5b9a1d6f4c4c1a8e8b2d3f4a516273": "Inactive 90 days",
+    DENIED: "Trial users",
+    # Two of one name.
+    LATE: "Archive",
+    "5c9fde5bad8a4a5eaccf6b7d8e9506b7": "Archive",
+}
 
 
 def job(identifier, created, lasts, **more):
@@ -80,7 +94,7 @@ def world():
         ],
         "1e5b9a1d6f4c4c1a8e8b2d3f4a516273": [job("stuck", "-26h", "1h", end="STUCK")],
         DENIED: [],
-        "4b8ecd4a9c7f4f4d9bbe5a6c7d8495a6": [job("archive", "-60d", "15m", every="1d", times=59)],
+        LATE: [job("archive", "-60d", "15m", every="1d", times=59)],
         "5c9fde5bad8a4a5eaccf6b7d8e9506b7": [
             {"item": {"Id": "new-kind", "JobStatus": "DREAMING", "CreationDate": "2026-01-31T00:00:00.000Z"}},
             {"item": {"JobStatus": "FAILED"}},
@@ -88,17 +102,43 @@ def world():
     }
     return {
         "applications": {
-            APPLICATION: {"segments": {name: {"jobs": jobs} for name, jobs in segments.items()}},
+            APPLICATION: {
+                "name": "Newsletter",
+                # One has no name.
+                "segments": {
+                    identifier: {"jobs": jobs, **({"name": NAMES[identifier]} if identifier in NAMES else {})}
+                    for identifier, jobs in segments.items()
+                },
+            },
             WHOLE: {
+                "name": "Shop",
                 "segments": {},
                 "jobs": [
                     job("everyone", "-3h", "30m", every="1h", times=2),
                     job("now", "-1m", "150s", every="4m", endpoints=90000, pieces=9),
                 ],
             },
-            ABROAD: {"segments": {"6dafef6cbe9b4b6fbddf7c8e9fa617c8": {"jobs": [job("abroad", "-9h", "30m")]}}},
+            ABROAD: {
+                "name": "Shop Ireland",
+                "segments": {
+                    "6dafef6cbe9b4b6fbddf7c8e9fa617c8": {"name": "Customers", "jobs": [job("abroad", "-9h", "30m")]}
+                },
+            },
         }
     }
+
+
+def expected_intervals():
+    """Rules, as a user writes them: each night an export of two segments, one of which is late."""
+    rules = [
+        {
+            "record": "pinpoint:expected_export_interval:seconds",
+            "expr": "vector(86400)",
+            "labels": {"application_id": APPLICATION, "segment_id": segment},
+        }
+        for segment in (EVENTFUL, LATE)
+    ]
+    return {"groups": [{"name": "expected", "rules": rules}]}
 
 
 def targets():
@@ -112,6 +152,30 @@ def fill(expr, chosen):
     return promql.substitute(expr, {**MACROS, **chosen})
 
 
+def options(variable, chosen, query):
+    """The options of a variable whose values a query gives, as text and value. Grafana writes each series of the answer as a
+    line, and takes from it what the variable's regex finds."""
+    (expr,) = re.fullmatch(r"query_result\((.+)\)", variable["definition"], re.S).groups()
+    pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
+    found = []
+    for series in query(fill(expr, chosen)):
+        labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items())
+        match = pattern.search(f"{{{labels}}} {series['value'][1]} {series['value'][0] * 1000}")
+        if match:
+            groups = match.groupdict() or {"text": match.group(1), "value": match.group(1)}
+            found.append((groups["text"], groups["value"]))
+    return found
+
+
+def with_hidden(name, chosen, query):
+    """The choices with the values of the dashboard's hidden variables, which say what charts and tables show."""
+    for one in DASHBOARDS[name]["templating"]["list"]:
+        if one["name"] in ("current", "shown", "running", "listed"):
+            values = [value for _, value in options(one, chosen, query)]
+            chosen = {**chosen, one["name"]: f"({'|'.join(values)})"}
+    return chosen
+
+
 def numbers(result):
     """All numbers of a result that are numbers."""
     found = [float(value) for series in result for _, value in series.get("values", [series.get("value")])]
@@ -123,12 +187,14 @@ class Demo:
 
     def __init__(self, stack):
         self.fake = stack.fake("--region", "eu-west-1", world=world())
-        settings = {"TARGETS": targets(), "CACHE_TTL": "3s", **expiring_credentials(stack.folder)}
+        settings = {"TARGETS": targets(), "CACHE_TTL": "3s", "NAMES": "all", **expiring_credentials(stack.folder)}
         self.exporters = [
             stack.exporter(self.fake, **settings),
             stack.exporter(self.fake, **settings, STATUS_SERIES="current"),
         ]
-        self.prometheus = stack.prometheus(scrape_config(self.exporters, interval=f"{INTERVAL}s"))
+        rules = stack.folder / "expected-intervals.yaml"
+        rules.write_text(json.dumps(expected_intervals()), encoding="utf-8")
+        self.prometheus = stack.prometheus(scrape_config(self.exporters, interval=f"{INTERVAL}s", rules=[rules]))
         self.calm_until = 0
         self.prometheus.until(f'count(pinpoint_target_up{{segment_id="{DENIED}"}} == 1) == 2')
         self.fake.control(
@@ -154,15 +220,15 @@ class Demo:
             return self.prometheus.query(expr, now)
         return self.prometheus.get("query_range", query=expr, start=begin or now - 60, end=now, step=INTERVAL)["result"]
 
-    def answers(self, expr, instant=False, begin=None):
-        """The answer as soon as it has a number."""
+    def answers(self, make, instant=False, begin=None):
+        """The answer to the query that `make` makes, as soon as it has a number."""
 
         def asked():
             self.throttle()
-            result = self.answer(expr, instant, begin)
+            result = self.answer(make(), instant, begin)
             return result if numbers(result) else None
 
-        return until(asked, lambda: f"no answer to {expr}\n{self.prometheus.log()}")
+        return until(asked, lambda: f"no answer to {make()}\n{self.prometheus.log()}")
 
 
 def expiring_credentials(folder):

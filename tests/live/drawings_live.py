@@ -24,7 +24,7 @@ import threading
 import time
 import unittest
 
-from demo import ALL, APPLICATION, DASHBOARDS, EVENTFUL, ROOT, Demo, fill, numbers
+from demo import ALL, APPLICATION, DASHBOARDS, EVENTFUL, NAMES, ROOT, WHOLE, Demo, fill, numbers, with_hidden
 from stack import HANG_LIMIT, Stack, until
 
 sys.path.append(str(ROOT / "grafana/generator"))
@@ -35,17 +35,21 @@ FAKE = sys.argv.pop(1) if len(sys.argv) > 1 and PICTURES is None else "target/de
 EXPORTER = sys.argv.pop(1) if len(sys.argv) > 1 and PICTURES is None else "target/debug/pinpoint-exporter"
 TOOLS = ROOT / "tests/tools/grafana"
 CHOSEN = {"export-jobs": ALL, "exporter": ALL, "segment": {**ALL, "application": APPLICATION, "segment": EVENTFUL}}
-WIDTH = 1440
+WIDTH = 1280
 # What the README's pictures show of each dashboard.
 PICTURED = {
     "export-jobs": {
+        "Not readable",
+        "Failed",
+        "Stuck",
+        "Overdue",
+        "Lost endpoints",
+        "Empty",
         "Segments",
         "Running",
-        "Failed",
         "Never exported",
-        "Lost endpoints",
         "Oldest data",
-        "State of each segment",
+        "Segments by urgency",
         "Export jobs",
         "Progress of running exports",
         "Throughput",
@@ -57,18 +61,18 @@ PICTURED = {
         "Endpoints",
         "Lost share",
         "Readable",
-        "Age of the data",
+        "Data age",
         "Its last jobs",
         "Progress of running exports",
         "Time left",
     },
     "exporter": {
-        "Up",
+        "Down",
         "Version",
-        "Targets failing",
-        "Lists failing",
+        "Not readable",
+        "Failed lists",
         "Oldest data",
-        "Failed attempts",
+        "Failed calls",
         "Credentials",
         "Clock skew",
         "Requests",
@@ -106,12 +110,15 @@ def drawable(name, titles=None):
 def drawing(demo, name, begin, titles=None):
     """What the page draws: the panels with the answers to their queries, all of the same moment, as Grafana asks them."""
     panels = drawable(name, titles)
-    asked = [(target, fill(target["expr"], CHOSEN[name])) for panel in panels for target in panel["targets"]]
+    targets = [target for panel in panels for target in panel["targets"]]
 
     def answered():
         demo.throttle()
         now = time.time()
-        answers = [demo.answer(expr, target["instant"], begin, now) for target, expr in asked]
+        chosen = with_hidden(name, CHOSEN[name], lambda expr: demo.prometheus.query(expr, now))
+        answers = [
+            demo.answer(fill(target["expr"], chosen), target["instant"], begin, now) for target in targets
+        ]
         return (now, iter(answers)) if all(map(numbers, answers)) else None
 
     now, answers = until(answered, lambda: f"not all queries of {name} have an answer\n{demo.prometheus.log()}")
@@ -215,7 +222,19 @@ class Drawn(unittest.TestCase):
         self.assertIn("CACHE_TTL", found["Refresh time"][0])
 
     def test_an_export_without_a_segment_has_a_name(self):
-        self.assertIn("all endpoints", shown(self.documents["export-jobs"])["Export jobs"][0])
+        self.assertIn(f"all of {WHOLE[:8]}", shown(self.documents["export-jobs"])["Export jobs"][0])
+
+    def test_a_segment_has_its_name_and_the_first_digits_of_its_id(self):
+        found = shown(self.documents["export-jobs"])
+        for title in ("Segments by urgency", "Export jobs", "Progress of running exports"):
+            with self.subTest(title):
+                self.assertIn(f"{NAMES[EVENTFUL]} ({EVENTFUL[:8]})", found[title][0])
+
+    def test_the_most_urgent_segment_comes_first(self):
+        rows, _ = shown(self.documents["export-jobs"])["Segments by urgency"]
+        words = ["Not readable", "Failed", "Stuck", "Overdue", "Lost endpoints", "Running", "Well"]
+        places = [rows.index(word, rows.index("Not readable")) for word in words]
+        self.assertEqual(places, sorted(places))
 
 
 def pictures(folder):

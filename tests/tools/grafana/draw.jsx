@@ -40,7 +40,11 @@ const CELL = 38;
 const GAP = 8;
 
 standardTransformersRegistry.setInit(() =>
-  [standardTransformers.mergeTransformer, standardTransformers.organizeFieldsTransformer].map((transformation) => ({
+  [
+    standardTransformers.mergeTransformer,
+    standardTransformers.filterByValueTransformer,
+    standardTransformers.organizeFieldsTransformer,
+  ].map((transformation) => ({
     id: transformation.id,
     name: transformation.name,
     transformation,
@@ -81,6 +85,8 @@ const PROPERTIES = new Registry(() => [
     'pointSize',
     'axisPlacement',
     'axisSoftMax',
+    'axisSoftMin',
+    'lineStyle',
     'scaleDistribution',
   ].map(custom),
 ]);
