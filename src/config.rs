@@ -253,11 +253,8 @@ impl Config {
     ) -> Option<Self> {
         let texts = &environment.texts;
         let names = problems.setting(texts.names(), |text| {
-            let words = [
-                ("discovered", NameSource::Discovered),
-                ("all", NameSource::All),
-                ("off", NameSource::Off),
-            ];
+            let words =
+                [("discovered", NameSource::Discovered), ("all", NameSource::All), ("off", NameSource::Off)];
             value::word(text, &words)
         });
         let tag_labels = problems.setting(texts.tag_labels(), tags::tag_labels);

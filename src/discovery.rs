@@ -56,7 +56,7 @@ pub fn wanted(
             IdPattern::Id(id) => vec![id.clone()],
             IdPattern::Any => list(None),
         };
-        for application_id in applications.iter() {
+        for application_id in &applications {
             let segments: Vec<Option<String>> = match &pattern.segment {
                 None => vec![None],
                 Some(IdPattern::Id(id)) => vec![Some(id.clone())],

@@ -66,7 +66,7 @@ impl Names {
 
     fn block(&self, tag_labels: &TagLabels) -> exposition::Block {
         let place = self.place.each_ref().map(String::as_str);
-        exposition::names(place, self.application.as_ref(), self.segments.iter(), tag_labels)
+        exposition::names(place, self.application.as_ref(), &self.segments.iter(), tag_labels)
     }
 
     /// Checks the series of the names, and tells how many they are.
@@ -85,7 +85,11 @@ impl Names {
             assert!(matches!(samples[..], [sample] if sample.labels.len() == labels.len()), "{labels:?}");
         };
         if let Some(application) = &self.application {
-            check("pinpoint_application_info", application, &[("application_name", shown(&application.name))]);
+            check(
+                "pinpoint_application_info",
+                application,
+                &[("application_name", shown(&application.name))],
+            );
         }
         for segment in &self.segments {
             let own = [
@@ -175,8 +179,8 @@ impl World {
         let text = String::from_utf8(plain).expect("UTF-8");
         let scrape = text_format::parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
         let samples = scrape.families.iter().map(|family| family.samples.len()).sum::<usize>();
-        let named: usize = self.names.iter().map(|names| names.check(&scrape)).sum();
-        assert_eq!(samples, body.series + named, "the series of jobs, segments and targets are counted");
+        let of_names: usize = self.names.iter().map(|names| names.check(&scrape)).sum();
+        assert_eq!(samples, body.series + of_names, "the series of jobs, segments and targets are counted");
         let mut order = FAMILIES.iter();
         for family in &scrape.families {
             let known = order.find(|known| known.name == family.name).expect("in the catalogue's order");
@@ -191,7 +195,7 @@ impl World {
                 assert_eq!(sample.labels.len(), known.labels.len() + tags.len(), "{sample:?}");
             }
         }
-        let mut expected = named;
+        let mut expected = of_names;
         for ((target, jobs, status), picture) in std::iter::zip(&self.targets, &pictures) {
             expected += Self::of_target(&scrape, target, status);
             expected += self.of_listing(&scrape, target, jobs, picture);

@@ -108,9 +108,7 @@ impl Directory {
     /// Takes note of how a reading ended. Gives the failure of the one before it.
     pub(super) fn finish(&self, reading: Reading, fresh_until: Duration) -> Option<Exception> {
         let block = match self.purpose {
-            Purpose::Discovery => {
-                Some(exposition::discovery_status(&self.catalog, reading.error.is_none()))
-            }
+            Purpose::Discovery => Some(exposition::discovery_status(&self.catalog, reading.error.is_none())),
             Purpose::Names => None,
         };
         let mut state = self.state();

@@ -196,7 +196,9 @@ impl Lane {
                 "parts of {count} lists could not be understood and are left out; the first are the {first}"
             ),
             Event::NamesFailed(_) if is_one => {
-                format!("names were not read, which affects no target; NAMES=discovered does without: {detail}")
+                format!(
+                    "names were not read, which affects no target; NAMES=discovered does without: {detail}"
+                )
             }
             Event::NamesFailed(_) => format!(
                 "names in {count} lists were not read, which affects no target; NAMES=discovered does without; the \

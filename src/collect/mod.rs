@@ -338,9 +338,7 @@ impl<'a> Start<'a> {
         let Due { has_failed, flight, landing, .. } = due;
         let turn = if has_failed { turn.after_failure(self.now) } else { turn };
         let mut permit = lane.client.join(turn);
-        // The log of a round does not wait for names.
-        let is_of_round = !matches!(&work, Work::List(list) if list.purpose == Purpose::Names);
-        let (shared, under_way) = (Arc::clone(self.shared), is_of_round.then(|| lane.begin()));
+        let (shared, under_way) = (Arc::clone(self.shared), lane.begin());
         tokio::spawn(async move {
             permit.granted().await;
             // Made only now, so that what waits takes little memory.
@@ -447,9 +445,6 @@ impl Shared {
                 }
             }
             Err(Trouble::Crash) => tracing::error!("the listing crashed, which is a bug: please report it"),
-        }
-        if !is_discovery {
-            lane.settle();
         }
     }
 

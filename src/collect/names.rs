@@ -84,7 +84,7 @@ impl WatchedApplication {
         let block = exposition::names(
             [account_id, region, &self.id],
             named.application.as_ref(),
-            watched,
+            &watched,
             tag_labels,
         );
         *shown = Some(Shown { named, block: block.clone() });

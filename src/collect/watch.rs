@@ -120,7 +120,8 @@ impl Watch {
                     let begin = watched.cells.len();
                     watched.cells.extend(application.cells.iter().cloned());
                     // A shard leaves applications without a target of its own to the others.
-                    if *names != NameSource::Off && (!application.cells.is_empty() || *shard == Shard::WHOLE) {
+                    if *names != NameSource::Off && (!application.cells.is_empty() || *shard == Shard::WHOLE)
+                    {
                         watched.applications.push(WatchedApplication {
                             id: id.clone(),
                             lane: Arc::clone(&region.lane),
@@ -270,7 +271,7 @@ impl Region {
     fn update(
         &mut self,
         id: &str,
-        (shard, names): (Shard, NameSource),
+        (shard, source): (Shard, NameSource),
         now: Duration,
         leaving: &mut BTreeMap<Target, Landing>,
         change: &mut Change,
@@ -309,10 +310,10 @@ impl Region {
             cell
         });
         let cells: Vec<_> = cells.collect();
-        let is_needed = names == NameSource::All && list.is_none() && !cells.is_empty();
+        let is_needed = source == NameSource::All && list.is_none() && !cells.is_empty();
         let name_list = name_list(before.name_list.take(), is_needed, Some(id), &self.lane, now);
-        let names = mem::take(&mut before.names);
-        let application = Application { is_listed, list, name_list, names, cells };
+        let application =
+            Application { is_listed, list, name_list, names: mem::take(&mut before.names), cells };
         before.cells = known.into_values().collect();
         before.remove(&self.lane, leaving, change);
         self.applications.insert(id.to_owned(), application);
@@ -328,13 +329,16 @@ fn name_list(
     now: Duration,
 ) -> Option<Arc<Directory>> {
     if !is_needed {
-        kept.iter().for_each(|list| list.remove());
+        if let Some(list) = kept {
+            list.remove();
+        }
         return None;
     }
     let new = || {
         let (account_id, region) = lane.place();
         let application_id = application_id.map(str::to_owned);
-        let catalog = Catalog { account_id: account_id.to_owned(), region: region.to_owned(), application_id };
+        let catalog =
+            Catalog { account_id: account_id.to_owned(), region: region.to_owned(), application_id };
         Arc::new(Directory::new(catalog, Purpose::Names, Arc::clone(lane), now))
     };
     Some(kept.unwrap_or_else(new))
@@ -430,13 +434,13 @@ mod tests {
     fn names_are_formatted_again_only_after_a_change() {
         let clients = clients();
         let mut watch = watch("a/*", &clients);
-        let named = |n: usize, name: &str| NamedResource {
+        let resource = |n: usize, name: &str| NamedResource {
             name: Some(name.into()),
             ..NamedResource::unnamed(format!("segment-{n:03}"))
         };
         let mut read = |names: [&str; 500]| {
             let list = Arc::clone(&watch.watched().directories[0]);
-            list.learn(names.iter().enumerate().map(|(n, name)| named(n, name)).collect());
+            list.learn(names.iter().enumerate().map(|(n, name)| resource(n, name)).collect());
             watch.learn(&list, NOW);
             let watched = watch.watched();
             let tags = crate::names::TagLabels::default();

@@ -407,7 +407,7 @@ impl Shown {
         let place = ["000000000000", "eu-central-1", &resource.id];
         let (application, segment) =
             if of_application { (Some(&resource), None) } else { (None, Some(&resource)) };
-        let block = exposition::names(place, application, segment.into_iter(), &config.tag_labels);
+        let block = exposition::names(place, application, &segment.into_iter(), &config.tag_labels);
         let series = block.series_by_family().map(|(name, n)| (name, n as u64)).collect();
         Self { series, memory: (block.memory() + 2 * size_of::<NamedResource>()) as u64 }
     }

@@ -57,9 +57,9 @@ impl Survey {
     /// Reads the lists that the exporter would read for their names alone.
     pub(super) async fn read_names(&mut self, config: &Config, clients: &Clients, progress: &Progress<'_>) {
         let lists = self.name_lists(config);
-        let unread = lists.iter().filter_map(|catalog| {
-            Some((catalog, client(clients, &catalog.account_id, &catalog.region)?))
-        });
+        let unread = lists
+            .iter()
+            .filter_map(|catalog| Some((catalog, client(clients, &catalog.account_id, &catalog.region)?)));
         self.names = read_lists(config, unread.collect(), progress).await;
     }
 
@@ -75,7 +75,10 @@ impl Survey {
             application_id: segment_id.map(|_| application_id.to_owned()),
         };
         let list = self.lists.get(&list).or_else(|| self.names.get(&list))?.as_ref().ok()?;
-        NamedResource::find(&list.resources, segment_id.unwrap_or(application_id))?.name.as_deref().map(str::to_owned)
+        NamedResource::find(&list.resources, segment_id.unwrap_or(application_id))?
+            .name
+            .as_deref()
+            .map(str::to_owned)
     }
 
     /// The lists that the exporter would read for their names alone.

@@ -50,7 +50,10 @@ mod tests {
     fn each_key_is_a_label_of_its_own() {
         let tags = tag_labels(" team, Cost Centre ,aws:cloudformation:stack-name,日本,").unwrap();
         assert_eq!(tags.keys, ["team", "Cost Centre", "aws:cloudformation:stack-name", "日本"]);
-        assert_eq!(tags.labels, ["tag_team", "tag_Cost_Centre", "tag_aws_cloudformation_stack_name", "tag___"]);
+        assert_eq!(
+            tags.labels,
+            ["tag_team", "tag_Cost_Centre", "tag_aws_cloudformation_stack_name", "tag___"]
+        );
         assert_eq!(tag_labels("").unwrap(), TagLabels::default());
     }
 

@@ -201,14 +201,11 @@ pub fn target_status(target: &Target, status: &TargetStatus) -> Block {
 pub fn names<'a>(
     [account_id, region, application_id]: [&str; 3],
     application: Option<&NamedResource>,
-    segments: impl Iterator<Item = &'a NamedResource> + Clone,
+    segments: &(impl Iterator<Item = &'a NamedResource> + Clone),
     tag_labels: &TagLabels,
 ) -> Block {
-    let labels = labels(&[
-        ("aws_account_id", account_id),
-        ("aws_region", region),
-        ("application_id", application_id),
-    ]);
+    let labels =
+        labels(&[("aws_account_id", account_id), ("aws_region", region), ("application_id", application_id)]);
     let block = block(StatusSeries::All, |source, write| match source {
         Source::ApplicationInfo(sample) => {
             if let Some(resource) = application {

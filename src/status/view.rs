@@ -82,7 +82,10 @@ pub(super) struct RowNames<'a> {
 
 impl<'a> RowNames<'a> {
     pub(super) fn of(names: &'a KnownNames, segment_id: Option<&str>) -> Self {
-        Self { application: names.application.as_deref(), segment: names.segment(segment_id.unwrap_or_default()) }
+        Self {
+            application: names.application.as_deref(),
+            segment: names.segment(segment_id.unwrap_or_default()),
+        }
     }
 
     /// Whether one of them holds a text in lower case.
@@ -120,7 +123,7 @@ impl<'a> View<'a> {
         let application = |id: &str| query.application.as_ref().is_none_or(|wanted| wanted == id);
         let segment = |id: &str| query.segment.as_ref().is_none_or(|wanted| wanted == id);
         let part = query.name.as_ref().map(|name| name.to_lowercase());
-        let named = |names: RowNames<'_>| part.as_ref().is_none_or(|part| names.hold(part));
+        let has_name = |names: RowNames<'_>| part.as_ref().is_none_or(|part| names.hold(part));
         let mut totals = Totals { targets: overview.targets.len(), ..Totals::default() };
         let (mut targets, mut segments, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
         for state in &overview.targets {
@@ -129,12 +132,11 @@ impl<'a> View<'a> {
             let (target, shown) = (&state.target, state.segments().unwrap_or_default());
             let of_application = application(&target.application_id);
             let names = |id: Option<&str>| RowNames::of(&state.names, id);
+            let is_meant = |id: &str| segment(id) && has_name(names(Some(id)));
             let of_segment = match &target.segment_id {
-                Some(id) => segment(id) && named(names(Some(id))),
-                None => {
-                    let meant = |id: &str| segment(id) && named(names(Some(id)));
-                    query.segment.is_none() && named(names(None)) || shown.iter().any(|it| meant(&it.id))
-                }
+                Some(id) => is_meant(id),
+                None if query.segment.is_none() && has_name(names(None)) => true,
+                None => shown.iter().any(|it| is_meant(&it.id)),
             };
             if of_application && of_segment {
                 targets.push(state);
@@ -143,7 +145,7 @@ impl<'a> View<'a> {
                 let names = names(Some(&it.id));
                 let row = SegmentRow { target, names, segment: it };
                 totals.add(row);
-                if !of_application || !segment(&it.id) || !named(names) {
+                if !of_application || !segment(&it.id) || !has_name(names) {
                     continue;
                 }
                 segments.push(row);
@@ -156,7 +158,7 @@ impl<'a> View<'a> {
         totals.failing_lists = lists.clone().filter(|list| list.trouble().is_some()).count();
         let lists = lists.filter(|list| {
             let names = RowNames { application: list.application_name.as_deref(), segment: None };
-            list.catalog.application_id.as_deref().is_none_or(|id| application(id) && named(names))
+            list.catalog.application_id.as_deref().is_none_or(|id| application(id) && has_name(names))
         });
         Self {
             now: overview.now,

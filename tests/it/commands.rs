@@ -109,9 +109,9 @@ fn check_shows_names_beside_ids_as_text_and_no_name_makes_it_fail() {
         let fake = fake().await;
         {
             let mut world = fake.world();
-            world.applications.get_mut("one").unwrap().name = "Shop".to_owned();
-            world.segment("one", "a").name = "News\u{1b}[31m\n\u{202e}".to_owned();
-            world.segment("one", "b").name = "b".to_owned();
+            world.applications.get_mut("one").unwrap().name = "Shop".into();
+            world.segment("one", "a").name = "News\u{1b}[31m\n\u{202e}".into();
+            world.segment("one", "b").name = "b".into();
             world.segment("two", "c").name = "x".repeat(10_000);
         }
         let mut variables = of(&fake, "one/* two/c");
@@ -152,7 +152,10 @@ Everything works: 4 calls, 3 targets.
         assert!(text.ends_with(&expected), "{text}\n\n{expected}");
 
         for operation in [Operation::GetApps, Operation::GetSegments] {
-            fake.fault(Rule { application: (operation == Operation::GetSegments).then(|| "two".to_owned()), ..denied(operation) });
+            fake.fault(Rule {
+                application: (operation == Operation::GetSegments).then(|| "two".to_owned()),
+                ..denied(operation)
+            });
         }
         let output = check(&["check"]).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -168,7 +171,10 @@ Everything works: 4 calls, 3 targets.
         }
         assert!(text.ends_with("Everything works: 4 calls, 3 targets."), "{text}");
         let found = json_of(&check(&["check", "--json"]).await);
-        assert_eq!((&found["ok"], &found["missing"], &found["names"][0]["ok"]), (&json!(true), &Value::Null, &json!(false)));
+        assert_eq!(
+            (&found["ok"], &found["missing"], &found["names"][0]["ok"]),
+            (&json!(true), &Value::Null, &json!(false))
+        );
         assert_eq!(found["targets"][0]["segment_name"], "News\u{1b}[31m\n\u{202e}");
     });
 }
@@ -675,6 +681,8 @@ fn every_member_of_the_json_is_in_the_readme() {
                 "message",
                 "request_id",
                 "found",
+                "application_name",
+                "segment_name",
             ];
             for name in found {
                 let is_told = command[0] == "plan" && of_check.contains(&name.as_str());
@@ -817,9 +825,9 @@ fn what_is_planned_is_what_is_done_and_shown() {
                 .collect();
             assert_eq!(planned, shown);
             let of_names = ["pinpoint_application_info", "pinpoint_segment_info"];
-            let named: usize = of_names.iter().map(|name| scrape.samples(name, &[]).len()).sum();
-            let counted = scrape.value("pinpoint_exporter_series", &[]).unwrap();
-            assert_eq!(plan["series_total"].as_f64().unwrap(), counted + named as f64);
+            let series_of_names: u64 = of_names.iter().map(|name| scrape.sum(name, &[])).sum();
+            let counted = scrape.sum("pinpoint_exporter_series", &[]);
+            assert_eq!(plan["series_total"].as_u64(), Some(counted + series_of_names));
             let seconds = (case.scrapes() * case.interval) as u64;
             let per_hour = done as u64 * 3600 / seconds;
             let planned = plan["requests_per_hour"].as_u64().unwrap();
@@ -860,7 +868,10 @@ fn names_that_are_read_for_themselves_are_planned_as_lists_and_series() {
         // Three requests every six minutes: DISCOVERY_TTL is five, and Prometheus scrapes every minute.
         let per_hour = |plan: &Value| plan["requests_per_hour"].as_u64().unwrap();
         assert_eq!(per_hour(&with) - per_hour(&without), 30);
-        assert!(fake.count(Operation::GetApps) + fake.count(Operation::GetSegments) == 0, "plan reads no name");
+        assert!(
+            fake.count(Operation::GetApps) + fake.count(Operation::GetSegments) == 0,
+            "plan reads no name"
+        );
     });
 }
 

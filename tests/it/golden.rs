@@ -90,10 +90,10 @@ fn fill(world: &mut World) {
         );
     }
     world.segment("app-1", "never-ran");
-    world.segment("app-1", "statuses").name = "Every state".to_owned();
+    world.segment("app-1", "statuses").name = "Every state".into();
     world.segment("app-1", "statuses").tags =
         [("team".to_owned(), "marketing".to_owned()), ("not shown".to_owned(), "x".to_owned())].into();
-    world.applications.get_mut("app-1").unwrap().name = "Shop".to_owned();
+    world.applications.get_mut("app-1").unwrap().name = "Shop".into();
     let odd = world.applications.get_mut(ODD).unwrap();
     (odd.name, odd.tags) = (ODD.to_owned(), [("cost centre".to_owned(), ODD.to_owned())].into());
     let odd = world.segment(ODD, ODD);

@@ -51,7 +51,7 @@ fn world() -> World {
     for (application, segment) in [(APP, SEGMENT), (APP, "another"), ("another", "third")] {
         world.segment(application, segment);
     }
-    world.applications.get_mut(APP).unwrap().name = "The shop".to_owned();
+    world.applications.get_mut(APP).unwrap().name = "The shop".into();
     world
 }
 
@@ -219,7 +219,10 @@ fn names_are_optional_and_the_policy_of_names_is_what_they_need() {
             }
             // Nothing is asked for where no name is read for itself.
             let (status, found) = check(&fake, &targets, &policy(name)).await;
-            assert_eq!((status, &found["names"], &found["missing_names"]), (Some(0), &json!([]), &Value::Null));
+            assert_eq!(
+                (status, &found["names"], &found["missing_names"]),
+                (Some(0), &json!([]), &Value::Null)
+            );
         }
     });
 }

@@ -6,14 +6,15 @@ use std::{
 };
 
 use fake_pinpoint::{
-    Operation,
+    FakePinpoint, HANG_LIMIT, Operation,
     fault::{Fault, Rule},
     world::{Life, World},
 };
 use serde_json::Value;
 
 use crate::support::{
-    house::{House, Plan, run, run_in_virtual_time},
+    house::{House, Plan, run, run_in_virtual_time, run_within},
+    program::Program,
     text_format::Scrape,
 };
 
@@ -28,7 +29,7 @@ fn shops(world: &mut World) {
     for app in ["blog", "shop"] {
         for (id, name) in [("s0", "Newsletter"), ("s1", "Win-back"), ("s2", "")] {
             let segment = world.segment(app, id);
-            segment.name = name.to_owned();
+            segment.name = name.into();
             segment.imported = id == "s1";
             segment.tags = [("team".to_owned(), format!("{app} team"))].into();
             segment.jobs.push(Life::new(format!("job-{app}-{id}"), 0, 1).into());
@@ -219,7 +220,8 @@ fn a_list_of_names_that_fails_touches_no_target_and_is_tried_again_after_the_dis
             let house = plan("shop/s0 shop/s1", "all").build().await;
             house.fake.fault(failing(Operation::GetApps, fault.clone()));
             house.fake.fault(failing(Operation::GetSegments, fault));
-            let scrape = house.scrape_until_lists_have_ended(2).await;
+            let errors = |scrape: &Scrape| scrape.sum("pinpoint_api_errors_total", &[]);
+            let scrape = house.scrape_until(|scrape| errors(scrape) == 2).await;
             assert_eq!((scrape.sum(UP, &[]), scrape.samples(UP, &[]).len()), (2, 2));
             for family in [DISCOVERY, "pinpoint_target_error", APPLICATION, SEGMENT] {
                 assert!(scrape.samples(family, &[]).is_empty(), "{family}");
@@ -244,6 +246,37 @@ fn a_list_of_names_that_fails_touches_no_target_and_is_tried_again_after_the_dis
             house.close().await;
         });
     }
+}
+
+#[test]
+fn names_that_are_denied_are_logged_once_and_in_one_line_for_all_lists() {
+    run_within(2 * HANG_LIMIT, async {
+        let mut world = World::default();
+        shops(&mut world);
+        let fake = FakePinpoint::start(world).await.unwrap();
+        fake.fault(failing(Operation::GetSegments, Fault::error("AccessDeniedException")));
+        let mut program = Program::start(&[
+            ("AWS_ENDPOINT_URL_PINPOINT", &fake.url()),
+            ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            ("PINPOINT_EXPORTER_TARGETS", "shop/s0 blog/s0"),
+            ("PINPOINT_EXPORTER_NAMES", "all"),
+            ("PINPOINT_EXPORTER_DISCOVERY_TTL", "0s"),
+        ]);
+        for rounds in 1..=3 {
+            while fake.count(Operation::GetSegments) < 2 * rounds {
+                program.scrape(20.0, HANG_LIMIT).await;
+            }
+        }
+        program.terminate();
+        assert!(program.end().await.success());
+        let log = program.log();
+        let told: Vec<_> = log.lines().filter(|line| line.contains("names")).collect();
+        assert!(
+            matches!(told[..], [line] if line.contains("level=warn") && line.contains("lists=2")),
+            "{log}"
+        );
+    });
 }
 
 #[test]
@@ -279,9 +312,9 @@ fn a_renamed_segment_and_application_are_shown_by_their_new_names_alone() {
         house.scrape().await;
         {
             let mut world = house.fake.world();
-            world.segment("shop", "s0").name = "Weekly".to_owned();
+            world.segment("shop", "s0").name = "Weekly".into();
             world.segment("shop", "s1").tags.clear();
-            world.applications.get_mut("shop").unwrap().name = "Store".to_owned();
+            world.applications.get_mut("shop").unwrap().name = "Store".into();
         }
         house.turn(Duration::from_secs(299));
         assert_eq!(names(&house.scrape().await)[&("shop".to_owned(), "s0".to_owned())], "Newsletter");
@@ -352,7 +385,7 @@ fn a_shard_names_its_own_targets_alone() {
 fn of_a_whole_application_the_segments_in_its_listing_are_named() {
     run(async {
         let house = plan("shop", "all").build().await;
-        house.fake.world().segment("shop", "never-exported").name = "Idle".to_owned();
+        house.fake.world().segment("shop", "never-exported").name = "Idle".into();
         let of_app = ("shop", "", "The shop");
         house.scrape_until_named(&[&SHOP[..], &[of_app]].concat()).await;
         // It exports for the first time.
@@ -368,10 +401,9 @@ fn of_a_whole_application_the_segments_in_its_listing_are_named() {
 fn without_names_none_is_read_or_shown() {
     run(async {
         let house = plan("*/*", "off").set("TAG_LABELS", "team").build().await;
-        house.fake.fault(failing(
-            Operation::GetSegments,
-            answer(r#"{"Item":[{"Id":"s0","Name":5,"tags":[]}]}"#),
-        ));
+        house
+            .fake
+            .fault(failing(Operation::GetSegments, answer(r#"{"Item":[{"Id":"s0","Name":5,"tags":[]}]}"#)));
         let scrape = house.scrape().await;
         assert!(names(&scrape).is_empty());
         assert_eq!(scrape.sum(UP, &[]), 2);
@@ -389,7 +421,10 @@ fn a_name_of_a_wrong_type_is_absent_and_the_answer_counts_once_as_invalid() {
             {"Id":"s1","Name":"\ud800","tags":"none"},{"Id":"s2","Name":"Fine"}]}"#;
         house.fake.fault(failing(Operation::GetSegments, answer(body)));
         let scrape = house.scrape().await;
-        assert_eq!(names(&scrape), expected(&[("shop", "s0", ""), ("shop", "s1", ""), ("shop", "s2", "Fine")]));
+        assert_eq!(
+            names(&scrape),
+            expected(&[("shop", "s0", ""), ("shop", "s1", ""), ("shop", "s2", "Fine")])
+        );
         let labels = &scrape.samples(SEGMENT, &[("segment_id", "s0")])[0].labels;
         assert_eq!((labels["segment_type"].as_str(), labels["tag_team"].as_str()), ("", ""));
         let invalid = [("operation", "GetSegments"), ("exception", "InvalidResponse")];
@@ -416,8 +451,7 @@ fn names_do_not_count_among_the_series_of_jobs_segments_and_targets() {
 #[test]
 fn names_have_the_type_of_the_segment_and_the_tags_that_are_asked_for() {
     run(async {
-        let house =
-            plan("*/*", "discovered").set("TAG_LABELS", "cost centre,team").build().await;
+        let house = plan("*/*", "discovered").set("TAG_LABELS", "cost centre,team").build().await;
         let scrape = house.scrape().await;
         let labels = &scrape.samples(SEGMENT, &[("application_id", "shop"), ("segment_id", "s1")])[0].labels;
         let expected = [
@@ -455,11 +489,11 @@ fn hostile_names_stay_text_in_the_scrape_on_the_page_and_in_its_json() {
             .world(|world| {
                 for (number, name) in HOSTILE.iter().enumerate() {
                     let segment = world.segment("shop", &format!("h{number}"));
-                    segment.name = (*name).to_owned();
+                    segment.name = String::from(*name);
                     segment.tags = [("team".to_owned(), (*name).to_owned())].into();
                 }
                 world.segment("shop", "long").name = "x".repeat(10_000);
-                world.applications.get_mut("shop").unwrap().name = HOSTILE[0].to_owned();
+                world.applications.get_mut("shop").unwrap().name = HOSTILE[0].into();
             })
             .build()
             .await;

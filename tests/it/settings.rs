@@ -13,6 +13,7 @@ use std::{
 
 use pinpoint_exporter::{
     config::{Config, LogFormat, PREFIX, Problems, SETTINGS, StatusSeries, Warning},
+    names::NameSource,
     profile::{AwsEnvironment, Profiles},
     target::{self, IdPattern, TargetPattern},
 };
@@ -20,9 +21,11 @@ use proptest::prelude::*;
 use tracing::Level;
 
 /// The table of the contract: names and defaults, `""` for none.
-const TABLE: [(&str, &str); 25] = [
+const TABLE: [(&str, &str); 27] = [
     ("TARGETS", ""),
     ("TARGETS_FILE", ""),
+    ("NAMES", "discovered"),
+    ("TAG_LABELS", ""),
     ("LISTEN_ADDRESS", "0.0.0.0:9787"),
     ("CACHE_TTL", "50s"),
     ("MAX_STALENESS", "10m"),
@@ -235,6 +238,8 @@ const REFUSED: &[Refused<'_>] = &[
     value! { "MAX_ATTEMPTS", "99999999999", "at most 1000000", ["1"] },
     value! { "FINISHED_JOBS_PER_SEGMENT", "1000001", "at most 1000000", ["1000000", "0"] },
     // Words.
+    value! { "NAMES", "none", "discovered or all or off", ["discovered", "All", "off"] },
+    value! { "TAG_LABELS", "cost-centre,cost.centre", "write one of them", ["cost-centre,costcentre", "team, stage"] },
     value! { "STATUS_SERIES", "some", "all or current", ["all", "Current"] },
     value! { "SHOW_FAILURES", "yes", "true or false", ["TRUE", "false"] },
     value! { "LOG_FORMAT", "text", "logfmt or json", ["logfmt", "JSON"] },
@@ -599,6 +604,8 @@ fn an_empty_value_is_an_unset_one() {
 fn every_setting_is_read() {
     let config = accepted(&[
         ("TARGETS", "b"),
+        ("NAMES", "all"),
+        ("TAG_LABELS", "team,cost centre"),
         ("LISTEN_ADDRESS", "[::]:80"),
         ("CACHE_TTL", "1s"),
         ("MAX_STALENESS", "2s"),
@@ -624,6 +631,10 @@ fn every_setting_is_read() {
         ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
     ]);
     assert_eq!(config.targets, [application("b")]);
+    assert_eq!(
+        (config.names, &config.tag_labels.labels[..]),
+        (NameSource::All, &["tag_team".to_owned(), "tag_cost_centre".to_owned()][..])
+    );
     assert_eq!(config.listen_address.to_string(), "[::]:80");
     let durations = [
         config.cache_ttl,

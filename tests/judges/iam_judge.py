@@ -47,7 +47,7 @@ class Policies(unittest.TestCase):
 
     def test_nothing_is_found_in_the_policies(self):
         files = sorted(IAM.glob("*.json"))
-        self.assertEqual(len(files), 6)
+        self.assertEqual(len(files), 7)
         for file in files:
             with self.subTest(file.name):
                 self.assertEqual(judge(read(file), self.TRUST), [])

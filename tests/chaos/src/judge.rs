@@ -447,10 +447,11 @@ impl Judge {
         }
         let changing = self.targets.iter().filter(|target| target.application == CHANGING);
         for segment in changing.filter_map(|target| target.segment.as_deref()) {
-            let named = scrape.samples("pinpoint_segment_info", &[("segment_id", segment)]);
+            let named = scrape.samples("pinpoint_segment_info", &[]);
+            let named = named.iter().filter(|sample| sample.labels["segment_id"] == segment).count();
             let expected = usize::from(!gone.contains(segment));
-            if named.len() != expected {
-                wrong.push(format!("{segment:?} has {} names and must have {expected}", named.len()));
+            if named != expected {
+                wrong.push(format!("{segment:?} has {named} names and must have {expected}"));
             }
         }
         for sample in scrape.samples("pinpoint_discovery_up", &[]) {

@@ -243,9 +243,7 @@ fn reply(
     }
     let known = world.applications.get(application).ok_or_else(missing)?;
     match operation {
-        Operation::GetApps | Operation::GetApp => {
-            Ok(Reply::json(200, &application_item(application, known)))
-        }
+        Operation::GetApps | Operation::GetApp => Ok(Reply::json(200, &application_item(application, known))),
         Operation::GetSegments => {
             paged(&query, pinned, known.segments.iter(), |(id, it)| segment_item(application, id, it))
         }

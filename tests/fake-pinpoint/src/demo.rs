@@ -72,7 +72,10 @@ pub fn demo_world() -> World {
         ("0d4a8f0c5e3b4b0f9d7a1c2e3f405162", segment("Win-back", win_back)),
         ("1e5b9a1d6f4c4c1a8e8b2d3f4a516273", segment("Loyal customers", loyal)),
         ("2f6cab2e7a5d4d2b9f9c3e4a5b627384", segment("Trial users", trial)),
-        ("3a7dbc3f8b6e4e3c8aad4f5b6c738495", Segment { imported: true, ..segment("Trial users", Vec::new()) }),
+        (
+            "3a7dbc3f8b6e4e3c8aad4f5b6c738495",
+            Segment { imported: true, ..segment("Trial users", Vec::new()) },
+        ),
         ("4b8ecd4a9c7f4f4d9bbe5a6c7d8495a6", segment("", vec![history.into()])),
     ];
     let application = Application {

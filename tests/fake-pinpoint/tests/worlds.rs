@@ -76,7 +76,7 @@ fn a_wrong_world_is_refused_with_its_place_and_a_cure() {
         ("{}".to_owned(), "missing field `applications`"),
         (
             r#"{"applications": {"a": {"segmnets": {}}}}"#.to_owned(),
-            "expected one of `name`, `segments`, `jobs`",
+            "expected one of `name`, `tags`, `segments`, `jobs`",
         ),
         (job(r#""id": "x", "created": "-26x", "lasts": "1h""#), "a time from now such as -26h"),
         (job(r#""id": "x", "created": "yesterday", "lasts": "1h""#), "write a date such as"),

@@ -38,9 +38,11 @@ const nightly = (n, nights, life = {}) => ({
 const running = (n, life = {}) => ({
   id: id(900 + n), created: "-7m", lasts: "20m", endpoints: 250_000, pieces: 24, s3_url_prefix: "s3://exports/now/", ...life,
 });
+// Two segments have the same name, and one has none.
+const NAMES = ["Newsletter", "Win-back", "Loyal customers, at least three orders a year", "Trial users", "Trial users", ""];
 const segments = (count, jobs) =>
-  Object.fromEntries(Array.from({ length: count }, (_, n) => [id(100 + n), { jobs: jobs(n) }]));
-const one = (segments) => ({ applications: { [APP]: { segments } } });
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [id(100 + n), { name: NAMES[n % NAMES.length], jobs: jobs(n) }]));
+const one = (segments) => ({ applications: { [APP]: { name: "Shop", segments } } });
 
 const RTL = "\u202Etxet desrever\u202C \u05e9\u05dc\u05d5\u05dd \u200Bhidden";
 const SCRIPT = "<script>document.title='owned'</script>\"'><img src=x onerror=\"document.title='owned'\">";
@@ -49,7 +51,7 @@ const LONG = "n".repeat(4096);
 const healthy = segments(8, (n) => n < 3 ? [nightly(n, 6), running(n)] : [nightly(n, 6)]);
 const failing = {
   ...segments(4, (n) => [nightly(n, 5)]),
-  [id(50)]: { jobs: [nightly(50, 4), running(50, { created: "-2h", lasts: "10m", end: "FAILED", failed_endpoints: 5_000, failed_pieces: 8 })] },
+  [id(50)]: { name: "Birthdays", jobs: [nightly(50, 4), running(50, { created: "-2h", lasts: "10m", end: "FAILED", failed_endpoints: 5_000, failed_pieces: 8 })] },
   [id(51)]: { jobs: [nightly(51, 3), running(51, { created: "-26h", lasts: "1h", end: "STUCK" })] },
   [id(52)]: { jobs: [nightly(52, 3, { failed_endpoints: 1_234, failed_pieces: 1 })] },
   [id(53)]: {},
@@ -72,7 +74,7 @@ const VIEWS = {
     also: [{ viewport: PHONE, colorScheme: "dark" }, { viewport: WALL, colorScheme: "dark" }, { viewport: NARROW, colorScheme: "light" }],
   },
   failing: {
-    world: one(failing), targets: `${APP}/*`, settings: { SHOW_FAILURES: "true", REQUEST_TIMEOUT: "10s" },
+    world: one(failing), targets: "*/*", settings: { SHOW_FAILURES: "true", REQUEST_TIMEOUT: "10s" },
     also: [{ viewport: PAPER, colorScheme: "dark", media: "print" }],
     faults: [
       { segment: id(100), fault: refusal("AccessDeniedException", `User: arn:aws:sts::123456789012:assumed-role/exporter/x is not authorized to perform: mobiletargeting:GetSegmentExportJobs on resource: arn:aws:mobiletargeting:us-east-1:123456789012:apps/${APP}/segments/${id(100)}`) },
@@ -100,16 +102,17 @@ const VIEWS = {
     settings: { FINISHED_JOB_MAX_AGE: "0s" },
     also: LAPTOPS.map((viewport) => ({ viewport, colorScheme: "light" })),
   },
-  filtered: { world: one(failing), targets: `${APP}/*`, query: "?status=FAILED&status=PROCESSING&sort=-failed" },
+  filtered: { world: one(failing), targets: "*/*", query: "?name=S&status=FAILED&status=PROCESSING&sort=-failed" },
   refused: { world: one({}), targets: `${APP}/*`, query: "?colour=red", status: 400 },
   hostile: {
     world: {
       applications: {
         [SCRIPT]: {
+          name: RTL,
           segments: {
-            [SCRIPT]: { jobs: [{ item: { Id: SCRIPT, JobStatus: "<b>NEW</b>", Failures: [SCRIPT, RTL, LONG, "someone@example.com"], TotalFailures: 4, CreationDate: "2026-11-20T10:00:00Z", Definition: { S3UrlPrefix: SCRIPT, RoleArn: SCRIPT } } }] },
-            [RTL]: { jobs: [{ item: { Id: RTL, JobStatus: "COMPLETED", TotalProcessed: 9007199254740993, CompletedPieces: 5, TotalPieces: 3, FailedPieces: 2 } }] },
-            [LONG]: { jobs: [{ item: { Id: LONG, JobStatus: "FAILED", Definition: { S3UrlPrefix: LONG }, CreationDate: "9999-12-31T23:59:59Z", CompletionDate: "0001-01-01T00:00:00Z" } }] },
+            [SCRIPT]: { name: LONG, jobs: [{ item: { Id: SCRIPT, JobStatus: "<b>NEW</b>", Failures: [SCRIPT, RTL, LONG, "someone@example.com"], TotalFailures: 4, CreationDate: "2026-11-20T10:00:00Z", Definition: { S3UrlPrefix: SCRIPT, RoleArn: SCRIPT } } }] },
+            [RTL]: { name: SCRIPT, jobs: [{ item: { Id: RTL, JobStatus: "COMPLETED", TotalProcessed: 9007199254740993, CompletedPieces: 5, TotalPieces: 3, FailedPieces: 2 } }] },
+            [LONG]: { name: RTL, jobs: [{ item: { Id: LONG, JobStatus: "FAILED", Definition: { S3UrlPrefix: LONG }, CreationDate: "9999-12-31T23:59:59Z", CompletionDate: "0001-01-01T00:00:00Z" } }] },
             "\u{1F600} ünï=&?#%/": { jobs: [running(1)] },
           },
         },

@@ -14,7 +14,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_pinpoint::{
     Client as Sdk,
     config::{BehaviorVersion, Region, retry::RetryConfig},
-    types::{ApplicationResponse, ExportJobResponse, SegmentResponse},
+    types::{ApplicationResponse, ExportJobResponse, SegmentResponse, SegmentType},
 };
 use aws_smithy_types::{DateTime, date_time::Format};
 use fake_pinpoint::{
@@ -229,7 +229,8 @@ impl Clients {
                     Ok::<_, String>((items, page.next_token))
                 } else {
                     let call = self.theirs.get_apps().set_token(token.take());
-                    let page = call.send().await.map_err(|e| format!("{e:?}"))?.applications_response.unwrap();
+                    let page =
+                        call.send().await.map_err(|e| format!("{e:?}"))?.applications_response.unwrap();
                     let items = page.item().iter().map(named_application).collect::<Vec<_>>();
                     Ok((items, page.next_token))
                 }
@@ -247,7 +248,11 @@ fn named_segment(segment: &SegmentResponse) -> NamedResource {
     NamedResource {
         id: segment.id().unwrap_or_default().to_owned(),
         name: segment.name().map(bounded),
-        segment_type: segment.segment_type().map(|it| it.as_str()).filter(|it| !it.is_empty()).map(bounded),
+        segment_type: segment
+            .segment_type()
+            .map(SegmentType::as_str)
+            .filter(|it| !it.is_empty())
+            .map(bounded),
         tags: TAGS.map(|key| segment.tags()?.get(key).map(|value| bounded(value))).into(),
     }
 }
