@@ -8,10 +8,6 @@ import pathlib
 import re
 
 ROOT = pathlib.Path(__file__).parents[2]
-NAMES = {
-    "pinpoint_application_info": ("application_name",),
-    "pinpoint_segment_info": ("segment_id", "segment_name", "segment_type"),
-}
 GOLDEN = ROOT / "tests/it/golden/metrics.txt"
 
 
@@ -35,10 +31,6 @@ def families():
             name, labels = re.fullmatch(r"(\w+)(?:\{(.*)\})? \S+", line).groups()
             for label, value in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels or ""):
                 found[name].labels.setdefault(label, []).append(value)
-    # Names come only from lists that the exporter reads, so a scrape can be without them.
-    for name, own in NAMES.items():
-        labels = {label: [] for label in ("aws_account_id", "aws_region", "application_id", *own)}
-        found.setdefault(name, Family("gauge", labels))
     return found
 
 
