@@ -248,7 +248,7 @@ SEGMENTS = row(
                 custom_width=120,
             ),
             column("State", custom_width=235, custom_filterable=True),
-            column("Last success", unit="dateTimeFromNow", custom_width=125),
+            column("Last success", unit="dateTimeFromNow", custom_width=134),
             # How much of the expected interval has passed since the last success.
             column(
                 "Interval",

@@ -55,7 +55,7 @@ class Live(unittest.TestCase):
             for variable in dashboard["templating"]["list"]:
                 if variable["type"] == "query":
                     with self.subTest(f"{name}: {variable['name']}"):
-                        until(lambda: self.values(dashboard, variable["name"], ALL), lambda: variable["definition"])
+                        until(lambda: self.values(dashboard, variable["name"], self.hidden(name, ALL)), lambda: variable["definition"])
 
     def test_each_query_for_all_exports_answers(self):
         self.panels_answer("export-jobs", ALL)
