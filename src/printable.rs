@@ -150,7 +150,7 @@ fn changes_often(run: &str) -> bool {
             counts[kinds[left]] -= 1;
             changes -= is_change(left);
         }
-        if counts[UPPER] >= 3
+        if counts[UPPER] >= 5
             && counts[LOWER] >= 3
             && counts[DIGIT] > 0
             && changes >= FEWEST_CHANGES

@@ -403,6 +403,11 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_masked_before_it_is_shortened() {
+        assert_eq!(Foreign::new("by AKIDEXAMPL%45 and others").shown(&secrets(), 7), "by *** ");
+    }
+
+    #[test]
     fn a_text_without_a_secret_stays_as_it_is() {
         for text in [
             "nothing to hide",
