@@ -9,8 +9,8 @@
 //!    [`signals`]. Files that settings name are watched (`watch`).
 //! 2. [`pinpoint`]: the client of the API, one for each account and region ([`accounts`]). Its listings are [`job`]s.
 //! 3. [`discovery`]: patterns among the targets, and what was found → the listings to poll.
-//! 4. [`collect`]: the cache, and the queue of what is due ([`pace`]). A listing becomes a [`picture`] of the target, whole or not at all.
-//! 5. [`metrics`]: a picture becomes the bytes of its families, once; the exporter's own counters are beside it.
+//! 4. [`collect`]: the cache, and the queue of what is due ([`pace`]). A listing becomes a [`snapshot`] of the target, whole or not at all.
+//! 5. [`metrics`]: a snapshot becomes the bytes of its families, once; the exporter's own counters are beside it.
 //! 6. [`web`]: the server. A scrape ([`Exporter`]) refreshes what is due and sends the bytes that are there. [`web_config`] says
 //!    who may ask, and how the port is protected.
 //!
@@ -27,31 +27,15 @@
 //! * An absent value is an absent series.
 //! * Credentials and tokens stand in no log, error, metric or page.
 
-pub mod accounts;
-pub mod clock;
+pub mod cli;
 pub mod collect;
-pub mod command;
 pub mod config;
-pub mod discovery;
-mod exporter;
-pub mod job;
-pub mod logging;
+pub mod exporter;
+mod file_watch;
 pub mod metrics;
-pub mod names;
-pub mod overview;
-pub mod pace;
-pub mod picture;
+pub mod model;
 pub mod pinpoint;
-pub mod printable;
-pub mod profile;
-pub mod proxy;
-pub mod shard;
-pub mod signals;
 pub mod status;
-pub mod target;
-pub mod version;
-mod watch;
 pub mod web;
-pub mod web_config;
 
 pub use exporter::{Exporter, SetupError, run};

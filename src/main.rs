@@ -1,35 +1,31 @@
 //! Runs the exporter: arguments, settings, log, exit status. Only this file and its modules touch the process.
 
-mod console;
-mod process;
-
 use std::{env, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use pinpoint_exporter::{
-    clock::SystemClock,
-    command::{self, Command},
+    cli::{
+        self, Command,
+        console::{fail, fail_to_serve, print, progress, refuse},
+        logging,
+        process::{Orders, Process},
+    },
     config::Config,
-    logging,
+    model::clock::SystemClock,
 };
 use tokio::net::TcpListener;
-
-use crate::{
-    console::{fail, fail_to_serve, print, progress, refuse},
-    process::{Orders, Process},
-};
 
 fn main() -> ExitCode {
     // First of all: PID 1 does not get a signal before its handler is installed.
     let process = Process::start();
     logging::log_panics();
-    match command::parse(env::args_os().skip(1)) {
-        Ok(Command::Help) => print(&command::help()),
-        Ok(Command::Version) => print(&command::version()),
+    match cli::parse(env::args_os().skip(1)) {
+        Ok(Command::Help) => print(&cli::help()),
+        Ok(Command::Version) => print(&cli::version()),
         Ok(command) => {
             let serves = command == Command::Serve;
             let run = |process: Process| process.run(serves, |orders| execute(command, orders));
-            process.and_then(run).unwrap_or_else(|error| fail(&error))
+            process.map_err(Into::into).and_then(run).unwrap_or_else(|error| fail(&error))
         }
         Err(error) => refuse(error),
     }
@@ -40,11 +36,11 @@ async fn execute(command: Command, orders: Orders) -> anyhow::Result<ExitCode> {
     match command {
         Command::Healthcheck => {
             return Ok(match Config::read_listen_address(variables) {
-                Ok(address) => command::healthcheck(address).await.map(|()| ExitCode::SUCCESS)?,
+                Ok(address) => cli::healthcheck(address).await.map(|()| ExitCode::SUCCESS)?,
                 Err(problems) => refuse(problems),
             });
         }
-        Command::Plan { offline: Some(_), .. } => command::suppose_targets(&mut variables),
+        Command::Plan { offline: Some(_), .. } => cli::suppose_targets(&mut variables),
         _ => {}
     }
     let (config, warnings) = match Config::read(variables) {
@@ -59,7 +55,7 @@ async fn execute(command: Command, orders: Orders) -> anyhow::Result<ExitCode> {
         let served = serve(&config, orders).await;
         return Ok(served.map_or_else(|error| fail_to_serve(&error), |()| ExitCode::SUCCESS));
     }
-    let report = command::report(command, &config, &progress).await?;
+    let report = cli::report(command, &config, &progress).await?;
     let printed = print(&report.text);
     Ok(if report.ok { printed } else { ExitCode::FAILURE })
 }

@@ -4,8 +4,12 @@
 use std::sync::Arc;
 
 use pinpoint_exporter::{
-    job::{ExportJob, JobStatus, Timestamp},
-    names::{NamedResource, TagLabels},
+    model::{
+        job::ExportJob,
+        job_status::JobStatus,
+        names::{NamedResource, TagLabels},
+        timestamp::Timestamp,
+    },
     pinpoint::fuzzing::{self, Page},
 };
 use serde::de::IgnoredAny;

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt::Write as _};
 
-use pinpoint_exporter::{
-    config::Config,
+use pinpoint_exporter::config::{
+    Config,
     profile::{AwsEnvironment, Section, parse},
 };
 
@@ -69,7 +69,7 @@ fn plain_name(header: &str) -> Option<&str> {
 }
 
 /// A later section for the same profile may go before this one, but no property is lost.
-fn has_all(profile: &pinpoint_exporter::profile::Profile, section: &Section) {
+fn has_all(profile: &pinpoint_exporter::config::profile::Profile, section: &Section) {
     for (name, property) in &section.properties {
         let is_empty = property.value().is_empty();
         assert!(is_empty || profile.get(name).is_some() || profile.name == "default", "{name} is lost");

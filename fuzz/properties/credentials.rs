@@ -25,7 +25,7 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{DateTime, body::SdkBody, date_time::Format};
 use pinpoint_exporter::{
-    clock::Clock,
+    model::clock::Clock,
     pinpoint::{CredentialsCache, Source, fuzzing},
 };
 use serde_json::Value;
@@ -138,7 +138,7 @@ async fn hold(credentials: Credentials) {
         Box::pin(async move { Ok(credentials) })
     });
     let cache = Arc::new(CredentialsCache::new(source, Arc::new(Still), Duration::from_secs(50), None));
-    match cache.look_ahead().await {
+    match cache.prefetch().await {
         Ok(()) => {
             assert!(expiry.is_none_or(|at| at > now), "{expiry:?} is over");
             assert_eq!(cache.expiry().is_some(), expiry.is_some(), "{expiry:?}");

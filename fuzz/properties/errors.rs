@@ -4,7 +4,10 @@
 
 use aws_credential_types::Credentials;
 use aws_smithy_types::base64;
-use pinpoint_exporter::pinpoint::{Class, Exception, fuzzing};
+use pinpoint_exporter::{
+    model::exception::Exception,
+    pinpoint::{Class, fuzzing},
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The writer of the text format: any listings of any targets → a picture of each → an answer, plain and compressed, which a
+//! The writer of the text format: any listings of any targets → a snapshot of each → an answer, plain and compressed, which a
 //! reader that shares nothing with it reads again, and finds what the listings said.
 
 use std::{
@@ -11,13 +11,17 @@ use std::{
 use arbitrary::{Result, Unstructured};
 use flate2::read::GzDecoder;
 use pinpoint_exporter::{
-    config::StatusSeries,
-    job::{ExportJob, JobStatus, Timestamp},
     metrics::{catalogue::FAMILIES, exposition},
-    names::{NamedResource, TagLabels},
-    picture::{Bounds, Collage, Picture, TargetStatus},
-    pinpoint::Exception,
-    target::Target,
+    model::{
+        exception::Exception,
+        job::ExportJob,
+        job_status::JobStatus,
+        names::{NamedResource, TagLabels},
+        snapshot::{FinishedJobLimits, Snapshot, SnapshotBuilder, TargetStatus},
+        status_series::StatusSeries,
+        target::Target,
+        timestamp::Timestamp,
+    },
 };
 
 use crate::support::text_format::{self, Scrape};
@@ -35,7 +39,7 @@ struct World {
     targets: Vec<(Target, Vec<ExportJob>, TargetStatus)>,
     /// The names of applications, in the order of their accounts, regions and ids.
     names: Vec<Names>,
-    bounds: Bounds,
+    bounds: FinishedJobLimits,
     status_series: StatusSeries,
 }
 
@@ -106,7 +110,7 @@ impl Names {
 impl World {
     fn arbitrary(from: &mut Unstructured<'_>) -> Result<Self> {
         let max_age = from.arbitrary::<Option<u16>>()?;
-        let bounds = Bounds {
+        let bounds = FinishedJobLimits {
             max_age: max_age.map(|hours| Duration::from_hours(hours.into())),
             per_segment: from.arbitrary::<Option<u8>>()?.map(|count| usize::from(count) % 8 + 1),
         };
@@ -153,17 +157,17 @@ impl World {
     }
 
     fn check(&self) {
-        let pictures: Vec<_> =
-            self.targets.iter().map(|(target, jobs, _)| self.picture(target, jobs)).collect();
+        let snapshots: Vec<_> =
+            self.targets.iter().map(|(target, jobs, _)| self.snapshot(target, jobs)).collect();
         let tag_labels = TagLabels {
             keys: ["a", "b"].map(str::to_owned).into(),
             labels: ["tag_a", "tag_b"].map(str::to_owned).into(),
         };
         let names = self.names.iter().map(|names| names.block(&tag_labels));
-        let blocks: Vec<_> = std::iter::zip(&self.targets, &pictures)
-            .flat_map(|((target, _, status), picture)| {
+        let blocks: Vec<_> = std::iter::zip(&self.targets, &snapshots)
+            .flat_map(|((target, _, status), snapshot)| {
                 [
-                    exposition::picture(target, picture, self.status_series),
+                    exposition::snapshot(target, snapshot, self.status_series),
                     exposition::target_status(target, status),
                 ]
             })
@@ -196,17 +200,17 @@ impl World {
             }
         }
         let mut expected = of_names;
-        for ((target, jobs, status), picture) in std::iter::zip(&self.targets, &pictures) {
+        for ((target, jobs, status), snapshot) in std::iter::zip(&self.targets, &snapshots) {
             expected += Self::of_target(&scrape, target, status);
-            expected += self.of_listing(&scrape, target, jobs, picture);
+            expected += self.of_listing(&scrape, target, jobs, snapshot);
         }
         assert_eq!(expected, samples, "nothing is there that no listing said:\n{text}");
     }
 
-    fn picture(&self, target: &Target, jobs: &[ExportJob]) -> Picture {
-        let mut collage = Collage::begin(self.bounds, Timestamp(NOW), target.segment_id.as_deref());
-        jobs.chunks(3).for_each(|page| collage.add(page.to_vec()));
-        collage.finish()
+    fn snapshot(&self, target: &Target, jobs: &[ExportJob]) -> Snapshot {
+        let mut builder = SnapshotBuilder::begin(self.bounds, Timestamp(NOW), target.segment_id.as_deref());
+        jobs.chunks(3).for_each(|page| builder.add(page.to_vec()));
+        builder.finish()
     }
 
     /// Checks the target's own series, and tells how many they are.
@@ -225,7 +229,7 @@ impl World {
     }
 
     /// Checks the series of a target's segments and jobs, and tells how many they are.
-    fn of_listing(&self, scrape: &Scrape, target: &Target, jobs: &[ExportJob], picture: &Picture) -> usize {
+    fn of_listing(&self, scrape: &Scrape, target: &Target, jobs: &[ExportJob], snapshot: &Snapshot) -> usize {
         // Of an id met twice the later one counts.
         let by_id: BTreeMap<&str, &ExportJob> = jobs.iter().map(|job| (&*job.id, job)).collect();
         let mut segments: BTreeMap<&str, Vec<&ExportJob>> = BTreeMap::new();
@@ -233,7 +237,7 @@ impl World {
         for job in by_id.values() {
             segments.entry(&job.segment_id).or_default().push(job);
         }
-        assert!(picture.segments.iter().map(|segment| &*segment.id).eq(segments.keys().copied()));
+        assert!(snapshot.segments.iter().map(|segment| &*segment.id).eq(segments.keys().copied()));
         let mut series = 0;
         for (id, jobs) in segments {
             let labels = labels(target, id);

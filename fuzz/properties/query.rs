@@ -9,12 +9,16 @@ use std::{
 
 use percent_encoding::percent_decode;
 use pinpoint_exporter::{
-    job::{ExportJob, JobStatus, Timestamp},
-    names::NamedResource,
-    overview::{KnownNames, Overview, Reading, TargetState},
-    picture::{Bounds, Collage},
+    model::{
+        job::ExportJob,
+        job_status::JobStatus,
+        names::NamedResource,
+        overview::{KnownNames, Overview, Reading, TargetState},
+        snapshot::{FinishedJobLimits, SnapshotBuilder},
+        target::Target,
+        timestamp::Timestamp,
+    },
     status,
-    target::Target,
 };
 use serde_json::Value;
 
@@ -24,8 +28,8 @@ const ROWS: usize = 100;
 /// Three applications with names that need care, and more jobs than a page has rows.
 static OVERVIEW: LazyLock<Overview> = LazyLock::new(|| {
     let target = |(number, application_id): (i64, &&str)| {
-        let mut collage = Collage::begin(Bounds::default(), Timestamp(NOW), None);
-        collage.add((0..75).map(|index| job(number * 100 + index)));
+        let mut builder = SnapshotBuilder::begin(FinishedJobLimits::default(), Timestamp(NOW), None);
+        builder.add((0..75).map(|index| job(number * 100 + index)));
         TargetState {
             target: Target {
                 account_id: String::new(),
@@ -40,7 +44,7 @@ static OVERVIEW: LazyLock<Overview> = LazyLock::new(|| {
                 next: Timestamp(NOW + 49_000),
                 error: None,
             }),
-            data: Some((Timestamp(NOW - 1000), Some(Arc::new(collage.finish())))),
+            data: Some((Timestamp(NOW - 1000), Some(Arc::new(builder.finish())))),
         }
     };
     let applications = ["a", "a&b=<script>", "é %2F+"];
@@ -184,8 +188,9 @@ impl Asked {
         let wanted = |pattern: &Option<String>, id: &str| pattern.as_ref().is_none_or(|wanted| wanted == id);
         let (mut jobs, mut segments, mut targets) = (0, 0, 0);
         for state in &OVERVIEW.targets {
-            let picture = state.data.as_ref().and_then(|(_, picture)| picture.as_ref()).expect("it has one");
-            let of_it: Vec<_> = picture
+            let snapshot =
+                state.data.as_ref().and_then(|(_, snapshot)| snapshot.as_ref()).expect("it has one");
+            let of_it: Vec<_> = snapshot
                 .segments
                 .iter()
                 .filter(|it| {

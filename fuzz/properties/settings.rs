@@ -6,7 +6,7 @@ use std::{
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
 };
 
-use pinpoint_exporter::config::{Config, Problems, SETTINGS};
+use pinpoint_exporter::config::{Config, SETTINGS, SettingErrors};
 
 use super::targets::is_region;
 
@@ -65,7 +65,7 @@ pub(crate) fn check(data: &[u8]) {
         Err(problems) => {
             let again = reversed.expect_err("the order does not matter");
             // Of AWS's variables the environment's order stays.
-            let sorted = |problems: &Problems| {
+            let sorted = |problems: &SettingErrors| {
                 let mut lines: Vec<_> = problems.problems.iter().map(ToString::to_string).collect();
                 lines.sort();
                 lines
@@ -78,7 +78,7 @@ pub(crate) fn check(data: &[u8]) {
 }
 
 /// Each problem names a variable that there is, its value unless it may not be shown, and what would be right.
-fn refused(problems: &Problems, variables: &Variables) {
+fn refused(problems: &SettingErrors, variables: &Variables) {
     assert!(!problems.problems.is_empty(), "an error without a problem");
     let mut places = Vec::new();
     for problem in &problems.problems {

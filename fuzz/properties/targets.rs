@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pinpoint_exporter::target::{Entry, Error, IdPattern, TargetPattern, parse, parse_with_file};
+use pinpoint_exporter::model::target::{Entry, Error, IdPattern, TargetPattern, parse, parse_with_file};
 
 /// Every entry is a pattern or an error; what was read can be written and read again; no job is shown twice.
 pub(crate) fn check(data: &[u8]) {

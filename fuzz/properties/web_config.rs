@@ -2,7 +2,7 @@
 
 use std::{fs, sync::LazyLock};
 
-use pinpoint_exporter::web_config::{self, WebConfig};
+use pinpoint_exporter::web::config::{self, WebConfig};
 use tempfile::TempDir;
 
 /// What no fault may show: somebody forgot to hash it.
@@ -43,7 +43,7 @@ pub(crate) fn check(data: &[u8]) {
 fn read(bytes: &[u8]) -> Result<WebConfig, Vec<String>> {
     let path = FOLDER.path().join("web.yml");
     fs::write(&path, bytes).expect("a file");
-    web_config::read(&path)
+    config::read(&path)
 }
 
 fn one_line_each(faults: &[String]) {

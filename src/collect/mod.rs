@@ -1,12 +1,13 @@
-//! The cached picture of every target: refreshed when a scrape finds it old, once however many scrapes wait, and shown until
+//! The cached snapshot of every target: refreshed when a scrape finds it old, once however many scrapes wait, and shown until
 //! it is too old. Nothing is refreshed without a scrape.
 
-mod cell;
-mod directory;
-mod lane;
-mod names;
-mod schedule;
-mod watch;
+mod cached_listing;
+pub mod discovery;
+mod refresh_schedule;
+mod region_client;
+mod shown_names;
+mod target_entry;
+mod watch_list;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -23,26 +24,28 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    cell::{Cell, Health, Outcome, Shown},
-    directory::{Directory, Purpose},
-    lane::{Event, Lane},
-    schedule::{Due, Flight, Landing, Lookup, Started, end_of},
-    watch::{Watch, Watched},
+    cached_listing::{CachedListing, Purpose},
+    refresh_schedule::{Completion, Due, Lookup, RefreshGuard, Started, end_of},
+    region_client::{Event, RegionClient},
+    target_entry::{Health, Outcome, Shown, TargetEntry},
+    watch_list::{WatchList, WatchedTargets},
 };
 use crate::{
-    accounts::Clients,
-    clock::Clock,
-    config::StatusSeries,
-    discovery::Catalog,
-    job::Timestamp,
     metrics::exposition::{self, Body},
-    names::{NameSource, TagLabels},
-    overview::{CallError, Overview, Reading},
-    pace::Pace,
-    picture::{Bounds, Collage},
-    pinpoint::{Error, Exception, LeftOut, Permit, Turn},
-    shard::Shard,
-    target::{Target, TargetPattern},
+    model::{
+        clock::Clock,
+        exception::Exception,
+        list_id::ListId,
+        names::{NameSource, TagLabels},
+        overview::{CallError, Overview, Reading},
+        refresh_limits::RefreshLimits,
+        shard::Shard,
+        snapshot::{FinishedJobLimits, SnapshotBuilder},
+        status_series::StatusSeries,
+        target::{Target, TargetPattern},
+        timestamp::Timestamp,
+    },
+    pinpoint::{Clients, Error, Permit, Priority, SkippedParts},
 };
 
 /// How targets are kept.
@@ -50,13 +53,13 @@ use crate::{
 pub struct Settings {
     /// How often, at most, and how fast: a result younger than `CACHE_TTL` is not refreshed, and data older than
     /// `MAX_STALENESS` are not shown.
-    pub pace: Pace,
+    pub pace: RefreshLimits,
     /// The part of the targets that is kept.
     pub shard: Shard,
     /// A good list of applications or segments younger than this is not read again.
     pub discovery_ttl: Duration,
     /// Which finished jobs are shown.
-    pub bounds: Bounds,
+    pub bounds: FinishedJobLimits,
     /// How state sets are shown.
     pub status_series: StatusSeries,
     /// Whether the messages about failed endpoints are kept.
@@ -90,7 +93,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     /// Grows with every change of what is shown.
     generation: AtomicU64,
-    watch: Mutex<Watch>,
+    watch_list: Mutex<WatchList>,
     /// Whether the log says that every target has been read once.
     has_told_first_round: AtomicBool,
 }
@@ -104,7 +107,7 @@ impl Collector {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let shared = Shared {
-            watch: Mutex::new(Watch::new(settings.shard, settings.names)),
+            watch_list: Mutex::new(WatchList::new(settings.shard, settings.names)),
             settings,
             clock,
             generation: AtomicU64::new(0),
@@ -125,11 +128,14 @@ impl Collector {
     /// anything else ends without effect.
     pub fn set_targets(&self, patterns: Vec<TargetPattern>, clients: &Clients) {
         let Shared { clock, settings, generation, has_told_first_round, .. } = &*self.shared;
-        let mut watch = self.shared.watch();
-        watch.set_targets(patterns, clients, clock.elapsed());
-        let watched = watch.watched();
-        drop(watch);
-        watched.lanes.iter().for_each(|lane| lane.judge_pace(settings.pace));
+        let mut watch_list = self.shared.watch_list();
+        watch_list.set_targets(patterns, clients, clock.elapsed());
+        let watched = watch_list.watched();
+        drop(watch_list);
+        watched
+            .region_clients
+            .iter()
+            .for_each(|region_client| region_client.warn_about_overload(settings.pace));
         has_told_first_round.store(false, Ordering::Relaxed);
         generation.fetch_add(1, Ordering::Release);
     }
@@ -140,8 +146,8 @@ impl Collector {
         let deadline = Instant::now() + wait;
         let watched = self.shared.watched();
         let mut start = Start::new(&self.shared);
-        let lists: Vec<Landing> =
-            watched.directories.iter().filter_map(|directory| start.list(directory).err()).collect();
+        let lists: Vec<Completion> =
+            watched.listings.iter().filter_map(|listing| start.list(listing).err()).collect();
         if lists.is_empty() && self.none_is_due(&watched) {
             return self.shared.start_name_lists();
         }
@@ -159,7 +165,7 @@ impl Collector {
     }
 
     /// Waits for lists, and for those that they name in turn. Gives the refreshes that they started, unless the time is up before.
-    async fn end_of_lists(&self, mut lists: Vec<Landing>, deadline: Instant) -> Option<Vec<Landing>> {
+    async fn end_of_lists(&self, mut lists: Vec<Completion>, deadline: Instant) -> Option<Vec<Completion>> {
         let mut refreshes = Vec::new();
         while let Some(mut list) = lists.pop() {
             let started = self.before(deadline, end_of(&mut list)).await?;
@@ -176,11 +182,11 @@ impl Collector {
     }
 
     /// Whether a look at each target can be spared; they count as looked up then.
-    fn none_is_due(&self, watched: &Watched) -> bool {
+    fn none_is_due(&self, watched: &WatchedTargets) -> bool {
         let now = nanoseconds(self.shared.clock.elapsed());
         let none = now < watched.none_due_before.load(Ordering::Relaxed);
         if none {
-            let targets = watched.cells.len() as u64;
+            let targets = watched.entries.len() as u64;
             self.lookups.fetch_add(targets, Ordering::Relaxed);
             self.hits.fetch_add(targets, Ordering::Relaxed);
         }
@@ -190,24 +196,24 @@ impl Collector {
     /// Starts the refreshes that are due. Gives those that are under way.
     fn start_refreshes(
         &self,
-        Watched { cells, none_due_before, .. }: &Watched,
+        WatchedTargets { entries, none_due_before, .. }: &WatchedTargets,
         start: &mut Start<'_>,
-    ) -> Vec<Landing> {
-        let mut landings = Vec::new();
+    ) -> Vec<Completion> {
+        let mut completions = Vec::new();
         let mut next_due = Duration::MAX;
-        for cell in cells {
-            match start.refresh(cell) {
+        for entry in entries {
+            match start.refresh(entry) {
                 Ok(until) => next_due = next_due.min(until),
-                Err(landing) => landings.push(landing),
+                Err(completion) => completions.push(completion),
             }
         }
-        if landings.is_empty() {
+        if completions.is_empty() {
             // Refreshes only ever start later than those that are known.
             none_due_before.store(nanoseconds(next_due), Ordering::Relaxed);
         }
-        self.lookups.fetch_add(cells.len() as u64, Ordering::Relaxed);
-        self.hits.fetch_add((cells.len() - landings.len()) as u64, Ordering::Relaxed);
-        landings
+        self.lookups.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        self.hits.fetch_add((entries.len() - completions.len()) as u64, Ordering::Relaxed);
+        completions
     }
 
     /// What is known of everything. It refreshes nothing.
@@ -216,28 +222,28 @@ impl Collector {
         let (now, date) = (clock.elapsed(), Timestamp::from(clock.now()));
         let watched = self.shared.watched();
         let names = watched.known_names();
-        let target = |cell: &Arc<Cell>| {
-            let Target { account_id, region, application_id, .. } = &cell.target;
+        let target = |entry: &Arc<TargetEntry>| {
+            let Target { account_id, region, application_id, .. } = &entry.target;
             let names = names.get(&[account_id, region, application_id].map(String::as_str));
-            cell.overview(now, settings.pace.max_staleness, names.cloned().unwrap_or_default())
+            entry.overview(now, settings.pace.max_staleness, names.cloned().unwrap_or_default())
         };
-        let list = |directory: &Arc<Directory>| {
-            let Catalog { account_id, region, application_id } = &directory.catalog;
+        let list = |listing: &Arc<CachedListing>| {
+            let ListId { account_id, region, application_id } = &listing.list_id;
             let id = application_id.as_deref().unwrap_or_default();
             let names = names.get(&[account_id.as_str(), region, id]);
-            directory.overview(names.and_then(|names| names.application.clone()))
+            listing.overview(names.and_then(|names| names.application.clone()))
         };
         Overview {
             now: date,
-            lists: watched.directories.iter().map(list).collect(),
-            targets: watched.cells.iter().map(target).collect(),
+            lists: watched.listings.iter().map(list).collect(),
+            targets: watched.entries.iter().map(target).collect(),
         }
     }
 
     /// Ends all waits for refreshes and logs at once what was not logged yet.
     pub fn stop_waiting(&self) {
         self.stopping.cancel();
-        self.shared.watched().lanes.iter().for_each(|lane| lane.close());
+        self.shared.watched().region_clients.iter().for_each(|region_client| region_client.close());
     }
 
     /// Lookups of targets so far, and those that neither started nor joined a refresh.
@@ -262,27 +268,27 @@ impl Collector {
         }
         let watched = self.shared.watched();
         let (mut blocks, mut until) = (Vec::new(), Duration::MAX);
-        for cell in &watched.cells {
-            let view = cell.view(now, settings.pace.max_staleness);
+        for entry in &watched.entries {
+            let view = entry.view(now, settings.pace.max_staleness);
             if view.dropped {
                 let why = format!(
                     "they are older than MAX_STALENESS={}",
                     format_duration(settings.pace.max_staleness)
                 );
-                cell.lane.note(Event::Dropped, &cell.target, why, LeftOut::default());
+                entry.region_client.note(Event::Dropped, &entry.target, why, SkippedParts::default());
             }
-            if let Some((block, end)) = view.picture {
+            if let Some((block, end)) = view.snapshot {
                 blocks.push(block);
                 until = until.min(end);
             }
             blocks.extend(view.status);
         }
-        watched.lanes.iter().for_each(Lane::settle);
+        watched.region_clients.iter().for_each(RegionClient::settle);
         blocks.extend(watched.applications.iter().map(|application| {
-            let cells = watched.cells.get(application.cells.clone()).unwrap_or_default();
-            application.block(cells, &settings.tag_labels)
+            let entries = watched.entries.get(application.entries.clone()).unwrap_or_default();
+            application.block(entries, &settings.tag_labels)
         }));
-        blocks.extend(watched.directories.iter().filter_map(|directory| directory.view()));
+        blocks.extend(watched.listings.iter().filter_map(|listing| listing.view()));
         let body = Arc::new(exposition::body(blocks.iter()));
         *kept = Some(Kept { generation, until, body: Arc::clone(&body) });
         body
@@ -293,81 +299,87 @@ impl Collector {
 struct Start<'a> {
     shared: &'a Arc<Shared>,
     now: Duration,
-    lanes: Vec<Arc<Lane>>,
+    region_clients: Vec<Arc<RegionClient>>,
 }
 
 /// Something to read.
-enum Work {
-    List(Arc<Directory>),
-    Refresh(Arc<Cell>),
+enum ReadTask {
+    List(Arc<CachedListing>),
+    Refresh(Arc<TargetEntry>),
 }
 
 impl<'a> Start<'a> {
     fn new(shared: &'a Arc<Shared>) -> Self {
-        Self { shared, now: shared.clock.elapsed(), lanes: Vec::new() }
+        Self { shared, now: shared.clock.elapsed(), region_clients: Vec::new() }
     }
 
     /// Starts the reading of a list if it is due. Gives the one that is under way, or until when the list is fresh.
-    fn list(&mut self, directory: &Arc<Directory>) -> Result<Duration, Landing> {
-        match directory.look_up(self.now) {
+    fn list(&mut self, listing: &Arc<CachedListing>) -> Result<Duration, Completion> {
+        match listing.look_up(self.now) {
             Lookup::Fresh(until) => Ok(until),
-            Lookup::UnderWay(landing) => Err(landing),
+            Lookup::UnderWay(completion) => Err(completion),
             Lookup::Due(due) => {
-                let turn = match directory.purpose {
-                    Purpose::Discovery => Turn::list(due.since),
-                    Purpose::Names => Turn::names(due.since),
+                let turn = match listing.purpose {
+                    Purpose::Discovery => Priority::list(due.since),
+                    Purpose::Names => Priority::names(due.since),
                 };
-                Err(self.spawn(&directory.lane, turn, due, Work::List(Arc::clone(directory))))
+                Err(self.spawn(&listing.region_client, turn, due, ReadTask::List(Arc::clone(listing))))
             }
         }
     }
 
     /// The same for the refresh of a target.
-    fn refresh(&mut self, cell: &Arc<Cell>) -> Result<Duration, Landing> {
-        match cell.look_up(self.now) {
+    fn refresh(&mut self, entry: &Arc<TargetEntry>) -> Result<Duration, Completion> {
+        match entry.look_up(self.now) {
             Lookup::Fresh(until) => Ok(until),
-            Lookup::UnderWay(landing) => Err(landing),
+            Lookup::UnderWay(completion) => Err(completion),
             Lookup::Due(due) => {
-                let turn = Turn::target(due.since);
-                Err(self.spawn(&cell.lane, turn, due, Work::Refresh(Arc::clone(cell))))
+                let turn = Priority::target(due.since);
+                Err(self.spawn(&entry.region_client, turn, due, ReadTask::Refresh(Arc::clone(entry))))
             }
         }
     }
 
-    fn spawn(&mut self, lane: &Arc<Lane>, turn: Turn, due: Due, work: Work) -> Landing {
-        let Due { has_failed, flight, landing, .. } = due;
+    fn spawn(
+        &mut self,
+        region_client: &Arc<RegionClient>,
+        turn: Priority,
+        due: Due,
+        work: ReadTask,
+    ) -> Completion {
+        let Due { has_failed, guard, completion, .. } = due;
         let turn = if has_failed { turn.after_failure(self.now) } else { turn };
-        let mut permit = lane.client.join(turn);
-        let (shared, under_way) = (Arc::clone(self.shared), lane.begin());
+        let mut permit = region_client.client.join(turn);
+        let (shared, under_way) = (Arc::clone(self.shared), region_client.begin());
         tokio::spawn(async move {
             permit.granted().await;
             // Made only now, so that what waits takes little memory.
-            Box::pin(shared.work(work, permit, &flight)).await;
+            Box::pin(shared.work(work, permit, &guard)).await;
             // In this order, so that the log has the reading before its end is visible.
             drop(under_way);
             shared.tell_first_round();
-            drop(flight);
+            drop(guard);
         });
-        if !self.lanes.last().is_some_and(|last| Arc::ptr_eq(last, lane)) {
-            self.lanes.push(Arc::clone(lane));
+        if !self.region_clients.last().is_some_and(|last| Arc::ptr_eq(last, region_client)) {
+            self.region_clients.push(Arc::clone(region_client));
         }
-        landing
+        completion
     }
 
     fn hand_out(self) {
-        for lane in self.lanes {
-            lane.client.hand_out();
+        for region_client in self.region_clients {
+            region_client.client.hand_out();
         }
     }
 }
 
 impl Shared {
-    fn watch(&self) -> MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    fn watch_list(&self) -> MutexGuard<'_, WatchList> {
+        self.watch_list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watched(&self) -> Arc<Watched> {
-        self.watch().watched()
+    fn watched(&self) -> Arc<WatchedTargets> {
+        self.watch_list().watched()
     }
 
     /// Starts the reading of the lists that are read for their names and are due. No scrape waits for them.
@@ -383,37 +395,37 @@ impl Shared {
         start.hand_out();
     }
 
-    async fn work(self: &Arc<Self>, work: Work, permit: Permit, flight: &Flight) {
+    async fn work(self: &Arc<Self>, work: ReadTask, permit: Permit, guard: &RefreshGuard) {
         match work {
-            Work::List(directory) if !directory.is_removed() => self.list(&directory, permit, flight).await,
-            Work::Refresh(cell) if !cell.is_removed() => self.refresh(&cell, permit).await,
-            Work::List(_) | Work::Refresh(_) => {}
+            ReadTask::List(listing) if !listing.is_removed() => self.list(&listing, permit, guard).await,
+            ReadTask::Refresh(entry) if !entry.is_removed() => self.refresh(&entry, permit).await,
+            ReadTask::List(_) | ReadTask::Refresh(_) => {}
         }
     }
 
     /// Reads a list, and starts the reading of what it names and was not known before.
-    async fn list(self: &Arc<Self>, directory: &Arc<Directory>, permit: Permit, flight: &Flight) {
-        let lane = &directory.lane;
+    async fn list(self: &Arc<Self>, listing: &Arc<CachedListing>, permit: Permit, guard: &RefreshGuard) {
+        let region_client = &listing.region_client;
         let (started, began) = (self.clock.elapsed(), Timestamp::from(self.clock.now()));
-        let read = caught(match &directory.catalog.application_id {
-            Some(application) => lane.client.segments(application, permit).boxed(),
-            None => lane.client.applications(permit).boxed(),
+        let read = caught(match &listing.list_id.application_id {
+            Some(application) => region_client.client.segments(application, permit).boxed(),
+            None => region_client.client.applications(permit).boxed(),
         });
-        let is_discovery = directory.purpose == Purpose::Discovery;
+        let is_discovery = listing.purpose == Purpose::Discovery;
         // In this order: who finds the list fresh finds what it names watched.
         let read = read.await.map(|(resources, left_out)| {
             let found = resources.len();
-            directory.learn(resources);
-            let is_flawed = left_out != LeftOut::default();
-            if !directory.swap_flawed(is_flawed) && is_flawed {
-                lane.note(Event::ListFlawed, &directory.name(), String::new(), left_out);
+            listing.learn(resources);
+            let is_flawed = left_out != SkippedParts::default();
+            if !listing.swap_flawed(is_flawed) && is_flawed {
+                region_client.note(Event::ListFlawed, &listing.name(), String::new(), left_out);
             }
             if is_discovery {
-                flight.send_replace(self.start_what_is_new(directory));
+                guard.send_replace(self.start_what_is_new(listing));
             }
             found
         });
-        if directory.is_removed() {
+        if listing.is_removed() {
             return;
         }
         let ttl = if read.is_err() && is_discovery {
@@ -424,56 +436,56 @@ impl Shared {
         let took = self.clock.elapsed().saturating_sub(started);
         let error = read.as_ref().err().map(CallError::from);
         let reading = Reading { began, took, next: began.after(ttl), error };
-        let before = directory.finish(reading, started + ttl);
+        let before = listing.finish(reading, started + ttl);
         self.generation.fetch_add(1, Ordering::Release);
-        let list = directory.name();
+        let list = listing.name();
         match read {
             Ok(found) => {
                 tracing::debug!(list, found, "the list was read");
                 if before.is_some() {
                     let event = if is_discovery { Event::ListRecovered } else { Event::NamesRecovered };
-                    lane.note(event, &list, String::new(), LeftOut::default());
+                    region_client.note(event, &list, String::new(), SkippedParts::default());
                 }
             }
-            Err(Trouble::Api(error)) => {
+            Err(ReadError::Api(error)) => {
                 tracing::debug!(list, "the list was not read: {error}: {}", error.failure);
                 let exception = error.failure.exception;
                 if before != Some(exception) {
                     let detail = format!("{error}: {}", error.failure);
                     let event = if is_discovery { Event::ListFailed } else { Event::NamesFailed };
-                    lane.note(event(exception.name()), &list, detail, LeftOut::default());
+                    region_client.note(event(exception.name()), &list, detail, SkippedParts::default());
                 }
             }
-            Err(Trouble::Crash) => tracing::error!("the listing crashed, which is a bug: please report it"),
+            Err(ReadError::Crash) => tracing::error!("the listing crashed, which is a bug: please report it"),
         }
     }
 
     /// Starts the reading of what a list has just named and was not watched before, in the same round and whether or not a
     /// scrape still waits for it.
-    fn start_what_is_new(self: &Arc<Self>, directory: &Arc<Directory>) -> Started {
-        let change = self.watch().learn(directory, self.clock.elapsed());
-        directory.lane.judge_pace(self.settings.pace);
+    fn start_what_is_new(self: &Arc<Self>, listing: &Arc<CachedListing>) -> Started {
+        let change = self.watch_list().learn(listing, self.clock.elapsed());
+        listing.region_client.warn_about_overload(self.settings.pace);
         let mut start = Start::new(self);
         let lists = change.new_lists.iter().filter_map(|list| start.list(list).err()).collect();
-        let refreshes = change.new_targets.iter().filter_map(|cell| start.refresh(cell).err()).collect();
+        let refreshes = change.new_targets.iter().filter_map(|entry| start.refresh(entry).err()).collect();
         start.hand_out();
         Started { lists, refreshes }
     }
 
     /// Refreshes a target.
-    async fn refresh(&self, cell: &Cell, permit: Permit) {
+    async fn refresh(&self, entry: &TargetEntry, permit: Permit) {
         let (started, date) = (self.clock.elapsed(), Timestamp::from(self.clock.now()));
-        let read = caught(self.read(cell, date, permit).boxed()).await;
-        if cell.is_removed() {
+        let read = caught(self.read(entry, date, permit).boxed()).await;
+        if entry.is_removed() {
             return;
         }
         let took = self.clock.elapsed().saturating_sub(started);
-        let flawed = read.as_ref().is_ok_and(|(_, left_out)| *left_out != LeftOut::default());
+        let flawed = read.as_ref().is_ok_and(|(_, left_out)| *left_out != SkippedParts::default());
         let result = read.as_ref().map(|(read, _)| read.clone()).map_err(CallError::from);
         let outcome = Outcome { started, date, took, result, flawed };
-        let before = cell.finish(outcome, self.settings.pace.cache_ttl);
+        let before = entry.finish(outcome, self.settings.pace.cache_ttl);
         self.generation.fetch_add(1, Ordering::Release);
-        report(cell, read.map(|(_, left_out)| left_out), before, took);
+        report(entry, read.map(|(_, left_out)| left_out), before, took);
     }
 
     /// Logs once how many targets could be read, when each has been.
@@ -482,10 +494,10 @@ impl Shared {
             return;
         }
         let watched = self.watched();
-        let is_complete = watched.lanes.iter().all(|lane| lane.is_idle())
-            && watched.directories.iter().all(|directory| directory.resources().is_some());
+        let is_complete = watched.region_clients.iter().all(|region_client| region_client.is_idle())
+            && watched.listings.iter().all(|listing| listing.resources().is_some());
         let are_up: Option<Vec<bool>> =
-            is_complete.then(|| watched.cells.iter().map(|cell| cell.is_up()).collect()).flatten();
+            is_complete.then(|| watched.entries.iter().map(|entry| entry.is_up()).collect()).flatten();
         if let Some(are_up) = are_up
             && !self.has_told_first_round.swap(true, Ordering::Relaxed)
         {
@@ -494,44 +506,52 @@ impl Shared {
         }
     }
 
-    async fn read(&self, cell: &Cell, date: Timestamp, permit: Permit) -> Result<(Shown, LeftOut), Error> {
-        let Cell { target, lane, .. } = cell;
-        let mut collage = Collage::begin(self.settings.bounds, date, target.segment_id.as_deref())
+    async fn read(
+        &self,
+        entry: &TargetEntry,
+        date: Timestamp,
+        permit: Permit,
+    ) -> Result<(Shown, SkippedParts), Error> {
+        let TargetEntry { target, region_client, .. } = entry;
+        let mut builder = SnapshotBuilder::begin(self.settings.bounds, date, target.segment_id.as_deref())
             .keeping_failures(self.settings.keep_failures);
-        let mut sink = |job| collage.add([job]);
+        let mut sink = |job| builder.add([job]);
         let read = match &target.segment_id {
             Some(segment) => {
-                lane.client.segment_export_jobs(&target.application_id, segment, permit, &mut sink).await
+                region_client
+                    .client
+                    .segment_export_jobs(&target.application_id, segment, permit, &mut sink)
+                    .await
             }
-            None => lane.client.export_jobs(&target.application_id, permit, &mut sink).await,
+            None => region_client.client.export_jobs(&target.application_id, permit, &mut sink).await,
         }?;
-        if self.watch().learn_requests(cell, read.pages) {
-            lane.judge_pace(self.settings.pace);
+        if self.watch_list().learn_requests(entry, read.pages) {
+            region_client.warn_about_overload(self.settings.pace);
         }
-        let picture = collage.finish();
+        let snapshot = builder.finish();
         // Most refreshes find nothing new, and writing and compressing it is most of what one costs.
-        let unchanged = cell.shown().filter(|shown| *shown.picture == picture);
+        let unchanged = entry.shown().filter(|shown| *shown.snapshot == snapshot);
         let shown = unchanged.unwrap_or_else(|| {
-            let block = exposition::picture(target, &picture, self.settings.status_series);
-            Shown { picture: Arc::new(picture), block }
+            let block = exposition::snapshot(target, &snapshot, self.settings.status_series);
+            Shown { snapshot: Arc::new(snapshot), block }
         });
         Ok((shown, read.left_out))
     }
 }
 
 /// Why something was not read.
-enum Trouble {
+enum ReadError {
     /// The API, or the way to it.
     Api(Error),
     /// A bug of ours.
     Crash,
 }
 
-impl From<&Trouble> for CallError {
-    fn from(trouble: &Trouble) -> Self {
+impl From<&ReadError> for CallError {
+    fn from(trouble: &ReadError) -> Self {
         match trouble {
-            Trouble::Api(error) => error.into(),
-            Trouble::Crash => Self {
+            ReadError::Api(error) => error.into(),
+            ReadError::Crash => Self {
                 exception: Exception::Other,
                 message: "the exporter crashed over it, which is a bug: please report it".to_owned(),
                 request_id: None,
@@ -541,19 +561,24 @@ impl From<&Trouble> for CallError {
 }
 
 /// Reads, and does not let a crash get further.
-async fn caught<T>(read: BoxFuture<'_, Result<T, Error>>) -> Result<T, Trouble> {
+async fn caught<T>(read: BoxFuture<'_, Result<T, Error>>) -> Result<T, ReadError> {
     match AssertUnwindSafe(read).catch_unwind().await {
-        Ok(result) => result.map_err(Trouble::Api),
-        Err(_panic) => Err(Trouble::Crash),
+        Ok(result) => result.map_err(ReadError::Api),
+        Err(_panic) => Err(ReadError::Crash),
     }
 }
 
 /// Notes a change for the worse or the better for the log, and logs every refresh at debug level.
-fn report(Cell { target, lane, .. }: &Cell, read: Result<LeftOut, Trouble>, before: Health, took: Duration) {
+fn report(
+    TargetEntry { target, region_client, .. }: &TargetEntry,
+    read: Result<SkippedParts, ReadError>,
+    before: Health,
+    took: Duration,
+) {
     let seconds = took.as_secs_f64();
     match read {
         Ok(left_out) => {
-            let LeftOut { items, members } = left_out;
+            let SkippedParts { items, members } = left_out;
             tracing::debug!(
                 pinpoint_target = %target,
                 seconds,
@@ -562,21 +587,21 @@ fn report(Cell { target, lane, .. }: &Cell, read: Result<LeftOut, Trouble>, befo
                 "refreshed"
             );
             if before.failure.is_some() || before.dropped {
-                lane.note(Event::Recovered, target, String::new(), LeftOut::default());
+                region_client.note(Event::Recovered, target, String::new(), SkippedParts::default());
             }
-            if left_out != LeftOut::default() && !before.flawed {
-                lane.note(Event::Flawed, target, String::new(), left_out);
+            if left_out != SkippedParts::default() && !before.flawed {
+                region_client.note(Event::Flawed, target, String::new(), left_out);
             }
         }
-        Err(Trouble::Api(error)) => {
+        Err(ReadError::Api(error)) => {
             tracing::debug!(pinpoint_target = %target, seconds, "not refreshed: {error}: {}", error.failure);
             let exception = error.failure.exception;
             if before.failure != Some(exception) {
                 let detail = format!("{error}: {}", error.failure);
-                lane.note(Event::Failed(exception.name()), target, detail, LeftOut::default());
+                region_client.note(Event::Failed(exception.name()), target, detail, SkippedParts::default());
             }
         }
-        Err(Trouble::Crash) => {
+        Err(ReadError::Crash) => {
             tracing::error!(pinpoint_target = %target, "the refresh crashed, which is a bug: please report it");
         }
     }

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::{
-    CA_BUNDLE, Effective, Environment, Problem, Problems, endpoint,
-    value::{self, Explanation},
-};
-use crate::{
-    printable,
+    aws_variables::CA_BUNDLE,
+    effective::EffectiveSetting,
+    endpoint,
+    environment::Environment,
+    error::{SettingError, SettingErrors},
     profile::{Profile, Profiles},
     proxy::{self, Proxies},
-    target,
+    value::{self, Explanation},
 };
+use crate::model::{printable, target};
 
 /// In the order in which they are asked.
 pub(super) const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
@@ -58,7 +59,7 @@ pub(super) struct Aws {
     pub(super) ca_bundle: Option<PathBuf>,
     pub(super) proxies: Proxies,
     /// The settings that are in effect because the profile says so.
-    pub(super) of_profile: Vec<Effective>,
+    pub(super) of_profile: Vec<EffectiveSetting>,
 }
 
 /// A setting, and where it is from.
@@ -73,23 +74,23 @@ struct Found {
 }
 
 impl Found {
-    fn problem(&self, explanation: impl Into<String>) -> Problem {
-        Problem::new(&self.name, &shown(self.variable, &self.text), explanation)
+    fn problem(&self, explanation: impl Into<String>) -> SettingError {
+        SettingError::new(&self.name, &shown(self.variable, &self.text), explanation)
     }
 }
 
 struct Reader<'a> {
     environment: &'a Environment,
     profiles: Option<&'a Profiles>,
-    problems: Vec<Problem>,
-    of_profile: Vec<Effective>,
+    problems: Vec<SettingError>,
+    of_profile: Vec<EffectiveSetting>,
 }
 
 impl Aws {
     pub(super) fn read(
         environment: &Environment,
         profiles: Option<&Profiles>,
-        problems: &mut Problems,
+        problems: &mut SettingErrors,
     ) -> Self {
         let mut reader = Reader { environment, profiles, problems: Vec::new(), of_profile: Vec::new() };
         let region = reader.find(&REGION_VARIABLES, "region");
@@ -128,7 +129,7 @@ impl Aws {
         let mut wrong_proxies = Vec::new();
         let proxies = Proxies::read(
             |name| environment.other(name),
-            |name, text, why| wrong_proxies.push(Problem::new(name, &shown(name, text), why)),
+            |name, text, why| wrong_proxies.push(SettingError::new(name, &shown(name, text), why)),
         );
         problems.problems.extend(reader.problems.into_iter().chain(wrong_proxies));
         Self {
@@ -210,7 +211,7 @@ impl Reader<'_> {
     }
 
     /// A general endpoint may be wrong for two services, and is refused once.
-    fn refuse(&mut self, problem: Problem) {
+    fn refuse(&mut self, problem: SettingError) {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -219,7 +220,7 @@ impl Reader<'_> {
     fn show(&mut self, found: &Found) {
         let Some(source) = &found.source else { return };
         let value = shown(found.variable, &found.text);
-        let effective = Effective { variable: found.variable, value, source: source.clone().into() };
+        let effective = EffectiveSetting { variable: found.variable, value, source: source.clone().into() };
         if !self.of_profile.contains(&effective) {
             self.of_profile.push(effective);
         }

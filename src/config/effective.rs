@@ -8,7 +8,7 @@ use super::settings::Written;
 
 /// A setting, its value, and where that is from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Effective {
+pub struct EffectiveSetting {
     /// The variable's name.
     pub variable: &'static str,
     /// The value as it is written; `***` for a secret one.
@@ -20,7 +20,7 @@ pub struct Effective {
 pub(super) const ENVIRONMENT: &str = "environment";
 const DEFAULT: &str = "default";
 
-impl Effective {
+impl EffectiveSetting {
     pub(super) fn of(written: Written<'_>) -> Self {
         let secret = written.setting.name == "ROLE_EXTERNAL_ID" && written.text.is_some();
         let value = if secret { "***" } else { written.text() }.to_owned();

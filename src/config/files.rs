@@ -2,26 +2,32 @@
 
 use std::{ffi::OsString, path::Path};
 
-use super::{Config, Environment, Problem, Problems, REGION_VARIABLES, Warning, targets};
-use crate::{watch::Files, web_config};
+use super::{
+    Config,
+    aws_variables::REGION_VARIABLES,
+    environment::Environment,
+    error::{SettingError, SettingErrors, Warning},
+    targets,
+};
+use crate::{file_watch::Files, web};
 
 impl Config {
     /// Reads the settings as [`Config::parse`] does, AWS's files, and the files that `TARGETS_FILE` and `WEB_CONFIG_FILE` name.
-    pub fn read(variables: Vec<(OsString, OsString)>) -> Result<(Self, Vec<Warning>), Problems> {
-        let environment = Environment::sort(variables.clone(), &mut Problems::default());
+    pub fn read(variables: Vec<(OsString, OsString)>) -> Result<(Self, Vec<Warning>), SettingErrors> {
+        let environment = Environment::sort(variables.clone(), &mut SettingErrors::default());
         let texts = &environment.texts;
         let targets_file = texts.targets_file().text;
         let targets = targets_file.map(|path| targets::read_text(Path::new(path), &mut Files::default()));
         let written = texts.web_config_file();
         let faults =
-            written.text.and_then(|path| web_config::read(Path::new(path)).err()).unwrap_or_default();
+            written.text.and_then(|path| web::config::read(Path::new(path)).err()).unwrap_or_default();
         let variable = written.setting.variable;
         let mut wrong: Vec<_> =
-            faults.into_iter().map(|fault| Problem::new(variable, written.text(), fault)).collect();
+            faults.into_iter().map(|fault| SettingError::new(variable, written.text(), fault)).collect();
         let profiles = match environment.credentials.read() {
             Ok(profiles) => Some(profiles),
             Err(errors) => {
-                wrong.extend(errors.into_iter().map(Problem::of_profile));
+                wrong.extend(errors.into_iter().map(SettingError::of_profile));
                 None
             }
         };
@@ -30,7 +36,7 @@ impl Config {
             return parsed;
         }
         let mut problems = match parsed {
-            Ok((_, warnings)) => Problems { problems: Vec::new(), warnings },
+            Ok((_, warnings)) => SettingErrors { problems: Vec::new(), warnings },
             Err(problems) => problems,
         };
         if profiles.is_none() {

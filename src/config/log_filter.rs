@@ -2,7 +2,8 @@
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{settings::nearest, value::Explanation};
+use super::value::Explanation;
+use crate::suggest::nearest;
 
 /// The most that may be logged under a target, its longest prefix in this table deciding. What dependencies log was
 /// read in their sources (the versions of `Cargo.lock` at the time, for which see its history):

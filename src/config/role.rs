@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::value::Explanation;
-use crate::{
+use crate::model::{
     printable::PEM,
     target::{is_account_id, is_partition},
 };

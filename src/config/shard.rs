@@ -1,7 +1,7 @@
 //! `SHARD`.
 
 use super::value::Explanation;
-use crate::shard::Shard;
+use crate::model::shard::Shard;
 
 /// More shards are a mistake, and each target is looked up in all of them.
 pub(crate) const MOST_SHARDS: u32 = 1000;

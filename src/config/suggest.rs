@@ -1,6 +1,7 @@
 //! Suggestions for the name of a setting or an argument that does not exist.
 
-use super::settings::{PREFIX, SETTINGS, nearest};
+use super::settings::{PREFIX, SETTINGS};
+use crate::suggest::nearest;
 
 /// What other programs call a setting, as [`normalized`], and the variable to set here.
 const OTHER_NAMES: [(&str, &str); 26] = [

@@ -1,7 +1,7 @@
 //! `TAG_LABELS`: keys of tags → the labels that show them.
 
 use super::value::Explanation;
-use crate::names::TagLabels;
+use crate::model::names::TagLabels;
 
 /// AWS allows 50 tags on a resource.
 const MAX_TAGS: usize = 50;

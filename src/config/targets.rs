@@ -2,11 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Problem, Problems, REGION_VARIABLES, problem::quoted, settings::Texts};
+use super::{
+    aws_variables::REGION_VARIABLES,
+    error::{SettingError, SettingErrors, quoted},
+    settings::Texts,
+};
 use crate::{
-    printable::holds_key,
-    target::{self, Entry, TargetPattern},
-    watch::{Faults, Files},
+    file_watch::{FileErrors, Files},
+    model::{
+        printable::holds_key,
+        target::{self, Entry, TargetPattern},
+    },
 };
 
 /// A larger file names more targets than may be.
@@ -33,7 +39,7 @@ impl TargetsFile {
     pub(crate) fn read(&self, files: &mut Files) -> Result<Vec<TargetPattern>, Vec<String>> {
         let text = read_text(&self.path, files).map_err(|fault| vec![fault])?;
         let parsed = target::parse_with_file(&self.targets, &text, self.region.as_deref());
-        let mut faults = Faults::default();
+        let mut faults = FileErrors::default();
         parsed.errors.iter().for_each(|error| faults.push(fault(error)));
         if let Some(entry) = &parsed.without_region {
             faults.push(without_region(entry));
@@ -69,11 +75,11 @@ pub(super) fn read(
     texts: &Texts,
     file: Option<Result<String, String>>,
     region: Option<&str>,
-    problems: &mut Problems,
+    problems: &mut SettingErrors,
 ) -> Vec<TargetPattern> {
     let (variable, file_variable) = (texts.targets(), texts.targets_file());
     if variable.text.or(file_variable.text).is_none() {
-        problems.problems.push(Problem::without_value(
+        problems.problems.push(SettingError::without_value(
             variable.setting.variable,
             format!(
                 "it is required and not set; write targets such as APP/SEGMENT or APP, separated by commas, or name a file \
@@ -86,10 +92,10 @@ pub(super) fn read(
     let mut list = variable.text();
     let mut is_unread = file_variable.text.is_some() && !matches!(file, Some(Ok(_)));
     if looks_secret(list) {
-        problems.problems.push(Problem::without_value(variable.setting.variable, LOOKS_SECRET));
+        problems.problems.push(SettingError::without_value(variable.setting.variable, LOOKS_SECRET));
         (list, is_unread) = ("", true);
     }
-    let mut faults = Faults::default();
+    let mut faults = FileErrors::default();
     let file = match file {
         Some(Ok(text)) => text,
         Some(Err(fault)) => {
@@ -103,21 +109,22 @@ pub(super) fn read(
         match error.entry() {
             None if is_unread => {}
             Some(Entry { text, line: None }) => {
-                problems.problems.push(Problem::new(variable.setting.variable, text, error.to_string()));
+                problems.problems.push(SettingError::new(variable.setting.variable, text, error.to_string()));
             }
             None if file_variable.text.is_none() => {
-                let problem = Problem::new(variable.setting.variable, variable.text(), error.to_string());
+                let problem =
+                    SettingError::new(variable.setting.variable, variable.text(), error.to_string());
                 problems.problems.push(problem);
             }
             _ => faults.push(fault(error)),
         }
     }
     for fault in faults.none_or(()).err().unwrap_or_default() {
-        let problem = Problem::new(file_variable.setting.variable, file_variable.text(), fault);
+        let problem = SettingError::new(file_variable.setting.variable, file_variable.text(), fault);
         problems.problems.push(problem);
     }
     if let Some(entry) = &parsed.without_region {
-        problems.problems.push(Problem::without_value(REGION_VARIABLES[0], without_region(entry)));
+        problems.problems.push(SettingError::without_value(REGION_VARIABLES[0], without_region(entry)));
     }
     parsed.patterns.into_keys().collect()
 }

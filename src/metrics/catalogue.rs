@@ -1,12 +1,13 @@
 //! The one table of metric families. A new metric of jobs, segments or targets is one entry here, and nothing else.
 
-use crate::{
-    job::{ExportJob, JobStatus, Timestamp},
-    names::{NamedResource, TagLabels},
-    picture::{Segment, TargetStatus},
-};
-
 use super::exposition::Samples;
+use crate::model::{
+    job::ExportJob,
+    job_status::JobStatus,
+    names::{NamedResource, TagLabels},
+    snapshot::{Segment, TargetStatus},
+    timestamp::Timestamp,
+};
 
 /// A metric family of the exposition.
 #[derive(Debug)]
@@ -24,7 +25,6 @@ pub struct Family {
 
 /// The type of a metric, as the text format names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are Prometheus's")]
 pub enum Kind {
     Counter,
     Gauge,

@@ -12,14 +12,18 @@ use std::{cell::RefCell, fmt::Write as _, ops::Range, sync::LazyLock};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::catalogue::{FAMILIES, Family, Info, ScrapeFacts, Source};
-use crate::{
-    config::StatusSeries,
-    discovery::Catalog,
-    job::{JobStatus, Timestamp},
+use super::{
+    catalogue::{FAMILIES, Family, ScrapeFacts, Source},
+    family::Info,
+};
+use crate::model::{
+    job_status::JobStatus,
+    list_id::ListId,
     names::{NamedResource, TagLabels},
-    picture::{Picture, TargetStatus},
+    snapshot::{Snapshot, TargetStatus},
+    status_series::StatusSeries,
     target::Target,
+    timestamp::Timestamp,
 };
 
 /// Speed over size: level 6 takes three times as long for a tenth less.
@@ -143,19 +147,19 @@ struct Piece {
     deflated: Range<usize>,
 }
 
-/// The job and segment families of a target's picture.
-pub fn picture(target: &Target, picture: &Picture, status_series: StatusSeries) -> Block {
+/// The job and segment families of a target's snapshot.
+pub fn snapshot(target: &Target, snapshot: &Snapshot, status_series: StatusSeries) -> Block {
     let target_labels = labels(&[
         ("aws_account_id", &target.account_id),
         ("aws_region", &target.region),
         ("application_id", &target.application_id),
     ]);
-    let segments: Vec<String> = picture
+    let segments: Vec<String> = snapshot
         .segments
         .iter()
         .map(|segment| with_label(&target_labels, "segment_id", &segment.id))
         .collect();
-    let jobs: Vec<String> = picture
+    let jobs: Vec<String> = snapshot
         .segments
         .iter()
         .zip(&segments)
@@ -165,10 +169,10 @@ pub fn picture(target: &Target, picture: &Picture, status_series: StatusSeries) 
         .collect();
     block(status_series, |source, write| match source {
         Source::Job(sample) => {
-            let all = picture.segments.iter().flat_map(|segment| &segment.jobs);
+            let all = snapshot.segments.iter().flat_map(|segment| &segment.jobs);
             all.zip(&jobs).for_each(|(job, labels)| write(labels, &|out| sample(job, out)));
         }
-        Source::Segment(sample) => picture
+        Source::Segment(sample) => snapshot
             .segments
             .iter()
             .zip(&segments)
@@ -225,11 +229,11 @@ pub fn names<'a>(
 }
 
 /// The family of a list of applications or segments.
-pub fn discovery_status(catalog: &Catalog, up: bool) -> Block {
+pub fn discovery_status(list_id: &ListId, up: bool) -> Block {
     let labels = labels(&[
-        ("aws_account_id", &catalog.account_id),
-        ("aws_region", &catalog.region),
-        ("application_id", catalog.application_id.as_deref().unwrap_or_default()),
+        ("aws_account_id", &list_id.account_id),
+        ("aws_region", &list_id.region),
+        ("application_id", list_id.application_id.as_deref().unwrap_or_default()),
     ]);
     block(StatusSeries::All, |source, write| {
         if let Source::Discovery(sample) = source {
@@ -284,37 +288,37 @@ type Write<'a> = dyn FnMut(&str, &dyn Fn(&mut Samples<'_>)) + 'a;
 
 /// A block: `fill` is asked for the samples of every family in turn.
 fn block(status_series: StatusSeries, fill: impl Fn(Source, &mut Write<'_>)) -> Block {
-    WORKBENCH.with_borrow_mut(|workbench| {
+    BLOCK_WRITER.with_borrow_mut(|writer| {
         // What a crash left there, which a refresh survives.
-        workbench.text.clear();
+        writer.text.clear();
         let mut series = 0;
         let mut ends = Vec::with_capacity(FAMILIES.len());
         for family in FAMILIES {
             fill(family.source, &mut |labels, sample| {
-                let mut out = samples(&mut workbench.text, family, labels, status_series);
+                let mut out = samples(&mut writer.text, family, labels, status_series);
                 sample(&mut out);
                 series += out.series;
             });
-            ends.push(workbench.text.len());
+            ends.push(writer.text.len());
         }
-        workbench.block(ends, series)
+        writer.block(ends, series)
     })
 }
 
 thread_local! {
-    static WORKBENCH: RefCell<Workbench> = RefCell::default();
+    static BLOCK_WRITER: RefCell<BlockWriter> = RefCell::default();
 }
 
 /// Where blocks are made. It is kept from one to the next: a compressor takes a quarter of a megabyte, and blocks that are cut
 /// to size from what had grown would leave holes between them. With thousands of small targets both cost more memory than all
 /// that is shown.
 #[derive(Default)]
-struct Workbench {
+struct BlockWriter {
     text: String,
     deflater: Deflater,
 }
 
-impl Workbench {
+impl BlockWriter {
     /// Compresses the text family by family; each ends where `ends` says.
     fn block(&mut self, ends: Vec<usize>, series: usize) -> Block {
         let mut start = 0;
@@ -406,13 +410,13 @@ impl Deflater {
 
 /// The HELP and TYPE lines of every family that comes from targets, plain and compressed.
 static HEADERS: LazyLock<Block> = LazyLock::new(|| {
-    let mut workbench = Workbench::default();
+    let mut writer = BlockWriter::default();
     let ends = FAMILIES.iter().map(|family| {
-        push_header(&mut workbench.text, family);
-        workbench.text.len()
+        push_header(&mut writer.text, family);
+        writer.text.len()
     });
     let ends = ends.collect();
-    workbench.block(ends, 0)
+    writer.block(ends, 0)
 });
 
 /// Smaller pieces are copied together; larger ones are sent from where they are.
@@ -570,7 +574,7 @@ mod tests {
     use flate2::read::GzDecoder;
 
     use super::*;
-    use crate::picture::{Segment, StatusCounts};
+    use crate::model::snapshot::{Segment, StatusCounts};
 
     fn target() -> Target {
         Target {
@@ -581,8 +585,8 @@ mod tests {
         }
     }
 
-    fn segment(suppressed_by_age: u64) -> Picture {
-        Picture {
+    fn segment(suppressed_by_age: u64) -> Snapshot {
+        Snapshot {
             segments: vec![Segment {
                 id: "日本".into(),
                 jobs: Vec::new(),
@@ -612,7 +616,7 @@ mod tests {
 
     #[test]
     fn label_values_are_escaped_and_dates_keep_their_milliseconds() {
-        let block = picture(&target(), &segment(3), StatusSeries::All);
+        let block = snapshot(&target(), &segment(3), StatusSeries::All);
         let text = text_of(&answer(&body([block].iter()), &[], false));
         let labels =
             r#"{aws_account_id="",aws_region="eu-west-1",application_id="a\\b\"c\nd",segment_id="日本""#;
@@ -628,11 +632,11 @@ mod tests {
     #[test]
     fn a_block_keeps_its_bytes_and_little_else() {
         for segments in [1, 400] {
-            let all = Picture { segments: vec![segment(3).segments[0].clone(); segments] };
-            // The first one sets up the workbench.
-            drop(picture(&target(), &all, StatusSeries::All));
+            let all = Snapshot { segments: vec![segment(3).segments[0].clone(); segments] };
+            // The first one sets up the writer.
+            drop(snapshot(&target(), &all, StatusSeries::All));
             let mut block = Block::default();
-            let allocated = measure(|| block = picture(&target(), &all, StatusSeries::All));
+            let allocated = measure(|| block = snapshot(&target(), &all, StatusSeries::All));
             let retained = usize::try_from(allocated.bytes_current).unwrap();
             let bytes = block.text.len() + block.deflated.len();
             let most = bytes + FAMILIES.len() * size_of::<Piece>() + 200;
@@ -642,7 +646,7 @@ mod tests {
 
     #[test]
     fn a_family_without_samples_is_left_out() {
-        let block = picture(&target(), &segment(0), StatusSeries::All);
+        let block = snapshot(&target(), &segment(0), StatusSeries::All);
         let text = text_of(&answer(&body([block].iter()), &[], false));
         assert!(!text.contains("pinpoint_export_job_pieces"));
         assert!(!text.contains("pinpoint_segment_latest_export_job_status"));
@@ -654,7 +658,7 @@ mod tests {
             let blocks: Vec<Block> = (0..targets)
                 .map(|n| {
                     let target = Target { application_id: format!("application {n}"), ..target() };
-                    picture(&target, &segment(n), StatusSeries::All)
+                    snapshot(&target, &segment(n), StatusSeries::All)
                 })
                 .collect();
             let body = body(blocks.iter());

@@ -19,8 +19,8 @@ use super::{
     exposition::{self, Part},
 };
 use crate::{
-    pinpoint::{Exception, Observer, Operation},
-    version,
+    model::{exception::Exception, version},
+    pinpoint::{Observer, Operation},
 };
 
 /// Upper bounds of the duration histogram, in seconds.

@@ -14,7 +14,7 @@
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
-use crate::job::Timestamp;
+use crate::model::timestamp::Timestamp;
 
 /// Reads a date.
 pub(super) fn parse(text: &str) -> Option<Timestamp> {

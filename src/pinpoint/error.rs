@@ -17,7 +17,6 @@ macro_rules! exceptions {
         /// The label under which a failure is counted: AWS's exception type where there is one. A closed list, so that
         /// every series exists from the start.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[expect(missing_docs, reason = "the names are AWS's")]
         pub enum Exception { $($(#[$doc])* $name),* }
 
         impl Exception {
@@ -203,7 +202,7 @@ pub struct Error {
     pub resource: String,
     /// What went wrong.
     #[source]
-    pub failure: Failure,
+    pub failure: AttemptError,
 }
 
 impl Error {
@@ -222,7 +221,7 @@ impl Error {
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}{}", self.where_from())]
-pub struct Failure {
+pub struct AttemptError {
     /// The label it is counted under.
     pub exception: Exception,
     /// Whether it is worth another attempt.
@@ -259,7 +258,7 @@ json::object! {
     }
 }
 
-impl Failure {
+impl AttemptError {
     /// A failure without an answer.
     pub(super) fn new(exception: Exception, message: impl Into<String>) -> Self {
         let class = match exception {

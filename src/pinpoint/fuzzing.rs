@@ -10,13 +10,14 @@ use aws_credential_types::Credentials;
 use http::{HeaderMap, StatusCode, header::AUTHORIZATION};
 
 use super::{
-    Failure, RetryAfter, expiration, provider_http,
+    clock_skew::ClockSkew,
+    credentials::{expiration, provider_http},
+    error::{AttemptError, RetryAfter},
     secrets::{Foreign, Secrets},
     send::Answer,
-    skew::Skew,
     wire,
 };
-use crate::{
+use crate::model::{
     job::ExportJob,
     names::{NamedResource, TagLabels},
 };
@@ -62,8 +63,13 @@ fn page<T>(
 }
 
 /// Reads an answer that is no success: `type_header` is `x-amzn-ErrorType`, the credentials those of the request.
-pub fn failure(status: u16, type_header: Option<&str>, body: &[u8], credentials: &Credentials) -> Failure {
-    Failure::of_answer(status, type_header.map(Foreign::new), body, &Secrets::of(credentials))
+pub fn failure(
+    status: u16,
+    type_header: Option<&str>,
+    body: &[u8],
+    credentials: &Credentials,
+) -> AttemptError {
+    AttemptError::of_answer(status, type_header.map(Foreign::new), body, &Secrets::of(credentials))
 }
 
 /// The waits that an answer with these headers asks for.
@@ -98,5 +104,5 @@ pub fn provider_refusal(body: &[u8], token: &str) -> String {
 
 /// AWS's clock less ours in seconds, by the `Date` of an answer.
 pub fn clock_skew(date: &str, sent: SystemTime, round_trip: Duration) -> Option<f64> {
-    Skew::default().learn(date, sent, round_trip)
+    ClockSkew::default().learn(date, sent, round_trip)
 }

@@ -1,29 +1,22 @@
 //! The client of Amazon Pinpoint, API version 2016-12-01: one method per operation, which reads the whole listing.
 
-mod chain;
+mod clock_skew;
 mod credentials;
 mod date;
 mod endpoint;
 mod error;
-mod expiration;
-mod foreign;
+mod foreign_answer;
 #[doc(hidden)]
 pub mod fuzzing;
 mod json;
 mod limit;
 mod operation;
 mod page;
-mod process;
-mod provider_error;
-mod provider_http;
 mod queue;
 mod retry;
 mod secrets;
 mod send;
 mod sign;
-mod skew;
-mod source;
-mod sts;
 mod transport;
 mod trust;
 mod wire;
@@ -40,33 +33,35 @@ use humantime::format_duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-pub use self::{
-    chain::Chain,
-    credentials::{CredentialsCache, Look, Owner, Source, look_ahead},
-    endpoint::{aws_endpoint, partition_name},
-    error::{Class, Error, Exception, Failure, RetryAfter},
-    operation::Operation,
-    process::{EndProcesses, reap_orphans},
-    queue::{Permit, Turn},
-    send::{Http, SetupError},
-    sign::signed_headers,
-    source::{assumed_role, default_chain, shared},
-    sts::{Identity, Sts},
-    trust::BundleError,
-};
 use self::{
-    error::one_line,
+    clock_skew::ClockSkew,
     limit::Bucket,
     operation::Listing,
     page::Pages,
     queue::RequestQueue,
     retry::{Budget, Policy, Quota},
-    secrets::Secrets,
-    skew::Skew,
+    secrets::{Secrets, one_line},
     transport::origin,
     wire::Page,
 };
-use crate::{
+pub use self::{
+    credentials::{
+        cache::{CredentialsCache, Look, Owner, Source, prefetch},
+        chain::ProviderChain,
+        process::{ProcessCleanup, reap_orphans},
+        source::{assumed_role, default_chain, shared},
+        sts::{Identity, Sts},
+    },
+    endpoint::{aws_endpoint, partition_name},
+    error::{AttemptError, Class, Error, RetryAfter},
+    operation::Operation,
+    queue::{Permit, Priority},
+    send::{Http, SetupError},
+    sign::signed_headers,
+    trust::BundleError,
+};
+pub use crate::model::exception::Exception;
+use crate::model::{
     clock::Clock,
     job::ExportJob,
     names::{NamedResource, TagLabels},
@@ -123,7 +118,7 @@ type Decode<'a> = dyn FnMut(&[u8]) -> Result<Page, serde_json::Error> + Send + '
 
 /// What of a listing could not be understood, and was left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct SkippedParts {
     /// Items that are no object or have no usable `Id`.
     pub items: u64,
     /// Members of a wrong type, and dates that cannot be read.
@@ -136,7 +131,7 @@ pub struct Read {
     /// The pages that were read.
     pub pages: u32,
     /// What could not be understood.
-    pub left_out: LeftOut,
+    pub left_out: SkippedParts,
 }
 
 /// The beginning of a listing of jobs.
@@ -147,7 +142,7 @@ pub struct FirstPage {
     /// Whether it is the whole listing.
     pub is_last: bool,
     /// What of it could not be understood.
-    pub left_out: LeftOut,
+    pub left_out: SkippedParts,
 }
 
 /// How far a listing is read.
@@ -191,7 +186,7 @@ pub struct Client {
     rate_limit: Option<Bucket>,
     policy: Policy,
     quota: Quota,
-    skew: Skew,
+    skew: ClockSkew,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
 }
@@ -211,7 +206,7 @@ impl Client {
             rate_limit: settings.max_requests_per_second.map(Bucket::new),
             policy: Policy { max_attempts: settings.max_attempts, random: settings.random },
             quota: Quota::default(),
-            skew: Skew::default(),
+            skew: ClockSkew::default(),
             http,
             settings,
             clock,
@@ -221,7 +216,7 @@ impl Client {
 
     /// Adds a listing to the queue of requests. No permit is handed out before [`Client::hand_out`], so that everything that is
     /// due can join first.
-    pub fn join(&self, turn: Turn) -> Permit {
+    pub fn join(&self, turn: Priority) -> Permit {
         self.queue.join(turn)
     }
 
@@ -232,7 +227,7 @@ impl Client {
 
     /// A permit for a listing that has been due for longer than any other.
     pub fn permit(&self) -> Permit {
-        let permit = self.join(Turn::list(Duration::ZERO));
+        let permit = self.join(Priority::list(Duration::ZERO));
         self.hand_out();
         permit
     }
@@ -285,12 +280,12 @@ impl Client {
         &self,
         application_id: &str,
         permit: Permit,
-    ) -> Result<(Vec<NamedResource>, LeftOut), Error> {
+    ) -> Result<(Vec<NamedResource>, SkippedParts), Error> {
         self.read_resources(Listing::segments(application_id), permit).await
     }
 
     /// `GetApps`: the region's applications, in the order of their ids.
-    pub async fn applications(&self, permit: Permit) -> Result<(Vec<NamedResource>, LeftOut), Error> {
+    pub async fn applications(&self, permit: Permit) -> Result<(Vec<NamedResource>, SkippedParts), Error> {
         self.read_resources(Listing::applications(), permit).await
     }
 
@@ -298,7 +293,7 @@ impl Client {
         &self,
         listing: Listing,
         permit: Permit,
-    ) -> Result<(Vec<NamedResource>, LeftOut), Error> {
+    ) -> Result<(Vec<NamedResource>, SkippedParts), Error> {
         let mut resources = BTreeMap::new();
         let mut sink = |resource: NamedResource| _ = resources.insert(resource.id.clone(), resource);
         let tags = self.settings.tags.as_deref();
@@ -338,7 +333,7 @@ impl Client {
         loop {
             let url = listing
                 .url(&self.settings.endpoint, self.settings.page_size, token.as_deref())
-                .map_err(|error| failed(Failure::new(Exception::Other, error.to_string())))?;
+                .map_err(|error| failed(AttemptError::new(Exception::Other, error.to_string())))?;
             let mut attempts = self.policy.attempts(&self.quota);
             let page = loop {
                 let number = attempts.number;
@@ -373,11 +368,14 @@ impl Client {
         url: Url,
         number: u32,
         Reading { pages, budget, permit }: &mut Reading,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page, AttemptError> {
         let out_of_time = || {
             let limit = format_duration(self.settings.refresh_timeout);
             let cure = "raise PINPOINT_EXPORTER_REFRESH_TIMEOUT or PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND";
-            Failure::new(Exception::Timeout, format!("the listing was not read whole within {limit}; {cure}"))
+            AttemptError::new(
+                Exception::Timeout,
+                format!("the listing was not read whole within {limit}; {cure}"),
+            )
         };
         let credentials = || async {
             timeout_at(budget.deadline(), self.credentials.get())
@@ -401,7 +399,7 @@ impl Client {
         let dates = Dates { ours: now, signed: self.skew.corrected(now) };
         let headers = signed_headers(&url, &issued.credentials, &self.settings.region, dates.signed)
             .map_err(|error| Secrets::of(&issued.credentials).show(&error.to_string()))
-            .map_err(|error| Failure::new(Exception::CredentialsError, error))
+            .map_err(|error| AttemptError::new(Exception::CredentialsError, error))
             .inspect_err(|failure| self.observer.error(operation, failure.exception))?;
         self.observer.attempt(operation, number > 1);
         let started = Instant::now();
@@ -416,13 +414,13 @@ impl Client {
                         "{origin} gave no whole answer within {limit}; check the network, or raise \
                          PINPOINT_EXPORTER_REQUEST_TIMEOUT"
                     );
-                    Err(Failure { is_foreign: true, ..Failure::new(Exception::Timeout, message) })
+                    Err(AttemptError { is_foreign: true, ..AttemptError::new(Exception::Timeout, message) })
                 }
             };
         self.observer.attempt_ended(operation, started.elapsed());
         let result = result.and_then(|page| match pages.fetched(page.next_token.as_deref()) {
             Ok(()) => Ok(page),
-            Err(endless) => Err(Failure::new(Exception::InvalidResponse, endless.to_string())),
+            Err(endless) => Err(AttemptError::new(Exception::InvalidResponse, endless.to_string())),
         });
         match &result {
             Ok(page) if !page.is_clean() => {
@@ -437,7 +435,7 @@ impl Client {
                 let replaced = timeout_at(budget.deadline(), self.credentials.replaced(&issued)).await;
                 // With the same credentials it would be refused again.
                 let class = if replaced.unwrap_or(false) { failure.class } else { Class::Final };
-                Err(Failure { class, ..failure })
+                Err(AttemptError { class, ..failure })
             }
             result => result,
         }
@@ -451,7 +449,7 @@ impl Client {
         url: Url,
         headers: HeaderMap,
         dates: Dates,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page, AttemptError> {
         let started = Instant::now();
         let secrets = Secrets::of(credentials);
         let answer = self.http.get(url.clone(), headers).await?;
@@ -459,18 +457,18 @@ impl Client {
         let failure = if (200..300).contains(&answer.status) {
             match decode(&answer.body) {
                 Ok(page) => return Ok(page),
-                Err(error) => Failure::unreadable(answer.status, &error.to_string(), &secrets),
+                Err(error) => AttemptError::unreadable(answer.status, &error.to_string(), &secrets),
             }
         } else {
-            Failure::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets)
+            AttemptError::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets)
         };
-        let failure = match foreign::describe(&answer, &url, &secrets) {
-            Some(message) => Failure { message: one_line(&message), is_foreign: true, ..failure },
+        let failure = match foreign_answer::describe(&answer, &url, &secrets) {
+            Some(message) => AttemptError { message: one_line(&message), is_foreign: true, ..failure },
             None => failure,
         };
         let late =
             failure.exception.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());
-        Err(Failure {
+        Err(AttemptError {
             class: if late { Class::ClockSkew } else { failure.class },
             request_id: answer.header("x-amzn-requestid").map(|id| id.shown(&secrets, LONGEST_REQUEST_ID)),
             // A date in the answer is by AWS's clock.

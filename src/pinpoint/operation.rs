@@ -3,13 +3,12 @@
 use percent_encoding::utf8_percent_encode;
 use url::Url;
 
-use crate::target::ESCAPED;
+use crate::model::path_segment::ESCAPED;
 
 /// The operations of the API that the exporter knows, as [the API reference] and IAM name them.
 ///
 /// [the API reference]: https://docs.aws.amazon.com/pinpoint/latest/apireference/operations.html
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are AWS's")]
 pub enum Operation {
     GetSegmentExportJobs,
     GetExportJobs,

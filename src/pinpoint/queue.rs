@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 /// The order of requests: the least goes first. The order of the fields is that of their weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Turn {
+pub struct Priority {
     kind: Kind,
     /// What has been due for longer goes first. By the clock that never goes back.
     due: Duration,
@@ -38,7 +38,7 @@ enum Kind {
     Names,
 }
 
-impl Turn {
+impl Priority {
     /// That of a list of applications or segments.
     pub fn list(due: Duration) -> Self {
         Self { kind: Kind::List, due, has_failed: false, arrival: 0 }
@@ -71,7 +71,7 @@ pub(super) struct RequestQueue {
 #[derive(Debug)]
 struct State {
     free: usize,
-    waiting: BTreeMap<Turn, oneshot::Sender<Slot>>,
+    waiting: BTreeMap<Priority, oneshot::Sender<Slot>>,
     arrivals: u64,
 }
 
@@ -83,7 +83,7 @@ struct Slot(Arc<RequestQueue>);
 #[derive(Debug)]
 pub struct Permit {
     queue: Arc<RequestQueue>,
-    turn: Turn,
+    turn: Priority,
     state: PermitState,
 }
 
@@ -106,10 +106,10 @@ impl RequestQueue {
 
     /// Joins the queue. Free permits are handed out by [`RequestQueue::hand_out`], after everything that is due has joined:
     /// for its order to count.
-    pub(super) fn join(self: &Arc<Self>, turn: Turn) -> Permit {
+    pub(super) fn join(self: &Arc<Self>, turn: Priority) -> Permit {
         let mut state = self.state();
         state.arrivals += 1;
-        let turn = Turn { arrival: state.arrivals, ..turn };
+        let turn = Priority { arrival: state.arrivals, ..turn };
         drop(state);
         let mut permit = Permit { queue: Arc::clone(self), turn, state: PermitState::Released };
         permit.ask();
@@ -196,15 +196,15 @@ mod tests {
     fn lists_go_first_then_targets_by_how_long_they_are_due_then_those_that_failed_and_names_last() {
         let queue = Arc::new(RequestQueue::new(1));
         let turns = [
-            ("failed", Turn::target(SECOND).after_failure(5 * SECOND)),
-            ("failed list", Turn::list(SECOND).after_failure(5 * SECOND)),
-            ("due now", Turn::target(5 * SECOND)),
-            ("due now too", Turn::target(5 * SECOND)),
-            ("due before", Turn::target(3 * SECOND)),
-            ("due later", Turn::target(6 * SECOND)),
-            ("list", Turn::list(9 * SECOND)),
-            ("names", Turn::names(SECOND)),
-            ("failed names", Turn::names(SECOND).after_failure(5 * SECOND)),
+            ("failed", Priority::target(SECOND).after_failure(5 * SECOND)),
+            ("failed list", Priority::list(SECOND).after_failure(5 * SECOND)),
+            ("due now", Priority::target(5 * SECOND)),
+            ("due now too", Priority::target(5 * SECOND)),
+            ("due before", Priority::target(3 * SECOND)),
+            ("due later", Priority::target(6 * SECOND)),
+            ("list", Priority::list(9 * SECOND)),
+            ("names", Priority::names(SECOND)),
+            ("failed names", Priority::names(SECOND).after_failure(5 * SECOND)),
         ];
         let mut waiting = turns.map(|(name, turn)| (name, queue.join(turn))).into_iter().collect::<Vec<_>>();
         let mut order = Vec::new();
@@ -230,14 +230,14 @@ mod tests {
     #[test]
     fn a_listing_keeps_its_turn_from_request_to_request_until_one_of_them_fails() {
         let queue = Arc::new(RequestQueue::new(1));
-        let mut first = queue.join(Turn::target(2 * SECOND));
-        let mut second = queue.join(Turn::target(2 * SECOND));
+        let mut first = queue.join(Priority::target(2 * SECOND));
+        let mut second = queue.join(Priority::target(2 * SECOND));
         queue.hand_out();
         for _ in 0..3 {
             assert!(is_granted(&mut first) && !is_granted(&mut second));
             first.ask();
         }
-        let mut earlier = queue.join(Turn::target(SECOND));
+        let mut earlier = queue.join(Priority::target(SECOND));
         assert!(is_granted(&mut first) && !is_granted(&mut earlier), "it has the permit already");
         first.ask();
         assert!(is_granted(&mut earlier) && !is_granted(&mut first));
@@ -253,14 +253,14 @@ mod tests {
     #[test]
     fn whoever_stops_waiting_takes_no_permit_along() {
         let queue = Arc::new(RequestQueue::new(2));
-        let waiting: Vec<_> = (0..5).map(|_| queue.join(Turn::target(SECOND))).collect();
+        let waiting: Vec<_> = (0..5).map(|_| queue.join(Priority::target(SECOND))).collect();
         drop(waiting);
         assert!(queue.state().waiting.is_empty());
         // Granted, and never noticed.
-        let unnoticed = queue.join(Turn::target(SECOND));
+        let unnoticed = queue.join(Priority::target(SECOND));
         queue.hand_out();
         drop(unnoticed);
-        let mut permits = [(); 3].map(|()| queue.join(Turn::target(SECOND)));
+        let mut permits = [(); 3].map(|()| queue.join(Priority::target(SECOND)));
         queue.hand_out();
         assert_eq!(permits.each_mut().map(is_granted), [true, true, false]);
         let [first, mut second, third] = permits;

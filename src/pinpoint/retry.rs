@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-use super::error::{Class, Failure, RetryAfter};
+use super::error::{AttemptError, Class, RetryAfter};
 
 /// The wait before the first retry, at most.
 const BASE: Duration = Duration::from_millis(50);
@@ -149,7 +149,11 @@ impl Attempts<'_> {
 
     /// An attempt failed. Waits until the next one may be made; or gives the failure back if that is of no use, not allowed,
     /// or not within the budget.
-    pub(super) async fn failed(&mut self, failure: Failure, budget: &Budget) -> Result<(), Failure> {
+    pub(super) async fn failed(
+        &mut self,
+        failure: AttemptError,
+        budget: &Budget,
+    ) -> Result<(), AttemptError> {
         if self.number >= self.policy.max_attempts {
             return Err(failure);
         }
@@ -191,7 +195,7 @@ impl Policy {
     }
 
     /// The wait before retry `index`, counted from 0: full jitter over an exponential, lengthened by what the answer asks.
-    fn wait(&self, index: u32, failure: &Failure) -> Duration {
+    fn wait(&self, index: u32, failure: &AttemptError) -> Duration {
         let base = if failure.class == Class::Throttled { THROTTLED_BASE } else { BASE };
         let ceiling = base.saturating_mul(2_u32.saturating_pow(index)).min(CAP);
         let own = ceiling.mul_f64((self.random)());
@@ -204,16 +208,16 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pinpoint::Exception;
+    use crate::model::exception::Exception;
 
     const ALWAYS_LONGEST: Policy = Policy { max_attempts: 3, random: || 1.0 };
 
-    fn failing(class: Class) -> Failure {
-        Failure { class, ..Failure::new(Exception::Other, "test") }
+    fn failing(class: Class) -> AttemptError {
+        AttemptError { class, ..AttemptError::new(Exception::Other, "test") }
     }
 
     fn wait(index: u32, class: Class, retry_after: RetryAfter) -> Duration {
-        ALWAYS_LONGEST.wait(index, &Failure { retry_after, ..failing(class) })
+        ALWAYS_LONGEST.wait(index, &AttemptError { retry_after, ..failing(class) })
     }
 
     #[test]
@@ -314,7 +318,7 @@ mod tests {
         let mut budget = Budget::new(Duration::from_secs(10));
         budget.start_attempt();
         let retry_after = RetryAfter { amz: None, http: Some(Duration::from_hours(1)) };
-        let failure = Failure { retry_after, ..failing(Class::Throttled) };
+        let failure = AttemptError { retry_after, ..failing(Class::Throttled) };
         let result = ALWAYS_LONGEST.attempts(&quota).failed(failure, &budget).await;
         assert_eq!(result.unwrap_err().exception, Exception::Other);
     }

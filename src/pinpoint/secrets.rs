@@ -14,7 +14,7 @@ use aws_smithy_types::base64;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::error::one_line;
+use self::one_line;
 
 /// What stands where a secret was.
 const MASK: &str = "***";

@@ -10,12 +10,12 @@ use reqwest::{Certificate, Proxy};
 use url::Url;
 
 use super::{
-    error::{Exception, Failure},
+    error::AttemptError,
     secrets::Foreign,
     transport::{TransportError, proxy_of},
     trust::{self, BundleError},
 };
-use crate::proxy::Proxies;
+use crate::{config::proxy::Proxies, model::exception::Exception};
 
 /// The largest body of a success that is read, after decompression.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -98,8 +98,8 @@ impl Http {
 
     /// Sends a `GET` and reads its answer. The caller bounds its time. The body of an error that cannot be read is empty: its
     /// status and its headers tell what went wrong.
-    pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, Failure> {
-        let failed = |error: RequestError| -> Failure {
+    pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, AttemptError> {
+        let failed = |error: RequestError| -> AttemptError {
             TransportError::new(&error, &url, proxy_of(&url, &self.proxies).as_deref()).into()
         };
         let request = self.client.get(url.clone()).headers(headers).header(header::ACCEPT_ENCODING, "gzip");
@@ -123,15 +123,15 @@ impl Http {
         &self,
         request: http::Request<Vec<u8>>,
         is_metadata: bool,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, AttemptError> {
         let is_plain = request.uri().scheme_str() == Some("http");
         let is_direct = is_plain && is_metadata;
         let client = if is_direct { &self.direct } else { &self.client };
         let request = reqwest::Request::try_from(request).map_err(|error| {
-            Failure::new(Exception::Other, format!("the request cannot be made: {error}"))
+            AttemptError::new(Exception::Other, format!("the request cannot be made: {error}"))
         })?;
         let url = request.url().clone();
-        let failed = |error: RequestError| -> Failure {
+        let failed = |error: RequestError| -> AttemptError {
             let proxy = proxy_of(&url, &self.proxies).filter(|_| !is_direct);
             TransportError::new(&error, &url, proxy.as_deref()).into()
         };
@@ -139,7 +139,7 @@ impl Http {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > MAX_PROVIDER_BODY_BYTES {
-                return Err(Failure::new(Exception::InvalidResponse, "the answer exceeds 1 MiB"));
+                return Err(AttemptError::new(Exception::InvalidResponse, "the answer exceeds 1 MiB"));
             }
             body.extend_from_slice(&chunk);
         }
@@ -155,8 +155,8 @@ impl Http {
 async fn read_body(
     response: &mut reqwest::Response,
     limit: usize,
-    failed: impl Fn(RequestError) -> Failure,
-) -> Result<Vec<u8>, Failure> {
+    failed: impl Fn(RequestError) -> AttemptError,
+) -> Result<Vec<u8>, AttemptError> {
     let mut body = Layer::content(limit);
     for _ in 0..gzip_codings(response.headers())? {
         body = body.compressed(limit);
@@ -168,7 +168,7 @@ async fn read_body(
 }
 
 /// How many times a body is compressed: [RFC 9110, section 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4).
-fn gzip_codings(headers: &HeaderMap) -> Result<usize, Failure> {
+fn gzip_codings(headers: &HeaderMap) -> Result<usize, AttemptError> {
     let mut count = 0;
     for value in headers.get_all(header::CONTENT_ENCODING) {
         let value = String::from_utf8_lossy(value.as_bytes());
@@ -178,13 +178,13 @@ fn gzip_codings(headers: &HeaderMap) -> Result<usize, Failure> {
             } else if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
                 // The name is not shown: whatever answers could repeat a secret in it.
                 let message = "the answer has a content encoding that was not asked for";
-                return Err(Failure::new(Exception::InvalidResponse, message));
+                return Err(AttemptError::new(Exception::InvalidResponse, message));
             }
         }
     }
     if count > MAX_CODINGS {
         let message = format!("the body is compressed {count} times, which is more than {MAX_CODINGS}");
-        return Err(Failure::new(Exception::InvalidResponse, message));
+        return Err(AttemptError::new(Exception::InvalidResponse, message));
     }
     Ok(count)
 }
@@ -261,12 +261,12 @@ const GROWS_BELOW: usize = 64 * 1024;
 #[error("the body exceeds 64 MiB; lower PINPOINT_EXPORTER_PAGE_SIZE")]
 struct TooLarge;
 
-fn refused_body(error: &std::io::Error) -> Failure {
+fn refused_body(error: &std::io::Error) -> AttemptError {
     let message = match error.get_ref().and_then(|inner| inner.downcast_ref::<TooLarge>()) {
         Some(too_large) => too_large.to_string(),
         None => format!("the body is no gzip stream: {error}"),
     };
-    Failure::new(Exception::InvalidResponse, message)
+    AttemptError::new(Exception::InvalidResponse, message)
 }
 
 #[cfg(test)]

@@ -10,12 +10,9 @@ use std::{
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use url::{Host, Url};
 
-use super::{
-    endpoint::is_aws_host,
-    error::{Exception, Failure},
-    send::RequestError,
-};
-use crate::proxy::Proxies;
+use self::RequestError;
+use super::{endpoint::is_aws_host, error::AttemptError};
+use crate::{config::proxy::Proxies, model::exception::Exception};
 
 /// The most names of a certificate that a message lists.
 const MOST_NAMES: usize = 3;
@@ -29,7 +26,7 @@ pub(super) struct TransportError {
     pub(super) message: String,
 }
 
-impl From<TransportError> for Failure {
+impl From<TransportError> for AttemptError {
     fn from(error: TransportError) -> Self {
         Self { is_foreign: true, ..Self::new(error.exception, error.message) }
     }

@@ -17,7 +17,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use crate::profile::{read_file, shown};
+use crate::config::profile::{read_file, shown};
 
 /// The largest bundle that is read. Those of operating systems have less than a megabyte.
 const MAX_BYTES: usize = 8 * 1024 * 1024;

@@ -14,10 +14,12 @@ use super::{
     date,
     json::{self, Members},
 };
-use crate::{
-    job::{ExportJob, JobStatus, Timestamp},
+use crate::model::{
+    job::ExportJob,
+    job_status::JobStatus,
     names::{self, NamedResource, TagLabels},
     target::is_usable_id,
+    timestamp::Timestamp,
 };
 
 /// What a page of a listing tells apart from its items.

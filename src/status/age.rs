@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use crate::job::Timestamp;
+use crate::model::timestamp::Timestamp;
 
 const FOR_PEOPLE: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");

@@ -10,9 +10,11 @@ use super::{
     view::{JobRow, Page, RowNames, SegmentRow, Totals, View},
 };
 use crate::{
-    config::Effective,
-    job::Timestamp,
-    overview::{CallError, ListState, Reading, TargetState},
+    config::EffectiveSetting,
+    model::{
+        overview::{CallError, ListState, Reading, TargetState},
+        timestamp::Timestamp,
+    },
 };
 
 #[derive(Serialize)]
@@ -22,7 +24,7 @@ struct Document<'a> {
     targets: Rows<TargetItem<'a>>,
     segments: Rows<SegmentItem<'a>>,
     jobs: Rows<JobItem<'a>>,
-    settings: &'a [Effective],
+    settings: &'a [EffectiveSetting],
 }
 
 #[derive(Serialize)]
@@ -137,7 +139,7 @@ fn date(date: Option<Timestamp>) -> Option<String> {
     date.and_then(rfc3339)
 }
 
-pub(super) fn json(view: &View<'_>, settings: &[Effective]) -> String {
+pub(super) fn json(view: &View<'_>, settings: &[EffectiveSetting]) -> String {
     written(&Document {
         totals: totals(&view.totals),
         lists: Rows::of(&view.lists, |state| list(state)),
@@ -178,9 +180,9 @@ fn reading(Reading { began, took, next, .. }: &Reading) -> ReadingItem {
 
 fn list(state: &ListState) -> ListItem<'_> {
     ListItem {
-        account_id: &state.catalog.account_id,
-        region: &state.catalog.region,
-        application_id: state.catalog.application_id.as_deref(),
+        account_id: &state.list_id.account_id,
+        region: &state.list_id.region,
+        application_id: state.list_id.application_id.as_deref(),
         application_name: state.application_name.as_deref(),
         up: state.reading.is_some() && state.trouble().is_none(),
         error: state.trouble(),

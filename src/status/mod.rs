@@ -9,19 +9,18 @@ mod json;
 mod page;
 mod query;
 mod view;
-pub mod words;
 
 use self::{query::Query, view::View};
-use crate::{config::Effective, overview::Overview};
+use crate::{config::EffectiveSetting, model::overview::Overview};
 
 /// The page in HTML; `Err` with a page that says what is wrong with the query.
-pub fn page(overview: &Overview, settings: &[Effective], query: &str) -> Result<String, String> {
+pub fn page(overview: &Overview, settings: &[EffectiveSetting], query: &str) -> Result<String, String> {
     let query = Query::parse(query).map_err(|problem| page::problem(&problem))?;
     Ok(page::page(&View::of(overview, &query), &query, settings))
 }
 
 /// The same in JSON; `Err` with an object that says what is wrong with the query.
-pub fn json(overview: &Overview, settings: &[Effective], query: &str) -> Result<String, String> {
+pub fn json(overview: &Overview, settings: &[EffectiveSetting], query: &str) -> Result<String, String> {
     let query = Query::parse(query).map_err(|problem| json::problem(&problem))?;
     Ok(json::json(&View::of(overview, &query), settings))
 }

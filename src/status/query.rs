@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use url::form_urlencoded;
 
-use crate::{config::nearest, job::JobStatus};
+use crate::{model::job_status::JobStatus, suggest::nearest};
 
 /// How many rows a page has.
 pub(super) const ROWS: usize = 100;

@@ -6,11 +6,13 @@ use std::{
 };
 
 use super::query::{Key, Number, Query, ROWS, Sort};
-use crate::{
-    job::{ExportJob, JobStatus, Timestamp},
+use crate::model::{
+    job::ExportJob,
+    job_status::JobStatus,
     overview::{KnownNames, ListState, Overview, TargetState},
-    picture::Segment,
+    snapshot::Segment,
     target::Target,
+    timestamp::Timestamp,
 };
 
 /// What is shown.
@@ -158,7 +160,7 @@ impl<'a> View<'a> {
         totals.failing_lists = lists.clone().filter(|list| list.trouble().is_some()).count();
         let lists = lists.filter(|list| {
             let names = RowNames { application: list.application_name.as_deref(), segment: None };
-            list.catalog.application_id.as_deref().is_none_or(|id| application(id) && has_name(names))
+            list.list_id.application_id.as_deref().is_none_or(|id| application(id) && has_name(names))
         });
         Self {
             now: overview.now,
@@ -166,7 +168,7 @@ impl<'a> View<'a> {
             totals,
             lists: Page::cut(lists.collect(), query.lists_page, |a, b| {
                 let key = |it: &ListState| (it.trouble().is_none(), it.reading.is_some());
-                key(a).cmp(&key(b)).then_with(|| a.catalog.cmp(&b.catalog))
+                key(a).cmp(&key(b)).then_with(|| a.list_id.cmp(&b.list_id))
             }),
             targets: Page::cut(targets, query.targets_page, |a, b| {
                 let key = |it: &TargetState| (it.trouble().is_none(), it.reading.is_some());

@@ -13,16 +13,19 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 
-use super::{answers::Held, connections::Holder, patience::Phase, streams::Stream};
+use super::{
+    answers_in_flight::HeldAnswer, connection_phase::ConnectionPhase, connections::AnswerHolder,
+    streams::Stream,
+};
 
 /// Of HTTP/2 an answer is sent in pieces, so that it is seen when the client takes one.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// A request of an HTTP/1 connection, until its answer is complete.
 #[derive(Debug)]
-struct Answering(Arc<Phase>);
+struct AnsweringGuard(Arc<ConnectionPhase>);
 
-impl Drop for Answering {
+impl Drop for AnsweringGuard {
     fn drop(&mut self) {
         self.0.answered();
     }
@@ -30,17 +33,17 @@ impl Drop for Answering {
 
 /// An answer on its way. Its bytes share this, so it is dropped when the client has taken the last of them, or is gone.
 #[derive(Debug)]
-struct OnItsWay {
+struct InFlight {
     /// Of HTTP/2.
     stream: Option<Stream>,
-    _held: Held,
+    _held: HeldAnswer,
 }
 
 /// The body of an answer.
 #[derive(Debug)]
 pub(super) struct Body {
     rest: Chunks,
-    answering: Option<Answering>,
+    answering: Option<AnsweringGuard>,
 }
 
 impl From<Vec<Bytes>> for Body {
@@ -51,19 +54,19 @@ impl From<Vec<Bytes>> for Body {
 
 impl Body {
     /// Is sent over HTTP/1 from now on.
-    pub(super) fn send_on_connection(&mut self, phase: Arc<Phase>, holder: &Holder) {
-        self.answering = Some(Answering(phase));
+    pub(super) fn send_on_connection(&mut self, phase: Arc<ConnectionPhase>, holder: &AnswerHolder) {
+        self.answering = Some(AnsweringGuard(phase));
         self.send(None, holder);
     }
 
     /// Is sent over HTTP/2 from now on.
-    pub(super) fn send_on_stream(&mut self, stream: Stream, holder: &Holder) {
+    pub(super) fn send_on_stream(&mut self, stream: Stream, holder: &AnswerHolder) {
         self.send(Some(stream), holder);
     }
 
-    fn send(&mut self, stream: Option<Stream>, holder: &Holder) {
+    fn send(&mut self, stream: Option<Stream>, holder: &AnswerHolder) {
         let held = holder.hold(self.rest.queue.iter());
-        self.rest.on_its_way = Some(Arc::new(OnItsWay { stream, _held: held }));
+        self.rest.in_flight = Some(Arc::new(InFlight { stream, _held: held }));
     }
 
     /// The bytes that are left to be sent.
@@ -81,9 +84,9 @@ impl http_body::Body for Body {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Chunks>, Infallible>>> {
         let rest = &mut self.rest;
-        let stream = rest.on_its_way.as_ref().and_then(|it| it.stream.as_ref());
+        let stream = rest.in_flight.as_ref().and_then(|it| it.stream.as_ref());
         let frame = if stream.is_some() { rest.split_to(PIECE_BYTES) } else { mem::take(rest) };
-        if let Some(stream) = frame.on_its_way.as_ref().and_then(|it| it.stream.as_ref())
+        if let Some(stream) = frame.in_flight.as_ref().and_then(|it| it.stream.as_ref())
             && frame.has_remaining()
         {
             stream.piece(frame.left);
@@ -106,14 +109,14 @@ impl http_body::Body for Body {
 pub(super) struct Chunks {
     queue: VecDeque<Bytes>,
     left: usize,
-    on_its_way: Option<Arc<OnItsWay>>,
+    in_flight: Option<Arc<InFlight>>,
 }
 
 impl From<Vec<Bytes>> for Chunks {
     fn from(mut chunks: Vec<Bytes>) -> Self {
         chunks.retain(|chunk| !chunk.is_empty());
         let left = chunks.iter().map(Bytes::len).sum();
-        Self { queue: chunks.into(), left, on_its_way: None }
+        Self { queue: chunks.into(), left, in_flight: None }
     }
 }
 
@@ -126,7 +129,7 @@ impl Chunks {
             }
             front
         });
-        let piece = Self { on_its_way: self.on_its_way.clone(), ..Vec::from_iter(front).into() };
+        let piece = Self { in_flight: self.in_flight.clone(), ..Vec::from_iter(front).into() };
         self.left -= piece.left;
         piece
     }

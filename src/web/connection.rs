@@ -24,18 +24,19 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    Exporter,
+    access_control::AccessControl,
     body::Body,
-    client::ClientAddress,
-    connections::Place,
-    guard::Guard,
+    client_address::ClientAddress,
+    client_timeouts::{ClientTimeouts, TimeoutStream},
+    connection_phase::{ConnectionPhase, Unread},
+    connections::ConnectionSlot,
+    exporter::Exporter,
     handshakes::FailedHandshakes,
     malformed,
-    patience::{Patience, Patient, Phase, Unread},
     routes::{self, ScrapeTimeout},
     streams::Streams,
     tls::{self, Accepted},
-    waiting::WaitingScrapes,
+    waiting_scrapes::WaitingScrapes,
 };
 
 /// The largest head of a request, and the memory that reading one may take.
@@ -55,11 +56,11 @@ const BODY_WINDOW_BYTES: u32 = 65_535;
 pub(super) struct Server<E> {
     pub(super) exporter: Arc<E>,
     pub(super) scrape_timeout: ScrapeTimeout,
-    pub(super) patience: Patience,
+    pub(super) timeouts: ClientTimeouts,
     pub(super) waiting: Arc<WaitingScrapes>,
     pub(super) handshakes: FailedHandshakes,
     /// `None` lets everyone in.
-    pub(super) guard: Option<Guard>,
+    pub(super) guard: Option<AccessControl>,
 }
 
 impl<E: Exporter> Server<E> {
@@ -76,7 +77,7 @@ impl<E: Exporter> Server<E> {
             Ok(()) => answer(request).await,
             Err(refusal) => refusal,
         };
-        guard.dress(response.headers_mut());
+        guard.add_headers(response.headers_mut());
         response
     }
 }
@@ -85,7 +86,7 @@ impl<E: Exporter> Server<E> {
 pub(super) async fn connection<E: Exporter>(
     socket: TcpStream,
     client: ClientAddress,
-    place: Place,
+    place: ConnectionSlot,
     server: Arc<Server<E>>,
 ) {
     // An answer must not wait for the client to acknowledge the one before it.
@@ -97,26 +98,26 @@ pub(super) async fn connection<E: Exporter>(
         async move { server.answer(request, client).await }
     };
     let Some(tls) = tls else {
-        return http1(socket, &place, server.patience, answer).await;
+        return http1(socket, &place, server.timeouts, answer).await;
     };
     let accepted = tokio::select! {
-        accepted = tls::accept(socket, tls, server.patience, &place.phase, (&server.handshakes, client)) => accepted,
+        accepted = tls::accept(socket, tls, server.timeouts, &place.phase, (&server.handshakes, client)) => accepted,
         () = place.leave.cancelled() => return,
     };
     match accepted {
         Accepted::Nothing => {}
         Accepted::Plain(socket) => {
-            http1(socket, &place, server.patience, |_| ready(tls::plain_refused())).await;
+            http1(socket, &place, server.timeouts, |_| ready(tls::plain_refused())).await;
         }
-        Accepted::Http1(socket) => http1(socket, &place, server.patience, answer).await,
-        Accepted::Http2(socket) => http2(socket, &place, server.patience, answer).await,
+        Accepted::Http1(socket) => http1(socket, &place, server.timeouts, answer).await,
+        Accepted::Http2(socket) => http2(socket, &place, server.timeouts, answer).await,
     }
 }
 
 async fn http1<F: Future<Output = Response<Body>>>(
     socket: impl AsyncRead + AsyncWrite + Unread + Unpin,
-    place: &Place,
-    patience: Patience,
+    place: &ConnectionSlot,
+    timeouts: ClientTimeouts,
     answer: impl Fn(Request<Incoming>) -> F,
 ) {
     let phase = &place.phase;
@@ -129,7 +130,7 @@ async fn http1<F: Future<Output = Response<Body>>>(
             Ok::<_, Infallible>(response)
         }
     });
-    let socket = TokioIo::new(Patient::new(socket, patience, Arc::clone(phase)));
+    let socket = TokioIo::new(TimeoutStream::new(socket, timeouts, Arc::clone(phase)));
     let served = http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES as usize)
         .half_close(true)
@@ -139,8 +140,8 @@ async fn http1<F: Future<Output = Response<Body>>>(
 
 async fn http2<F: Future<Output = Response<Body>> + Send + 'static>(
     socket: TlsStream<TcpStream>,
-    place: &Place,
-    patience: Patience,
+    place: &ConnectionSlot,
+    timeouts: ClientTimeouts,
     answer: impl Fn(Request<Incoming>) -> F,
 ) {
     let streams = Streams::new(Arc::clone(&place.phase));
@@ -159,19 +160,19 @@ async fn http2<F: Future<Output = Response<Body>> + Send + 'static>(
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .initial_stream_window_size(BODY_WINDOW_BYTES)
         .initial_connection_window_size(BODY_WINDOW_BYTES)
-        .keep_alive_interval(patience.write)
-        .keep_alive_timeout(patience.write)
+        .keep_alive_interval(timeouts.write)
+        .keep_alive_timeout(timeouts.write)
         .serve_connection(TokioIo::new(socket), service);
     tokio::select! {
         () = finish(served, place, http2::Connection::graceful_shutdown) => {}
-        () = streams.overdue(patience) => tracing::debug!("a client took too long over HTTP/2"),
+        () = streams.overdue(timeouts) => tracing::debug!("a client took too long over HTTP/2"),
     }
 }
 
 /// Serves a connection to its end, or until it is to leave.
 async fn finish<C: Future<Output = hyper::Result<()>>>(
     served: C,
-    place: &Place,
+    place: &ConnectionSlot,
     graceful_shutdown: impl Fn(Pin<&mut C>),
 ) {
     tokio::pin!(served);
@@ -193,7 +194,7 @@ async fn finish<C: Future<Output = hyper::Result<()>>>(
 }
 
 /// Reads what has come, to reset no request that is there already. Gives how the connection ended, if it did.
-async fn last_look<C: Future>(mut served: Pin<&mut C>, phase: &Phase) -> Option<C::Output> {
+async fn last_look<C: Future>(mut served: Pin<&mut C>, phase: &ConnectionPhase) -> Option<C::Output> {
     phase.leaves();
     poll_fn(|cx| match served.as_mut().poll(cx) {
         Poll::Ready(ended) => Poll::Ready(Some(ended)),
@@ -231,12 +232,12 @@ mod tests {
             let place = Connections::new(1, &CancellationToken::new())
                 .place(IpAddr::from(Ipv4Addr::LOCALHOST).into())
                 .await;
-            let patience = Patience { idle: MINUTE, head: MINUTE, write: MINUTE };
+            let timeouts = ClientTimeouts { idle: MINUTE, head: MINUTE, write: MINUTE };
             let (socket, _) = listener.accept().await.unwrap();
             // The runtime has not heard of the request yet.
             place.leave.cancel();
             let answer = |_| ready(routes::response(StatusCode::OK, routes::TEXT, "here\n"));
-            timeout(MINUTE, http1(socket, &place, patience, answer)).await.unwrap();
+            timeout(MINUTE, http1(socket, &place, timeouts, answer)).await.unwrap();
             let mut answer = String::new();
             client.read_to_string(&mut answer).unwrap();
             assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("here\n"), "{answer}");

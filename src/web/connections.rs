@@ -19,9 +19,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answers::{Answers, Held},
-    client::ClientAddress,
-    patience::Phase,
+    answers_in_flight::{AnswersInFlight, HeldAnswer},
+    client_address::ClientAddress,
+    connection_phase::ConnectionPhase,
 };
 
 /// How many connections beyond the limit may be about to close.
@@ -38,7 +38,7 @@ pub(super) struct Connections {
     leave: CancellationToken,
     /// Told when all are to end at once.
     cut: CancellationToken,
-    answers: Answers,
+    answers: AnswersInFlight,
 }
 
 #[derive(Debug, Default)]
@@ -50,17 +50,17 @@ struct Open {
 #[derive(Debug)]
 struct Connection {
     client: ClientAddress,
-    phase: Arc<Phase>,
+    phase: Arc<ConnectionPhase>,
     leave: CancellationToken,
     cut: CancellationToken,
 }
 
 /// A connection's place, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) holder: Holder,
+pub(super) struct ConnectionSlot {
+    pub(super) holder: AnswerHolder,
     /// What the connection is doing.
-    pub(super) phase: Arc<Phase>,
+    pub(super) phase: Arc<ConnectionPhase>,
     /// Told when another connection needs the place, or the server stops. A request that has come is still answered.
     pub(super) leave: CancellationToken,
     /// Told when the connection must end at once.
@@ -69,7 +69,7 @@ pub(super) struct Place {
 
 /// A connection, for which answers are held in memory.
 #[derive(Debug, Clone)]
-pub(super) struct Holder {
+pub(super) struct AnswerHolder {
     connections: Arc<Connections>,
     number: u64,
 }
@@ -124,7 +124,7 @@ impl Connections {
             closed: Notify::new(),
             leave: CancellationToken::new(),
             cut: cut.clone(),
-            answers: Answers::default(),
+            answers: AnswersInFlight::default(),
         })
     }
 
@@ -154,7 +154,7 @@ impl Connections {
     }
 
     /// A place for a new connection. It waits only for connections that were told to leave.
-    pub(super) async fn place(self: &Arc<Self>, client: ClientAddress) -> Place {
+    pub(super) async fn place(self: &Arc<Self>, client: ClientAddress) -> ConnectionSlot {
         loop {
             // Before looking, so that no connection closes unnoticed in between.
             let closed = self.closed.notified();
@@ -165,7 +165,7 @@ impl Connections {
         }
     }
 
-    fn try_place(self: &Arc<Self>, client: ClientAddress) -> Option<Place> {
+    fn try_place(self: &Arc<Self>, client: ClientAddress) -> Option<ConnectionSlot> {
         let mut open = self.open();
         let mut leaving = open.leaving();
         if open.staying() >= self.limit() {
@@ -180,27 +180,32 @@ impl Connections {
         }
         let number = open.next;
         open.next += 1;
-        let phase = Arc::new(Phase::default());
+        let phase = Arc::new(ConnectionPhase::default());
         let (leave, cut) = (self.leave.child_token(), self.cut.child_token());
         let connection =
             Connection { client, phase: Arc::clone(&phase), leave: leave.clone(), cut: cut.clone() };
         open.by_number.insert(number, connection);
-        Some(Place { holder: Holder { connections: Arc::clone(self), number }, phase, leave, cut })
+        Some(ConnectionSlot {
+            holder: AnswerHolder { connections: Arc::clone(self), number },
+            phase,
+            leave,
+            cut,
+        })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let Holder { connections, number } = &self.holder;
+        let AnswerHolder { connections, number } = &self.holder;
         connections.open().by_number.remove(number);
         connections.closed.notify_one();
     }
 }
 
-impl Holder {
+impl AnswerHolder {
     /// Counts an answer that is about to be sent. If answers then take too much memory, the connections that are furthest
     /// behind are cut.
-    pub(super) fn hold<'a>(&self, chunks: impl Iterator<Item = &'a Bytes>) -> Held {
+    pub(super) fn hold<'a>(&self, chunks: impl Iterator<Item = &'a Bytes>) -> HeldAnswer {
         let answers = &self.connections.answers;
         let held = answers.hold(self.number, chunks);
         while answers.is_too_much(&held) {
@@ -236,7 +241,7 @@ mod tests {
     }
 
     /// The place that it takes is free at once.
-    async fn place(connections: &Arc<Connections>, last: u8) -> Place {
+    async fn place(connections: &Arc<Connections>, last: u8) -> ConnectionSlot {
         let place = timeout(SECOND, connections.place(client(last))).await.expect("there is room");
         advance(SECOND).await;
         place
@@ -279,7 +284,7 @@ mod tests {
             place.phase.requested(false);
             place.phase.block();
             greedy.push(place);
-            greedy.retain(|place: &Place| !place.cut.is_cancelled());
+            greedy.retain(|place: &ConnectionSlot| !place.cut.is_cancelled());
         }
         // Though it has kept the server waiting longest.
         assert!(!patient.leave.is_cancelled());
@@ -297,7 +302,8 @@ mod tests {
             places.push(place(&connections, number % 4).await);
         }
         connections.set_limit(6);
-        let left = |places: &[Place]| places.iter().filter(|place| place.leave.is_cancelled()).count();
+        let left =
+            |places: &[ConnectionSlot]| places.iter().filter(|place| place.leave.is_cancelled()).count();
         assert_eq!(left(&places), 14);
         places.retain(|place| !place.leave.is_cancelled());
         places.push(place(&connections, 9).await);

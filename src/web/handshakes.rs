@@ -8,7 +8,7 @@ use std::{
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
-use super::client::ClientAddress;
+use super::client_address::ClientAddress;
 
 /// How many clients and causes are remembered. Beyond them failures are logged at debug only.
 const MAX_KNOWN: usize = 1000;

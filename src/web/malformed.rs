@@ -7,10 +7,7 @@ use http::{
     header::{CONNECTION, HOST, TRANSFER_ENCODING},
 };
 
-use super::{
-    body::Body,
-    routes::{TEXT, response},
-};
+use super::{body::Body, media_type::TEXT, response::response};
 
 /// The refusal of a request that hyper accepts though it must not be answered ([RFC 9112, sections 3.2 and 6.1]).
 ///

@@ -1,22 +1,23 @@
 //! The HTTP server: TLS, passwords, routes, limits against rude clients, graceful stop. It knows nothing of Pinpoint or of metrics.
 
-mod answers;
+mod access_control;
+mod answers_in_flight;
 mod body;
-mod client;
-mod coding;
+mod client_address;
+mod client_timeouts;
+pub mod config;
 mod connection;
 mod connections;
+mod content_coding;
 mod deadline;
-mod guard;
 mod handshakes;
 mod malformed;
 mod passwords;
-mod patience;
 mod progress;
 mod routes;
 mod streams;
 mod tls;
-mod waiting;
+mod waiting_scrapes;
 
 use std::{
     future::{Future, pending},
@@ -38,14 +39,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    access_control::AccessControl,
+    config::WatchedWebConfig,
     connection::{Server, connection},
     connections::Connections,
-    guard::Guard,
     handshakes::FailedHandshakes,
-    waiting::WaitingScrapes,
+    waiting_scrapes::WaitingScrapes,
 };
-pub use self::{patience::Patience, routes::ScrapeTimeout};
-use crate::web_config::Watched;
+pub use self::{client_timeouts::ClientTimeouts, routes::ScrapeTimeout};
 
 /// What the server serves.
 pub trait Exporter: Send + Sync + 'static {
@@ -84,7 +85,7 @@ pub trait Exporter: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How long they may take.
-    pub patience: Patience,
+    pub timeouts: ClientTimeouts,
     /// How many connections may be open. There are fewer if the process may not have enough file descriptors.
     pub connections: usize,
     /// How long the answers in flight may take when the server stops.
@@ -94,7 +95,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            patience: Patience {
+            timeouts: ClientTimeouts {
                 // Longer than any sensible scrape interval, for Prometheus to keep its connection.
                 idle: Duration::from_secs(330),
                 head: Duration::from_secs(10),
@@ -131,7 +132,7 @@ pub async fn serve(
     exporter: Arc<impl Exporter>,
     scrape_timeout: ScrapeTimeout,
     limits: Limits,
-    web_config: Option<Arc<Watched>>,
+    web_config: Option<Arc<WatchedWebConfig>>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
@@ -142,11 +143,11 @@ pub async fn serve(
     let connections = Connections::new(limit(*to_aws.borrow_and_update()), &cut);
     // The other connections stay free for health checks and for scrapes that need no refresh.
     let waiting = WaitingScrapes::new((connections.limit() / 4).max(1));
-    let guard = web_config.map(Guard::new).transpose()?;
+    let guard = web_config.map(AccessControl::new).transpose()?;
     let server = Arc::new(Server {
         exporter,
         scrape_timeout,
-        patience: limits.patience,
+        timeouts: limits.timeouts,
         waiting,
         handshakes: FailedHandshakes::default(),
         guard,

@@ -20,7 +20,7 @@ use ring::{
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::client::ClientAddress;
+use super::client_address::ClientAddress;
 
 /// The stack of a thread. Without it, `RUST_MIN_STACK` would decide.
 const THREAD_STACK: usize = 256 * 1024;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The lowest rate at which a client may take its answers, averaged over all waits of its connection: 128 kbit/s. A slower
-/// client falls behind and is disconnected when it is behind by [`super::Patience::write`].
+/// client falls behind and is disconnected when it is behind by [`super::ClientTimeouts::write`].
 const MIN_BYTES_PER_SECOND: u32 = 16 * 1024;
 
 /// How far a client is behind. Time that the server waits for the client adds up; each byte that the client takes pays for

@@ -14,7 +14,7 @@ use http::{
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
-use super::{Exporter, body::Body, coding, waiting::WaitingScrape};
+use super::{body::Body, content_coding, exporter::Exporter, waiting_scrapes::WaitingScrape};
 
 /// The content type of [Prometheus's text format].
 ///
@@ -54,7 +54,7 @@ impl ScrapeTimeout {
     }
 }
 
-/// Answers a request. Its body, if it has one, is not read. `enter` makes it one of the scrapes that wait.
+/// AnswersInFlight a request. Its body, if it has one, is not read. `enter` makes it one of the scrapes that wait.
 pub(super) async fn answer<B>(
     request: Request<B>,
     exporter: &impl Exporter,
@@ -90,13 +90,13 @@ async fn metrics(
     timeout: ScrapeTimeout,
     scrape: WaitingScrape,
 ) -> Response<Body> {
-    let gzip = coding::prefers_gzip(headers);
+    let gzip = content_coding::prefers_gzip(headers);
     let chunks = exporter.scrape(timeout.of(headers), scrape.hurry.cancelled(), gzip).await;
     coded(chunked(StatusCode::OK, METRICS, chunks), gzip)
 }
 
 fn page(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<Body> {
-    let gzip = coding::prefers_gzip(headers);
+    let gzip = content_coding::prefers_gzip(headers);
     let mut response = document(HTML, exporter.page(query), exporter, gzip);
     let policy = HeaderValue::from_static(exporter.page_policy());
     let headers = response.headers_mut();
@@ -110,7 +110,7 @@ fn page(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<
 ///
 /// [entity tag]: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2
 fn jobs(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<Body> {
-    let gzip = coding::prefers_gzip(headers);
+    let gzip = content_coding::prefers_gzip(headers);
     let jobs = exporter.jobs(query);
     let Ok(text) = &jobs else {
         return document(JSON, jobs, exporter, gzip);

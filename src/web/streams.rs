@@ -11,12 +11,12 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 
-use super::patience::{Patience, Phase};
+use super::{client_timeouts::ClientTimeouts, connection_phase::ConnectionPhase};
 
 /// The requests of a connection.
 #[derive(Debug)]
 pub(super) struct Streams {
-    phase: Arc<Phase>,
+    phase: Arc<ConnectionPhase>,
     state: watch::Sender<State>,
 }
 
@@ -29,7 +29,7 @@ struct State {
 }
 
 impl Streams {
-    pub(super) fn new(phase: Arc<Phase>) -> Arc<Self> {
+    pub(super) fn new(phase: Arc<ConnectionPhase>) -> Arc<Self> {
         Arc::new(Self { phase, state: watch::Sender::default() })
     }
 
@@ -43,14 +43,14 @@ impl Streams {
     }
 
     /// Resolves when the client has taken too long: to send a request, or to take a piece of an answer.
-    pub(super) async fn overdue(&self, patience: Patience) {
+    pub(super) async fn overdue(&self, timeouts: ClientTimeouts) {
         let mut changes = self.state.subscribe();
         loop {
             let state = *changes.borrow_and_update();
             let limit = match state {
-                State { open: 0, .. } => patience.idle,
+                State { open: 0, .. } => timeouts.idle,
                 State { answering: 0, .. } => Duration::MAX,
-                _ => patience.write.saturating_sub(self.phase.behind()),
+                _ => timeouts.write.saturating_sub(self.phase.behind()),
             };
             if timeout(limit, changes.changed()).await.is_err() {
                 return;
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const PATIENCE: ClientTimeouts = ClientTimeouts {
         idle: Duration::from_mins(5),
         head: Duration::from_secs(10),
         write: Duration::from_secs(30),

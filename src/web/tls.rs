@@ -9,10 +9,12 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     body::Body,
-    client::ClientAddress,
+    client_address::ClientAddress,
+    client_timeouts::{ClientTimeouts, TimeoutStream},
+    connection_phase::{ConnectionPhase, Unread},
     handshakes::FailedHandshakes,
-    patience::{Patience, Patient, Phase, Unread},
-    routes::{TEXT, response},
+    media_type::TEXT,
+    response::response,
 };
 
 /// The first byte of a handshake; no HTTP begins with it.
@@ -44,8 +46,8 @@ impl Unread for TlsStream<TcpStream> {
 pub(super) async fn accept(
     socket: TcpStream,
     config: Arc<ServerConfig>,
-    patience: Patience,
-    phase: &Arc<Phase>,
+    timeouts: ClientTimeouts,
+    phase: &Arc<ConnectionPhase>,
     (failures, client): (&FailedHandshakes, ClientAddress),
 ) -> Accepted {
     let shake_hands = async {
@@ -66,13 +68,13 @@ pub(super) async fn accept(
                 failures.log(client, &error);
                 // To close with bytes unread would reset the connection, and lose the alert that says why.
                 phase.requested(true);
-                let mut socket = Patient::new(socket, patience, Arc::clone(phase));
+                let mut socket = TimeoutStream::new(socket, timeouts, Arc::clone(phase));
                 _ = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await;
                 Accepted::Nothing
             }
         }
     };
-    timeout(patience.head, shake_hands).await.unwrap_or(Accepted::Nothing)
+    timeout(timeouts.head, shake_hands).await.unwrap_or(Accepted::Nothing)
 }
 
 /// The answer to who speaks no TLS.

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::support::{
-    house::run,
+    harness::run,
     program::{Program, command},
     raw::within,
     text_format::Scrape,
@@ -539,7 +539,7 @@ fn the_page_shows_what_the_profile_sets_and_where_and_no_secret() {
             ("AWS_CONFIG_FILE", &config),
             proxy,
         ]);
-        let client = crate::support::house::client();
+        let client = crate::support::harness::client();
         for path in ["/", "/api/v1/jobs"] {
             let answer = client.get(format!("{}{path}", program.url)).send().await.unwrap();
             let text = answer.text().await.unwrap();

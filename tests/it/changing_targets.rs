@@ -5,15 +5,17 @@ use std::{sync::Arc, time::Duration};
 use fake_pinpoint::{Operation, Options, fault::Fault, world::Life};
 use pinpoint_exporter::{
     Exporter, SetupError,
-    clock::SystemClock,
     config::Config,
+    model::{
+        clock::SystemClock,
+        target::{IdPattern, TargetPattern},
+    },
     pinpoint::Http,
-    target::{IdPattern, TargetPattern},
     web::Exporter as _,
 };
 
 use crate::support::{
-    house::{APP, House, Plan, SEGMENT, Source, credentials, run},
+    harness::{APP, House, Plan, SEGMENT, Source, credentials, run},
     text_format::Scrape,
 };
 
@@ -48,113 +50,113 @@ fn mentions(scrape: &Scrape, segment: &str) -> usize {
     samples.filter(|sample| sample.labels.get("segment_id").is_some_and(|id| id == segment)).count()
 }
 
-fn listings_of(house: &House, segment: &str) -> usize {
-    house.fake.requests().iter().filter(|request| request.segment.as_deref() == Some(segment)).count()
+fn listings_of(harness: &House, segment: &str) -> usize {
+    harness.fake.requests().iter().filter(|request| request.segment.as_deref() == Some(segment)).count()
 }
 
 #[test]
 fn targets_come_and_go_without_a_restart_and_those_that_stay_keep_their_data() {
     run(async {
-        let house = plan(&in_app(&["a", "b"])).build().await;
-        let before = house.scrape().await;
+        let harness = plan(&in_app(&["a", "b"])).build().await;
+        let before = harness.scrape().await;
         assert_eq!(shown(&before), ["a", "b"]);
-        house.turn(Duration::from_secs(10));
-        house.set_targets(&in_app(&["b", "c"])).unwrap();
-        assert_eq!(house.listings(), 2, "a change asks for nothing");
-        let after = house.scrape().await;
+        harness.turn(Duration::from_secs(10));
+        harness.set_targets(&in_app(&["b", "c"])).unwrap();
+        assert_eq!(harness.listings(), 2, "a change asks for nothing");
+        let after = harness.scrape().await;
         assert_eq!((shown(&after), mentions(&after, "a")), (vec!["b".into(), "c".into()], 0));
-        assert_eq!(["a", "b", "c"].map(|segment| listings_of(&house, segment)), [1, 1, 1]);
+        assert_eq!(["a", "b", "c"].map(|segment| listings_of(&harness, segment)), [1, 1, 1]);
         let success = |scrape: &Scrape| {
             scrape.value("pinpoint_target_last_success_timestamp_seconds", &[("segment_id", "b")])
         };
         assert_eq!(success(&after), success(&before));
-        assert!(!house.exporter.jobs("").unwrap().contains("job-a"), "the page and its JSON follow");
-        house.assert_equation(3).await;
+        assert!(!harness.exporter.jobs("").unwrap().contains("job-a"), "the page and its JSON follow");
+        harness.assert_equation(3).await;
     });
 }
 
 #[test]
 fn a_removed_target_loses_its_series_at_once_and_has_none_of_them_when_it_comes_back() {
     run(async {
-        let house = plan(&in_app(&["a", "b"])).build().await;
-        house.scrape().await;
-        house.fake.fault(Fault::Hang.always());
-        house.set_targets(&in_app(&["b"])).unwrap();
-        assert_eq!(mentions(&house.scrape_within(Some("0.6")).await, "a"), 0);
-        house.set_targets(&in_app(&["a", "b"])).unwrap();
-        assert_eq!(mentions(&house.scrape_within(Some("0.6")).await, "a"), 0);
-        assert_eq!(listings_of(&house, "a"), 2, "it is read anew");
+        let harness = plan(&in_app(&["a", "b"])).build().await;
+        harness.scrape().await;
+        harness.fake.fault(Fault::Hang.always());
+        harness.set_targets(&in_app(&["b"])).unwrap();
+        assert_eq!(mentions(&harness.scrape_within(Some("0.6")).await, "a"), 0);
+        harness.set_targets(&in_app(&["a", "b"])).unwrap();
+        assert_eq!(mentions(&harness.scrape_within(Some("0.6")).await, "a"), 0);
+        assert_eq!(listings_of(&harness, "a"), 2, "it is read anew");
     });
 }
 
 #[test]
 fn a_refresh_of_a_target_that_is_removed_meanwhile_ends_without_effect() {
     run(async {
-        let house = plan(&in_app(&["a", "b"])).set("MAX_CONCURRENT_REQUESTS", "1").build().await;
+        let harness = plan(&in_app(&["a", "b"])).set("MAX_CONCURRENT_REQUESTS", "1").build().await;
         // The first is under way and the second waits for it.
-        house.fake.fault(Fault::Delay { milliseconds: 300 }.always().of_segment("a"));
+        harness.fake.fault(Fault::Delay { milliseconds: 300 }.always().of_segment("a"));
         let change = async {
-            house.fake.wait_for_requests(1).await;
-            house.set_targets(&in_app(&["c"])).unwrap();
+            harness.fake.wait_for_requests(1).await;
+            harness.set_targets(&in_app(&["c"])).unwrap();
         };
-        let (first, ()) = tokio::join!(house.scrape(), change);
+        let (first, ()) = tokio::join!(harness.scrape(), change);
         assert_eq!((shown(&first).len(), mentions(&first, "a"), mentions(&first, "b")), (0, 0, 0));
-        let second = house.scrape().await;
+        let second = harness.scrape().await;
         assert_eq!((shown(&second), mentions(&second, "a")), (vec!["c".to_owned()], 0));
-        assert_eq!(listings_of(&house, "b"), 0, "what only waited is not asked for");
-        house.assert_equation(2).await;
+        assert_eq!(listings_of(&harness, "b"), 0, "what only waited is not asked for");
+        harness.assert_equation(2).await;
     });
 }
 
 #[test]
 fn lists_follow_the_targets() {
     run(async {
-        let house = plan(&format!("{APP}/*")).build().await;
-        let found = house.scrape().await;
+        let harness = plan(&format!("{APP}/*")).build().await;
+        let found = harness.scrape().await;
         assert_eq!((shown(&found).len(), found.samples(DISCOVERY, &[]).len()), (4, 1));
-        house.set_targets(&in_app(&["a"])).unwrap();
-        let named = house.scrape().await;
+        harness.set_targets(&in_app(&["a"])).unwrap();
+        let named = harness.scrape().await;
         assert_eq!((shown(&named), named.samples(DISCOVERY, &[]).len()), (vec!["a".to_owned()], 0));
-        house.set_targets(&format!("{APP}/* {APP}/a")).unwrap();
-        let again = house.scrape().await;
+        harness.set_targets(&format!("{APP}/* {APP}/a")).unwrap();
+        let again = harness.scrape().await;
         assert_eq!((shown(&again).len(), again.samples(DISCOVERY, &[]).len()), (4, 1));
-        assert_eq!(["a", "b", SEGMENT].map(|segment| listings_of(&house, segment)), [1, 2, 2]);
-        assert_eq!(house.fake.count(Operation::GetSegments), 2);
-        house.set_targets(APP).unwrap();
-        let whole = house.scrape().await;
+        assert_eq!(["a", "b", SEGMENT].map(|segment| listings_of(&harness, segment)), [1, 2, 2]);
+        assert_eq!(harness.fake.count(Operation::GetSegments), 2);
+        harness.set_targets(APP).unwrap();
+        let whole = harness.scrape().await;
         assert_eq!(shown(&whole), [""]);
-        house.set_targets("").unwrap();
-        assert_eq!(shown(&house.scrape().await).len(), 0);
+        harness.set_targets("").unwrap();
+        assert_eq!(shown(&harness.scrape().await).len(), 0);
     });
 }
 
 #[test]
 fn accounts_without_a_role_share_the_exporters_own_credentials() {
     run(async {
-        let house = plan(&[arn("111111111111", "a"), arn("222222222222", "b")].join(" ")).build().await;
-        let expiry = pinpoint_exporter::clock::Clock::now(&*house.clock) + Duration::from_hours(1);
-        house.source.give(Some(credentials(&Options::default_key(), Some(expiry))));
+        let harness = plan(&[arn("111111111111", "a"), arn("222222222222", "b")].join(" ")).build().await;
+        let expiry = pinpoint_exporter::model::clock::Clock::now(&*harness.clock) + Duration::from_hours(1);
+        harness.source.give(Some(credentials(&Options::default_key(), Some(expiry))));
         let accounts = |scrape: &Scrape| -> Vec<String> {
             scrape.samples(EXPIRY, &[]).iter().map(|sample| sample.labels["aws_account_id"].clone()).collect()
         };
-        assert_eq!((accounts(&house.scrape().await), house.source.asked()), (vec![String::new()], 1));
-        house.set_targets(&[arn("111111111111", "b"), arn("333333333333", "b")].join(" ")).unwrap();
-        let scrape = house.scrape().await;
+        assert_eq!((accounts(&harness.scrape().await), harness.source.asked()), (vec![String::new()], 1));
+        harness.set_targets(&[arn("111111111111", "b"), arn("333333333333", "b")].join(" ")).unwrap();
+        let scrape = harness.scrape().await;
         assert_eq!(scrape.sum(UP, &[]), 2);
-        assert_eq!((accounts(&scrape), house.source.asked()), (vec![String::new()], 1));
+        assert_eq!((accounts(&scrape), harness.source.asked()), (vec![String::new()], 1));
     });
 }
 
 #[test]
 fn a_region_that_stays_remembers_how_wrong_the_clock_is() {
     run(async {
-        let house = plan(&in_app(&["a"])).set("MAX_ATTEMPTS", "3").build().await;
-        house.clock.be_wrong_by(-3_600);
-        house.scrape().await;
-        assert_eq!(house.listings(), 2, "once with the wrong date");
-        house.set_targets(&in_app(&["b"])).unwrap();
-        assert_eq!(house.scrape().await.sum(UP, &[]), 1);
-        assert_eq!(house.listings(), 3, "the skew is known");
+        let harness = plan(&in_app(&["a"])).set("MAX_ATTEMPTS", "3").build().await;
+        harness.clock.be_wrong_by(-3_600);
+        harness.scrape().await;
+        assert_eq!(harness.listings(), 2, "once with the wrong date");
+        harness.set_targets(&in_app(&["b"])).unwrap();
+        assert_eq!(harness.scrape().await.sum(UP, &[]), 1);
+        assert_eq!(harness.listings(), 3, "the skew is known");
     });
 }
 

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::support::{
-    house::{Plan, run},
+    harness::{Plan, run},
     program::{Program, command},
 };
 
@@ -782,17 +782,17 @@ fn what_is_planned_is_what_is_done_and_shown() {
         run(async {
             let plan =
                 case.settings().into_iter().fold(Plan::new(), |plan, (name, value)| plan.set(name, &value));
-            let house = plan.world(|world| case.fill(world)).build().await;
+            let harness = plan.world(|world| case.fill(world)).build().await;
             for _ in 1..case.scrapes() {
-                house.scrape().await;
-                house.turn(Duration::from_secs(case.interval as u64));
+                harness.scrape().await;
+                harness.turn(Duration::from_secs(case.interval as u64));
             }
-            let scrape = house.scrape().await;
-            let done = house.fake.requests().len();
+            let scrape = harness.scrape().await;
+            let done = harness.fake.requests().len();
 
             let jobs = case.jobs.to_string();
             let interval = format!("{}s", case.interval);
-            let mut variables = of(&house.fake, case.targets);
+            let mut variables = of(&harness.fake, case.targets);
             let names: Vec<_> = case.settings();
             variables.extend(names.into_iter().map(|(name, value)| -> (&'static str, String) {
                 (format!("PINPOINT_EXPORTER_{name}").leak(), value)

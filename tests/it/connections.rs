@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     error_texts::assert_readable,
     support::{
-        house::{Plan, run},
+        harness::{Plan, run},
         program::{Program, command},
         tls,
     },
@@ -71,10 +71,10 @@ fn certificate(name: &str, days: std::ops::Range<i64>) -> (Arc<ServerConfig>, St
 
 /// The label and the message of the only target's error, after one scrape. Page and JSON say the same.
 async fn error_of(plan: Plan) -> (String, String) {
-    let house = plan.build().await;
-    house.scrape().await;
+    let harness = plan.build().await;
+    harness.scrape().await;
     let get = async |path: &str| {
-        let answer = house.client.get(format!("{}{path}", house.url)).send().await.unwrap();
+        let answer = harness.client.get(format!("{}{path}", harness.url)).send().await.unwrap();
         answer.text().await.unwrap()
     };
     let json: Value = serde_json::from_str(&get("/api/v1/jobs").await).unwrap();

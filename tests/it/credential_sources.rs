@@ -13,7 +13,7 @@ use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Key, Options, fault::Fault, world:
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use pinpoint_exporter::clock::Clock as _;
+use pinpoint_exporter::model::clock::Clock as _;
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::secrets::{assert_lacks, forms};
 use crate::support::{
-    house::{APP, House, Plan, client, credentials, run},
+    harness::{APP, House, Plan, client, credentials, run},
     program::{Program, command},
     text_format::Scrape,
 };
@@ -587,7 +587,7 @@ fn a_role_that_is_still_needed_is_kept_when_targets_change_and_the_expiry_of_ano
             |account: &str| format!("arn:aws:mobiletargeting:eu-west-1:{account}:apps/{APP}/segments/s");
         let accounts = ["111111111111", "222222222222", "333333333333"];
         let roles = accounts.map(|account| format!("arn:aws:iam::{account}:role/reader")).join(" ");
-        let house = Plan::new()
+        let harness = Plan::new()
             .world(|world| {
                 world.segment(APP, "s");
             })
@@ -600,16 +600,16 @@ fn a_role_that_is_still_needed_is_kept_when_targets_change_and_the_expiry_of_ano
         let shown = |scrape: &Scrape| -> Vec<String> {
             scrape.samples(EXPIRY, &[]).iter().map(|sample| sample.labels["aws_account_id"].clone()).collect()
         };
-        let scrape = house.scrape().await;
+        let scrape = harness.scrape().await;
         assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2);
         assert_eq!(shown(&scrape), accounts[..2]);
-        house.set_targets(&[arn(accounts[0]), arn(accounts[2])].join(" ")).unwrap();
-        let scrape = house.scrape().await;
+        harness.set_targets(&[arn(accounts[0]), arn(accounts[2])].join(" ")).unwrap();
+        let scrape = harness.scrape().await;
         assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2);
         assert_eq!(shown(&scrape), [accounts[0], accounts[2]]);
         let mut assumed = assumed.lock().unwrap().clone();
         assumed.sort();
-        assert_eq!((assumed, house.source.asked()), (accounts.map(str::to_owned).to_vec(), 1));
+        assert_eq!((assumed, harness.source.asked()), (accounts.map(str::to_owned).to_vec(), 1));
     });
 }
 
@@ -848,7 +848,7 @@ async fn checked(variables: Variables) -> String {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let words = report["identity"][0]["error"].as_str().unwrap().to_owned();
     for text in [&words, &log] {
-        for debug in [" { ", "Some(", "Err(", "Error(", "Failure(", "Other(", "StatusCode("] {
+        for debug in [" { ", "Some(", "Err(", "Error(", "AttemptError(", "Other(", "StatusCode("] {
             assert!(!text.contains(debug), "{debug}: {text}");
         }
     }
@@ -1174,15 +1174,15 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// A house whose fake knows the credentials that it was given until they expire.
+/// A harness whose fake knows the credentials that it was given until they expire.
 struct Turning {
-    house: House,
+    harness: House,
     given: Mutex<Vec<(Key, SystemTime)>>,
 }
 
 impl Turning {
     async fn new(plan: Plan) -> Self {
-        Self { house: plan.build().await, given: Mutex::default() }
+        Self { harness: plan.build().await, given: Mutex::default() }
     }
 
     /// From now on the source gives others, which live so long.
@@ -1194,19 +1194,19 @@ impl Turning {
             session_token: Some(format!("token-{number}")),
             ..Options::default_key()
         };
-        let expiry = self.house.clock.now() + seconds(life);
-        self.house.source.give(Some(credentials(&key, Some(expiry))));
+        let expiry = self.harness.clock.now() + seconds(life);
+        self.harness.source.give(Some(credentials(&key, Some(expiry))));
         given.push((key, expiry));
         drop(given);
         self.turn(0);
     }
 
     fn turn(&self, by: u64) {
-        self.house.turn(seconds(by));
-        let now = self.house.clock.now();
+        self.harness.turn(seconds(by));
+        let now = self.harness.clock.now();
         let given = self.given.lock().unwrap();
         let keys = given.iter().map(|(key, expiry)| Key { expired: *expiry <= now, ..key.clone() });
-        self.house.fake.set_keys(keys.collect());
+        self.harness.fake.set_keys(keys.collect());
     }
 }
 
@@ -1215,9 +1215,9 @@ fn credentials_that_are_given_when_they_have_expired_are_not_used() {
     run(async {
         let turning = Turning::new(Plan::new()).await;
         turning.give(0);
-        let scrape = turning.house.scrape().await;
+        let scrape = turning.harness.scrape().await;
         assert_eq!(scrape.sum("pinpoint_target_error", &[("exception", "CredentialsError")]), 1);
-        assert_eq!((turning.house.fake.requests().len(), turning.house.source.asked()), (0, 1));
+        assert_eq!((turning.harness.fake.requests().len(), turning.harness.source.asked()), (0, 1));
         assert!(scrape.family(EXPIRY).is_none());
     });
 }
@@ -1235,13 +1235,13 @@ fn many_segments(segments: usize) -> Plan {
 #[test]
 fn a_source_that_gives_nothing_is_asked_once_for_all_targets_of_a_scrape() {
     run(async {
-        let house = many_segments(30).build().await;
-        house.source.give(None);
+        let harness = many_segments(30).build().await;
+        harness.source.give(None);
         for asked in 1..=3 {
-            let scrape = house.scrape().await;
+            let scrape = harness.scrape().await;
             assert_eq!(scrape.sum("pinpoint_target_error", &[("exception", "CredentialsError")]), 30);
-            assert_eq!(house.source.asked(), asked);
-            house.turn(seconds(1));
+            assert_eq!(harness.source.asked(), asked);
+            harness.turn(seconds(1));
         }
     });
 }
@@ -1249,15 +1249,19 @@ fn a_source_that_gives_nothing_is_asked_once_for_all_targets_of_a_scrape() {
 #[test]
 fn a_source_is_asked_once_more_when_all_targets_are_told_that_the_token_expired() {
     run(async {
-        let house = many_segments(30).set("MAX_ATTEMPTS", "3").build().await;
-        house.fake.fault(Fault::error("ExpiredTokenException").always());
-        let scrape = house.scrape().await;
+        let harness = many_segments(30).set("MAX_ATTEMPTS", "3").build().await;
+        harness.fake.fault(Fault::error("ExpiredTokenException").always());
+        let scrape = harness.scrape().await;
         let labels = [("exception", "ExpiredTokenException")];
         assert_eq!(scrape.sum("pinpoint_target_error", &labels), 30);
-        assert_eq!((house.source.asked(), house.fake.requests().len()), (2, 30));
-        house.turn(seconds(1));
-        house.scrape().await;
-        assert_eq!((house.source.asked(), house.fake.requests().len()), (2, 60), "never twice with the same");
+        assert_eq!((harness.source.asked(), harness.fake.requests().len()), (2, 30));
+        harness.turn(seconds(1));
+        harness.scrape().await;
+        assert_eq!(
+            (harness.source.asked(), harness.fake.requests().len()),
+            (2, 60),
+            "never twice with the same"
+        );
     });
 }
 
@@ -1266,15 +1270,15 @@ fn credentials_that_expire_while_a_request_waits_its_turn_are_not_used() {
     run(async {
         let turning = Turning::new(many_segments(3).set("MAX_REQUESTS_PER_SECOND", "1")).await;
         turning.give(3_600);
-        let scrape = turning.house.scrape();
+        let scrape = turning.harness.scrape();
         let expire = async {
-            turning.house.fake.wait_for_requests(1).await;
+            turning.harness.fake.wait_for_requests(1).await;
             turning.give(7_200);
             turning.turn(3_600);
         };
         let (scrape, ()) = tokio::join!(scrape, expire);
         let tokens: Vec<_> = turning
-            .house
+            .harness
             .fake
             .requests()
             .iter()

@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 
 use pinpoint_exporter::{
     config::{AWS_VARIABLES, SETTINGS, Setting},
-    job::JobStatus,
     metrics::catalogue::FAMILIES,
+    model::job_status::JobStatus,
 };
 
 const README: &str = include_str!("../../README.md");

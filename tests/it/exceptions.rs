@@ -12,14 +12,14 @@ use fake_pinpoint::{
     fault::{Fault, Place},
 };
 use flate2::{Compression, write::GzEncoder};
-use pinpoint_exporter::pinpoint::{Exception, Operation};
+use pinpoint_exporter::{model::exception::Exception, pinpoint::Operation};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
 
 use crate::support::{
-    house::{House, Plan, credentials, run, run_in_virtual_time},
+    harness::{House, Plan, credentials, run, run_in_virtual_time},
     text_format::Scrape,
     tls,
 };
@@ -43,19 +43,19 @@ fn counted(scrape: &Scrape) -> Vec<(String, u32)> {
 }
 
 /// Asserts that exactly this was counted, and that the target is down for it.
-async fn assert_counted(house: &House, label: &str) {
-    let scrape = house.scrape().await;
+async fn assert_counted(harness: &House, label: &str) {
+    let scrape = harness.scrape().await;
     assert_eq!(counted(&scrape), [(label.to_owned(), 1)]);
     assert_eq!(scrape.value("pinpoint_target_error", &[("exception", label)]), Some(1.0), "{label}");
-    house.assert_equation(0).await;
+    harness.assert_equation(0).await;
 }
 
 #[test]
 fn every_combination_is_there_from_the_start_at_zero() {
     run(async {
-        let house = Plan::new().build().await;
-        house.source.give(None);
-        let scrape = house.scrape().await;
+        let harness = Plan::new().build().await;
+        harness.source.give(None);
+        let scrape = harness.scrape().await;
         let wanted: BTreeSet<_> = CLOSED_LIST.split_whitespace().collect();
         assert_eq!(wanted, Exception::ALL.iter().map(|exception| exception.name()).collect());
         for operation in Operation::ALL.map(Operation::name) {
@@ -75,9 +75,9 @@ fn every_name_that_aws_gives_is_counted_under_it() {
     let names = CLOSED_LIST.split_whitespace().take(21);
     for name in names {
         run(async move {
-            let house = Plan::new().build().await;
-            house.fake.fault(Fault::error(name).times(1));
-            assert_counted(&house, name).await;
+            let harness = Plan::new().build().await;
+            harness.fake.fault(Fault::error(name).times(1));
+            assert_counted(&harness, name).await;
         });
     }
 }
@@ -103,7 +103,7 @@ fn a_name_is_found_in_every_place_and_form() {
         ("CredentialsError", Place::Type, other),
     ] {
         run(async move {
-            let house = Plan::new().build().await;
+            let harness = Plan::new().build().await;
             let fault = Fault::Error {
                 name: name.to_owned(),
                 status: None,
@@ -111,8 +111,8 @@ fn a_name_is_found_in_every_place_and_form() {
                 message: None,
                 headers: BTreeMap::new(),
             };
-            house.fake.fault(fault.times(1));
-            assert_counted(&house, label).await;
+            harness.fake.fault(fault.times(1));
+            assert_counted(&harness, label).await;
         });
     }
 }
@@ -136,17 +136,17 @@ fn without_a_name_the_status_decides_and_with_an_unknown_one_it_does_not() {
     ] {
         for body in ["", "<html>no</html>", "{}", r#"{"__type":5,"code":null}"#] {
             run(async move {
-                let house = Plan::new().build().await;
+                let harness = Plan::new().build().await;
                 let fault = Fault::Answer { status, headers: BTreeMap::new(), body: body.to_owned() };
-                house.fake.fault(fault.times(1));
-                assert_counted(&house, label).await;
+                harness.fake.fault(fault.times(1));
+                assert_counted(&harness, label).await;
             });
         }
         run(async move {
-            let house = Plan::new().build().await;
+            let harness = Plan::new().build().await;
             let body = r#"{"__type":"NobodyKnows"}"#.to_owned();
-            house.fake.fault(Fault::Answer { status, headers: BTreeMap::new(), body }.times(1));
-            assert_counted(&house, "Other").await;
+            harness.fake.fault(Fault::Answer { status, headers: BTreeMap::new(), body }.times(1));
+            assert_counted(&harness, "Other").await;
         });
     }
 }
@@ -155,9 +155,9 @@ fn without_a_name_the_status_decides_and_with_an_unknown_one_it_does_not() {
 fn an_answer_that_does_not_come_in_time_is_a_timeout() {
     for fault in [Fault::Hang, Fault::HangInBody, Fault::Drip { bytes: 1, milliseconds: 100 }] {
         run_in_virtual_time(async move {
-            let house = Plan::new().set("REQUEST_TIMEOUT", "200ms").build().await;
-            house.fake.fault(fault.times(1));
-            assert_counted(&house, "Timeout").await;
+            let harness = Plan::new().set("REQUEST_TIMEOUT", "200ms").build().await;
+            harness.fake.fault(fault.times(1));
+            assert_counted(&harness, "Timeout").await;
         });
     }
 }
@@ -166,21 +166,21 @@ fn an_answer_that_does_not_come_in_time_is_a_timeout() {
 fn a_connection_that_breaks_or_cannot_be_made_is_a_connection_error() {
     for fault in [Fault::Reset, Fault::ResetInBody, Fault::Truncated] {
         run(async move {
-            let house = Plan::new().build().await;
-            house.fake.fault(fault.times(1));
-            assert_counted(&house, "ConnectionError").await;
+            let harness = Plan::new().build().await;
+            harness.fake.fault(fault.times(1));
+            assert_counted(&harness, "ConnectionError").await;
         });
     }
     run(async {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let free = taken.local_addr().unwrap();
         drop(taken);
-        let house = Plan::new().endpoint(&format!("http://{free}")).build().await;
-        assert_counted(&house, "ConnectionError").await;
+        let harness = Plan::new().endpoint(&format!("http://{free}")).build().await;
+        assert_counted(&harness, "ConnectionError").await;
     });
     run(async {
-        let house = Plan::new().endpoint("http://no-such-host.invalid").build().await;
-        assert_counted(&house, "ConnectionError").await;
+        let harness = Plan::new().endpoint("http://no-such-host.invalid").build().await;
+        assert_counted(&harness, "ConnectionError").await;
     });
 }
 
@@ -202,14 +202,14 @@ fn answers_that_are_not_what_the_operation_answers_are_invalid() {
         Fault::Answer { status: 204, headers: BTreeMap::new(), body: String::new() },
     ] {
         run(async move {
-            let house = Plan::new().build().await;
-            house.fake.fault(fault.times(1));
-            assert_counted(&house, "InvalidResponse").await;
+            let harness = Plan::new().build().await;
+            harness.fake.fault(fault.times(1));
+            assert_counted(&harness, "InvalidResponse").await;
         });
     }
     run(async {
-        let house = Plan::new().endpoint(&format!("http://{}", no_http().await)).build().await;
-        assert_counted(&house, "InvalidResponse").await;
+        let harness = Plan::new().endpoint(&format!("http://{}", no_http().await)).build().await;
+        assert_counted(&harness, "InvalidResponse").await;
     });
 }
 
@@ -232,18 +232,18 @@ fn content_encodings_are_read_as_http_writes_them() {
         ("gzip, gzip", twice),
     ] {
         run(async move {
-            let house = Plan::new().build().await;
-            house.fake.fault(encoded(200, coding, &body).times(1));
-            let scrape = house.scrape().await;
+            let harness = Plan::new().build().await;
+            harness.fake.fault(encoded(200, coding, &body).times(1));
+            let scrape = harness.scrape().await;
             assert_eq!(counted(&scrape), [], "{coding}");
             assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0), "{coding}");
         });
     }
     for coding in ["gzip, br", "gzip, gzip, gzip, gzip, gzip", "gzip"] {
         run(async move {
-            let house = Plan::new().build().await;
-            house.fake.fault(encoded(200, coding, br#"{"Item":[]}"#).times(1));
-            assert_counted(&house, "InvalidResponse").await;
+            let harness = Plan::new().build().await;
+            harness.fake.fault(encoded(200, coding, br#"{"Item":[]}"#).times(1));
+            assert_counted(&harness, "InvalidResponse").await;
         });
     }
 }
@@ -253,17 +253,17 @@ fn an_error_whose_body_cannot_be_read_is_counted_by_its_status_and_headers() {
     let large = packed(&vec![b' '; 2 * 1024 * 1024]);
     for (coding, body) in [("br", b"x".to_vec()), ("gzip", b"no gzip".to_vec()), ("gzip", large)] {
         run(async move {
-            let house = Plan::new().build().await;
-            house.fake.fault(encoded(404, coding, &body).times(1));
-            assert_counted(&house, "NotFoundException").await;
+            let harness = Plan::new().build().await;
+            harness.fake.fault(encoded(404, coding, &body).times(1));
+            assert_counted(&harness, "NotFoundException").await;
         });
     }
     run(async {
-        let house = Plan::new().build().await;
+        let harness = Plan::new().build().await;
         let headers = [("Content-Encoding", "br"), ("x-amzn-ErrorType", "AccessDeniedException")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        house.fake.fault(Fault::Answer { status: 400, headers, body: "x".to_owned() }.times(1));
-        assert_counted(&house, "AccessDeniedException").await;
+        harness.fake.fault(Fault::Answer { status: 400, headers, body: "x".to_owned() }.times(1));
+        assert_counted(&harness, "AccessDeniedException").await;
     });
 }
 
@@ -276,12 +276,12 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn a_page_that_is_understood_only_in_part_counts_once_and_the_refresh_succeeds() {
     run(async {
-        let house = Plan::new().build().await;
+        let harness = Plan::new().build().await;
         let body = r#"{"\ud800":1e999,"Item":[1e999,["\ud800"],{"Id":"good","TotalPieces":-1,"Type":7,"\udfff":1e999},{}]}"#;
-        house
+        harness
             .fake
             .fault(Fault::Answer { status: 200, headers: BTreeMap::new(), body: body.to_owned() }.times(1));
-        let scrape = house.scrape().await;
+        let scrape = harness.scrape().await;
         assert_eq!(counted(&scrape), [("InvalidResponse".to_owned(), 1)]);
         assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));
         assert_eq!(scrape.value("pinpoint_api_skipped_items_total", &[OPERATION]), Some(3.0));
@@ -308,9 +308,10 @@ async fn no_http() -> SocketAddr {
 fn a_body_of_just_64_mib_is_read_plain_and_compressed() {
     for gzip in [false, true] {
         run(async move {
-            let house = Plan::new().set("REQUEST_TIMEOUT", "20s").set("SCRAPE_TIMEOUT", "25s").build().await;
-            house.fake.fault(Fault::Oversized { mebibytes: 63, gzip }.times(1));
-            let scrape = house.scrape().await;
+            let harness =
+                Plan::new().set("REQUEST_TIMEOUT", "20s").set("SCRAPE_TIMEOUT", "25s").build().await;
+            harness.fake.fault(Fault::Oversized { mebibytes: 63, gzip }.times(1));
+            let scrape = harness.scrape().await;
             assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));
         });
     }
@@ -327,12 +328,12 @@ fn good_answers_of_every_make_are_read() {
         Fault::Date { offset: -90_000 },
     ] {
         run(async move {
-            let house = Plan::new().build().await;
-            house.fake.fault(fault.always());
-            let scrape = house.scrape().await;
+            let harness = Plan::new().build().await;
+            harness.fake.fault(fault.always());
+            let scrape = harness.scrape().await;
             assert_eq!(counted(&scrape), []);
             assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));
-            house.assert_equation(1).await;
+            harness.assert_equation(1).await;
         });
     }
 }
@@ -342,45 +343,45 @@ fn a_certificate_that_is_not_trusted_is_a_tls_error_and_a_ca_bundle_makes_it_tru
     let (server, pem) = tls::self_signed();
     let (untrusted, trusted) = (Arc::clone(&server), server);
     run(async move {
-        let house = Plan::new().fake(|options| options.tls = Some(untrusted)).build().await;
-        assert_counted(&house, "TlsError").await;
-        assert_eq!(house.listings(), 0);
+        let harness = Plan::new().fake(|options| options.tls = Some(untrusted)).build().await;
+        assert_counted(&harness, "TlsError").await;
+        assert_eq!(harness.listings(), 0);
     });
     run(async move {
         let folder = tempfile::tempdir().unwrap();
         let bundle = folder.path().join("bundle.pem");
         std::fs::write(&bundle, pem).unwrap();
         let plan = Plan::new().aws("AWS_CA_BUNDLE", bundle.to_str().unwrap());
-        let house = plan.fake(|options| options.tls = Some(trusted)).build().await;
-        let scrape = house.scrape().await;
+        let harness = plan.fake(|options| options.tls = Some(trusted)).build().await;
+        let scrape = harness.scrape().await;
         assert_eq!(counted(&scrape), []);
-        assert_eq!(house.listings(), 1);
+        assert_eq!(harness.listings(), 1);
     });
     run(async {
         // The other end speaks no TLS.
-        let house = Plan::new().endpoint(&format!("https://{}", no_http().await)).build().await;
-        assert_counted(&house, "TlsError").await;
+        let harness = Plan::new().endpoint(&format!("https://{}", no_http().await)).build().await;
+        assert_counted(&harness, "TlsError").await;
     });
 }
 
 #[test]
 fn without_credentials_there_is_an_error_and_no_attempt() {
     run(async {
-        let house = Plan::new().build().await;
-        house.source.give(None);
-        assert_counted(&house, "CredentialsError").await;
-        assert_eq!(house.listings(), 0);
+        let harness = Plan::new().build().await;
+        harness.source.give(None);
+        assert_counted(&harness, "CredentialsError").await;
+        assert_eq!(harness.listings(), 0);
     });
 }
 
 #[test]
 fn credentials_that_fit_in_no_header_are_a_credentials_error() {
     run(async {
-        let house = Plan::new().build().await;
+        let harness = Plan::new().build().await;
         let broken = Key { session_token: Some("line\nbreak".to_owned()), ..Options::default_key() };
-        house.source.give(Some(credentials(&broken, None)));
-        assert_counted(&house, "CredentialsError").await;
-        assert_eq!(house.listings(), 0);
+        harness.source.give(Some(credentials(&broken, None)));
+        assert_counted(&harness, "CredentialsError").await;
+        assert_eq!(harness.listings(), 0);
     });
 }
 
@@ -398,9 +399,9 @@ fn the_fakes_own_refusals_are_counted_under_their_names() {
         (other(|key| key.session_token = Some("unasked".to_owned())), "UnrecognizedClientException"),
     ] {
         run(async move {
-            let house = Plan::new().build().await;
-            house.source.give(Some(credentials(&key, None)));
-            assert_counted(&house, label).await;
+            let harness = Plan::new().build().await;
+            harness.source.give(Some(credentials(&key, None)));
+            assert_counted(&harness, label).await;
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 
-use crate::support::house::{Plan, run};
+use crate::support::harness::{Plan, run};
 
 /// The least and the greatest value of each setting that has bounds; `None` leaves the default.
 const EXTREMES: [(&str, [&str; 2]); 14] = [
@@ -31,15 +31,15 @@ fn an_exporter_with_extreme_settings_that_are_accepted_answers_a_scrape() {
             let settings = EXTREMES.iter().map(|(name, _)| *name).zip(values.iter().copied());
             let plan =
                 settings.fold(Plan::new().set("TARGETS", "*/*"), |plan, (name, value)| plan.set(name, value));
-            let house = plan.set("SHARD", shard).build().await;
-            let scrape = house.scrape().await;
+            let harness = plan.set("SHARD", shard).build().await;
+            let scrape = harness.scrape().await;
             assert_eq!(scrape.value("pinpoint_exporter_cache_hits_total", &[]), Some(0.0));
             if shard == "0/1" {
                 assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));
             }
-            let page = house.client.get(&house.url).send().await.unwrap();
+            let page = harness.client.get(&harness.url).send().await.unwrap();
             assert_eq!(page.status(), 200);
-            house.close().await;
+            harness.close().await;
         });
         Ok(())
     };

@@ -11,7 +11,7 @@ use fake_pinpoint::{
 use futures_util::FutureExt as _;
 use pinpoint_exporter::web::Exporter as _;
 
-use crate::support::house::{APP, House, Plan, run, run_in_virtual_time};
+use crate::support::harness::{APP, House, Plan, run, run_in_virtual_time};
 
 /// Beyond the default `CACHE_TTL`.
 const LATER: Duration = Duration::from_mins(1);
@@ -48,8 +48,8 @@ fn job_with(segment: &str, n: usize, processed: usize) -> Job {
     Job::Verbatim { item: serde_json::from_str(&json).unwrap() }
 }
 
-async fn chunks(house: &House, gzip: bool) -> Vec<Bytes> {
-    house.exporter.scrape(HANG_LIMIT, pending(), gzip).await
+async fn chunks(harness: &House, gzip: bool) -> Vec<Bytes> {
+    harness.exporter.scrape(HANG_LIMIT, pending(), gzip).await
 }
 
 /// How many bytes of an answer are in places of their own, and not where they were in the one before it.
@@ -65,9 +65,9 @@ fn length(chunks: &[Bytes]) -> usize {
 #[test]
 fn an_answer_from_the_cache_is_the_very_bytes_of_the_one_before_it() {
     run(async {
-        let house = plan(JOBS).build().await;
+        let harness = plan(JOBS).build().await;
         for gzip in [false, true] {
-            let (before, after) = (chunks(&house, gzip).await, chunks(&house, gzip).await);
+            let (before, after) = (chunks(&harness, gzip).await, chunks(&harness, gzip).await);
             let anew = made_anew(&before, &after);
             // The counters of the exporter itself, which change with each scrape.
             assert!(anew < 40_000, "{anew} of {} bytes were made anew", length(&after));
@@ -79,19 +79,19 @@ fn an_answer_from_the_cache_is_the_very_bytes_of_the_one_before_it() {
 fn a_refresh_makes_anew_the_bytes_of_what_has_changed_and_no_others() {
     run(async {
         for (gzip, jobs) in [(false, JOBS), (true, MANY_JOBS)] {
-            let house = plan(jobs).build().await;
-            let first = chunks(&house, gzip).await;
+            let harness = plan(jobs).build().await;
+            let first = chunks(&harness, gzip).await;
             let of_jobs = length(&first) - 60_000;
 
-            house.turn(LATER);
-            let second = chunks(&house, gzip).await;
+            harness.turn(LATER);
+            let second = chunks(&harness, gzip).await;
             let anew = made_anew(&first, &second);
             let all = length(&second);
             assert!(anew < 60_000, "nothing has changed, and {anew} of {all} bytes were made anew");
 
-            house.fake.world().segment(APP, "b").jobs[7] = job_with("b", 7, 1_000_000);
-            house.turn(LATER);
-            let third = chunks(&house, gzip).await;
+            harness.fake.world().segment(APP, "b").jobs[7] = job_with("b", 7, 1_000_000);
+            harness.turn(LATER);
+            let third = chunks(&harness, gzip).await;
             let shown = third.iter().any(|chunk| contains(chunk, b"job_id=\"b-007\"} 1000000\n"));
             assert!(shown || gzip, "the change is shown");
             let anew = made_anew(&second, &third);
@@ -101,7 +101,7 @@ fn a_refresh_makes_anew_the_bytes_of_what_has_changed_and_no_others() {
                 "one segment of three has changed, and {anew} of {} bytes were made anew",
                 length(&third)
             );
-            assert_eq!(house.listings(), 3 * 3 * jobs.div_ceil(100));
+            assert_eq!(harness.listings(), 3 * 3 * jobs.div_ceil(100));
         }
     });
 }
@@ -111,9 +111,9 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
 }
 
 /// What a scrape of what is cached allocates.
-fn allocated(house: &House, gzip: bool) -> AllocationInfo {
+fn allocated(harness: &House, gzip: bool) -> AllocationInfo {
     measure(|| {
-        let scrape = house.exporter.scrape(HANG_LIMIT, pending(), gzip).now_or_never();
+        let scrape = harness.exporter.scrape(HANG_LIMIT, pending(), gzip).now_or_never();
         assert!(scrape.is_some(), "nothing is due, and it waits");
     })
 }
@@ -124,11 +124,11 @@ fn a_scrape_of_what_is_cached_allocates_as_little_for_three_hundred_jobs_as_for_
         let (many, none) = (plan(JOBS).build().await, Plan::new().set("TARGETS", APP).build().await);
         for gzip in [false, true] {
             let mut allocations = Vec::new();
-            for house in [&many, &none] {
-                chunks(house, gzip).await;
+            for harness in [&many, &none] {
+                chunks(harness, gzip).await;
                 // The first of a text that is kept makes it.
-                allocated(house, gzip);
-                allocations.push(allocated(house, gzip));
+                allocated(harness, gzip);
+                allocations.push(allocated(harness, gzip));
             }
             let bytes = |n: usize| allocations[n].bytes_total;
             assert_eq!(allocations[0].count_total, allocations[1].count_total, "{allocations:?}");

@@ -17,7 +17,7 @@ use pinpoint_exporter::metrics::catalogue::FAMILIES;
 use serde_json::{Value, json};
 
 use crate::support::{
-    house::{Plan, credentials, run},
+    harness::{Plan, credentials, run},
     pki::{Pki, TLS, trusting},
     text_format,
 };
@@ -147,7 +147,7 @@ fn a_scrape_is_the_golden_file() {
         ];
         let pki = Pki::new();
         let web_config = pki.write("web.yml", TLS);
-        let mut house = Plan::new()
+        let mut harness = Plan::new()
             .at(NOW)
             .world(fill)
             .set("WEB_CONFIG_FILE", &web_config)
@@ -158,13 +158,13 @@ fn a_scrape_is_the_golden_file() {
             .set("TAG_LABELS", "team,cost centre")
             .build()
             .await;
-        house.url = house.url.replace("http://127.0.0.1", "https://localhost");
-        house.client = trusting(&pki.read("ca.pem"));
+        harness.url = harness.url.replace("http://127.0.0.1", "https://localhost");
+        harness.client = trusting(&pki.read("ca.pem"));
         let expiry = SystemTime::UNIX_EPOCH + Duration::from_millis(NOW + 3_600_000);
-        house.source.give(Some(credentials(&Options::default_key(), Some(expiry))));
+        harness.source.give(Some(credentials(&Options::default_key(), Some(expiry))));
         // No scrape waits for names.
         let text = loop {
-            let text = house.text(None).await;
+            let text = harness.text(None).await;
             let lines = |name: &str| text.matches(&format!("\n{name}{{")).count();
             if (lines("pinpoint_application_info"), lines("pinpoint_segment_info")) == (4, 6) {
                 break text;
@@ -172,7 +172,7 @@ fn a_scrape_is_the_golden_file() {
         };
         text_format::parse(&text).unwrap();
 
-        let gzip = house.client.get(format!("{}/metrics", house.url)).header("Accept-Encoding", "gzip");
+        let gzip = harness.client.get(format!("{}/metrics", harness.url)).header("Accept-Encoding", "gzip");
         let answer = gzip.send().await.unwrap();
         assert_eq!(answer.headers()["content-encoding"], "gzip");
         let bytes = answer.bytes().await.unwrap();

@@ -8,7 +8,7 @@ use pinpoint_exporter::pinpoint::Operation;
 use serde_json::{Value, json};
 
 use crate::support::{
-    house::{APP, Plan, REGION, SEGMENT, run},
+    harness::{APP, Plan, REGION, SEGMENT, run},
     program::command,
 };
 
@@ -113,13 +113,13 @@ fn is_list(statement: &Value) -> bool {
 fn with_exactly_the_policy_of_a_form_of_target_its_targets_are_read() {
     run(async {
         for (name, resource) in POLICIES {
-            let house = Plan::new()
+            let harness = Plan::new()
                 .set("TARGETS", &targets(resource))
                 .world(|it| *it = world())
                 .fake(|options| options.keys = vec![key(&policy(name))])
                 .build()
                 .await;
-            let scrape = house.scrape().await;
+            let scrape = harness.scrape().await;
             let expected = match name {
                 "segment" | "application" => 1,
                 "segments-of-an-application" | "all-applications" => 2,
@@ -127,7 +127,7 @@ fn with_exactly_the_policy_of_a_form_of_target_its_targets_are_read() {
             };
             assert_eq!(scrape.sum("pinpoint_target_up", &[]), expected, "{name}");
             assert_eq!(scrape.sum("pinpoint_api_errors_total", &[]), 0, "{name}");
-            house.close().await;
+            harness.close().await;
         }
     });
 }

@@ -6,7 +6,7 @@ use fake_pinpoint::{
     world::World,
 };
 
-use crate::support::{house::run, program::Program, raw::within};
+use crate::support::{harness::run, program::Program, raw::within};
 
 /// The variables of an exporter of these targets.
 fn variables<'a>(url: &'a str, targets: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {

@@ -13,7 +13,7 @@ use fake_pinpoint::{
 };
 use flate2::{Compression, write::GzEncoder};
 
-use crate::support::{house::run_within, program::Program};
+use crate::support::{harness::run_within, program::Program};
 
 /// The size of each answer, unpacked.
 const SIZE: usize = 8 * 1024 * 1024;

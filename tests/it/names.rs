@@ -13,7 +13,7 @@ use fake_pinpoint::{
 use serde_json::Value;
 
 use crate::support::{
-    house::{House, Plan, run, run_in_virtual_time, run_within},
+    harness::{House, Plan, run, run_in_virtual_time, run_within},
     program::Program,
     text_format::Scrape,
 };
@@ -126,12 +126,12 @@ fn discovered_names_cost_no_call_and_are_those_of_the_lists_that_are_read_anyway
         ),
     ] {
         run(async move {
-            let house = plan(targets, "discovered").build().await;
+            let harness = plan(targets, "discovered").build().await;
             // They are in the very first scrape.
-            assert_eq!(names(&house.scrape().await), expected(&shown), "{targets}");
-            house.scrape().await;
-            assert_eq!(house.lists(), lists, "{targets}");
-            house.close().await;
+            assert_eq!(names(&harness.scrape().await), expected(&shown), "{targets}");
+            harness.scrape().await;
+            assert_eq!(harness.lists(), lists, "{targets}");
+            harness.close().await;
         });
     }
 }
@@ -140,7 +140,7 @@ fn discovered_names_cost_no_call_and_are_those_of_the_lists_that_are_read_anyway
 fn all_names_cost_one_listing_of_each_application_and_region_in_each_discovery_ttl() {
     for targets in ["shop/s0 shop/s1 blog", "shop/s0 shop/s1 blog/s0 blog/s1 blog/s2"] {
         run(async move {
-            let house = plan(targets, "all").build().await;
+            let harness = plan(targets, "all").build().await;
             let whole = targets.ends_with("blog");
             let shown = [
                 ("shop", "", "The shop"),
@@ -151,18 +151,18 @@ fn all_names_cost_one_listing_of_each_application_and_region_in_each_discovery_t
                 ("blog", "s1", "Win-back"),
                 ("blog", "s2", ""),
             ];
-            let scrape = house.scrape_until_named(&shown).await;
-            assert_eq!(house.lists(), [1, 2], "{targets}");
+            let scrape = harness.scrape_until_named(&shown).await;
+            assert_eq!(harness.lists(), [1, 2], "{targets}");
             assert!(scrape.samples(DISCOVERY, &[]).is_empty(), "it is no discovery");
             assert_eq!(scrape.sum(UP, &[]), if whole { 3 } else { 5 });
-            house.turn(Duration::from_secs(299));
-            house.scrape().await;
-            assert_eq!(house.lists(), [1, 2], "{targets}");
-            house.turn(Duration::from_secs(1));
-            house.scrape_until_lists_have_ended(6).await;
-            house.scrape().await;
-            assert_eq!(house.lists(), [2, 4], "{targets}");
-            house.close().await;
+            harness.turn(Duration::from_secs(299));
+            harness.scrape().await;
+            assert_eq!(harness.lists(), [1, 2], "{targets}");
+            harness.turn(Duration::from_secs(1));
+            harness.scrape_until_lists_have_ended(6).await;
+            harness.scrape().await;
+            assert_eq!(harness.lists(), [2, 4], "{targets}");
+            harness.close().await;
         });
     }
 }
@@ -170,15 +170,15 @@ fn all_names_cost_one_listing_of_each_application_and_region_in_each_discovery_t
 #[test]
 fn all_names_add_no_listing_to_those_of_discovery() {
     run(async {
-        let house = plan("*/*", "all").build().await;
-        assert_eq!(names(&house.scrape().await).len(), 8);
-        house.scrape().await;
-        assert_eq!(house.lists(), [1, 2]);
+        let harness = plan("*/*", "all").build().await;
+        assert_eq!(names(&harness.scrape().await).len(), 8);
+        harness.scrape().await;
+        assert_eq!(harness.lists(), [1, 2]);
         // Only the list of applications is missing.
-        let house = plan("shop/*", "all").build().await;
-        house.scrape_until_named(&[&SHOP[..], &[("shop", "", "The shop")]].concat()).await;
-        assert_eq!(house.lists(), [1, 1]);
-        house.close().await;
+        let harness = plan("shop/*", "all").build().await;
+        harness.scrape_until_named(&[&SHOP[..], &[("shop", "", "The shop")]].concat()).await;
+        assert_eq!(harness.lists(), [1, 1]);
+        harness.close().await;
     });
 }
 
@@ -186,15 +186,15 @@ fn all_names_add_no_listing_to_those_of_discovery() {
 fn lists_that_are_read_for_names_come_after_every_target_that_is_due() {
     run(async {
         for targets in ["shop/s0 shop/s1 blog", "shop/* blog/s0"] {
-            let house = plan(targets, "all").set("MAX_CONCURRENT_REQUESTS", "1").build().await;
+            let harness = plan(targets, "all").set("MAX_CONCURRENT_REQUESTS", "1").build().await;
             let of_blog = if targets.ends_with("blog") { 3 } else { 1 };
-            house
+            harness
                 .scrape_until(|scrape| {
                     let segments = scrape.samples(SEGMENT, &[("application_id", "blog")]).len();
                     scrape.samples(APPLICATION, &[]).len() == 2 && segments == of_blog
                 })
                 .await;
-            let order: Vec<_> = house.fake.requests().into_iter().filter_map(|it| it.operation).collect();
+            let order: Vec<_> = harness.fake.requests().into_iter().filter_map(|it| it.operation).collect();
             let is_of_targets = |operation: &Operation| {
                 matches!(operation, Operation::GetSegmentExportJobs | Operation::GetExportJobs)
             };
@@ -202,7 +202,7 @@ fn lists_that_are_read_for_names_come_after_every_target_that_is_due() {
             let names: Vec<_> = order[last_target + 1..].to_vec();
             let expected = if targets.starts_with("shop/*") { 2 } else { 3 };
             assert_eq!(names.len(), expected, "{targets}: {order:?}");
-            house.close().await;
+            harness.close().await;
         }
     });
 }
@@ -217,11 +217,11 @@ fn a_list_of_names_that_fails_touches_no_target_and_is_tried_again_after_the_dis
         Fault::Reset,
     ] {
         run(async move {
-            let house = plan("shop/s0 shop/s1", "all").build().await;
-            house.fake.fault(failing(Operation::GetApps, fault.clone()));
-            house.fake.fault(failing(Operation::GetSegments, fault));
+            let harness = plan("shop/s0 shop/s1", "all").build().await;
+            harness.fake.fault(failing(Operation::GetApps, fault.clone()));
+            harness.fake.fault(failing(Operation::GetSegments, fault));
             let errors = |scrape: &Scrape| scrape.sum("pinpoint_api_errors_total", &[]);
-            let scrape = house.scrape_until(|scrape| errors(scrape) == 2).await;
+            let scrape = harness.scrape_until(|scrape| errors(scrape) == 2).await;
             assert_eq!((scrape.sum(UP, &[]), scrape.samples(UP, &[]).len()), (2, 2));
             for family in [DISCOVERY, "pinpoint_target_error", APPLICATION, SEGMENT] {
                 assert!(scrape.samples(family, &[]).is_empty(), "{family}");
@@ -229,21 +229,21 @@ fn a_list_of_names_that_fails_touches_no_target_and_is_tried_again_after_the_dis
             // The counters of the API count it like any request.
             assert_eq!(scrape.sum("pinpoint_api_requests_total", &[("operation", "GetApps")]), 1);
             assert_eq!(scrape.sum("pinpoint_api_errors_total", &[("operation", "GetSegments")]), 1);
-            house.fake.clear_faults();
+            harness.fake.clear_faults();
             // CACHE_TTL and more.
-            house.turn(Duration::from_secs(299));
-            house.scrape().await;
-            assert_eq!(house.lists(), [1, 1]);
-            house.turn(Duration::from_secs(1));
-            house
+            harness.turn(Duration::from_secs(299));
+            harness.scrape().await;
+            assert_eq!(harness.lists(), [1, 1]);
+            harness.turn(Duration::from_secs(1));
+            harness
                 .scrape_until_named(&[
                     ("shop", "", "The shop"),
                     ("shop", "s0", "Newsletter"),
                     ("shop", "s1", "Win-back"),
                 ])
                 .await;
-            assert_eq!(house.lists(), [2, 2]);
-            house.close().await;
+            assert_eq!(harness.lists(), [2, 2]);
+            harness.close().await;
         });
     }
 }
@@ -282,12 +282,12 @@ fn names_that_are_denied_are_logged_once_and_in_one_line_for_all_lists() {
 #[test]
 fn no_scrape_waits_for_a_list_that_is_read_for_names() {
     run_in_virtual_time(async {
-        let house = plan("shop/s0", "all").set("REQUEST_TIMEOUT", "5s").build().await;
-        house.fake.fault(failing(Operation::GetApps, Fault::Hang));
-        house.fake.fault(failing(Operation::GetSegments, Fault::Hang));
+        let harness = plan("shop/s0", "all").set("REQUEST_TIMEOUT", "5s").build().await;
+        harness.fake.fault(failing(Operation::GetApps, Fault::Hang));
+        harness.fake.fault(failing(Operation::GetSegments, Fault::Hang));
         let began = tokio::time::Instant::now();
-        assert_eq!(house.scrape().await.sum(UP, &[]), 1);
-        assert_eq!(house.scrape().await.sum(UP, &[]), 1);
+        assert_eq!(harness.scrape().await.sum(UP, &[]), 1);
+        assert_eq!(harness.scrape().await.sum(UP, &[]), 1);
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     });
 }
@@ -295,31 +295,31 @@ fn no_scrape_waits_for_a_list_that_is_read_for_names() {
 #[test]
 fn names_stay_while_a_list_fails() {
     run(async {
-        let house = plan("shop/*", "discovered").build().await;
-        house.scrape().await;
-        house.fake.fault(failing(Operation::GetSegments, Fault::error("AccessDeniedException")));
-        house.turn(Duration::from_mins(5));
-        let scrape = house.scrape().await;
+        let harness = plan("shop/*", "discovered").build().await;
+        harness.scrape().await;
+        harness.fake.fault(failing(Operation::GetSegments, Fault::error("AccessDeniedException")));
+        harness.turn(Duration::from_mins(5));
+        let scrape = harness.scrape().await;
         assert_eq!((names(&scrape), scrape.sum(DISCOVERY, &[])), (expected(&SHOP), 0));
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn a_renamed_segment_and_application_are_shown_by_their_new_names_alone() {
     run(async {
-        let house = plan("*/*", "discovered").set("TAG_LABELS", "team").build().await;
-        house.scrape().await;
+        let harness = plan("*/*", "discovered").set("TAG_LABELS", "team").build().await;
+        harness.scrape().await;
         {
-            let mut world = house.fake.world();
+            let mut world = harness.fake.world();
             world.segment("shop", "s0").name = "Weekly".into();
             world.segment("shop", "s1").tags.clear();
             world.applications.get_mut("shop").unwrap().name = "Store".into();
         }
-        house.turn(Duration::from_secs(299));
-        assert_eq!(names(&house.scrape().await)[&("shop".to_owned(), "s0".to_owned())], "Newsletter");
-        house.turn(Duration::from_secs(1));
-        let scrape = house.scrape().await;
+        harness.turn(Duration::from_secs(299));
+        assert_eq!(names(&harness.scrape().await)[&("shop".to_owned(), "s0".to_owned())], "Newsletter");
+        harness.turn(Duration::from_secs(1));
+        let scrape = harness.scrape().await;
         let shown = names(&scrape);
         assert_eq!(shown[&("shop".to_owned(), "s0".to_owned())], "Weekly");
         assert_eq!(shown[&("shop".to_owned(), String::new())], "Store");
@@ -329,7 +329,7 @@ fn a_renamed_segment_and_application_are_shown_by_their_new_names_alone() {
             scrape.samples(SEGMENT, &labels)[0].labels["tag_team"].clone()
         };
         assert_eq!((tags("s0").as_str(), tags("s1").as_str()), ("shop team", ""));
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -337,13 +337,13 @@ fn a_renamed_segment_and_application_are_shown_by_their_new_names_alone() {
 fn the_name_of_a_segment_that_is_gone_disappears() {
     for (targets, names_from) in [("shop/*", "discovered"), ("shop/s0 shop/s1 shop/s2", "all")] {
         run(async move {
-            let house = plan(targets, names_from).build().await;
-            house.scrape_until(|scrape| scrape.samples(SEGMENT, &[]).len() == 3).await;
-            house.fake.world().applications.get_mut("shop").unwrap().segments.remove("s1");
-            house.turn(Duration::from_mins(5));
-            let scrape = house.scrape_until(|scrape| scrape.samples(SEGMENT, &[]).len() == 2).await;
+            let harness = plan(targets, names_from).build().await;
+            harness.scrape_until(|scrape| scrape.samples(SEGMENT, &[]).len() == 3).await;
+            harness.fake.world().applications.get_mut("shop").unwrap().segments.remove("s1");
+            harness.turn(Duration::from_mins(5));
+            let scrape = harness.scrape_until(|scrape| scrape.samples(SEGMENT, &[]).len() == 2).await;
             assert!(scrape.samples(SEGMENT, &[("segment_id", "s1")]).is_empty());
-            house.close().await;
+            harness.close().await;
         });
     }
 }
@@ -356,7 +356,7 @@ fn a_shard_names_its_own_targets_alone() {
         {
             let mut all = BTreeSet::new();
             for ordinal in 0..3 {
-                let house = plan(targets, names_from).set("SHARD", &format!("{ordinal}/3")).build().await;
+                let harness = plan(targets, names_from).set("SHARD", &format!("{ordinal}/3")).build().await;
                 let of = |scrape: &Scrape, family: &str| -> BTreeSet<_> {
                     let samples = scrape.samples(family, &[]);
                     let pair = |labels: &BTreeMap<String, String>| {
@@ -364,7 +364,7 @@ fn a_shard_names_its_own_targets_alone() {
                     };
                     samples.iter().map(|sample| pair(&sample.labels)).collect()
                 };
-                let scrape = house
+                let scrape = harness
                     .scrape_until(|scrape| {
                         let watched: BTreeSet<_> = of(scrape, UP).into_iter().map(|(app, _)| app).collect();
                         of(scrape, SEGMENT) == of(scrape, UP)
@@ -374,7 +374,7 @@ fn a_shard_names_its_own_targets_alone() {
                 for target in of(&scrape, SEGMENT) {
                     assert!(all.insert(target.clone()), "{target:?} is named twice");
                 }
-                house.close().await;
+                harness.close().await;
             }
             assert_eq!(all.len(), 6, "{targets}");
         }
@@ -384,43 +384,45 @@ fn a_shard_names_its_own_targets_alone() {
 #[test]
 fn of_a_whole_application_the_segments_in_its_listing_are_named() {
     run(async {
-        let house = plan("shop", "all").build().await;
-        house.fake.world().segment("shop", "never-exported").name = "Idle".into();
+        let harness = plan("shop", "all").build().await;
+        harness.fake.world().segment("shop", "never-exported").name = "Idle".into();
         let of_app = ("shop", "", "The shop");
-        house.scrape_until_named(&[&SHOP[..], &[of_app]].concat()).await;
+        harness.scrape_until_named(&[&SHOP[..], &[of_app]].concat()).await;
         // It exports for the first time.
-        house.fake.world().segment("shop", "never-exported").jobs.push(Life::new("first", 0, 1).into());
-        house.turn(Duration::from_secs(50));
-        house.scrape_until_named(&[&SHOP[..], &[of_app, ("shop", "never-exported", "Idle")]].concat()).await;
-        assert_eq!(house.lists(), [1, 1]);
-        house.close().await;
+        harness.fake.world().segment("shop", "never-exported").jobs.push(Life::new("first", 0, 1).into());
+        harness.turn(Duration::from_secs(50));
+        harness
+            .scrape_until_named(&[&SHOP[..], &[of_app, ("shop", "never-exported", "Idle")]].concat())
+            .await;
+        assert_eq!(harness.lists(), [1, 1]);
+        harness.close().await;
     });
 }
 
 #[test]
 fn without_names_none_is_read_or_shown() {
     run(async {
-        let house = plan("*/*", "off").set("TAG_LABELS", "team").build().await;
-        house
+        let harness = plan("*/*", "off").set("TAG_LABELS", "team").build().await;
+        harness
             .fake
             .fault(failing(Operation::GetSegments, answer(r#"{"Item":[{"Id":"s0","Name":5,"tags":[]}]}"#)));
-        let scrape = house.scrape().await;
+        let scrape = harness.scrape().await;
         assert!(names(&scrape).is_empty());
         assert_eq!(scrape.sum(UP, &[]), 2);
         assert_eq!(scrape.sum("pinpoint_api_errors_total", &[]), 0, "what is not read cannot be wrong");
-        assert_eq!(house.lists(), [1, 2]);
-        house.close().await;
+        assert_eq!(harness.lists(), [1, 2]);
+        harness.close().await;
     });
 }
 
 #[test]
 fn a_name_of_a_wrong_type_is_absent_and_the_answer_counts_once_as_invalid() {
     run(async {
-        let house = plan("shop/*", "discovered").set("TAG_LABELS", "team").build().await;
+        let harness = plan("shop/*", "discovered").set("TAG_LABELS", "team").build().await;
         let body = r#"{"Item":[{"Id":"s0","Name":5,"SegmentType":[],"tags":{"team":{}}},
             {"Id":"s1","Name":"\ud800","tags":"none"},{"Id":"s2","Name":"Fine"}]}"#;
-        house.fake.fault(failing(Operation::GetSegments, answer(body)));
-        let scrape = house.scrape().await;
+        harness.fake.fault(failing(Operation::GetSegments, answer(body)));
+        let scrape = harness.scrape().await;
         assert_eq!(
             names(&scrape),
             expected(&[("shop", "s0", ""), ("shop", "s1", ""), ("shop", "s2", "Fine")])
@@ -431,7 +433,7 @@ fn a_name_of_a_wrong_type_is_absent_and_the_answer_counts_once_as_invalid() {
         assert_eq!(scrape.value("pinpoint_api_errors_total", &invalid), Some(1.0));
         assert_eq!(scrape.sum("pinpoint_api_skipped_items_total", &[]), 0);
         assert_eq!((scrape.sum(UP, &[]), scrape.sum(DISCOVERY, &[])), (3, 1));
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -440,9 +442,9 @@ fn names_do_not_count_among_the_series_of_jobs_segments_and_targets() {
     run(async {
         let mut counted = Vec::new();
         for names_from in ["discovered", "off"] {
-            let house = plan("*/*", names_from).build().await;
-            counted.push(house.scrape().await.value("pinpoint_exporter_series", &[]));
-            house.close().await;
+            let harness = plan("*/*", names_from).build().await;
+            counted.push(harness.scrape().await.value("pinpoint_exporter_series", &[]));
+            harness.close().await;
         }
         assert_eq!(counted[0], counted[1]);
     });
@@ -451,8 +453,8 @@ fn names_do_not_count_among_the_series_of_jobs_segments_and_targets() {
 #[test]
 fn names_have_the_type_of_the_segment_and_the_tags_that_are_asked_for() {
     run(async {
-        let house = plan("*/*", "discovered").set("TAG_LABELS", "cost centre,team").build().await;
-        let scrape = house.scrape().await;
+        let harness = plan("*/*", "discovered").set("TAG_LABELS", "cost centre,team").build().await;
+        let scrape = harness.scrape().await;
         let labels = &scrape.samples(SEGMENT, &[("application_id", "shop"), ("segment_id", "s1")])[0].labels;
         let expected = [
             ("aws_account_id", ""),
@@ -465,7 +467,7 @@ fn names_have_the_type_of_the_segment_and_the_tags_that_are_asked_for() {
             ("tag_team", "shop team"),
         ];
         assert_eq!(*labels, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -484,7 +486,7 @@ const HOSTILE: [&str; 8] = [
 #[test]
 fn hostile_names_stay_text_in_the_scrape_on_the_page_and_in_its_json() {
     run(async {
-        let house = plan("shop/*", "all")
+        let harness = plan("shop/*", "all")
             .set("TAG_LABELS", "team")
             .world(|world| {
                 for (number, name) in HOSTILE.iter().enumerate() {
@@ -498,7 +500,7 @@ fn hostile_names_stay_text_in_the_scrape_on_the_page_and_in_its_json() {
             .build()
             .await;
         // Whatever comes is parsed strictly.
-        let scrape = house.scrape_until(|scrape| !scrape.samples(APPLICATION, &[]).is_empty()).await;
+        let scrape = harness.scrape_until(|scrape| !scrape.samples(APPLICATION, &[]).is_empty()).await;
         for (number, name) in HOSTILE.iter().enumerate() {
             let id = format!("h{number}");
             let samples = scrape.samples(SEGMENT, &[]);
@@ -508,11 +510,11 @@ fn hostile_names_stay_text_in_the_scrape_on_the_page_and_in_its_json() {
         let long = &scrape.samples(SEGMENT, &[("segment_id", "long")])[0].labels["segment_name"];
         assert_eq!(*long, "x".repeat(255) + "…");
 
-        let page = house.client.get(&house.url).send().await.unwrap().text().await.unwrap();
+        let page = harness.client.get(&harness.url).send().await.unwrap().text().await.unwrap();
         assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
         assert!(!page.chars().any(|c| c.is_control() && c != '\n'), "{page}");
         assert!(!page.contains('\u{202e}') && page.contains("\\u{202e}txt.exe"), "{page}");
-        let json = house.client.get(format!("{}/api/v1/jobs", house.url)).send().await.unwrap();
+        let json = harness.client.get(format!("{}/api/v1/jobs", harness.url)).send().await.unwrap();
         let document: Value = serde_json::from_str(&json.text().await.unwrap()).unwrap();
         let found: BTreeSet<_> = document["segments"]["items"]
             .as_array()
@@ -521,6 +523,6 @@ fn hostile_names_stay_text_in_the_scrape_on_the_page_and_in_its_json() {
             .filter_map(|segment| segment["segment_name"].as_str())
             .collect();
         assert!(HOSTILE.iter().all(|name| found.contains(name)), "{found:?}");
-        house.close().await;
+        harness.close().await;
     });
 }

@@ -12,7 +12,7 @@ use fake_pinpoint::{
 };
 
 use crate::support::{
-    house::{APP, House, Plan, client, run, run_in_virtual_time, run_within},
+    harness::{APP, House, Plan, client, run, run_in_virtual_time, run_within},
     program::{Program, command},
     raw::within,
 };
@@ -62,8 +62,8 @@ fn borrowed<'a>(variables: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
 }
 
 /// The segments whose jobs were asked for, in turn.
-fn asked(house: &House) -> Vec<String> {
-    let requests = house.fake.requests();
+fn asked(harness: &House) -> Vec<String> {
+    let requests = harness.fake.requests();
     let listings = requests.iter().filter(|it| it.operation == Some(Operation::GetSegmentExportJobs));
     listings.filter_map(|request| request.segment.clone()).collect()
 }
@@ -72,23 +72,23 @@ fn asked(house: &House) -> Vec<String> {
 fn the_target_that_waits_longest_goes_first() {
     run_in_virtual_time(async {
         let plan = Plan::new().set("TARGETS", &format!("{APP}/*")).set("MAX_CONCURRENT_REQUESTS", "1");
-        let house = plan.world(segments(&["a", "b", "c", "d"])).build().await;
-        house.fake.fault(Rule {
+        let harness = plan.world(segments(&["a", "b", "c", "d"])).build().await;
+        harness.fake.fault(Rule {
             segment: Some("c".to_owned()),
             times: Some(1),
             ..Fault::Delay { milliseconds: 500 }.always()
         });
-        house.scrape_within(Some("0.6")).await;
-        assert_eq!(asked(&house), ["a", "b", "c"]);
+        harness.scrape_within(Some("0.6")).await;
+        assert_eq!(asked(&harness), ["a", "b", "c"]);
         // While the third is being read: the fourth starts, and its data age, from now on.
-        house.turn(Duration::from_secs(20));
-        house.scrape().await;
-        house.turn(Duration::from_secs(40));
-        house.scrape().await;
-        assert_eq!(asked(&house)[3..], ["d", "a", "b", "c"]);
-        house.turn(Duration::from_mins(1));
-        house.scrape().await;
-        assert_eq!(asked(&house)[7..], ["d", "a", "b", "c"]);
+        harness.turn(Duration::from_secs(20));
+        harness.scrape().await;
+        harness.turn(Duration::from_secs(40));
+        harness.scrape().await;
+        assert_eq!(asked(&harness)[3..], ["d", "a", "b", "c"]);
+        harness.turn(Duration::from_mins(1));
+        harness.scrape().await;
+        assert_eq!(asked(&harness)[7..], ["d", "a", "b", "c"]);
     });
 }
 
@@ -99,7 +99,7 @@ fn a_long_listing_is_not_overtaken_at_its_pages_by_all_who_wait() {
             .set("TARGETS", &format!("{APP}/*"))
             .set("MAX_CONCURRENT_REQUESTS", "2")
             .set("PAGE_SIZE", "1");
-        let house = plan
+        let harness = plan
             .world(|world| {
                 *world = World::default();
                 for idle in 0..30 {
@@ -111,12 +111,12 @@ fn a_long_listing_is_not_overtaken_at_its_pages_by_all_who_wait() {
             .build()
             .await;
         // One place is taken for good; for the other one all wait who come after the long listing.
-        house.fake.fault(Fault::Hang.always().of_segment("idle-00"));
+        harness.fake.fault(Fault::Hang.always().of_segment("idle-00"));
         tokio::select! {
-            _ = house.scrape_within(Some("60")) => unreachable!("a target hangs"),
-            () = house.fake.wait_for_requests(31 + 8) => {}
+            _ = harness.scrape_within(Some("60")) => unreachable!("a target hangs"),
+            () = harness.fake.wait_for_requests(31 + 8) => {}
         }
-        let mut asked = asked(&house);
+        let mut asked = asked(&harness);
         asked.retain(|segment| segment != "idle-00");
         assert_eq!(asked[..7], ["active", "active", "active", "active", "active", "active", "idle-01"]);
     });
@@ -129,9 +129,9 @@ fn first_three() -> Vec<String> {
     TWELVE[..3].iter().map(ToString::to_string).collect()
 }
 
-fn go_wrong(house: &House, fault: &Fault) {
+fn go_wrong(harness: &House, fault: &Fault) {
     for segment in &TWELVE[..3] {
-        house.fake.fault(fault.clone().always().of_segment(segment));
+        harness.fake.fault(fault.clone().always().of_segment(segment));
     }
 }
 
@@ -142,18 +142,18 @@ fn targets_that_wait_for_a_retry_hold_back_no_other() {
             .set("TARGETS", &format!("{APP}/*"))
             .set("MAX_CONCURRENT_REQUESTS", "2")
             .set("MAX_ATTEMPTS", "3");
-        let house = plan.world(segments(&TWELVE)).build().await;
+        let harness = plan.world(segments(&TWELVE)).build().await;
         let mut throttled = Fault::error("TooManyRequestsException");
         if let Fault::Error { headers, .. } = &mut throttled {
             headers.insert("Retry-After".to_owned(), "25".to_owned());
         }
-        go_wrong(&house, &throttled);
+        go_wrong(&harness, &throttled);
         // Nobody waits here for the 25 seconds that the three are told to wait.
         tokio::select! {
-            _ = house.scrape_within(Some("60")) => unreachable!("three targets wait for their retries"),
-            () = house.fake.wait_for_requests(1 + 12) => {}
+            _ = harness.scrape_within(Some("60")) => unreachable!("three targets wait for their retries"),
+            () = harness.fake.wait_for_requests(1 + 12) => {}
         }
-        let mut asked = asked(&house);
+        let mut asked = asked(&harness);
         asked.sort();
         assert_eq!(asked, TWELVE);
     });
@@ -166,19 +166,19 @@ fn targets_that_fail_go_after_the_others_that_are_due_with_their_retries_and_in_
             .set("TARGETS", &format!("{APP}/*"))
             .set("MAX_CONCURRENT_REQUESTS", "1")
             .set("MAX_ATTEMPTS", "2");
-        let house = plan.world(segments(&TWELVE)).build().await;
+        let harness = plan.world(segments(&TWELVE)).build().await;
         // A retry waits 50 ms at most, and the others take longer together.
         for segment in &TWELVE[3..] {
-            house.fake.fault(Fault::Delay { milliseconds: 50 }.always().of_segment(segment));
+            harness.fake.fault(Fault::Delay { milliseconds: 50 }.always().of_segment(segment));
         }
-        go_wrong(&house, &Fault::error("InternalServerErrorException"));
-        house.scrape_within(Some("60")).await;
-        let (first, mut retries) = (asked(&house), asked(&house).split_off(12));
+        go_wrong(&harness, &Fault::error("InternalServerErrorException"));
+        harness.scrape_within(Some("60")).await;
+        let (first, mut retries) = (asked(&harness), asked(&harness).split_off(12));
         retries.sort();
         assert_eq!((&first[..12], &retries[..]), (&TWELVE.map(str::to_owned)[..], &first_three()[..]));
-        house.turn(Duration::from_mins(1));
-        house.scrape_within(Some("60")).await;
-        let second = asked(&house).split_off(15);
+        harness.turn(Duration::from_mins(1));
+        harness.scrape_within(Some("60")).await;
+        let second = asked(&harness).split_off(15);
         assert_eq!(second[..9], TWELVE[3..]);
         assert!(second[9..].iter().all(|segment| first_three().contains(segment)), "{second:?}");
     });
@@ -189,19 +189,19 @@ fn lists_of_segments_go_before_targets() {
     run(async {
         let plan =
             Plan::new().set("TARGETS", &format!("{APP}/* other/*")).set("MAX_CONCURRENT_REQUESTS", "1");
-        let house = plan
+        let harness = plan
             .world(|world| {
                 segments(&["a", "b", "c", "d", "e"])(world);
                 world.segment("other", "x");
             })
             .build()
             .await;
-        house.scrape().await;
-        house.fake.world().segment("other", "y");
-        house.turn(Duration::from_mins(5));
-        let before = house.fake.requests().len();
-        house.scrape().await;
-        let requests = house.fake.requests();
+        harness.scrape().await;
+        harness.fake.world().segment("other", "y");
+        harness.turn(Duration::from_mins(5));
+        let before = harness.fake.requests().len();
+        harness.scrape().await;
+        let requests = harness.fake.requests();
         let lists =
             requests[before..].iter().filter(|it| it.operation == Some(Operation::GetSegments)).count();
         let first: Vec<_> = requests[before..].iter().take(2).filter_map(|it| it.operation).collect();
@@ -218,7 +218,7 @@ fn no_more_is_under_way_at_once_than_allowed_and_a_slow_region_holds_up_no_other
         let plan = Plan::new()
             .set("TARGETS", &[arn("eu-west-1", "slow"), arn("us-east-1", "fast")].join(","))
             .set("MAX_CONCURRENT_REQUESTS", "3");
-        let house = plan
+        let harness = plan
             .world(|world| {
                 *world = World::default();
                 for segment in 0..8 {
@@ -228,18 +228,18 @@ fn no_more_is_under_way_at_once_than_allowed_and_a_slow_region_holds_up_no_other
             })
             .build()
             .await;
-        house.fake.fault(Rule {
+        harness.fake.fault(Rule {
             application: Some("slow".to_owned()),
             operation: Some(Operation::GetSegmentExportJobs),
             ..Fault::Delay { milliseconds: 4_000 }.always()
         });
-        let scrape = house.scrape_within(Some("2.5")).await;
+        let scrape = harness.scrape_within(Some("2.5")).await;
         assert_eq!(scrape.sum(UP, &[("application_id", "fast")]), 8);
         assert_eq!(scrape.sum(UP, &[("application_id", "slow")]), 0);
         let slow =
-            house.fake.requests().iter().filter(|it| it.application.as_deref() == Some("slow")).count();
+            harness.fake.requests().iter().filter(|it| it.application.as_deref() == Some("slow")).count();
         assert_eq!(slow, 1 + 3, "the list and three at once");
-        assert!(house.fake.most_in_flight() <= 6, "{}", house.fake.most_in_flight());
+        assert!(harness.fake.most_in_flight() <= 6, "{}", harness.fake.most_in_flight());
     });
 }
 
@@ -274,7 +274,7 @@ async fn hold_the_bound(
         proof || listings >= total
     };
     let mut done = 0;
-    // A machine that is busy may need more scrapes for the first picture.
+    // A machine that is busy may need more scrapes for the first snapshot.
     while done < scrapes || !is_whole() {
         done += 1;
         ticks.tick().await;
@@ -290,7 +290,7 @@ async fn hold_the_bound(
     let fullest =
         times.iter().map(|from| times.iter().filter(|at| (0..1000).contains(&(**at - from))).count());
     let fullest = fullest.max().unwrap();
-    // The request that completed the first picture, and how often each target was read.
+    // The request that completed the first snapshot, and how often each target was read.
     let (mut complete, mut reads) = (None, BTreeMap::<_, usize>::new());
     for (number, request) in (1..).zip(fake.requests()) {
         if let (Some(application), Some(segment)) = (request.application, request.segment) {
@@ -298,7 +298,7 @@ async fn hold_the_bound(
             complete = complete.or((reads.len() == total).then_some(number));
         }
     }
-    let complete = complete.expect("a full picture");
+    let complete = complete.expect("a full snapshot");
     let figures = format!(
         "{total} segments: complete with request {complete} of {}; {fullest} in the fullest second; data {oldest:.1} s \
          old at most, {bound} s planned; each target read {:?} to {:?} times",

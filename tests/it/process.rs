@@ -11,13 +11,13 @@ use std::{
 };
 
 use fake_pinpoint::{FakePinpoint, HANG_LIMIT, world::World};
-use pinpoint_exporter::{config::LogFormat, logging, printable, web::Exporter as _};
+use pinpoint_exporter::{cli::logging, config::LogFormat, model::printable, web::Exporter as _};
 use rustix::process::Signal;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use crate::support::{
-    house::{Plan, run},
+    harness::{Plan, run},
     program::{Program, command, send},
 };
 
@@ -239,7 +239,7 @@ fn a_panic_is_one_line_in_the_format_of_the_log() {
             }
             "logfmt" => {
                 assert!(before.contains(" level=info ") && after.contains(" level=info "), "{text}");
-                assert!(panic.contains(" level=error target=pinpoint_exporter::logging "), "{text}");
+                assert!(panic.contains(" level=error target=pinpoint_exporter::cli::logging "), "{text}");
             }
             _ => assert!(panic.starts_with("pinpoint-exporter: panicked at "), "{text}"),
         }
@@ -269,12 +269,12 @@ fn panic_in_a_thread(format: &str) {
 #[test]
 fn a_look_for_credentials_that_panics_leaves_the_exporter_ready() {
     run(async {
-        let house = Plan::new().build().await;
-        house.source.panic();
-        assert!(!house.exporter.is_ready());
-        house.exporter.get_ready().await;
-        assert!(house.exporter.is_ready());
-        house.close().await;
+        let harness = Plan::new().build().await;
+        harness.source.panic();
+        assert!(!harness.exporter.is_ready());
+        harness.exporter.get_ready().await;
+        assert!(harness.exporter.is_ready());
+        harness.close().await;
     });
 }
 

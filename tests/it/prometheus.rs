@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::support::house::{APP, House, Plan, SEGMENT, client, run};
+use crate::support::harness::{APP, House, Plan, SEGMENT, client, run};
 
 /// A Prometheus of this machine, which scrapes one target five times a second.
 struct Prometheus {
@@ -26,10 +26,10 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    async fn scraping(house: &House) -> Self {
+    async fn scraping(harness: &House) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
-        let target = house.url.trim_start_matches("http://");
+        let target = harness.url.trim_start_matches("http://");
         let text = format!(
             "scrape_configs:\n- job_name: pinpoint\n  scrape_interval: 200ms\n  scrape_timeout: 200ms\n  \
              static_configs:\n  - targets: [\"{target}\"]\n"
@@ -91,7 +91,7 @@ fn a_real_prometheus_sees_each_state_of_a_job_in_turn_one_at_a_time_and_nothing_
         [(End::Completed, ["COMPLETING", "COMPLETED"]), (End::Failed, ["FAILING", "FAILED"])]
     {
         run(async move {
-            let house = Plan::new()
+            let harness = Plan::new()
                 .set("CACHE_TTL", "0s")
                 .world(|world| {
                     // Created at 0 and done at 1000 s: its state follows the thousandth that has passed.
@@ -102,7 +102,7 @@ fn a_real_prometheus_sees_each_state_of_a_job_in_turn_one_at_a_time_and_nothing_
                 .at(0)
                 .build()
                 .await;
-            let prometheus = Prometheus::scraping(&house).await;
+            let prometheus = Prometheus::scraping(&harness).await;
             let mut age = 0;
             for (second, status) in [
                 (10, "CREATED"),
@@ -113,7 +113,7 @@ fn a_real_prometheus_sees_each_state_of_a_job_in_turn_one_at_a_time_and_nothing_
                 (950, last_two[0]),
                 (1_000, last_two[1]),
             ] {
-                house.turn(Duration::from_secs(second - age));
+                harness.turn(Duration::from_secs(second - age));
                 age = second;
                 let states = prometheus
                     .until("pinpoint_export_job_status == 1", |result| {
@@ -132,14 +132,14 @@ fn a_real_prometheus_sees_each_state_of_a_job_in_turn_one_at_a_time_and_nothing_
             let changes = prometheus.history("max by (status) (pinpoint_export_job_status == 1)").await;
             assert_eq!(changes.len(), 7, "{changes:?}");
 
-            house.turn(Duration::from_hours(7 * 24));
+            harness.turn(Duration::from_hours(7 * 24));
             let still = prometheus.until("pinpoint_export_job_info", |result| !result.is_empty()).await;
             assert_eq!(still.len(), 1, "as old as the limit is within it");
-            house.turn(Duration::from_secs(1));
+            harness.turn(Duration::from_secs(1));
             prometheus.until("{__name__=~\"pinpoint_export_job_.+\"}", <[Value]>::is_empty).await;
             let query = "pinpoint_segment_suppressed_export_jobs{reason=\"age\"} == 1";
             assert_eq!(prometheus.until(query, |result| !result.is_empty()).await.len(), 1);
-            house.close().await;
+            harness.close().await;
         });
     }
 }

@@ -17,9 +17,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pinpoint_exporter::{
-    clock::SystemClock,
-    web::{self, Limits, Patience, ScrapeTimeout},
-    web_config::Watched,
+    model::clock::SystemClock,
+    web::{self, ClientTimeouts, Limits, ScrapeTimeout, config::WatchedWebConfig},
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -36,7 +35,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    house::{patient, run, run_in_virtual_time},
+    harness::{patient, run, run_in_virtual_time},
     pki::{Client, Pki, TLS, san, trusting},
     program::{Program, command},
     raw::{Raw, within},
@@ -54,7 +53,7 @@ fn basic(user: &str, password: &str) -> String {
 /// A server that has one large answer to everything, and a web configuration.
 struct Server {
     address: SocketAddr,
-    web_config: Arc<Watched>,
+    web_config: Arc<WatchedWebConfig>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -106,7 +105,7 @@ impl Server {
 
     async fn start_with(pki: &Pki, text: &str, limits: Limits) -> Self {
         let path = pki.write("web.yml", text);
-        let web_config = Arc::new(Watched::open(path.as_ref(), Arc::new(SystemClock)).unwrap());
+        let web_config = Arc::new(WatchedWebConfig::open(path.as_ref(), Arc::new(SystemClock)).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -130,8 +129,8 @@ impl Server {
 /// Short, for what a test has to wait out.
 fn impatient() -> Limits {
     let short = Duration::from_millis(300);
-    let patience = Patience { idle: short, head: short, write: short };
-    Limits { patience, ..patient() }
+    let timeouts = ClientTimeouts { idle: short, head: short, write: short };
+    Limits { timeouts, ..patient() }
 }
 
 async fn handshake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
@@ -416,8 +415,8 @@ fn scrapes_of_others_go_on_over_tls_and_http2_while_one_address_takes_none_of_it
     run(async {
         let pki = Pki::new();
         let long = Duration::from_mins(5);
-        let patience = Patience { idle: long, head: long, write: long };
-        let limits = Limits { connections: 8, patience, ..Limits::default() };
+        let timeouts = ClientTimeouts { idle: long, head: long, write: long };
+        let limits = Limits { connections: 8, timeouts, ..Limits::default() };
         let server = Server::start_with(&pki, TLS, limits).await;
         let (mut slow1, mut slow2) = (Vec::new(), Vec::new());
         for turn in 0..20 {

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::{
-    house::{APP, House, Plan, SEGMENT, credentials, run, run_in_virtual_time},
+    harness::{APP, House, Plan, SEGMENT, credentials, run, run_in_virtual_time},
     text_format::Scrape,
 };
 
@@ -54,66 +54,66 @@ fn seconds(n: u64) -> Duration {
 #[test]
 fn a_result_younger_than_the_ttl_is_shown_without_a_call() {
     run(async {
-        let house = with_jobs(3).build().await;
-        assert_eq!(jobs(&house.scrape().await), 3);
-        house.turn(Duration::from_millis(49_999));
-        assert_eq!(jobs(&house.scrape().await), 3);
-        assert_eq!(house.listings(), 1);
-        house.turn(Duration::from_millis(1));
-        let scrape = house.scrape().await;
-        assert_eq!(house.listings(), 2, "as old as the TTL is too old");
+        let harness = with_jobs(3).build().await;
+        assert_eq!(jobs(&harness.scrape().await), 3);
+        harness.turn(Duration::from_millis(49_999));
+        assert_eq!(jobs(&harness.scrape().await), 3);
+        assert_eq!(harness.listings(), 1);
+        harness.turn(Duration::from_millis(1));
+        let scrape = harness.scrape().await;
+        assert_eq!(harness.listings(), 2, "as old as the TTL is too old");
         assert_eq!(scrape.value("pinpoint_exporter_cache_lookups_total", &[]), Some(3.0));
         assert_eq!(scrape.value("pinpoint_exporter_cache_hits_total", &[]), Some(1.0));
-        house.assert_equation(2).await;
-        house.close().await;
+        harness.assert_equation(2).await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn the_age_of_a_result_counts_from_the_start_of_its_refresh() {
     run(async {
-        let house = with_jobs(1).build().await;
-        house.fake.fault(Fault::Delay { milliseconds: 300 }.times(1));
+        let harness = with_jobs(1).build().await;
+        harness.fake.fault(Fault::Delay { milliseconds: 300 }.times(1));
         let scrape = async {
-            house.fake.wait_for_requests(1).await;
+            harness.fake.wait_for_requests(1).await;
             // While the answer is on its way.
-            house.turn(seconds(40));
+            harness.turn(seconds(40));
         };
-        tokio::join!(house.scrape(), scrape);
-        house.turn(seconds(9));
-        house.scrape().await;
-        assert_eq!(house.listings(), 1);
-        house.turn(seconds(1));
-        house.scrape().await;
-        assert_eq!(house.listings(), 2);
+        tokio::join!(harness.scrape(), scrape);
+        harness.turn(seconds(9));
+        harness.scrape().await;
+        assert_eq!(harness.listings(), 1);
+        harness.turn(seconds(1));
+        harness.scrape().await;
+        assert_eq!(harness.listings(), 2);
     });
 }
 
 #[test]
 fn with_a_ttl_of_zero_every_scrape_fetches() {
     run(async {
-        let house = with_jobs(1).set("CACHE_TTL", "0s").build().await;
+        let harness = with_jobs(1).set("CACHE_TTL", "0s").build().await;
         for _ in 0..3 {
-            house.scrape().await;
+            harness.scrape().await;
         }
-        assert_eq!(house.listings(), 3);
+        assert_eq!(harness.listings(), 3);
     });
 }
 
 #[test]
 fn only_metrics_starts_a_refresh_and_nothing_does_without_a_scrape() {
     run(async {
-        let house = with_jobs(1).build().await;
+        let harness = with_jobs(1).build().await;
         for path in ["/", "/-/healthy", "/-/ready", "/nothing"] {
-            house.client.get(format!("{}{path}", house.url)).send().await.unwrap();
+            harness.client.get(format!("{}{path}", harness.url)).send().await.unwrap();
         }
-        house.turn(seconds(3600));
+        harness.turn(seconds(3600));
         for path in ["/", "/-/healthy", "/-/ready"] {
-            house.client.get(format!("{}{path}", house.url)).send().await.unwrap();
+            harness.client.get(format!("{}{path}", harness.url)).send().await.unwrap();
         }
-        assert_eq!(house.fake.requests().len(), 0);
-        house.scrape().await;
-        assert_eq!(house.fake.requests().len(), 1);
+        assert_eq!(harness.fake.requests().len(), 0);
+        harness.scrape().await;
+        assert_eq!(harness.fake.requests().len(), 1);
     });
 }
 
@@ -122,11 +122,11 @@ fn only_metrics_starts_a_refresh_and_nothing_does_without_a_scrape() {
 #[test]
 fn ten_scrapes_at_once_cost_one_listing() {
     run(async {
-        let house = with_jobs(2).build().await;
-        house.fake.fault(Fault::Delay { milliseconds: 200 }.always());
-        let scrapes = futures_util::future::join_all((0..10).map(|_| house.scrape())).await;
+        let harness = with_jobs(2).build().await;
+        harness.fake.fault(Fault::Delay { milliseconds: 200 }.always());
+        let scrapes = futures_util::future::join_all((0..10).map(|_| harness.scrape())).await;
         assert!(scrapes.iter().all(|scrape| jobs(scrape) == 2));
-        assert_eq!(house.listings(), 1);
+        assert_eq!(harness.listings(), 1);
     });
 }
 
@@ -139,23 +139,23 @@ fn many_segments(segments: usize) -> Plan {
 #[test]
 fn no_more_requests_are_out_at_once_than_allowed() {
     run_in_virtual_time(async {
-        let house = many_segments(20).set("MAX_CONCURRENT_REQUESTS", "3").build().await;
-        house.fake.fault(Fault::Delay { milliseconds: 20 }.always());
-        assert_eq!(jobs(&house.scrape().await), 20);
-        assert_eq!(house.fake.most_in_flight(), 3);
+        let harness = many_segments(20).set("MAX_CONCURRENT_REQUESTS", "3").build().await;
+        harness.fake.fault(Fault::Delay { milliseconds: 20 }.always());
+        assert_eq!(jobs(&harness.scrape().await), 20);
+        assert_eq!(harness.fake.most_in_flight(), 3);
     });
 }
 
 #[test]
 fn no_second_holds_more_requests_than_allowed_and_a_tenth() {
     run_in_virtual_time(async {
-        let house = many_segments(30).set("MAX_REQUESTS_PER_SECOND", "20").build().await;
-        house.scrape().await;
-        // The picture is warm, and all of it is due at once.
-        house.turn(seconds(50));
-        let scrape = house.scrape().await;
-        assert_eq!((jobs(&scrape), house.listings()), (30, 60));
-        let times: Vec<i64> = house.fake.requests().iter().map(|request| request.at).collect();
+        let harness = many_segments(30).set("MAX_REQUESTS_PER_SECOND", "20").build().await;
+        harness.scrape().await;
+        // The snapshot is warm, and all of it is due at once.
+        harness.turn(seconds(50));
+        let scrape = harness.scrape().await;
+        assert_eq!((jobs(&scrape), harness.listings()), (30, 60));
+        let times: Vec<i64> = harness.fake.requests().iter().map(|request| request.at).collect();
         for (i, from) in times.iter().enumerate() {
             let within = times[i..].iter().filter(|at| **at - from < 1_000).count();
             // 20 and the bucket's 2, and one that was held up on its way.
@@ -171,26 +171,26 @@ fn no_second_holds_more_requests_than_allowed_and_a_tenth() {
 #[test]
 fn a_scrape_of_one_second_against_an_api_of_three_is_answered_in_time_and_the_next_shows_the_data() {
     run_in_virtual_time(async {
-        let house = with_jobs(2).build().await;
-        house.fake.fault(Fault::Delay { milliseconds: 3_000 }.times(1));
+        let harness = with_jobs(2).build().await;
+        harness.fake.fault(Fault::Delay { milliseconds: 3_000 }.times(1));
         let start = Instant::now();
-        let first = house.scrape_within(Some("1")).await;
+        let first = harness.scrape_within(Some("1")).await;
         assert!(start.elapsed() < seconds(1), "{:?}", start.elapsed());
         assert_eq!((jobs(&first), first.value(UP, &[])), (0, None), "absent until a refresh has finished");
-        assert_eq!(jobs(&house.scrape_within(Some("60")).await), 2);
-        assert_eq!(house.listings(), 1, "the refresh went on");
-        house.assert_equation(1).await;
+        assert_eq!(jobs(&harness.scrape_within(Some("60")).await), 2);
+        assert_eq!(harness.listings(), 1, "the refresh went on");
+        harness.assert_equation(1).await;
     });
 }
 
 #[test]
 fn without_the_header_a_scrape_waits_as_long_as_the_setting_says() {
     run_in_virtual_time(async {
-        let house =
+        let harness =
             with_jobs(2).set("SCRAPE_TIMEOUT", "300ms").set("SCRAPE_TIMEOUT_OFFSET", "100ms").build().await;
-        house.fake.fault(Fault::Hang.times(1));
+        harness.fake.fault(Fault::Hang.times(1));
         let start = Instant::now();
-        house.scrape().await;
+        harness.scrape().await;
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(300) && took < seconds(3), "{took:?}");
     });
@@ -199,10 +199,10 @@ fn without_the_header_a_scrape_waits_as_long_as_the_setting_says() {
 #[test]
 fn a_header_below_the_offset_is_answered_at_once() {
     run_in_virtual_time(async {
-        let house = with_jobs(2).build().await;
-        house.fake.fault(Fault::Hang.times(1));
+        let harness = with_jobs(2).build().await;
+        harness.fake.fault(Fault::Hang.times(1));
         let start = Instant::now();
-        house.scrape_within(Some("0.4")).await;
+        harness.scrape_within(Some("0.4")).await;
         assert!(start.elapsed() < seconds(5), "{:?}", start.elapsed());
     });
 }
@@ -210,12 +210,12 @@ fn a_header_below_the_offset_is_answered_at_once() {
 #[test]
 fn a_scraper_that_hangs_up_does_not_stop_the_refresh() {
     run_in_virtual_time(async {
-        let house = with_jobs(2).build().await;
-        house.fake.fault(Fault::Delay { milliseconds: 300 }.times(1));
-        let gone = tokio::time::timeout(Duration::from_millis(100), house.scrape());
+        let harness = with_jobs(2).build().await;
+        harness.fake.fault(Fault::Delay { milliseconds: 300 }.times(1));
+        let gone = tokio::time::timeout(Duration::from_millis(100), harness.scrape());
         assert!(gone.await.is_err());
-        assert_eq!(jobs(&house.scrape().await), 2);
-        assert_eq!(house.listings(), 1);
+        assert_eq!(jobs(&harness.scrape().await), 2);
+        assert_eq!(harness.listings(), 1);
     });
 }
 
@@ -224,55 +224,55 @@ fn a_scraper_that_hangs_up_does_not_stop_the_refresh() {
 #[test]
 fn a_failed_refresh_shows_at_once_keeps_the_data_and_is_not_repeated_before_the_ttl() {
     run(async {
-        let house = with_jobs(2).build().await;
-        let good = house.scrape().await;
+        let harness = with_jobs(2).build().await;
+        let good = harness.scrape().await;
         let since = good.value("pinpoint_target_last_success_timestamp_seconds", &[]);
-        house.fake.fault(Fault::error("AccessDeniedException").times(1));
-        house.turn(seconds(50));
-        let failed = house.scrape().await;
+        harness.fake.fault(Fault::error("AccessDeniedException").times(1));
+        harness.turn(seconds(50));
+        let failed = harness.scrape().await;
         assert_eq!((error(&failed).as_deref(), jobs(&failed)), (Some("AccessDeniedException"), 2));
         assert_eq!(failed.value("pinpoint_target_last_success_timestamp_seconds", &[]), since);
         let labels = [("operation", "GetSegmentExportJobs"), ("exception", "AccessDeniedException")];
         assert_eq!(failed.value(ERRORS, &labels), Some(1.0));
-        house.turn(Duration::from_millis(49_999));
-        assert_eq!(error(&house.scrape().await).as_deref(), Some("AccessDeniedException"));
-        assert_eq!(house.listings(), 2);
-        house.turn(Duration::from_millis(1));
-        assert_eq!(error(&house.scrape().await), None);
-        assert_eq!(house.listings(), 3);
-        house.assert_equation(2).await;
+        harness.turn(Duration::from_millis(49_999));
+        assert_eq!(error(&harness.scrape().await).as_deref(), Some("AccessDeniedException"));
+        assert_eq!(harness.listings(), 2);
+        harness.turn(Duration::from_millis(1));
+        assert_eq!(error(&harness.scrape().await), None);
+        assert_eq!(harness.listings(), 3);
+        harness.assert_equation(2).await;
     });
 }
 
 #[test]
 fn not_found_costs_one_call_per_ttl_and_no_retry() {
     run(async {
-        let house =
+        let harness =
             Plan::new().set("TARGETS", &format!("{APP}/missing")).set("MAX_ATTEMPTS", "5").build().await;
         for calls in 1..=3 {
             for _ in 0..3 {
-                assert_eq!(error(&house.scrape().await).as_deref(), Some("NotFoundException"));
+                assert_eq!(error(&harness.scrape().await).as_deref(), Some("NotFoundException"));
             }
-            assert_eq!(house.listings(), calls);
-            house.turn(seconds(50));
+            assert_eq!(harness.listings(), calls);
+            harness.turn(seconds(50));
         }
-        assert_eq!(house.scrape().await.sum(RETRIES, &[]), 0);
+        assert_eq!(harness.scrape().await.sum(RETRIES, &[]), 0);
     });
 }
 
 #[test]
 fn data_older_than_the_limit_vanish_whatever_the_cause_and_the_counters_stay() {
     run(async {
-        let house = with_jobs(2).build().await;
-        house.scrape().await;
-        house.fake.fault(Fault::Hang.always());
-        house.turn(seconds(600));
-        let edge = house.scrape_within(Some("0.1")).await;
+        let harness = with_jobs(2).build().await;
+        harness.scrape().await;
+        harness.fake.fault(Fault::Hang.always());
+        harness.turn(seconds(600));
+        let edge = harness.scrape_within(Some("0.1")).await;
         assert_eq!((jobs(&edge), edge.value(UP, &[])), (2, Some(1.0)), "the limit itself is within it");
-        house.turn(Duration::from_millis(1));
+        harness.turn(Duration::from_millis(1));
         // The refresh hangs: it is the age alone that counts.
-        house.fake.wait_for_requests(2).await;
-        let old = house.scrape_within(Some("0.1")).await;
+        harness.fake.wait_for_requests(2).await;
+        let old = harness.scrape_within(Some("0.1")).await;
         assert_eq!((jobs(&old), error(&old).as_deref()), (0, Some("Timeout")));
         assert!(old.family("pinpoint_segment_export_jobs").is_none());
         assert!(old.value("pinpoint_target_last_success_timestamp_seconds", &[]).is_some());
@@ -285,38 +285,38 @@ fn data_older_than_the_limit_vanish_whatever_the_cause_and_the_counters_stay() {
 #[test]
 fn data_vanish_at_the_limit_also_when_every_refresh_fails_and_come_back_with_a_good_one() {
     run(async {
-        let house = with_jobs(2).build().await;
-        house.scrape().await;
-        house.fake.fault(Fault::error("ForbiddenException").always());
-        house.turn(seconds(601));
-        let scrape = house.scrape().await;
+        let harness = with_jobs(2).build().await;
+        harness.scrape().await;
+        harness.fake.fault(Fault::error("ForbiddenException").always());
+        harness.turn(seconds(601));
+        let scrape = harness.scrape().await;
         assert_eq!((jobs(&scrape), error(&scrape).as_deref()), (0, Some("ForbiddenException")));
-        house.fake.clear_faults();
-        house.turn(seconds(50));
-        assert_eq!(jobs(&house.scrape().await), 2);
+        harness.fake.clear_faults();
+        harness.turn(seconds(50));
+        assert_eq!(jobs(&harness.scrape().await), 2);
     });
 }
 
 #[test]
 fn a_refresh_that_takes_too_long_fails_as_timeout() {
     run_in_virtual_time(async {
-        let house = with_jobs(30)
+        let harness = with_jobs(30)
             .set("PAGE_SIZE", "1")
             .set("REFRESH_TIMEOUT", "300ms")
             .set("REQUEST_TIMEOUT", "10s")
             .build()
             .await;
-        house.fake.fault(Fault::Delay { milliseconds: 50 }.always());
+        harness.fake.fault(Fault::Delay { milliseconds: 50 }.always());
         // A scrape waits no longer than the refresh may take, so the first one can come too early for its end.
-        let mut scrape = house.scrape().await;
+        let mut scrape = harness.scrape().await;
         while scrape.value(UP, &[]).is_none() {
-            scrape = house.scrape().await;
+            scrape = harness.scrape().await;
         }
         assert_eq!((error(&scrape).as_deref(), jobs(&scrape)), (Some("Timeout"), 0));
-        let answered = house.fake.requests().len();
+        let answered = harness.fake.requests().len();
         assert!((2..30).contains(&answered), "{answered} pages were asked for");
         // The attempt that was cut counts as an error.
-        house.assert_equation(answered - 1).await;
+        harness.assert_equation(answered - 1).await;
     });
 }
 
@@ -325,33 +325,33 @@ fn a_refresh_that_takes_too_long_fails_as_timeout() {
 #[test]
 fn a_failure_on_page_3_of_5_keeps_the_old_picture() {
     run(async {
-        let house = with_jobs(5).set("PAGE_SIZE", "1").build().await;
-        assert_eq!(jobs(&house.scrape().await), 5);
-        fill(&mut house.fake.world(), SEGMENT, 4);
-        house.fake.world().segment(APP, SEGMENT).jobs.push(Life::new("new", 0, 1).into());
-        house.fake.fault(Fault::error("InternalServerErrorException").on_page(3));
-        house.turn(seconds(50));
-        let scrape = house.scrape().await;
+        let harness = with_jobs(5).set("PAGE_SIZE", "1").build().await;
+        assert_eq!(jobs(&harness.scrape().await), 5);
+        fill(&mut harness.fake.world(), SEGMENT, 4);
+        harness.fake.world().segment(APP, SEGMENT).jobs.push(Life::new("new", 0, 1).into());
+        harness.fake.fault(Fault::error("InternalServerErrorException").on_page(3));
+        harness.turn(seconds(50));
+        let scrape = harness.scrape().await;
         assert_eq!(error(&scrape).as_deref(), Some("InternalServerErrorException"));
         assert_eq!(jobs(&scrape), 5);
         assert_eq!(scrape.samples(JOBS, &[("job_id", "new")]).len(), 0);
-        assert_eq!(house.listings(), 5 + 3);
-        house.fake.clear_faults();
-        house.turn(seconds(50));
+        assert_eq!(harness.listings(), 5 + 3);
+        harness.fake.clear_faults();
+        harness.turn(seconds(50));
         assert_eq!(
-            house.scrape().await.value("pinpoint_segment_export_jobs", &[("status", "COMPLETED")]),
+            harness.scrape().await.value("pinpoint_segment_export_jobs", &[("status", "COMPLETED")]),
             Some(1.0)
         );
-        house.assert_equation(5 + 2 + 5).await;
+        harness.assert_equation(5 + 2 + 5).await;
     });
 }
 
 #[test]
 fn a_listing_of_many_pages_is_read_to_its_end() {
     run(async {
-        let house = with_jobs(25).set("PAGE_SIZE", "10").build().await;
-        assert_eq!(jobs(&house.scrape().await), 25);
-        let sizes: Vec<String> = house.fake.requests().iter().map(|r| r.query.clone()).collect();
+        let harness = with_jobs(25).set("PAGE_SIZE", "10").build().await;
+        assert_eq!(jobs(&harness.scrape().await), 25);
+        let sizes: Vec<String> = harness.fake.requests().iter().map(|r| r.query.clone()).collect();
         assert_eq!(sizes.len(), 3);
         assert!(sizes.iter().all(|query| query.starts_with("page-size=10")), "{sizes:?}");
     });
@@ -361,13 +361,13 @@ fn a_listing_of_many_pages_is_read_to_its_end() {
 fn a_repeated_token_and_a_listing_without_end_are_invalid_answers() {
     for (fault, pages) in [(Fault::RepeatedToken, 2), (Fault::EndlessTokens, 7)] {
         run(async move {
-            let house = with_jobs(1).set("MAX_PAGES", "7").set("MAX_ATTEMPTS", "3").build().await;
-            house.fake.fault(fault.always());
-            let scrape = house.scrape().await;
+            let harness = with_jobs(1).set("MAX_PAGES", "7").set("MAX_ATTEMPTS", "3").build().await;
+            harness.fake.fault(fault.always());
+            let scrape = harness.scrape().await;
             assert_eq!((error(&scrape).as_deref(), jobs(&scrape)), (Some("InvalidResponse"), 0));
-            assert_eq!(house.listings(), pages);
+            assert_eq!(harness.listings(), pages);
             assert_eq!(scrape.sum(ERRORS, &[]), 1, "one per attempt");
-            house.assert_equation(pages - 1).await;
+            harness.assert_equation(pages - 1).await;
         });
     }
 }
@@ -405,20 +405,20 @@ fn throttling_server_errors_timeouts_and_broken_connections_are_tried_again_and_
     ];
     let all = tried_again.map(|fault| (fault, 2)).into_iter().chain(not.map(|fault| (fault, 1)));
     run_in_virtual_time(async move {
-        let house = with_jobs(1)
+        let harness = with_jobs(1)
             .set("MAX_ATTEMPTS", "3")
             .set("REQUEST_TIMEOUT", "200ms")
             .set("CACHE_TTL", "0s")
             .build()
             .await;
         for (fault, attempts) in all {
-            house.fake.clear_requests();
+            harness.fake.clear_requests();
             let name = format!("{fault:?}");
-            house.fake.fault(fault.times(1));
-            let scrape = house.scrape().await;
-            assert_eq!(house.listings(), attempts, "{name}");
+            harness.fake.fault(fault.times(1));
+            let scrape = harness.scrape().await;
+            assert_eq!(harness.listings(), attempts, "{name}");
             assert_eq!(scrape.value(UP, &[]), Some(if attempts == 2 { 1.0 } else { 0.0 }), "{name}");
-            house.fake.clear_faults();
+            harness.fake.clear_faults();
         }
     });
 }
@@ -426,32 +426,32 @@ fn throttling_server_errors_timeouts_and_broken_connections_are_tried_again_and_
 #[test]
 fn no_request_is_tried_more_often_than_allowed() {
     run(async {
-        let house = with_jobs(1).set("MAX_ATTEMPTS", "4").build().await;
-        house.fake.fault(Fault::error("InternalServerErrorException").always());
-        let scrape = house.scrape().await;
-        assert_eq!(house.listings(), 4);
+        let harness = with_jobs(1).set("MAX_ATTEMPTS", "4").build().await;
+        harness.fake.fault(Fault::error("InternalServerErrorException").always());
+        let scrape = harness.scrape().await;
+        assert_eq!(harness.listings(), 4);
         assert_eq!((scrape.sum(RETRIES, &[]), scrape.sum(REQUESTS, &[])), (3, 4));
-        house.assert_equation(0).await;
+        harness.assert_equation(0).await;
     });
 }
 
 #[test]
 fn the_quota_of_retries_dries_up_under_a_storm_and_fills_again() {
     run(async {
-        let house = many_segments(30).set("MAX_ATTEMPTS", "3").build().await;
-        house.fake.fault(Fault::error("InternalServerErrorException").always());
-        let storm = house.scrape().await;
+        let harness = many_segments(30).set("MAX_ATTEMPTS", "3").build().await;
+        harness.fake.fault(Fault::error("InternalServerErrorException").always());
+        let storm = harness.scrape().await;
         // 500 tokens at 14 a retry; 60 would have been allowed.
         assert_eq!(storm.sum(RETRIES, &[]), 35);
-        house.turn(seconds(50));
-        assert_eq!(house.scrape().await.sum(RETRIES, &[]), 35, "the quota is empty");
-        house.fake.clear_faults();
-        house.turn(seconds(50));
-        house.scrape().await;
+        harness.turn(seconds(50));
+        assert_eq!(harness.scrape().await.sum(RETRIES, &[]), 35, "the quota is empty");
+        harness.fake.clear_faults();
+        harness.turn(seconds(50));
+        harness.scrape().await;
         // 10 tokens were left and 30 good refreshes brought one each: enough for two retries.
-        house.fake.fault(Fault::error("InternalServerErrorException").always());
-        house.turn(seconds(50));
-        assert_eq!(house.scrape().await.sum(RETRIES, &[]), 37);
+        harness.fake.fault(Fault::error("InternalServerErrorException").always());
+        harness.turn(seconds(50));
+        assert_eq!(harness.scrape().await.sum(RETRIES, &[]), 37);
     });
 }
 
@@ -466,14 +466,14 @@ fn with_header(mut error: Fault, name: &str, value: &str) -> Fault {
 fn the_headers_of_an_answer_lengthen_the_wait() {
     for (name, value, least) in [("Retry-After", "1", 1_000), ("x-amz-retry-after", "700", 700)] {
         run_in_virtual_time(async move {
-            let house = with_jobs(1).set("MAX_ATTEMPTS", "2").build().await;
+            let harness = with_jobs(1).set("MAX_ATTEMPTS", "2").build().await;
             let fault = with_header(Fault::error("InternalServerErrorException"), name, value);
-            house.fake.fault(fault.times(1));
+            harness.fake.fault(fault.times(1));
             let start = Instant::now();
-            assert_eq!(jobs(&house.scrape().await), 1);
+            assert_eq!(jobs(&harness.scrape().await), 1);
             let wait = start.elapsed().as_millis();
             assert!((least..least + 1_500).contains(&wait), "{name}: {wait} ms");
-            assert_eq!(house.listings(), 2);
+            assert_eq!(harness.listings(), 2);
         });
     }
 }
@@ -482,11 +482,11 @@ fn the_headers_of_an_answer_lengthen_the_wait() {
 fn a_wait_beyond_the_budget_is_not_waited() {
     for wait in ["3600", "18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"] {
         run(async move {
-            let house = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
+            let harness = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
             let fault = with_header(Fault::error("TooManyRequestsException"), "Retry-After", wait);
-            house.fake.fault(fault.always());
-            assert_eq!(error(&house.scrape().await).as_deref(), Some("TooManyRequestsException"));
-            assert_eq!(house.listings(), 1);
+            harness.fake.fault(fault.always());
+            assert_eq!(error(&harness.scrape().await).as_deref(), Some("TooManyRequestsException"));
+            assert_eq!(harness.listings(), 1);
         });
     }
 }
@@ -503,16 +503,16 @@ fn a_wrong_clock_costs_one_attempt_and_is_right_from_then_on() {
         (300_000_000_000, -300_000_000_000.0),
     ] {
         run(async move {
-            let house = with_jobs(1).set("MAX_ATTEMPTS", "3").at(1_700_000_000_000).build().await;
-            house.clock.be_wrong_by(wrong);
-            let scrape = house.scrape().await;
-            assert_eq!((jobs(&scrape), house.listings()), (1, 2));
+            let harness = with_jobs(1).set("MAX_ATTEMPTS", "3").at(1_700_000_000_000).build().await;
+            harness.clock.be_wrong_by(wrong);
+            let scrape = harness.scrape().await;
+            assert_eq!((jobs(&scrape), harness.listings()), (1, 2));
             let skew = scrape.value("pinpoint_exporter_clock_skew_seconds", &[]).unwrap();
             assert!((skew - expected).abs() < 1.0, "{skew}");
-            house.turn(seconds(50));
-            house.scrape().await;
-            assert_eq!(house.listings(), 3, "the next request is signed rightly at once");
-            house.assert_equation(2).await;
+            harness.turn(seconds(50));
+            harness.scrape().await;
+            assert_eq!(harness.listings(), 3, "the next request is signed rightly at once");
+            harness.assert_equation(2).await;
         });
     }
 }
@@ -520,27 +520,27 @@ fn a_wrong_clock_costs_one_attempt_and_is_right_from_then_on() {
 #[test]
 fn a_date_to_wait_for_is_one_of_awss_clock() {
     run(async {
-        let house = with_jobs(1).set("MAX_ATTEMPTS", "3").at(1_700_000_000_000).build().await;
-        house.clock.be_wrong_by(-3_600);
-        house.scrape().await;
+        let harness = with_jobs(1).set("MAX_ATTEMPTS", "3").at(1_700_000_000_000).build().await;
+        harness.clock.be_wrong_by(-3_600);
+        harness.scrape().await;
         let soon = httpdate::fmt_http_date(std::time::UNIX_EPOCH + seconds(1_700_000_050 + 1));
         let fault = with_header(Fault::error("TooManyRequestsException"), "Retry-After", &soon);
-        house.fake.fault(fault.times(1));
-        house.turn(seconds(50));
+        harness.fake.fault(fault.times(1));
+        harness.turn(seconds(50));
         // By our clock it is in an hour, which no refresh may take.
-        assert_eq!(error(&house.scrape().await), None);
+        assert_eq!(error(&harness.scrape().await), None);
     });
 }
 
 #[test]
 fn a_wrong_secret_is_not_taken_for_a_wrong_clock() {
     run(async {
-        let house = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
+        let harness = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
         let mut key = Options::default_key();
         key.secret_access_key = "wrong".to_owned();
-        house.source.give(Some(credentials(&key, None)));
-        assert_eq!(error(&house.scrape().await).as_deref(), Some("InvalidSignatureException"));
-        assert_eq!(house.listings(), 1);
+        harness.source.give(Some(credentials(&key, None)));
+        assert_eq!(error(&harness.scrape().await).as_deref(), Some("InvalidSignatureException"));
+        assert_eq!(harness.listings(), 1);
     });
 }
 
@@ -549,56 +549,57 @@ fn a_wrong_secret_is_not_taken_for_a_wrong_clock() {
 #[test]
 fn the_source_of_credentials_is_asked_once_for_many_requests() {
     run(async {
-        let house = many_segments(30).build().await;
-        house.scrape().await;
-        house.turn(seconds(60));
-        house.scrape().await;
-        assert_eq!((house.listings(), house.source.asked()), (60, 1));
+        let harness = many_segments(30).build().await;
+        harness.scrape().await;
+        harness.turn(seconds(60));
+        harness.scrape().await;
+        assert_eq!((harness.listings(), harness.source.asked()), (60, 1));
     });
 }
 
 #[test]
 fn credentials_are_fetched_anew_before_they_expire_and_none_that_expired_is_used() {
     run(async {
-        let house = with_jobs(1).build().await;
+        let harness = with_jobs(1).build().await;
         let key = |n: u32| fake_pinpoint::Key {
             session_token: Some(format!("token-{n}")),
             ..Options::default_key()
         };
-        let expiry =
-            |house: &House| Some(pinpoint_exporter::clock::Clock::now(&*house.clock) + seconds(3_600));
-        house.fake.set_keys(vec![key(1)]);
-        house.source.give(Some(credentials(&key(1), expiry(&house))));
+        let expiry = |harness: &House| {
+            Some(pinpoint_exporter::model::clock::Clock::now(&*harness.clock) + seconds(3_600))
+        };
+        harness.fake.set_keys(vec![key(1)]);
+        harness.source.give(Some(credentials(&key(1), expiry(&harness))));
         let shown = |scrape: &Scrape| {
             let labels = [("aws_account_id", "")];
             scrape.value("pinpoint_exporter_credentials_expiry_timestamp_seconds", &labels).unwrap()
         };
-        let first = shown(&house.scrape().await);
+        let first = shown(&harness.scrape().await);
         // Less than an hour later, both ends have the next ones.
-        house.turn(seconds(3_400));
-        house.fake.set_keys(vec![key(1), key(2)]);
-        house.source.give(Some(credentials(&key(2), expiry(&house))));
+        harness.turn(seconds(3_400));
+        harness.fake.set_keys(vec![key(1), key(2)]);
+        harness.source.give(Some(credentials(&key(2), expiry(&harness))));
         let scrape = loop {
             // The old ones are valid, so the first scrape does not wait for the others.
-            let scrape = house.scrape().await;
+            let scrape = harness.scrape().await;
             if shown(&scrape) > first {
                 break scrape;
             }
         };
-        assert_eq!((error(&scrape), house.source.asked()), (None, 2));
+        assert_eq!((error(&scrape), harness.source.asked()), (None, 2));
         assert_eq!(scrape.sum(ERRORS, &[]), 0);
         assert!((shown(&scrape) - first - 3_400.0).abs() < 0.5, "{} after {first}", shown(&scrape));
-        house.fake.set_keys(vec![key(2)]);
-        house.turn(seconds(200));
-        assert_eq!(error(&house.scrape().await), None);
+        harness.fake.set_keys(vec![key(2)]);
+        harness.turn(seconds(200));
+        assert_eq!(error(&harness.scrape().await), None);
     });
 }
 
 #[test]
 fn credentials_that_do_not_expire_have_no_date_of_it() {
     run(async {
-        let house = with_jobs(1).build().await;
-        let scrape = house.scrape().await;
+        let harness = with_jobs(1).build().await;
+        let scrape = harness.scrape().await;
         assert!(scrape.family("pinpoint_exporter_credentials_expiry_timestamp_seconds").is_none());
     });
 }
@@ -606,39 +607,39 @@ fn credentials_that_do_not_expire_have_no_date_of_it() {
 #[test]
 fn an_expired_token_is_replaced_once_within_the_request() {
     run(async {
-        let house = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
-        house.scrape().await;
+        let harness = with_jobs(1).set("MAX_ATTEMPTS", "3").build().await;
+        harness.scrape().await;
         let other =
             fake_pinpoint::Key { access_key_id: "ASIAOTHER0000000000".to_owned(), ..Options::default_key() };
-        house.fake.set_keys(vec![Options::default_key(), other.clone()]);
-        house.source.give(Some(credentials(&other, None)));
-        house.fake.fault(Fault::error("ExpiredTokenException").times(1));
-        house.turn(seconds(50));
-        let scrape = house.scrape().await;
-        assert_eq!((error(&scrape), house.source.asked(), house.listings()), (None, 2, 3));
-        house.fake.fault(Fault::error("ExpiredTokenException").always());
-        house.turn(seconds(50));
-        let scrape = house.scrape().await;
+        harness.fake.set_keys(vec![Options::default_key(), other.clone()]);
+        harness.source.give(Some(credentials(&other, None)));
+        harness.fake.fault(Fault::error("ExpiredTokenException").times(1));
+        harness.turn(seconds(50));
+        let scrape = harness.scrape().await;
+        assert_eq!((error(&scrape), harness.source.asked(), harness.listings()), (None, 2, 3));
+        harness.fake.fault(Fault::error("ExpiredTokenException").always());
+        harness.turn(seconds(50));
+        let scrape = harness.scrape().await;
         assert_eq!(error(&scrape).as_deref(), Some("ExpiredTokenException"));
-        assert_eq!(house.listings(), 4, "the source gave the same credentials");
-        house.assert_equation(2).await;
+        assert_eq!(harness.listings(), 4, "the source gave the same credentials");
+        harness.assert_equation(2).await;
     });
 }
 
 #[test]
 fn without_credentials_the_exporter_serves_says_so_and_tries_again() {
     run(async {
-        let house = with_jobs(1).build().await;
+        let harness = with_jobs(1).build().await;
         let found = credentials(&Options::default_key(), None);
-        house.source.give(None);
-        let scrape = house.scrape().await;
+        harness.source.give(None);
+        let scrape = harness.scrape().await;
         assert_eq!(error(&scrape).as_deref(), Some("CredentialsError"));
         assert_eq!((scrape.sum(REQUESTS, &[]), scrape.sum(ERRORS, &[])), (0, 1));
-        house.source.give(Some(found));
-        house.turn(seconds(50));
-        let scrape = house.scrape().await;
+        harness.source.give(Some(found));
+        harness.turn(seconds(50));
+        let scrape = harness.scrape().await;
         assert_eq!(jobs(&scrape), 1);
-        house.assert_equation(1).await;
+        harness.assert_equation(1).await;
     });
 }
 
@@ -647,25 +648,25 @@ fn without_credentials_the_exporter_serves_says_so_and_tries_again() {
 #[test]
 fn parts_that_cannot_be_understood_are_counted_and_the_refresh_succeeds() {
     run(async {
-        let house = Plan::new().build().await;
+        let harness = Plan::new().build().await;
         let items =
             [json!({"Id": "a"}), json!(null), json!({"Id": "b", "TotalPieces": "x"}), json!({"Id": ""})];
-        house.fake.world().segment(APP, SEGMENT).jobs = items.map(|item| Job::Verbatim { item }).into();
-        let scrape = house.scrape().await;
+        harness.fake.world().segment(APP, SEGMENT).jobs = items.map(|item| Job::Verbatim { item }).into();
+        let scrape = harness.scrape().await;
         assert_eq!((error(&scrape), jobs(&scrape)), (None, 2));
         assert_eq!(scrape.sum("pinpoint_api_skipped_items_total", &[]), 2);
         assert_eq!(
             scrape.value(ERRORS, &[("operation", "GetSegmentExportJobs"), ("exception", "InvalidResponse")]),
             Some(1.0)
         );
-        house.assert_equation(0).await;
+        harness.assert_equation(0).await;
     });
 }
 
 #[test]
 fn a_whole_application_is_read_with_one_listing() {
     run(async {
-        let house = Plan::new()
+        let harness = Plan::new()
             .set("TARGETS", APP)
             .world(|world| {
                 fill(world, SEGMENT, 2);
@@ -678,8 +679,8 @@ fn a_whole_application_is_read_with_one_listing() {
             .set("FINISHED_JOB_MAX_AGE", "0s")
             .build()
             .await;
-        let scrape = house.scrape().await;
-        assert_eq!(house.fake.count(Operation::GetExportJobs), 1);
+        let scrape = harness.scrape().await;
+        assert_eq!(harness.fake.count(Operation::GetExportJobs), 1);
         let segment = |job| scrape.samples(JOBS, &[("job_id", job)])[0].labels["segment_id"].clone();
         assert_eq!((segment("of-all").as_str(), segment("of-segment").as_str()), ("", "another"));
         assert_eq!(
@@ -697,25 +698,25 @@ fn ids_of_every_kind_reach_the_api_as_they_are() {
         let ids = ["a/b", "a+b", "%2F", "a b", "日本 é", "a:b@c!$&'()*,;=", "quote\"back\\slash"];
         let escape = |id: &str| id.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
         let targets: Vec<String> = ids.iter().map(|id| format!("{}/{}", escape(APP), escape(id))).collect();
-        let house = Plan::new()
+        let harness = Plan::new()
             .set("TARGETS", &targets.join(","))
             .world(|world| ids.iter().for_each(|id| fill(world, id, 1)))
             .build()
             .await;
-        let scrape = house.scrape().await;
+        let scrape = harness.scrape().await;
         for id in ids {
             assert_eq!(scrape.value(UP, &[("segment_id", id)]), Some(1.0), "{id}");
         }
-        house.assert_equation(ids.len()).await;
+        harness.assert_equation(ids.len()).await;
     });
 }
 
 #[test]
 fn one_target_that_fails_does_not_touch_another() {
     run(async {
-        let house = many_segments(3).build().await;
-        house.fake.fault(Fault::error("NotFoundException").always().of_segment("segment-001"));
-        let scrape = house.scrape().await;
+        let harness = many_segments(3).build().await;
+        harness.fake.fault(Fault::error("NotFoundException").always().of_segment("segment-001"));
+        let scrape = harness.scrape().await;
         let up = |id| scrape.value(UP, &[("segment_id", id)]);
         assert_eq!(
             (up("segment-000"), up("segment-001"), up("segment-002")),
@@ -728,9 +729,9 @@ fn one_target_that_fails_does_not_touch_another() {
 #[test]
 fn two_scrapes_of_the_same_data_are_the_same_bytes_but_for_the_exporters_own() {
     run(async {
-        let house = many_segments(5).build().await;
+        let harness = many_segments(5).build().await;
         let jobs_part = |text: &str| text.split("# HELP pinpoint_api_").next().unwrap().to_owned();
-        let (first, second) = (house.text(None).await, house.text(None).await);
+        let (first, second) = (harness.text(None).await, harness.text(None).await);
         assert_eq!(jobs_part(&first), jobs_part(&second));
         assert_ne!(first, second, "the lookups count on");
     });

@@ -10,7 +10,7 @@ use fake_pinpoint::{
 };
 
 use crate::support::{
-    house::{client, run},
+    harness::{client, run},
     program::{Program, command},
 };
 

@@ -12,10 +12,15 @@ use std::{
 };
 
 use pinpoint_exporter::{
-    config::{Config, LogFormat, PREFIX, Problems, SETTINGS, StatusSeries, Warning},
-    names::NameSource,
-    profile::{AwsEnvironment, Profiles},
-    target::{self, IdPattern, TargetPattern},
+    config::{
+        Config, LogFormat, PREFIX, SETTINGS, SettingErrors, Warning,
+        profile::{AwsEnvironment, Profiles},
+    },
+    model::{
+        names::NameSource,
+        status_series::StatusSeries,
+        target::{self, IdPattern, TargetPattern},
+    },
 };
 use proptest::prelude::*;
 use tracing::Level;
@@ -75,7 +80,7 @@ fn full_name(name: &str) -> String {
     if is_setting { format!("{PREFIX}{name}") } else { name.into() }
 }
 
-fn parse(variables: Variables<'_>) -> Result<(Config, Vec<Warning>), Problems> {
+fn parse(variables: Variables<'_>) -> Result<(Config, Vec<Warning>), SettingErrors> {
     Config::parse(environment(variables), None)
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{
-    house::{APP, House, Plan, SEGMENT, run, run_within},
+    harness::{APP, House, Plan, SEGMENT, run, run_within},
     program::{Program, command},
 };
 
@@ -135,47 +135,47 @@ fn shops(world: &mut World) {
 }
 
 async fn shops_house() -> House {
-    let house = Plan::new().world(shops).set("TARGETS", "*/*").at(NOW).build().await;
-    house.scrape().await;
-    house
+    let harness = Plan::new().world(shops).set("TARGETS", "*/*").at(NOW).build().await;
+    harness.scrape().await;
+    harness
 }
 
 #[test]
 fn a_target_shows_its_state_the_age_of_its_data_and_its_next_refresh() {
     run(async {
-        let house = Plan::new().world(shops).set("TARGETS", "shop/news").at(NOW).build().await;
-        let state = async || rows(&house.page("").await, "targets")[0].clone();
+        let harness = Plan::new().world(shops).set("TARGETS", "shop/news").at(NOW).build().await;
+        let state = async || rows(&harness.page("").await, "targets")[0].clone();
         assert_eq!(state().await[1..], ["not read yet", "-", "-", "with the next scrape"]);
-        house.scrape().await;
+        harness.scrape().await;
         let [_, outcome, as_of, _, next] = &state().await[..] else { panic!() };
         assert_eq!((&**outcome, &**as_of, &**next), ("ok, 2 jobs", "2026-01-15 12:00:00 now", "in 50s"));
-        house.turn(Duration::from_secs(30));
+        harness.turn(Duration::from_secs(30));
         let [target, _, as_of, _, next] = &state().await[..] else { panic!() };
         assert_eq!((&**target, &**as_of, &**next), ("shop news", "2026-01-15 12:00:00 30s ago", "in 20s"));
-        house.turn(Duration::from_secs(30));
+        harness.turn(Duration::from_secs(30));
         assert_eq!(state().await[4], "with the next scrape");
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn data_that_are_too_old_are_not_shown_and_it_says_so() {
     run(async {
-        let house = Plan::new().world(shops).set("TARGETS", "shop/news").at(NOW).build().await;
-        house.scrape().await;
-        house.turn(Duration::from_mins(10));
-        assert_eq!(house.job_ids("").await, ["n2", "n1"]);
-        house.turn(Duration::from_millis(1));
-        assert_eq!(house.job_ids("").await, [""; 0]);
-        let row = &rows(&house.page("").await, "targets")[0];
+        let harness = Plan::new().world(shops).set("TARGETS", "shop/news").at(NOW).build().await;
+        harness.scrape().await;
+        harness.turn(Duration::from_mins(10));
+        assert_eq!(harness.job_ids("").await, ["n2", "n1"]);
+        harness.turn(Duration::from_millis(1));
+        assert_eq!(harness.job_ids("").await, [""; 0]);
+        let row = &rows(&harness.page("").await, "targets")[0];
         assert_eq!(row[1], "Timeout: the data are older than MAX_STALENESS and not shown Runbook");
         assert_eq!(row[2], "2026-01-15 12:00:00 10m ago");
-        let document = house.json("").await;
+        let document = harness.json("").await;
         let target = &items(&document, "targets")[0];
         assert_eq!((&target["up"], &target["error"]["exception"]), (&json!(false), &json!("Timeout")));
         assert_eq!(target["data_as_of"], "2026-01-15T12:00:00.000Z");
         assert!(items(&document, "segments").is_empty());
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -200,27 +200,27 @@ impl House {
 #[test]
 fn check_and_the_page_use_the_same_words_for_the_same_state() {
     run(async {
-        let house = Plan::new().world(shops).set("TARGETS", "shop/* blog/*").build().await;
-        house.fake.fault(refusal().always().of_segment("club"));
+        let harness = Plan::new().world(shops).set("TARGETS", "shop/* blog/*").build().await;
+        harness.fake.fault(refusal().always().of_segment("club"));
         let key = fake_pinpoint::Options::default_key();
         let variables = [
             ("AWS_REGION", "eu-west-1"),
             ("AWS_ACCESS_KEY_ID", &key.access_key_id),
             ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
-            ("AWS_ENDPOINT_URL_PINPOINT", &house.fake.url()),
+            ("AWS_ENDPOINT_URL_PINPOINT", &harness.fake.url()),
             ("PINPOINT_EXPORTER_TARGETS", "shop/* blog/*"),
             ("PINPOINT_EXPORTER_MAX_ATTEMPTS", "1"),
         ];
         let output = tokio::task::block_in_place(|| command(&["check"], &variables));
         let table = String::from_utf8(output.stdout).unwrap();
         let unwrapped = table.split_whitespace().collect::<Vec<_>>().join(" ");
-        house.scrape().await;
-        let page = house.page("").await;
+        harness.scrape().await;
+        let page = harness.page("").await;
         let shown = |section: &str| -> BTreeSet<String> {
             let states = rows(&page, section).into_iter().map(|row| row[1].clone());
             states.map(|state| state.trim_end_matches(" Runbook").to_owned()).collect()
         };
-        let [of_check, of_page] = &house.refused()[..] else { panic!() };
+        let [of_check, of_page] = &harness.refused()[..] else { panic!() };
         let states = |id: &str| {
             let refused = format!("AccessDeniedException: not authorized to perform <this> (request {id})");
             BTreeSet::from([refused, "ok, 2 jobs".to_owned()])
@@ -230,39 +230,39 @@ fn check_and_the_page_use_the_same_words_for_the_same_state() {
             assert!(unwrapped.contains(state), "{state}: {table}");
         }
         assert!(page.contains("deploy/runbooks/PinpointAccessDenied.md"));
-        let document = house.json("").await;
+        let document = harness.json("").await;
         let error = json!({"exception": "AccessDeniedException", "message": "not authorized to perform <this>",
             "request_id": of_page});
         // What fails comes first.
         assert_eq!(items(&document, "targets")[0]["error"], error);
         assert_eq!(items(&document, "targets")[1]["error"], Value::Null);
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn a_refresh_that_failed_leaves_the_jobs_and_shows_why() {
     run(async {
-        let house = Plan::new().world(shops).set("TARGETS", "shop/news").at(NOW).build().await;
-        house.scrape().await;
-        house.fake.fault(refusal().always());
-        house.turn(Duration::from_mins(1));
-        house.scrape().await;
-        let page = house.page("").await;
+        let harness = Plan::new().world(shops).set("TARGETS", "shop/news").at(NOW).build().await;
+        harness.scrape().await;
+        harness.fake.fault(refusal().always());
+        harness.turn(Duration::from_mins(1));
+        harness.scrape().await;
+        let page = harness.page("").await;
         let row = &rows(&page, "targets")[0];
         assert!(row[1].starts_with("AccessDeniedException: ") && row[2].ends_with("1m ago"), "{row:?}");
         assert_eq!(row[4], "in 50s");
         assert!(text_of(&page).contains("1 target fails 0 targets are up"), "{}", text_of(&page));
-        assert_eq!(house.job_ids("").await, ["n2", "n1"]);
-        house.close().await;
+        assert_eq!(harness.job_ids("").await, ["n2", "n1"]);
+        harness.close().await;
     });
 }
 
 #[test]
 fn segments_show_their_newest_job_and_those_whose_newest_failed_come_first() {
     run(async {
-        let house = shops_house().await;
-        let segments = rows(&house.page("").await, "segments");
+        let harness = shops_house().await;
+        let segments = rows(&harness.page("").await, "segments");
         assert_eq!(
             segments,
             [
@@ -285,15 +285,15 @@ fn segments_show_their_newest_job_and_those_whose_newest_failed_come_first() {
                 ],
             ]
         );
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn jobs_show_status_progress_counts_and_dates_with_their_age() {
     run(async {
-        let house = shops_house().await;
-        let page = house.page("?segment=news&application=shop").await;
+        let harness = shops_house().await;
+        let page = harness.page("?segment=news&application=shop").await;
         assert_eq!(
             rows(&page, "jobs"),
             [
@@ -311,7 +311,7 @@ fn jobs_show_status_progress_counts_and_dates_with_their_age() {
             ]
         );
         assert!(page.contains("<progress max=\"8\" value=\"2\" aria-label=\"Pieces\"></progress>"));
-        let document = house.json("?segment=news&application=shop").await;
+        let document = harness.json("?segment=news&application=shop").await;
         assert_eq!(
             items(&document, "jobs")[1],
             json!({"account_id": "", "region": "eu-west-1", "application_id": "shop", "segment_id": "news",
@@ -321,14 +321,14 @@ fn jobs_show_status_progress_counts_and_dates_with_their_age() {
                 "failed_endpoints": 2, "failure_samples": null, "job_type": "EXPORT", "segment_version": 3,
                 "s3_url_prefix": "s3://bucket/prefix/", "role_arn": "role"})
         );
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn jobs_are_filtered_by_application_segment_and_status() {
     run(async {
-        let house = shops_house().await;
+        let harness = shops_house().await;
         for (query, expected) in [
             ("", &["n2", "b1", "n1", "c1", "b2"][..]),
             ("?application=&segment=&status=&sort=", &["n2", "b1", "n1", "c1", "b2"]),
@@ -341,19 +341,19 @@ fn jobs_are_filtered_by_application_segment_and_status() {
             ("?application=sho", &[]),
             ("?%61pplication=%62log", &["b1", "b2"]),
         ] {
-            assert_eq!(house.job_ids(query).await, expected, "{query}");
+            assert_eq!(harness.job_ids(query).await, expected, "{query}");
         }
-        let document = house.json("?application=shop").await;
+        let document = harness.json("?application=shop").await;
         assert_eq!((items(&document, "targets").len(), items(&document, "segments").len()), (2, 2));
         assert_eq!(document["totals"]["targets"], 3, "the summary is of everything");
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn jobs_are_sorted_either_way_and_those_that_lack_the_value_come_last() {
     run(async {
-        let house = shops_house().await;
+        let harness = shops_house().await;
         for (sort, expected) in [
             ("created", ["c1", "n1", "b1", "n2", "b2"]),
             ("-created", ["n2", "b1", "n1", "c1", "b2"]),
@@ -365,16 +365,16 @@ fn jobs_are_sorted_either_way_and_those_that_lack_the_value_come_last() {
             ("application", ["b1", "b2", "n2", "n1", "c1"]),
             ("segment", ["c1", "n2", "b1", "n1", "b2"]),
         ] {
-            assert_eq!(house.job_ids(&format!("?sort={sort}")).await, expected, "{sort}");
+            assert_eq!(harness.job_ids(&format!("?sort={sort}")).await, expected, "{sort}");
         }
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn what_a_query_says_wrongly_is_named_with_what_would_be_right() {
     run(async {
-        let house = shops_house().await;
+        let harness = shops_house().await;
         for (query, expected) in [
             ("aplication=x", r#"there is no parameter "aplication"; the closest is application"#),
             ("status=FAIL", r#"there is no status "FAIL"; the closest is FAILED"#),
@@ -384,15 +384,15 @@ fn what_a_query_says_wrongly_is_named_with_what_would_be_right() {
             ("status=%3Cscript%3E", "<script>"),
             ("%E2%80%AE=1", r#"there is no parameter "\u{202e}""#),
         ] {
-            let (status, page) = house.get(&format!("/?{query}")).await;
+            let (status, page) = harness.get(&format!("/?{query}")).await;
             assert_eq!(status, 400);
             assert!(text_of(&page).contains(expected) && !page.contains("<script"), "{page}");
-            let (status, text) = house.get(&format!("/api/v1/jobs?{query}")).await;
+            let (status, text) = harness.get(&format!("/api/v1/jobs?{query}")).await;
             let problem: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(status, 400);
             assert!(problem["error"].as_str().unwrap().contains(expected), "{text}");
         }
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -408,7 +408,7 @@ fn the_pages_of_ten_thousand_jobs_together_are_all_of_them() {
                 item(world, APP, &format!("segment-{:03}", n % 250), job);
             }
         };
-        let house = Plan::new()
+        let harness = Plan::new()
             .world(fill)
             .set("TARGETS", &format!("{APP}/*"))
             .set("FINISHED_JOBS_PER_SEGMENT", "0")
@@ -417,10 +417,10 @@ fn the_pages_of_ten_thousand_jobs_together_are_all_of_them() {
             .at(NOW)
             .build()
             .await;
-        house.scrape().await;
+        harness.scrape().await;
         let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
         for number in 1..=100 {
-            let document = house.json(&format!("?page={number}")).await;
+            let document = harness.json(&format!("?page={number}")).await;
             let jobs = &document["jobs"];
             assert_eq!(
                 (&jobs["total"], &jobs["page"], &jobs["pages"]),
@@ -434,37 +434,37 @@ fn the_pages_of_ten_thousand_jobs_together_are_all_of_them() {
         }
         assert_eq!(seen.len(), 10_000);
         assert!(order.is_sorted_by(|one, next| one >= next), "the pages follow each other in order");
-        assert_eq!(house.job_ids("?page=100").await.len(), 100);
-        assert_eq!(house.job_ids("?page=101").await.len(), 0);
+        assert_eq!(harness.job_ids("?page=100").await.len(), 100);
+        assert_eq!(harness.job_ids("?page=101").await.len(), 0);
         let segments: BTreeSet<_> = {
             let mut pages = Vec::new();
             for number in 1..=3 {
-                pages.push(rows(&house.page(&format!("?segments_page={number}")).await, "segments"));
+                pages.push(rows(&harness.page(&format!("?segments_page={number}")).await, "segments"));
             }
             assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
             pages.into_iter().flatten().map(|row| row[0].clone()).collect()
         };
         assert_eq!(segments.len(), 250);
-        let page = house.page("?page=99&status=COMPLETED").await;
+        let page = harness.page("?page=99&status=COMPLETED").await;
         assert!(page.contains("<a rel=\"next\" href=\"?status=COMPLETED&amp;page=100#jobs\">Next</a>"));
         assert!(page.contains("<a rel=\"prev\" href=\"?status=COMPLETED&amp;page=98#jobs\">Previous</a>"));
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn who_has_the_json_already_does_not_get_it_again() {
     run(async {
-        let house = Plan::new().world(shops).set("TARGETS", "shop/news").at(NOW).build().await;
-        house.scrape().await;
+        let harness = Plan::new().world(shops).set("TARGETS", "shop/news").at(NOW).build().await;
+        harness.scrape().await;
         let path = "/api/v1/jobs?segment=news";
-        let first = house.ask(Method::GET, path, None).await;
+        let first = harness.ask(Method::GET, path, None).await;
         assert_eq!(first.headers()["content-type"], "application/json");
         assert_eq!(first.headers()["cache-control"], "no-cache");
         let tag = first.headers()["etag"].to_str().unwrap().to_owned();
         assert!(tag.len() > 20 && tag.starts_with('"') && tag.ends_with('"'), "{tag}");
         // Ages are none of its business.
-        house.turn(Duration::from_secs(40));
+        harness.turn(Duration::from_secs(40));
         for (known, expected) in [
             (tag.as_str(), 304),
             (&format!("\"other\", W/{tag}"), 304),
@@ -473,90 +473,90 @@ fn who_has_the_json_already_does_not_get_it_again() {
             (tag.trim_matches('"'), 200),
         ] {
             for method in [Method::GET, Method::HEAD] {
-                let answer = house.ask(method.clone(), path, Some(known)).await;
+                let answer = harness.ask(method.clone(), path, Some(known)).await;
                 assert_eq!(answer.status(), expected, "{known}");
                 assert_eq!(answer.headers()["etag"], tag.as_str());
                 let is_whole = expected == 200 && method == Method::GET;
                 assert_eq!(!answer.text().await.unwrap().is_empty(), is_whole, "{known}");
             }
         }
-        let other_filter = house.ask(Method::GET, "/api/v1/jobs?segment=none", Some(&tag)).await;
+        let other_filter = harness.ask(Method::GET, "/api/v1/jobs?segment=none", Some(&tag)).await;
         assert_eq!(other_filter.status(), 200);
-        item(&mut house.fake.world(), "shop", "news", json!({"Id": "n3", "JobStatus": "CREATED"}));
-        house.turn(Duration::from_secs(20));
-        house.scrape().await;
-        let answer = house.ask(Method::GET, path, Some(&tag)).await;
+        item(&mut harness.fake.world(), "shop", "news", json!({"Id": "n3", "JobStatus": "CREATED"}));
+        harness.turn(Duration::from_secs(20));
+        harness.scrape().await;
+        let answer = harness.ask(Method::GET, path, Some(&tag)).await;
         assert_eq!(answer.status(), 200);
         assert_ne!(answer.headers()["etag"], tag.as_str());
         assert!(answer.text().await.unwrap().contains("\"n3\""));
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn neither_the_page_nor_its_json_ever_asks_aws() {
     run(async {
-        let house = Plan::new().world(shops).set("TARGETS", "*/*").at(NOW).build().await;
+        let harness = Plan::new().world(shops).set("TARGETS", "*/*").at(NOW).build().await;
         let look = async || {
-            let before = house.fake.requests().len();
+            let before = harness.fake.requests().len();
             for query in ["", "?status=FAILED", "?page=7", "?nonsense"] {
                 for path in ["/", "/api/v1/jobs"] {
                     for method in [Method::GET, Method::HEAD] {
-                        house.ask(method, &format!("{path}{query}"), None).await.text().await.unwrap();
+                        harness.ask(method, &format!("{path}{query}"), None).await.text().await.unwrap();
                     }
                 }
             }
-            assert_eq!(house.fake.requests().len(), before);
-            assert_eq!(house.source.asked(), usize::from(before > 0));
+            assert_eq!(harness.fake.requests().len(), before);
+            assert_eq!(harness.source.asked(), usize::from(before > 0));
             before
         };
         assert_eq!(look().await, 0);
-        house.scrape().await;
+        harness.scrape().await;
         assert!(look().await > 0);
         // Everything is due.
-        house.turn(Duration::from_hours(1));
+        harness.turn(Duration::from_hours(1));
         look().await;
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn methods_other_than_get_and_head_are_refused() {
     run(async {
-        let house = Plan::new().build().await;
+        let harness = Plan::new().build().await;
         for path in ["/", "/api/v1/jobs", "/?page=2"] {
             for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
-                let answer = house.ask(method, path, None).await;
+                let answer = harness.ask(method, path, None).await;
                 assert_eq!(
                     (answer.status().as_u16(), &answer.headers()["allow"] == "GET, HEAD"),
                     (405, true)
                 );
             }
-            let whole = house.ask(Method::GET, path, None).await;
-            let head = house.ask(Method::HEAD, path, None).await;
+            let whole = harness.ask(Method::GET, path, None).await;
+            let head = harness.ask(Method::HEAD, path, None).await;
             assert_eq!(head.status(), 200);
             assert_eq!(head.headers()["content-length"], whole.headers()["content-length"]);
             assert_eq!(head.text().await.unwrap(), "");
         }
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn a_world_without_anything_is_shown_as_such() {
     run(async {
-        let house =
+        let harness =
             Plan::new().world(|world| world.applications.clear()).set("TARGETS", "*").at(NOW).build().await;
-        assert!(text_of(&house.page("").await).contains("applications not read yet"));
-        house.scrape().await;
-        let page = house.page("").await;
+        assert!(text_of(&harness.page("").await).contains("applications not read yet"));
+        harness.scrape().await;
+        let page = harness.page("").await;
         assert_eq!(rows(&page, "lists")[0][..2], ["applications", "ok, 0 applications"]);
         for section in ["targets", "segments", "jobs"] {
             assert!(rows(&page, section).is_empty());
         }
-        let document = house.json("").await;
+        let document = harness.json("").await;
         assert_eq!(document["jobs"], json!({"total": 0, "page": 1, "pages": 1, "items": []}));
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -572,9 +572,9 @@ fn named_shops(world: &mut World) {
 #[test]
 fn names_stand_beside_the_ids_on_the_page_and_in_its_json() {
     run(async {
-        let house = Plan::new().world(named_shops).set("TARGETS", "*/*").at(NOW).build().await;
-        house.scrape().await;
-        let page = house.page("").await;
+        let harness = Plan::new().world(named_shops).set("TARGETS", "*/*").at(NOW).build().await;
+        harness.scrape().await;
+        let page = harness.page("").await;
         let first = |section: &str| {
             let cells: BTreeSet<_> = rows(&page, section).into_iter().map(|row| row[0].clone()).collect();
             cells.into_iter().collect::<Vec<_>>()
@@ -585,7 +585,7 @@ fn names_stand_beside_the_ids_on_the_page_and_in_its_json() {
             assert_eq!(first(section), expected, "{section}");
         }
         assert_eq!(first("lists"), ["applications", "segments of The Shop shop", "segments of blog"]);
-        let document = house.json("").await;
+        let document = harness.json("").await;
         for part in ["targets", "segments", "jobs"] {
             let club = items(&document, part).iter().find(|item| item["segment_id"] == "club").unwrap();
             let names = (&club["application_name"], &club["segment_name"]);
@@ -593,15 +593,15 @@ fn names_stand_beside_the_ids_on_the_page_and_in_its_json() {
         }
         let list = items(&document, "lists").iter().find(|list| list["application_id"] == "shop").unwrap();
         assert_eq!(list["application_name"], "The Shop");
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn a_part_of_a_name_filters_segments_and_jobs_whatever_its_case() {
     run(async {
-        let house = Plan::new().world(named_shops).set("TARGETS", "*/*").at(NOW).build().await;
-        house.scrape().await;
+        let harness = Plan::new().world(named_shops).set("TARGETS", "*/*").at(NOW).build().await;
+        harness.scrape().await;
         for (query, jobs, targets) in [
             ("?name=NEWSLETTER", &["n2", "b1", "n1", "b2"][..], 2),
             ("?name=newsletter&application=blog", &["b1", "b2"], 1),
@@ -611,13 +611,13 @@ fn a_part_of_a_name_filters_segments_and_jobs_whatever_its_case() {
             ("?name=nothing", &[], 0),
             ("?name=", &["n2", "b1", "n1", "c1", "b2"], 3),
         ] {
-            assert_eq!(house.job_ids(query).await, jobs, "{query}");
-            assert_eq!(house.json(query).await["targets"]["total"], targets, "{query}");
+            assert_eq!(harness.job_ids(query).await, jobs, "{query}");
+            assert_eq!(harness.json(query).await["targets"]["total"], targets, "{query}");
         }
-        let (status, problem) = house.get(&format!("/?name={}", "x".repeat(257))).await;
+        let (status, problem) = harness.get(&format!("/?name={}", "x".repeat(257))).await;
         assert_eq!(status, 400);
         assert!(problem.contains("name has 257 characters"), "{problem}");
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -637,10 +637,10 @@ fn what_others_have_named_stays_text() {
                 );
             }
         };
-        let house =
+        let harness =
             Plan::new().world(fill).set("TARGETS", "*/*").set("SHOW_FAILURES", "true").at(NOW).build().await;
-        house.scrape().await;
-        let page = house.page("").await;
+        harness.scrape().await;
+        let page = harness.page("").await;
         assert!(!page.contains("<script") && !page.contains("onclick=\"x"), "{page}");
         assert!(!page.contains(['\u{202e}', '\u{202c}', '\u{200b}']));
         let shown: BTreeSet<String> = rows(&page, "targets").into_iter().map(|row| row[0].clone()).collect();
@@ -659,13 +659,13 @@ fn what_others_have_named_stays_text() {
         assert_eq!(links.len(), 3, "the longest has none: {links:?}");
         for link in links {
             let link = link.replace("&amp;", "&");
-            assert_eq!(items(&house.json(&link).await, "jobs").len(), 1, "{link}");
+            assert_eq!(items(&harness.json(&link).await, "jobs").len(), 1, "{link}");
         }
-        let document = house.json("").await;
+        let document = harness.json("").await;
         let ids: BTreeSet<_> =
             items(&document, "jobs").iter().map(|job| job["job_id"].as_str().unwrap()).collect();
         assert_eq!(ids, BTreeSet::from([SCRIPT, reversed, &long, "\" onclick=\"x"]));
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -677,16 +677,16 @@ fn the_text_of_failures_is_shown_only_when_it_is_asked_for_and_stays_text() {
                 let failures = json!(["jane@example.com: <img src=x onerror=alert(1)>", SCRIPT]);
                 item(world, APP, SEGMENT, json!({"Id": "j", "JobStatus": "FAILED", "Failures": failures}));
             };
-            let house = Plan::new().world(fill).set("SHOW_FAILURES", setting).build().await;
-            house.scrape().await;
-            let (page, document) = (house.page("").await, house.json("").await);
+            let harness = Plan::new().world(fill).set("SHOW_FAILURES", setting).build().await;
+            harness.scrape().await;
+            let (page, document) = (harness.page("").await, harness.json("").await);
             assert!(!page.contains("<img") && !page.contains("<script"));
             assert_eq!(text_of(&page).contains("jane@example.com: <img src=x onerror=alert(1)>"), shown);
             let job = &items(&document, "jobs")[0];
             assert_eq!(job["failure_samples"], 2);
             assert_eq!(job.get("failures").map(|texts| texts[1].as_str().unwrap()), shown.then_some(SCRIPT));
-            assert!(!house.text(None).await.contains("jane@example.com"), "the metrics never hold it");
-            house.close().await;
+            assert!(!harness.text(None).await.contains("jane@example.com"), "the metrics never hold it");
+            harness.close().await;
         }
     });
 }
@@ -694,8 +694,8 @@ fn the_text_of_failures_is_shown_only_when_it_is_asked_for_and_stays_text() {
 #[test]
 fn the_page_needs_nothing_but_itself_and_its_policy_allows_no_more() {
     run(async {
-        let house = shops_house().await;
-        let answer = house.ask(Method::GET, "/", None).await;
+        let harness = shops_house().await;
+        let answer = harness.ask(Method::GET, "/", None).await;
         let headers = answer.headers().clone();
         let page = answer.text().await.unwrap();
         let (_, style) = page.split_once("<style>").unwrap();
@@ -720,31 +720,31 @@ fn the_page_needs_nothing_but_itself_and_its_policy_allows_no_more() {
         assert!(icon.starts_with(b"<svg"));
         for link in ["metrics", "api/v1/jobs?", "-/healthy", "-/ready"] {
             assert!(page.contains(&format!("<a href=\"{link}\">")), "{link}");
-            assert_ne!(house.get(&format!("/{link}")).await.0, 404);
+            assert_ne!(harness.get(&format!("/{link}")).await.0, 404);
         }
-        house.close().await;
+        harness.close().await;
     });
 }
 
 #[test]
 fn the_settings_in_effect_are_shown_with_their_source() {
     run(async {
-        let house = Plan::new().set("CACHE_TTL", "20s").set("SHARD", "").build().await;
-        let settings = rows(&house.page("").await, "settings");
+        let harness = Plan::new().set("CACHE_TTL", "20s").set("SHARD", "").build().await;
+        let settings = rows(&harness.page("").await, "settings");
         let of = |name: &str| settings.iter().find(|row| row[0] == name).map(|row| [&*row[1], &*row[2]]);
         assert_eq!(of("PINPOINT_EXPORTER_CACHE_TTL"), Some(["20s", "environment"]));
         assert_eq!(of("PINPOINT_EXPORTER_MAX_STALENESS"), Some(["10m", "default"]));
         assert_eq!(of("PINPOINT_EXPORTER_SHARD"), Some(["-", "default"]));
         assert_eq!(of("AWS_REGION"), Some(["eu-west-1", "environment"]));
-        assert_eq!(of("AWS_ENDPOINT_URL_PINPOINT"), Some([&*house.fake.url(), "environment"]));
+        assert_eq!(of("AWS_ENDPOINT_URL_PINPOINT"), Some([&*harness.fake.url(), "environment"]));
         for setting in pinpoint_exporter::config::SETTINGS {
             assert!(of(setting.variable).is_some(), "{}", setting.variable);
         }
-        let document = house.json("").await;
+        let document = harness.json("").await;
         let of_json = document["settings"].as_array().unwrap();
         let of_json: Vec<_> = of_json.iter().map(|it| it["variable"].as_str().unwrap()).collect();
         assert_eq!(of_json, settings.iter().map(|row| &*row[0]).collect::<Vec<_>>());
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -760,7 +760,7 @@ fn the_region_of_the_profile_is_shown_as_such() {
             ("PINPOINT_EXPORTER_TARGETS", "app/segment"),
         ]);
         let page =
-            crate::support::house::client().get(&program.url).send().await.unwrap().text().await.unwrap();
+            crate::support::harness::client().get(&program.url).send().await.unwrap().text().await.unwrap();
         let row = rows(&page, "settings").into_iter().find(|row| row[0] == "AWS_REGION");
         let source = format!("AWS profile default ({}, line 2)", file.display());
         assert_eq!(row.unwrap()[1..], ["eu-north-1", &source]);
@@ -777,9 +777,9 @@ fn an_application_that_is_read_whole_is_one_target_of_several_segments() {
             let of_all = Job::Verbatim { item: json!({"Id": "w2", "JobStatus": "COMPLETED"}) };
             world.applications.get_mut("shop").unwrap().jobs.push(of_all);
         };
-        let house = Plan::new().world(fill).set("TARGETS", "shop").at(NOW).build().await;
-        house.scrape().await;
-        let page = house.page("").await;
+        let harness = Plan::new().world(fill).set("TARGETS", "shop").at(NOW).build().await;
+        harness.scrape().await;
+        let page = harness.page("").await;
         assert_eq!(rows(&page, "targets")[0][..2], ["whole application shop", "ok, 2 jobs"]);
         let segments: Vec<_> = rows(&page, "segments").into_iter().map(|row| row[0].clone()).collect();
         assert_eq!(segments, ["shop all endpoints", "shop news"]);
@@ -788,15 +788,15 @@ fn an_application_that_is_read_whole_is_one_target_of_several_segments() {
             ("?segment=other", 0, &[]),
             ("?application=shop", 1, &["w2", "w1"]),
         ] {
-            let document = house.json(query).await;
+            let document = harness.json(query).await;
             assert_eq!(items(&document, "targets").len(), targets, "{query}");
             let mut expected = jobs.to_vec();
             expected.sort_unstable();
-            let mut shown = house.job_ids(query).await;
+            let mut shown = harness.job_ids(query).await;
             shown.sort_unstable();
             assert_eq!(shown, expected, "{query}");
         }
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -807,15 +807,15 @@ fn what_is_in_several_accounts_or_regions_says_in_which() {
             format!("arn:aws:mobiletargeting:{region}:{account}:apps/shop/segments/news")
         };
         let targets = [arn("us-east-1", "123456789012"), arn("eu-west-1", "210987654321")].join(" ");
-        let house = Plan::new().world(shops).set("TARGETS", &targets).at(NOW).build().await;
-        house.scrape().await;
-        let page = house.page("").await;
+        let harness = Plan::new().world(shops).set("TARGETS", &targets).at(NOW).build().await;
+        harness.scrape().await;
+        let page = harness.page("").await;
         for section in ["targets", "segments", "jobs"] {
             let places: BTreeSet<_> = rows(&page, section).into_iter().map(|row| row[0].clone()).collect();
             let expected =
                 ["123456789012 us-east-1 shop news", "210987654321 eu-west-1 shop news"].map(str::to_owned);
             assert_eq!(places, BTreeSet::from(expected), "{section}");
         }
-        house.close().await;
+        harness.close().await;
     });
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::support::{
-    house::{client, run},
+    harness::{client, run},
     program::{Program, command},
     text_format::{Scrape, parse},
     tls,

@@ -10,12 +10,12 @@ use std::{
 };
 
 use fake_pinpoint::{FakePinpoint, HANG_LIMIT, world::World};
-use pinpoint_exporter::config::{Config, Problems};
+use pinpoint_exporter::config::{Config, SettingErrors};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::{
-    house::{APP, House, Plan, run},
+    harness::{APP, House, Plan, run},
     program::{Program, command},
     text_format::Scrape,
 };
@@ -47,7 +47,7 @@ impl Folder {
     }
 }
 
-fn read_with(file: &Path, variables: &[(&str, &str)]) -> Result<Config, Problems> {
+fn read_with(file: &Path, variables: &[(&str, &str)]) -> Result<Config, SettingErrors> {
     let mut environment: Vec<(OsString, OsString)> = vec![
         ("AWS_REGION".into(), "eu-west-1".into()),
         ("PINPOINT_EXPORTER_TARGETS_FILE".into(), file.into()),
@@ -213,7 +213,7 @@ fn the_number_of_targets_their_length_and_what_is_said_of_them_are_bounded() {
 }
 
 /// Segments `a`, `b` and `c`, of which those of the file are watched.
-async fn house(folder: &Folder) -> House {
+async fn harness(folder: &Folder) -> House {
     let world = |world: &mut World| {
         for id in ["a", "b", "c"] {
             world.segment(APP, id);
@@ -241,19 +241,19 @@ fn reload(scrape: &Scrape) -> (f64, f64) {
 fn a_change_is_in_force_when_it_has_been_seen_twice_and_targets_that_stay_keep_their_data() {
     run(async {
         let folder = Folder::new(in_app(&["a", "b"]));
-        let house = house(&folder).await;
-        let before = house.scrape().await;
+        let harness = harness(&folder).await;
+        let before = harness.scrape().await;
         assert_eq!(shown(&before), ["a", "b"]);
         folder.write(in_app(&["b", "c"]));
-        house.turn(Duration::from_secs(1));
-        house.exporter.look_at_files();
-        assert_eq!(shown(&house.scrape().await), ["a", "b"], "it may be half written");
-        house.exporter.look_at_files();
-        let after = house.scrape().await;
-        assert_eq!((shown(&after), house.listings()), (vec!["b".to_owned(), "c".to_owned()], 3));
+        harness.turn(Duration::from_secs(1));
+        harness.exporter.look_at_files();
+        assert_eq!(shown(&harness.scrape().await), ["a", "b"], "it may be half written");
+        harness.exporter.look_at_files();
+        let after = harness.scrape().await;
+        assert_eq!((shown(&after), harness.listings()), (vec!["b".to_owned(), "c".to_owned()], 3));
         let ((1.0, first), (1.0, second)) = (reload(&before), reload(&after)) else { panic!("{after:?}") };
         assert!(second > first);
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -261,25 +261,25 @@ fn a_change_is_in_force_when_it_has_been_seen_twice_and_targets_that_stay_keep_t
 fn a_wrong_file_changes_nothing_until_it_is_right() {
     run(async {
         let folder = Folder::new(in_app(&["a"]));
-        let house = house(&folder).await;
-        let (_, first) = reload(&house.scrape().await);
+        let harness = harness(&folder).await;
+        let (_, first) = reload(&harness.scrape().await);
         for wrong in ["", "# none\n", "a b/**", "a a/1", &format!("{APP}/a {ARN}b"), "\0"] {
-            house.turn(Duration::from_secs(1));
+            harness.turn(Duration::from_secs(1));
             folder.write(wrong);
-            house.exporter.look_at_files();
-            house.exporter.look_at_files();
-            let scrape = house.scrape().await;
+            harness.exporter.look_at_files();
+            harness.exporter.look_at_files();
+            let scrape = harness.scrape().await;
             assert_eq!((shown(&scrape), reload(&scrape)), (vec!["a".to_owned()], (0.0, first)), "{wrong:?}");
         }
         fs::remove_file(folder.path()).unwrap();
-        house.exporter.read_files_again();
-        assert_eq!(reload(&house.scrape().await), (0.0, first));
+        harness.exporter.read_files_again();
+        assert_eq!(reload(&harness.scrape().await), (0.0, first));
         folder.write(in_app(&["a"]));
-        house.exporter.look_at_files();
-        house.exporter.look_at_files();
-        let (successful, last) = reload(&house.scrape().await);
+        harness.exporter.look_at_files();
+        harness.exporter.look_at_files();
+        let (successful, last) = reload(&harness.scrape().await);
         assert!((successful - 1.0).abs() < f64::EPSILON && last > first);
-        house.close().await;
+        harness.close().await;
     });
 }
 
@@ -289,7 +289,7 @@ fn both_files_must_be_in_force() {
         let folder = Folder::new(in_app(&["a"]));
         let web_config = folder.0.path().join("web.yml");
         fs::write(&web_config, "").unwrap();
-        let house = Plan::new()
+        let harness = Plan::new()
             .set("TARGETS_FILE", &folder.name())
             .set("WEB_CONFIG_FILE", web_config.to_str().unwrap())
             .build()
@@ -302,11 +302,11 @@ fn both_files_must_be_in_force() {
         ] {
             folder.write(targets);
             fs::write(&web_config, web).unwrap();
-            house.exporter.read_files_again();
-            let (successful, _) = reload(&house.scrape().await);
+            harness.exporter.read_files_again();
+            let (successful, _) = reload(&harness.scrape().await);
             assert!((successful - expected).abs() < f64::EPSILON, "{targets:?} {web:?}");
         }
-        house.close().await;
+        harness.close().await;
     });
 }
 

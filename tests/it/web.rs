@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pinpoint_exporter::web::{self, Limits, Patience, ScrapeTimeout};
+use pinpoint_exporter::web::{self, ClientTimeouts, Limits, ScrapeTimeout};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    house::{patient, run_in_virtual_time},
+    harness::{patient, run_in_virtual_time},
     raw::{Answer, Raw, within},
 };
 
@@ -111,8 +111,11 @@ struct Server {
 }
 
 /// For what a test does not wait out.
-const PATIENT: Patience =
-    Patience { idle: Duration::from_mins(5), head: Duration::from_mins(5), write: Duration::from_mins(5) };
+const PATIENT: ClientTimeouts = ClientTimeouts {
+    idle: Duration::from_mins(5),
+    head: Duration::from_mins(5),
+    write: Duration::from_mins(5),
+};
 
 fn limits() -> Limits {
     Limits { connections: 64, ..patient() }
@@ -120,8 +123,8 @@ fn limits() -> Limits {
 
 /// For a test of what takes too long, in virtual time.
 fn impatient() -> Limits {
-    let patience = Patience { idle: Duration::from_mins(1), head: HEAD_LIMIT, write: WRITE_LIMIT };
-    Limits { patience, ..limits() }
+    let timeouts = ClientTimeouts { idle: Duration::from_mins(1), head: HEAD_LIMIT, write: WRITE_LIMIT };
+    Limits { timeouts, ..limits() }
 }
 
 impl Server {
@@ -487,7 +490,7 @@ fn a_request_that_waited_for_the_one_before_it_has_its_own_time() {
 fn a_connection_that_rests_too_long_is_closed() {
     run_in_virtual_time(async {
         let mut limits = impatient();
-        limits.patience.idle = Duration::from_millis(200);
+        limits.timeouts.idle = Duration::from_millis(200);
         let server = Server::start(exposition(), limits).await;
         let (mut silent, mut kept) = (server.connect().await, server.connect().await);
         kept.get("/metrics").await;
@@ -529,7 +532,7 @@ fn a_client_that_does_not_take_its_answer_is_cut() {
 fn a_client_that_takes_its_answer_slowly_is_not_cut() {
     run_in_virtual_time(async {
         let mut limits = impatient();
-        limits.patience.idle = WRITE_LIMIT;
+        limits.timeouts.idle = WRITE_LIMIT;
         let server = Server::start(large(), limits).await;
         let mut client = Raw::connect_narrow(server.address).await;
         client.get("/metrics").await;
@@ -582,7 +585,7 @@ async fn connect_from(last: u8, server: SocketAddr) -> Raw {
 #[tokio::test]
 async fn scrapes_of_others_go_on_while_one_address_holds_all_connections_with_answers_that_it_does_not_take()
 {
-    let limits = Limits { connections: 16, patience: PATIENT, ..limits() };
+    let limits = Limits { connections: 16, timeouts: PATIENT, ..limits() };
     let server = Server::start(large(), limits).await;
     let length = large().concat().len();
     let mut kept = connect_from(2, server.address).await;
@@ -603,7 +606,7 @@ async fn scrapes_of_others_go_on_while_one_address_holds_all_connections_with_an
 
 #[tokio::test]
 async fn an_address_that_holds_all_connections_keeps_out_neither_its_own_health_checks_nor_its_scrapes() {
-    let server = Server::start(large(), Limits { connections: 8, patience: PATIENT, ..limits() }).await;
+    let server = Server::start(large(), Limits { connections: 8, timeouts: PATIENT, ..limits() }).await;
     let length = large().concat().len();
     let mut slow = Vec::new();
     for _ in 0..40 {
@@ -734,9 +737,9 @@ fn a_stop_answers_what_waits_and_closes_what_rests_at_once() {
 #[test]
 fn a_stop_waits_for_answers_on_their_way_but_not_for_ever() {
     run_in_virtual_time(async {
-        let patience = Patience { write: Duration::from_secs(30), ..impatient().patience };
+        let timeouts = ClientTimeouts { write: Duration::from_secs(30), ..impatient().timeouts };
         let grace = Duration::from_secs(1);
-        let server = Server::start(large(), Limits { grace, patience, ..impatient() }).await;
+        let server = Server::start(large(), Limits { grace, timeouts, ..impatient() }).await;
         let [mut taking, mut stuck] =
             [Raw::connect_narrow(server.address).await, Raw::connect_narrow(server.address).await];
         let mut lengths = [0; 2];

@@ -4,8 +4,8 @@
 use std::{fs, path::Path, sync::Arc};
 
 use pinpoint_exporter::{
-    clock::SystemClock,
-    web_config::{self, Reload, Watched},
+    model::clock::SystemClock,
+    web::config::{self, Reload, WatchedWebConfig},
 };
 
 use crate::support::{pki::Pki, program::command};
@@ -222,7 +222,7 @@ fn files_are_accepted_and_refused_as_exporter_toolkit_does_or_with_the_reason() 
     let pki = Pki::new();
     for (name, text, verdict) in CASES {
         let path = pki.write("web.yml", text);
-        let faults = web_config::read(Path::new(&path)).err().map(|faults| faults.join("\n"));
+        let faults = config::read(Path::new(&path)).err().map(|faults| faults.join("\n"));
         match (verdict, faults) {
             (Accepted, None) => {}
             (Refused(words) | RefusedHere(words), Some(faults)) if faults.contains(words) => {}
@@ -230,7 +230,7 @@ fn files_are_accepted_and_refused_as_exporter_toolkit_does_or_with_the_reason() 
         }
     }
     let path = pki.path().join("none.yml");
-    assert!(web_config::read(&path).unwrap_err()[0].starts_with("cannot read it: "));
+    assert!(config::read(&path).unwrap_err()[0].starts_with("cannot read it: "));
 }
 
 #[test]
@@ -242,11 +242,11 @@ fn certificate_and_key_may_stand_in_the_file_itself() {
         "tls_server_config:\n  cert: |\n{cert}  key: |\n{key}  client_ca: |\n{ca}  client_auth_type: VerifyClientCertIfGiven\n"
     );
     let path = pki.write("web.yml", &text);
-    assert!(web_config::read(Path::new(&path)).unwrap().tls.is_some());
+    assert!(config::read(Path::new(&path)).unwrap().tls.is_some());
     let both = format!("{text}  cert_file: server.crt\n");
     let path = pki.write("web.yml", &both);
     assert_eq!(
-        web_config::read(Path::new(&path)).unwrap_err(),
+        config::read(Path::new(&path)).unwrap_err(),
         [format!(
             "line {}: tls_server_config.cert_file: there is cert too; keep one of the two",
             both.lines().count()
@@ -266,7 +266,7 @@ fn keys_that_cannot_be_used_are_refused_with_the_cure() {
         (String::new(), "there is no private key in it"),
     ] {
         pki.write("server.key", &key);
-        let faults = web_config::read(Path::new(&path)).unwrap_err().join("\n");
+        let faults = config::read(Path::new(&path)).unwrap_err().join("\n");
         assert!(faults.contains(words), "{faults}");
         let secret = own.lines().nth(1).unwrap();
         assert!(!faults.contains(secret), "{faults}");
@@ -275,12 +275,12 @@ fn keys_that_cannot_be_used_are_refused_with_the_cure() {
     let misplaced = pki
         .write("misplaced.yml", &tls!().replace("key_file: server.key\n", &format!("key_file: |\n{inline}")));
     assert_eq!(
-        web_config::read(Path::new(&misplaced)).unwrap_err(),
+        config::read(Path::new(&misplaced)).unwrap_err(),
         ["line 3: tls_server_config.key_file: this is no path but PEM (not shown); write it as key"]
     );
     pki.write("server.key", &own);
     pki.write("server.crt", "no certificate");
-    let faults = web_config::read(Path::new(&path)).unwrap_err();
+    let faults = config::read(Path::new(&path)).unwrap_err();
     assert_eq!(
         faults,
         ["line 2: tls_server_config.cert_file: there is no certificate in it; write one in PEM"]
@@ -316,11 +316,11 @@ fn everything_that_is_wrong_is_said_at_once_by_every_command_and_no_secret_with_
     }
 }
 
-fn watched(path: &str) -> Watched {
-    Watched::open(Path::new(path), Arc::new(SystemClock)).unwrap()
+fn watched(path: &str) -> WatchedWebConfig {
+    WatchedWebConfig::open(Path::new(path), Arc::new(SystemClock)).unwrap()
 }
 
-fn users(watched: &Watched) -> Vec<String> {
+fn users(watched: &WatchedWebConfig) -> Vec<String> {
     watched.current().users.keys().cloned().collect()
 }
 
@@ -427,7 +427,7 @@ fn a_file_that_is_nested_too_deeply_is_refused_with_its_line_and_the_old_one_sta
         (4, format!("{}rate_limit:\n  {}", user("bob"), "- ".repeat(LENGTH / 2))),
     ] {
         let shown = &text[..text.len().min(40)];
-        let faults = web_config::read(Path::new(&pki.write("other.yml", &text))).unwrap_err();
+        let faults = config::read(Path::new(&pki.write("other.yml", &text))).unwrap_err();
         let [fault] = &faults[..] else { panic!("{shown:?}: {faults:#?}") };
         assert!(
             fault.starts_with(&format!("line {line}: this is nested too deeply; ")),
@@ -450,7 +450,7 @@ fn a_file_of_many_faults_is_refused_soon_with_the_first_of_them() {
     // Fields that do not exist, and one that is written many times.
     let strange: String = (0..20_000).map(|number| format!("{number:x}:\n")).collect();
     for text in [strange, "rate_limit:\n".repeat(20_000)] {
-        let faults = web_config::read(Path::new(&pki.write("web.yml", &text))).unwrap_err();
+        let faults = config::read(Path::new(&pki.write("web.yml", &text))).unwrap_err();
         assert_eq!(faults.len(), 21);
         assert!(
             faults[0].starts_with("line ") && faults[20].contains(" more faults are not shown"),
@@ -473,7 +473,7 @@ fn what_is_no_regular_file_or_too_large_is_refused_at_once() {
         (path("large"), "it is larger than 1 MiB"),
         (path("none"), "No such file or directory"),
     ] {
-        let faults = web_config::read(&path).unwrap_err();
+        let faults = config::read(&path).unwrap_err();
         assert!(faults[0].starts_with("cannot read it: ") && faults[0].contains(words), "{faults:#?}");
     }
 }
@@ -509,7 +509,7 @@ fn certificates_of_version_1_or_with_a_key_that_cannot_be_used_are_refused_with_
         (include_str!("certificates/p521.pem"), "the certificate's key is on the curve P-521, which"),
     ] {
         pki.write("server.crt", certificate);
-        let faults = web_config::read(Path::new(&path)).unwrap_err().join("\n");
+        let faults = config::read(Path::new(&path)).unwrap_err().join("\n");
         assert!(
             faults.contains("line 2: tls_server_config.cert_file: ") && faults.contains(expected),
             "{faults}"

@@ -9,12 +9,15 @@ use aws_credential_types::Credentials;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pinpoint_exporter::{
-    config::StatusSeries,
-    job::{ExportJob, Timestamp},
     metrics::exposition,
-    picture::{Bounds, Collage, Picture},
+    model::{
+        job::ExportJob,
+        snapshot::{FinishedJobLimits, Snapshot, SnapshotBuilder},
+        status_series::StatusSeries,
+        target::Target,
+        timestamp::Timestamp,
+    },
     pinpoint::{fuzzing::export_jobs, signed_headers},
-    target::Target,
 };
 use url::Url;
 
@@ -37,10 +40,10 @@ fn jobs() -> Vec<ExportJob> {
     export_jobs(&page(), Some("segment")).unwrap().items
 }
 
-fn picture(jobs: Vec<ExportJob>) -> Picture {
-    let mut collage = Collage::begin(Bounds::default(), NOW, Some("segment"));
-    collage.add(jobs);
-    collage.finish()
+fn snapshot(jobs: Vec<ExportJob>) -> Snapshot {
+    let mut builder = SnapshotBuilder::begin(FinishedJobLimits::default(), NOW, Some("segment"));
+    builder.add(jobs);
+    builder.finish()
 }
 
 fn target(n: usize) -> Target {
@@ -68,16 +71,17 @@ fn steps(criterion: &mut Criterion) {
         bencher.iter(|| export_jobs(black_box(&page), Some("segment")).unwrap());
     });
     group.bench_function("collect", |bencher| {
-        bencher.iter_with_setup(jobs, picture);
+        bencher.iter_with_setup(jobs, snapshot);
     });
-    let (one, same) = (picture(jobs()), picture(jobs()));
+    let (one, same) = (snapshot(jobs()), snapshot(jobs()));
     group.bench_function("compare", |bencher| bencher.iter(|| assert!(black_box(&one) == black_box(&same))));
     group.bench_function("format and compress", |bencher| {
-        bencher.iter(|| exposition::picture(&target(0), &one, StatusSeries::All));
+        bencher.iter(|| exposition::snapshot(&target(0), &one, StatusSeries::All));
     });
     group.finish();
 
-    let blocks: Vec<_> = (0..100).map(|n| exposition::picture(&target(n), &one, StatusSeries::All)).collect();
+    let blocks: Vec<_> =
+        (0..100).map(|n| exposition::snapshot(&target(n), &one, StatusSeries::All)).collect();
     let mut group = criterion.benchmark_group("100 targets of 100 jobs");
     group.bench_function("put together", |bencher| bencher.iter(|| exposition::body(blocks.iter())));
     let body = exposition::body(blocks.iter());

@@ -362,7 +362,7 @@ async fn growth(program: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The time to a whole picture while the API refuses three answers of ten, and that it stays whole.
+/// The time to a whole snapshot while the API refuses three answers of ten, and that it stays whole.
 async fn throttled(program: &Path) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for share in [0, 30] {
@@ -388,7 +388,7 @@ async fn throttled(program: &Path) -> anyhow::Result<()> {
     }
     let head = [
         "answers that are 429",
-        "whole picture after, s",
+        "whole snapshot after, s",
         "scrapes before it",
         "scrapes in all, whole since",
     ];

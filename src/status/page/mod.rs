@@ -16,13 +16,16 @@ use super::{
     age::utc,
     query::{Key, Number, Query, Sort},
     view::{JobRow, Page, RowNames, SegmentRow, Totals, View},
-    words::{counted, found},
 };
 use crate::{
-    config::Effective,
-    job::{JobStatus, Timestamp},
-    overview::{ListState, TargetState},
-    version,
+    config::EffectiveSetting,
+    model::{
+        job_status::JobStatus,
+        overview::{ListState, TargetState},
+        plural::{counted, found},
+        timestamp::Timestamp,
+        version,
+    },
 };
 
 const STYLE: &str = include_str!("style.css");
@@ -73,7 +76,7 @@ pub(super) fn problem(problem: &str) -> String {
     )
 }
 
-pub(super) fn page(view: &View<'_>, query: &Query, settings: &[Effective]) -> String {
+pub(super) fn page(view: &View<'_>, query: &Query, settings: &[EffectiveSetting]) -> String {
     let ids = Ids { query, with_place: view.only_place.is_none() };
     let trouble = view.totals.failing() + view.totals.failing_lists;
     let title =
@@ -237,12 +240,12 @@ fn lists(view: &View<'_>, ids: Ids<'_>) -> Markup {
         th scope="col" { "Next" }
     };
     let row = |state: &&ListState| {
-        let ListState { catalog, application_name, found: count, reading } = state;
-        let what = if catalog.application_id.is_some() { "segment" } else { "application" };
+        let ListState { list_id, application_name, found: count, reading } = state;
+        let what = if list_id.application_id.is_some() { "segment" } else { "application" };
         let (reading, good) = (reading.as_ref(), found(count.unwrap_or(0) as u64, what));
         html! {
             tr {
-                (id_cell("List", ids.list(catalog, application_name.as_deref())))
+                (id_cell("List", ids.list(list_id, application_name.as_deref())))
                 (cell("State", outcome(reading, state.trouble(), &good, DISCOVERY_FAILING)))
                 (cell("Read, UTC", date(reading.map(|it| it.began), view.now)))
                 (short_cell("Took", took(reading)))
@@ -386,14 +389,14 @@ fn job(JobRow { target, names, job }: &JobRow<'_>, ids: Ids<'_>, now: Timestamp)
     }
 }
 
-fn settings(settings: &[Effective]) -> Markup {
+fn settings(settings: &[EffectiveSetting]) -> Markup {
     html! {
         section aria-labelledby="settings" {
             h2 id="settings" { "Settings" }
             table {
                 thead { tr { th scope="col" { "Variable" } th scope="col" { "Value" } th scope="col" { "From" } } }
                 tbody {
-                    @for Effective { variable, value, source } in settings {
+                    @for EffectiveSetting { variable, value, source } in settings {
                         tr {
                             (cell("Variable", html! { code { (variable) } }))
                             (cell("Value", html! { @if value.is_empty() { "-" } @else { (folded(value)) } }))

@@ -2,18 +2,21 @@
 
 use maud::{Markup, html};
 
-use super::RUNBOOKS;
+use self::RUNBOOKS;
 use crate::{
-    discovery::Catalog,
-    job::{JobStatus, Timestamp},
-    overview::{CallError, Reading},
-    pinpoint::Exception,
+    model::{
+        exception::Exception,
+        job_status::JobStatus,
+        list_id::ListId,
+        overview::{CallError, Reading},
+        target::Target,
+        timestamp::Timestamp,
+    },
     status::{
         age::{from_now, rfc3339, short, utc},
         query::Query,
         view::RowNames,
     },
-    target::Target,
 };
 
 /// A name of more characters is shortened.
@@ -77,10 +80,10 @@ impl Ids<'_> {
         }
     }
 
-    pub(super) fn list(self, catalog: &Catalog, application_name: Option<&str>) -> Markup {
+    pub(super) fn list(self, list_id: &ListId, application_name: Option<&str>) -> Markup {
         html! {
-            (self.place(&catalog.account_id, &catalog.region))
-            @match &catalog.application_id {
+            (self.place(&list_id.account_id, &list_id.region))
+            @match &list_id.application_id {
                 Some(id) => { small { "segments of" } br; (self.link(id, None, application_name)) }
                 None => { "applications" }
             }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 /// An operation that the fake knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are AWS's")]
 pub enum Operation {
     GetApps,
     GetApp,

@@ -1,6 +1,6 @@
 //! What the tests share.
 
-pub(crate) mod house;
+pub(crate) mod harness;
 pub(crate) mod pki;
 pub(crate) mod program;
 pub(crate) mod raw;

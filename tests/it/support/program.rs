@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use super::{
-    house::client,
+    harness::client,
     raw::within,
     text_format::{self, Scrape},
 };
@@ -116,8 +116,8 @@ impl Program {
     /// Scrapes as Prometheus does, which says that it waits so many seconds, and really waits so much longer. Whatever comes
     /// must be flawless.
     pub(crate) async fn scrape(&self, seconds: f64, grace: Duration) -> Scrape {
-        let patience = Duration::from_secs_f64(seconds) + grace;
-        let request = client().get(format!("{}/metrics", self.url)).timeout(patience);
+        let timeouts = Duration::from_secs_f64(seconds) + grace;
+        let request = client().get(format!("{}/metrics", self.url)).timeout(timeouts);
         let answer = request.header("X-Prometheus-Scrape-Timeout-Seconds", seconds.to_string()).send().await;
         let text = answer.unwrap().text().await.unwrap();
         // A long one takes its time, which another scrape of the same task does not have.

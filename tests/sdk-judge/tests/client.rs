@@ -22,11 +22,16 @@ use fake_pinpoint::{
     world::{End, Life, World},
 };
 use pinpoint_exporter::{
-    clock::SystemClock,
-    job::{ExportJob, JobStatus, Timestamp},
-    names::{NamedResource, TagLabels, bounded},
-    pinpoint::{self, CredentialsCache, Exception, Http, Observer, Operation},
-    proxy::Proxies,
+    config::proxy::Proxies,
+    model::{
+        clock::SystemClock,
+        exception::Exception,
+        job::ExportJob,
+        job_status::JobStatus,
+        names::{NamedResource, TagLabels, bounded},
+        timestamp::Timestamp,
+    },
+    pinpoint::{self, CredentialsCache, Http, Observer, Operation},
 };
 use proptest::{
     prelude::*,

@@ -1,0 +1,59 @@
+//! Standard output and standard error, as people and programs read them.
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use crate::model::printable;
+use tracing::Level;
+
+/// `EX_USAGE` of BSD's `sysexits.h`.
+const USAGE: u8 = 64;
+
+/// To standard output, whose reader may have seen enough.
+pub fn print(text: &str) -> ExitCode {
+    match io::stdout().lock().write_all(printable::lines(text).as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Says why the process fails.
+pub fn fail(error: &impl Display) -> ExitCode {
+    complain(format_args!("{error:#}"));
+    ExitCode::FAILURE
+}
+
+/// Says why the server fails: in the log, so that all of standard error has one format, unless the log takes no errors.
+pub fn fail_to_serve(error: &impl Display) -> ExitCode {
+    if !tracing::enabled!(Level::ERROR) {
+        return fail(error);
+    }
+    tracing::error!("{error:#}");
+    ExitCode::FAILURE
+}
+
+/// Says what is wrong with the arguments or settings.
+pub fn refuse(message: impl Display) -> ExitCode {
+    complain(message);
+    ExitCode::from(USAGE)
+}
+
+/// Writes to standard error. A failure is ignored, because it cannot be reported.
+fn complain(message: impl Display) {
+    let message = format!("pinpoint-exporter: {message}\n");
+    _ = io::stderr().lock().write_all(printable::lines(&message).as_bytes());
+}
+
+/// Shows on a terminal how far a command is, in a line that vanishes in the end.
+pub fn progress(what: &str, done: usize, total: usize) {
+    let mut terminal = io::stderr().lock();
+    if terminal.is_terminal() {
+        let what = printable::line(what);
+        let line = if done < total { format!("{what}: {done} of {total}") } else { String::new() };
+        _ = write!(terminal, "\r\x1b[K{line}");
+        _ = terminal.flush();
+    }
+}

@@ -1,0 +1,159 @@
+//! One look at what there is: every list of applications and segments is read once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures_util::{StreamExt as _, stream};
+
+use super::progress::Progress;
+use crate::{
+    collect::discovery,
+    config::Config,
+    model::{
+        list_id::ListId,
+        names::{NameSource, NamedResource},
+        shard::Shard,
+        target::Target,
+    },
+    pinpoint::{Client, Clients, Error, SkippedParts},
+};
+
+/// A list that was read.
+pub(super) struct List {
+    /// In the order of their ids.
+    pub(super) resources: Arc<[NamedResource]>,
+    pub(super) left_out: SkippedParts,
+}
+
+/// What was found.
+pub(super) struct Survey {
+    /// Every list that the targets name, with the ids in it.
+    pub(super) lists: BTreeMap<ListId, Result<List, Error>>,
+    /// The targets, as far as lists could be read.
+    pub(super) targets: BTreeSet<Target>,
+    /// The lists that are read for their names alone; none before [`Survey::read_names`].
+    pub(super) names: BTreeMap<ListId, Result<List, Error>>,
+}
+
+impl Survey {
+    /// Reads the lists, and those that are found in them.
+    pub(super) async fn make(config: &Config, clients: &Clients, progress: &Progress<'_>) -> Self {
+        let mut lists: BTreeMap<ListId, Result<List, Error>> = BTreeMap::new();
+        loop {
+            let known =
+                |list_id: &ListId| lists.get(list_id)?.as_ref().ok().map(|list| Arc::clone(&list.resources));
+            let wanted = discovery::wanted(&config.targets, config.shard, known);
+            let unread = wanted.list_ids.iter().filter(|list_id| !lists.contains_key(list_id));
+            let unread: Vec<_> = unread
+                .filter_map(|list_id| Some((list_id, client(clients, &list_id.account_id, &list_id.region)?)))
+                .collect();
+            if unread.is_empty() {
+                return Self { lists, targets: wanted.targets, names: BTreeMap::new() };
+            }
+            lists.extend(read_lists(config, unread, progress).await);
+        }
+    }
+
+    /// Reads the lists that the exporter would read for their names alone.
+    pub(super) async fn read_names(&mut self, config: &Config, clients: &Clients, progress: &Progress<'_>) {
+        let lists = self.name_lists(config);
+        let unread = lists
+            .iter()
+            .filter_map(|list_id| Some((list_id, client(clients, &list_id.account_id, &list_id.region)?)));
+        self.names = read_lists(config, unread.collect(), progress).await;
+    }
+
+    /// The name of an application or of a segment, if it was read.
+    pub(super) fn name(
+        &self,
+        [account_id, region, application_id]: [&str; 3],
+        segment_id: Option<&str>,
+    ) -> Option<String> {
+        let list = ListId {
+            account_id: account_id.to_owned(),
+            region: region.to_owned(),
+            application_id: segment_id.map(|_| application_id.to_owned()),
+        };
+        let list = self.lists.get(&list).or_else(|| self.names.get(&list))?.as_ref().ok()?;
+        NamedResource::find(&list.resources, segment_id.unwrap_or(application_id))?
+            .name
+            .as_deref()
+            .map(str::to_owned)
+    }
+
+    /// The lists that the exporter would read for their names alone.
+    pub(super) fn name_lists(&self, config: &Config) -> BTreeSet<ListId> {
+        let targets = self.targets.iter().filter(|_| config.names == NameSource::All);
+        let lists = targets.flat_map(|Target { account_id, region, application_id, .. }| {
+            let list = |application_id: Option<&String>| ListId {
+                account_id: account_id.clone(),
+                region: region.clone(),
+                application_id: application_id.cloned(),
+            };
+            [list(None), list(Some(application_id))]
+        });
+        lists.filter(|list| !self.lists.contains_key(list)).collect()
+    }
+
+    /// The applications and segments whose names the exporter would show, the former without a segment. A list that is read for
+    /// its names alone is taken to name everything.
+    pub(super) fn named(&self, config: &Config) -> BTreeSet<Target> {
+        let is_named = |target: &Target, application_id: Option<&String>, id: &str| {
+            let list = ListId {
+                account_id: target.account_id.clone(),
+                region: target.region.clone(),
+                application_id: application_id.cloned(),
+            };
+            match self.lists.get(&list) {
+                Some(Ok(list)) => NamedResource::find(&list.resources, id).is_some(),
+                Some(Err(_)) => false,
+                None => config.names == NameSource::All,
+            }
+        };
+        let whole = |target: &Target| Target { segment_id: None, ..target.clone() };
+        // A shard leaves applications without a target of its own to the others.
+        let lists = self.lists.keys().filter(|_| config.shard == Shard::WHOLE);
+        let listed = lists.filter_map(|ListId { account_id, region, application_id }| {
+            let (account_id, region) = (account_id.clone(), region.clone());
+            Some(Target { account_id, region, application_id: application_id.clone()?, segment_id: None })
+        });
+        let applications = self.targets.iter().map(whole).chain(listed);
+        let applications = applications.filter(|target| is_named(target, None, &target.application_id));
+        let segments = self.targets.iter().filter(|target| {
+            let id = target.segment_id.as_deref();
+            id.is_some_and(|id| is_named(target, Some(&target.application_id), id))
+        });
+        let all = applications.chain(segments.cloned());
+        all.filter(|_| config.names != NameSource::Off).collect()
+    }
+}
+
+/// Reads lists side by side.
+async fn read_lists(
+    config: &Config,
+    unread: Vec<(&ListId, &Arc<Client>)>,
+    progress: &Progress<'_>,
+) -> BTreeMap<ListId, Result<List, Error>> {
+    let total = unread.len();
+    let read = unread.into_iter().map(|(list_id, client)| async move {
+        let read = match &list_id.application_id {
+            Some(application) => client.segments(application, client.permit()).await,
+            None => client.applications(client.permit()).await,
+        };
+        (list_id.clone(), read.map(|(resources, left_out)| List { resources: resources.into(), left_out }))
+    });
+    let mut read = stream::iter(read).buffer_unordered(config.max_concurrent_requests);
+    let mut lists = BTreeMap::new();
+    while let Some((list_id, list)) = read.next().await {
+        lists.insert(list_id, list);
+        progress("lists", lists.len(), total);
+    }
+    lists
+}
+
+/// The client of an account and region.
+pub(super) fn client<'a>(clients: &'a Clients, account_id: &str, region: &str) -> Option<&'a Arc<Client>> {
+    clients.get(&(account_id.to_owned(), region.to_owned()))
+}

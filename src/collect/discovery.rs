@@ -1,0 +1,115 @@
+//! Target patterns → the listings to poll. Pure: it knows what was found, and asks nobody.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::model::{
+    names::NamedResource,
+    shard::Shard,
+    target::{IdPattern, Target, TargetPattern},
+};
+
+/// A list that must be read to find targets. The order of its fields is its order in the exposition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListId {
+    /// The account of the ARN, or `""`.
+    pub account_id: String,
+    /// The region.
+    pub region: String,
+    /// The application whose segments are listed (`GetSegments`); `None` for the applications of the region (`GetApps`).
+    pub application_id: Option<String>,
+}
+
+impl ListId {
+    /// The list of applications where a pattern looks.
+    pub fn applications_of(pattern: &TargetPattern) -> Self {
+        let TargetPattern { account_id, region, .. } = pattern;
+        Self { account_id: account_id.clone(), region: region.clone(), application_id: None }
+    }
+}
+
+/// What follows from the patterns and what is known.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The lists to keep.
+    pub list_ids: BTreeSet<ListId>,
+    /// The targets to poll.
+    pub targets: BTreeSet<Target>,
+}
+
+/// Works out what to poll: the shard's part of the targets, and every list, since each shard finds all of them. `known` gives
+/// what is in a list that was read; what was not is as if it were empty.
+pub fn wanted(
+    patterns: &[TargetPattern],
+    shard: Shard,
+    known: impl Fn(&ListId) -> Option<Arc<[NamedResource]>>,
+) -> Wanted {
+    let mut wanted = Wanted::default();
+    for pattern in patterns {
+        let mut list = |application_id: Option<&str>| {
+            let application_id = application_id.map(str::to_owned);
+            let list_id = ListId { application_id, ..ListId::applications_of(pattern) };
+            let ids = known(&list_id).unwrap_or_default();
+            wanted.list_ids.insert(list_id);
+            ids.iter().map(|resource| resource.id.clone()).collect::<Vec<_>>()
+        };
+        let applications = match &pattern.application {
+            IdPattern::Id(id) => vec![id.clone()],
+            IdPattern::Any => list(None),
+        };
+        for application_id in &applications {
+            let segments: Vec<Option<String>> = match &pattern.segment {
+                None => vec![None],
+                Some(IdPattern::Id(id)) => vec![Some(id.clone())],
+                Some(IdPattern::Any) => list(Some(application_id)).into_iter().map(Some).collect(),
+            };
+            let targets = segments.into_iter().map(|segment_id| Target {
+                account_id: pattern.account_id.clone(),
+                region: pattern.region.clone(),
+                application_id: application_id.clone(),
+                segment_id,
+            });
+            wanted.targets.extend(targets.filter(|target| shard.holds(target)));
+        }
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::target;
+
+    fn resolve(text: &str, known: &[(Option<&str>, &[&str])]) -> (Vec<String>, Vec<String>) {
+        let patterns: Vec<_> = target::parse(text, Some("eu-west-1")).patterns.into_keys().collect();
+        let wanted = wanted(&patterns, Shard::WHOLE, |list_id| {
+            let (_, ids) = known.iter().find(|(id, _)| *id == list_id.application_id.as_deref())?;
+            Some(ids.iter().map(|id| NamedResource::unnamed(*id)).collect())
+        });
+        let list_ids = wanted.list_ids.into_iter().map(|c| c.application_id.unwrap_or_default()).collect();
+        (list_ids, wanted.targets.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn each_form_wants_its_lists_and_targets() {
+        let known: &[(Option<&str>, &[&str])] =
+            &[(None, &["a", "b"]), (Some("a"), &["1", "2"]), (Some("b"), &[])];
+        for (text, list_ids, targets) in [
+            ("a/1", &[][..], &["a/1"][..]),
+            ("a", &[], &["a"]),
+            ("a/*", &["a"], &["a/1", "a/2"]),
+            ("*/*", &["", "a", "b"], &["a/1", "a/2"]),
+            ("*", &[""], &["a", "b"]),
+            ("a/* a/1 a/9", &["a"], &["a/1", "a/2", "a/9"]),
+        ] {
+            let (found_catalogs, found_targets) = resolve(text, known);
+            assert_eq!(found_catalogs, list_ids, "{text}");
+            assert_eq!(found_targets, targets, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_listed_yet_has_no_targets() {
+        assert_eq!(resolve("*/* ", &[]), (vec![String::new()], vec![]));
+        assert_eq!(resolve("*/*", &[(None, &["a"])]), (vec![String::new(), "a".to_owned()], vec![]));
+    }
+}

@@ -1,0 +1,110 @@
+//! The names of an application and of its segments, as far as they are watched, and the bytes that show them. The bytes are made
+//! once for each change.
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{cached_listing::CachedListing, region_client::RegionClient, target_entry::TargetEntry};
+use crate::{
+    metrics::exposition::{self, Block},
+    model::{
+        names::{NamedResource, TagLabels},
+        overview::KnownNames,
+    },
+};
+
+/// An application of which something is watched.
+pub(super) struct WatchedApplication {
+    pub(super) id: String,
+    pub(super) region_client: Arc<RegionClient>,
+    /// Which of the entries are its own.
+    pub(super) entries: Range<usize>,
+    /// The list that it is in.
+    pub(super) applications: Option<Arc<CachedListing>>,
+    /// The list of its segments.
+    pub(super) segments: Option<Arc<CachedListing>>,
+    pub(super) names: Arc<ShownNames>,
+}
+
+/// The names that were shown last.
+#[derive(Default)]
+pub(super) struct ShownNames(Mutex<Option<Shown>>);
+
+struct Named {
+    application: Option<NamedResource>,
+    segments: Arc<[NamedResource]>,
+    /// Which of them are watched.
+    watched: Vec<usize>,
+}
+
+struct Shown {
+    named: Named,
+    block: Block,
+}
+
+impl WatchedApplication {
+    /// What is known of its name and of those of its segments.
+    pub(super) fn known(&self) -> KnownNames {
+        let applications = self.applications.as_ref().and_then(|list| list.resources());
+        let application = applications.as_ref().and_then(|all| NamedResource::find(all, &self.id));
+        KnownNames {
+            application: application.and_then(|it| it.name.clone()),
+            segments: self.segments.as_ref().and_then(|list| list.resources()).unwrap_or_default(),
+        }
+    }
+
+    /// The families of the names. `entries` are those of the application; the segments in the listing of a whole application are
+    /// watched too.
+    pub(super) fn block(&self, entries: &[Arc<TargetEntry>], tag_labels: &TagLabels) -> Block {
+        let applications = self.applications.as_ref().and_then(|list| list.resources());
+        let segments = self.segments.as_ref().and_then(|list| list.resources()).unwrap_or_default();
+        let find = |id: &str| segments.binary_search_by(|segment| segment.id.as_str().cmp(id)).ok();
+        let mut watched = Vec::new();
+        for entry in entries.iter().filter(|_| !segments.is_empty()) {
+            match &entry.target.segment_id {
+                Some(id) => watched.extend(find(id)),
+                None => watched.extend(entry.shown().iter().flat_map(|shown| {
+                    shown.snapshot.segments.iter().filter_map(|segment| find(&segment.id)).collect::<Vec<_>>()
+                })),
+            }
+        }
+        let named = Named {
+            application: applications.and_then(|all| NamedResource::find(&all, &self.id).cloned()),
+            segments,
+            watched,
+        };
+        let mut shown = self.names.state();
+        if let Some(shown) = &*shown
+            && shown.named.is_same(&named)
+        {
+            return shown.block.clone();
+        }
+        let (account_id, region) = self.region_client.place();
+        let watched = named.watched.iter().filter_map(|at| named.segments.get(*at));
+        let block = exposition::names(
+            [account_id, region, &self.id],
+            named.application.as_ref(),
+            &watched,
+            tag_labels,
+        );
+        *shown = Some(Shown { named, block: block.clone() });
+        block
+    }
+}
+
+impl Named {
+    /// Whether nothing has changed. Lists that say the same are the same allocation.
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.segments, &other.segments)
+            && self.watched == other.watched
+            && self.application == other.application
+    }
+}
+
+impl ShownNames {
+    fn state(&self) -> MutexGuard<'_, Option<Shown>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

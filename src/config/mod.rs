@@ -1,0 +1,552 @@
+//! Environment strings → a validated [`Config`]. Pure: it reads no environment and, but for [`Config::read`], no file, and reports
+//! every problem at once.
+//!
+//! `settings` is the table of what there is, `value` and its neighbours read one value each, and this file puts them
+//! together and refuses what contradicts itself.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use url::Url;
+
+mod aws;
+mod effective;
+mod endpoint;
+mod error;
+mod files;
+mod log_filter;
+pub mod profile;
+pub mod proxy;
+mod role;
+mod settings;
+mod shard;
+mod suggest;
+mod tags;
+mod targets;
+mod value;
+
+pub(crate) use self::error::quoted;
+pub(crate) use self::shard::MOST_SHARDS;
+pub(crate) use self::suggest::{close, variable_of};
+pub(crate) use self::value::{Explanation, number};
+pub use self::{
+    effective::EffectiveSetting,
+    error::{SettingError, SettingErrors, Warning},
+    settings::{AWS_VARIABLES, AwsVariable, PREFIX, SETTINGS, Setting},
+    targets::TargetsFile,
+};
+pub(crate) use crate::model::duration::duration;
+pub(crate) use crate::suggest::nearest;
+
+use self::{
+    aws::Aws,
+    aws_variables::REGION_VARIABLES,
+    effective::ENVIRONMENT,
+    profile::{AwsEnvironment, Profiles},
+    proxy::Proxies,
+    settings::{Texts, Written},
+};
+use crate::model::{
+    names::{NameSource, TagLabels},
+    refresh_limits::RefreshLimits,
+    shard::Shard,
+    target::TargetPattern,
+};
+
+/// The exporter's settings, validated. Each field names its variable without the prefix `PINPOINT_EXPORTER_`.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each stands for a variable")]
+pub struct Config {
+    /// `TARGETS` and those of `TARGETS_FILE`, without duplicates, in the order of their identity.
+    pub targets: Vec<TargetPattern>,
+    /// `TARGETS_FILE`
+    pub targets_file: Option<TargetsFile>,
+    /// `NAMES`
+    pub names: NameSource,
+    /// `TAG_LABELS`
+    pub tag_labels: Arc<TagLabels>,
+    /// `LISTEN_ADDRESS`
+    pub listen_address: SocketAddr,
+    /// `CACHE_TTL`
+    pub cache_ttl: Duration,
+    /// `MAX_STALENESS`
+    pub max_staleness: Duration,
+    /// `DISCOVERY_TTL`
+    pub discovery_ttl: Duration,
+    /// `SCRAPE_TIMEOUT`
+    pub scrape_timeout: Duration,
+    /// `SCRAPE_TIMEOUT_OFFSET`
+    pub scrape_timeout_offset: Duration,
+    /// `PAGE_SIZE`
+    pub page_size: u32,
+    /// `MAX_PAGES`
+    pub max_pages: u32,
+    /// `MAX_CONCURRENT_REQUESTS`
+    pub max_concurrent_requests: usize,
+    /// `MAX_REQUESTS_PER_SECOND`; `None` for no limit.
+    pub max_requests_per_second: Option<u32>,
+    /// `REQUEST_TIMEOUT`
+    pub request_timeout: Duration,
+    /// `REFRESH_TIMEOUT`
+    pub refresh_timeout: Duration,
+    /// `MAX_ATTEMPTS`
+    pub max_attempts: u32,
+    /// `FINISHED_JOB_MAX_AGE`; `None` for no limit.
+    pub finished_job_max_age: Option<Duration>,
+    /// `FINISHED_JOBS_PER_SEGMENT`; `None` for no limit.
+    pub finished_jobs_per_segment: Option<usize>,
+    /// `STATUS_SERIES`
+    pub status_series: StatusSeries,
+    /// `ROLE_ARNS` and `ROLE_EXTERNAL_ID`
+    pub roles: Roles,
+    /// `SHARD`
+    pub shard: Shard,
+    /// `SHOW_FAILURES`
+    pub show_failures: bool,
+    /// `WEB_CONFIG_FILE`
+    pub web_config_file: Option<PathBuf>,
+    /// `LOG_LEVEL`
+    pub log_filter: tracing_subscriber::filter::Targets,
+    /// `LOG_FORMAT`
+    pub log_format: LogFormat,
+    /// The configured region: `AWS_REGION`, `AWS_DEFAULT_REGION` or that of the profile.
+    pub own_region: Option<String>,
+    /// `AWS_ENDPOINT_URL_PINPOINT`, else `AWS_ENDPOINT_URL`: replaces AWS's own address of the API.
+    pub endpoint_url: Option<Url>,
+    /// `AWS_ENDPOINT_URL_STS`, else `AWS_ENDPOINT_URL`: the same for STS.
+    pub sts_endpoint_url: Option<Url>,
+    /// Whether STS may be asked who the caller is: not with an API of one's own, unless STS has an address of its own too.
+    pub may_ask_sts: bool,
+    /// `AWS_USE_FIPS_ENDPOINT`
+    pub use_fips_endpoint: bool,
+    /// `AWS_USE_DUALSTACK_ENDPOINT`
+    pub use_dualstack_endpoint: bool,
+    /// `AWS_CA_BUNDLE`: the only certificates to trust, in PEM.
+    pub ca_bundle: Option<PathBuf>,
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`
+    pub proxies: Proxies,
+    /// `AWS_PROFILE`, `AWS_CONFIG_FILE` and whatever else says where credentials come from.
+    pub credentials: AwsEnvironment,
+    /// Every setting as it is in effect, as the status page shows it.
+    pub effective: Vec<EffectiveSetting>,
+}
+
+/// The roles to assume.
+#[derive(Clone, Default)]
+pub struct Roles {
+    /// Their ARNs by account.
+    pub by_account: BTreeMap<String, String>,
+    /// What the roles' trust policies ask for. It is never shown.
+    pub external_id: Option<String>,
+}
+
+impl fmt::Debug for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roles").field("by_account", &self.by_account).finish_non_exhaustive()
+    }
+}
+
+/// Which series of a state set are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StatusSeries {
+    /// One for each state.
+    #[default]
+    All,
+    /// Only the one at 1.
+    Current,
+}
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// `key=value` pairs.
+    #[default]
+    Logfmt,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Config {
+    /// The region of the first target; there is one, or the settings would have been refused.
+    pub fn region(&self) -> &str {
+        self.targets.first().map_or("", |target| &target.region)
+    }
+
+    /// The settings that set the pace of requests.
+    pub fn pace(&self) -> RefreshLimits {
+        RefreshLimits {
+            max_requests_per_second: self.max_requests_per_second,
+            cache_ttl: self.cache_ttl,
+            max_staleness: self.max_staleness,
+        }
+    }
+
+    /// The region in which STS is asked for a target of this region.
+    pub fn sts_region<'a>(&'a self, of_target: &'a str) -> &'a str {
+        self.own_region.as_deref().unwrap_or(of_target)
+    }
+
+    /// Reads the settings from the environment's variables, and from the AWS profile what they leave open. The file of
+    /// `TARGETS_FILE` is not read: it counts as empty.
+    pub fn parse(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        profiles: Option<&Profiles>,
+    ) -> Result<(Self, Vec<Warning>), SettingErrors> {
+        Self::parse_with(variables, profiles, None)
+    }
+
+    /// The same with the contents of `TARGETS_FILE`. `None` if the file was not read.
+    fn parse_with(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        profiles: Option<&Profiles>,
+        targets_file: Option<Result<String, String>>,
+    ) -> Result<(Self, Vec<Warning>), SettingErrors> {
+        let mut problems = SettingErrors::default();
+        let environment = Environment::sort(variables, &mut problems);
+        let texts = &environment.texts;
+        let aws = Aws::read(&environment, profiles, &mut problems);
+        let targets = targets::read(texts, targets_file, aws.region.as_deref(), &mut problems);
+        let durations = Durations::read(texts, &mut problems);
+        match Self::assemble(&environment, targets, &durations, aws, &mut problems) {
+            Some(config) if problems.problems.is_empty() => {
+                problems.warnings.extend(config.unused_roles());
+                Ok((config, problems.warnings))
+            }
+            _ => {
+                problems.sort();
+                Err(problems)
+            }
+        }
+    }
+
+    fn unused_roles(&self) -> impl Iterator<Item = Warning> {
+        let is_unused = |account_id: &str| !self.targets.iter().any(|target| target.account_id == account_id);
+        let roles = self.roles.by_account.iter().filter(move |(account_id, _)| is_unused(account_id));
+        roles.map(|(account_id, role_arn)| Warning::UnusedRole {
+            role_arn: role_arn.clone(),
+            account_id: account_id.clone(),
+        })
+    }
+
+    /// Reads `LISTEN_ADDRESS` alone, so that other wrong settings do not matter.
+    pub fn read_listen_address(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<SocketAddr, SettingErrors> {
+        let mut problems = SettingErrors::default();
+        let variable = Texts::default().listen_address().setting.variable;
+        let variables = variables.into_iter().filter(|(name, _)| name == variable);
+        let texts = Environment::sort(variables, &mut problems).texts;
+        let address = problems.setting(texts.listen_address(), value::socket_address);
+        address.filter(|_| problems.problems.is_empty()).ok_or(problems)
+    }
+
+    /// Reads what stands for itself and adds what has been read; `None` only with a problem.
+    fn assemble(
+        environment: &Environment,
+        targets: Vec<TargetPattern>,
+        durations: &Durations,
+        aws: Aws,
+        problems: &mut SettingErrors,
+    ) -> Option<Self> {
+        let texts = &environment.texts;
+        let names = problems.setting(texts.names(), |text| {
+            let words =
+                [("discovered", NameSource::Discovered), ("all", NameSource::All), ("off", NameSource::Off)];
+            value::word(text, &words)
+        });
+        let tag_labels = problems.setting(texts.tag_labels(), tags::tag_labels);
+        let listen_address = problems.setting(texts.listen_address(), value::socket_address);
+        let page_size = problems.setting(texts.page_size(), value::count);
+        let max_pages = problems.setting(texts.max_pages(), value::count);
+        let max_concurrent_requests = problems.setting(texts.max_concurrent_requests(), value::count);
+        let max_requests_per_second =
+            problems.setting(texts.max_requests_per_second(), value::number_or_unlimited);
+        let max_attempts = problems.setting(texts.max_attempts(), value::count);
+        let finished_jobs_per_segment =
+            problems.setting(texts.finished_jobs_per_segment(), value::number_or_unlimited);
+        let status_series = problems.setting(texts.status_series(), |text| {
+            value::word(text, &[("all", StatusSeries::All), ("current", StatusSeries::Current)])
+        });
+        let roles = read_roles(texts, problems);
+        let shard = problems.setting(texts.shard(), |text| match text {
+            "" => Ok(Shard::WHOLE),
+            text => shard::shard(text, environment.other(HOST_NAME)),
+        });
+        let show_failures = problems.setting(texts.show_failures(), value::boolean);
+        let log_filter = problems.setting(texts.log_level(), log_filter::log_filter);
+        let log_format = problems.setting(texts.log_format(), |text| {
+            value::word(text, &[("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])
+        });
+        Some(Self {
+            targets,
+            targets_file: TargetsFile::new(texts, aws.region.as_deref()),
+            names: names?,
+            tag_labels: Arc::new(tag_labels?),
+            listen_address: listen_address?,
+            cache_ttl: durations.cache_ttl?,
+            max_staleness: durations.max_staleness?,
+            discovery_ttl: durations.discovery_ttl?,
+            scrape_timeout: durations.scrape_timeout?,
+            scrape_timeout_offset: durations.scrape_timeout_offset?,
+            page_size: page_size?,
+            max_pages: max_pages?,
+            max_concurrent_requests: max_concurrent_requests? as usize,
+            max_requests_per_second: max_requests_per_second?,
+            request_timeout: durations.request_timeout?,
+            refresh_timeout: durations.refresh_timeout?,
+            max_attempts: max_attempts?,
+            finished_job_max_age: Some(durations.finished_job_max_age?).filter(|age| !age.is_zero()),
+            finished_jobs_per_segment: finished_jobs_per_segment?.map(|count| count as usize),
+            status_series: status_series?,
+            roles,
+            shard: shard?,
+            show_failures: show_failures?,
+            web_config_file: texts.web_config_file().text.map(PathBuf::from),
+            log_filter: log_filter?,
+            log_format: log_format?,
+            may_ask_sts: aws.endpoint_url.is_none() || aws.has_endpoint_of_sts,
+            effective: environment.effective(aws.of_profile),
+            own_region: aws.region,
+            endpoint_url: aws.endpoint_url,
+            sts_endpoint_url: aws.sts_endpoint_url,
+            use_fips_endpoint: aws.use_fips_endpoint,
+            use_dualstack_endpoint: aws.use_dualstack_endpoint,
+            ca_bundle: aws.ca_bundle,
+            proxies: aws.proxies,
+            credentials: environment.credentials.clone(),
+        })
+    }
+}
+
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+const HOST_NAME: &str = "HOSTNAME";
+
+/// The variables that mean something to the exporter. None of them is empty, and white space around them is gone.
+#[derive(Debug, Default)]
+struct Environment {
+    texts: Texts,
+    /// AWS's variables and `HOSTNAME`.
+    others: BTreeMap<&'static str, String>,
+    ca_bundle: Option<PathBuf>,
+    credentials: AwsEnvironment,
+}
+
+impl Environment {
+    fn sort(variables: impl IntoIterator<Item = (OsString, OsString)>, problems: &mut SettingErrors) -> Self {
+        let variables: Vec<_> = variables.into_iter().collect();
+        let mut settings = BTreeMap::new();
+        let mut environment = Self { credentials: AwsEnvironment::of(&variables), ..Self::default() };
+        for (name, text) in variables {
+            if name == CA_BUNDLE {
+                // A path need not be UTF-8, and white space belongs to it.
+                environment.ca_bundle = (!is_blank(&text)).then(|| text.into());
+                continue;
+            }
+            let known =
+                SETTINGS.iter().map(|setting| setting.variable).chain(aws::variables()).chain([HOST_NAME]);
+            let Some(variable) = known.into_iter().find(|variable| name == *variable) else {
+                problems.warnings.extend(unknown_setting(&name));
+                continue;
+            };
+            let Ok(text) = text.into_string() else {
+                if variable != HOST_NAME {
+                    problems.problems.push(SettingError::without_value(
+                        variable,
+                        "its value is not UTF-8 (and not shown); write it anew",
+                    ));
+                }
+                continue;
+            };
+            let text = text.trim();
+            if text.is_empty() {
+                continue;
+            }
+            if variable.starts_with(PREFIX) {
+                settings.insert(variable, text.to_owned());
+            } else {
+                environment.others.insert(variable, text.to_owned());
+            }
+        }
+        let settings = settings.into_iter().map(|(name, text)| (name.to_owned(), text));
+        match envy::prefixed(PREFIX).from_iter(settings) {
+            Ok(texts) => environment.texts = texts,
+            // The names are those of the table and the values are texts, so only a mistake in this file leads here.
+            Err(_) => {
+                problems.problems.push(SettingError::without_value(PREFIX, "the settings cannot be read"))
+            }
+        }
+        environment
+    }
+
+    /// Every setting, and those of AWS's that are set and that the exporter reads itself.
+    fn effective(&self, of_profile: Vec<EffectiveSetting>) -> Vec<EffectiveSetting> {
+        let settings = self.texts.all().map(EffectiveSetting::of);
+        let asks_host_name = self.texts.shard().text().starts_with("auto/");
+        let others = self.others.iter().filter(|(variable, _)| **variable != HOST_NAME || asks_host_name);
+        let others = others.map(|(variable, text)| EffectiveSetting {
+            variable,
+            value: aws::shown(variable, text),
+            source: ENVIRONMENT.into(),
+        });
+        let ca_bundle = self.ca_bundle.iter().map(|path| EffectiveSetting {
+            variable: CA_BUNDLE,
+            value: path.display().to_string(),
+            source: ENVIRONMENT.into(),
+        });
+        settings.chain(of_profile).chain(others).chain(ca_bundle).collect()
+    }
+
+    fn other(&self, variable: &str) -> Option<&str> {
+        self.others.get(variable).map(String::as_str)
+    }
+}
+
+fn is_blank(text: &OsStr) -> bool {
+    text.to_str().is_some_and(|text| text.trim().is_empty())
+}
+
+/// A warning for a name that has the prefix, in any case.
+fn unknown_setting(name: &OsStr) -> Option<Warning> {
+    let name = name.to_string_lossy();
+    let upper_case = name.to_uppercase();
+    let rest = upper_case.strip_prefix(PREFIX)?;
+    let close = suggest::setting_like(rest);
+    let of_port = rest.strip_prefix("PORT").unwrap_or("x");
+    let from_service = rest.starts_with("SERVICE_HOST")
+        || rest.starts_with("SERVICE_PORT")
+        || of_port.is_empty()
+        || of_port.starts_with('_');
+    let variable = name.escape_debug().to_string();
+    Some(Warning::UnknownSetting { variable, close, from_service })
+}
+
+impl SettingErrors {
+    /// In the order of the table, then AWS's variables.
+    fn sort(&mut self) {
+        self.problems.sort_by_key(|problem| {
+            SETTINGS.iter().position(|setting| setting.variable == problem.variable).unwrap_or(SETTINGS.len())
+        });
+    }
+
+    fn setting<'a, T>(
+        &mut self,
+        written: Written<'a>,
+        read: impl FnOnce(&'a str) -> Result<T, Explanation>,
+    ) -> Option<T> {
+        let variable = written.setting.variable;
+        self.keep(
+            read(written.text())
+                .map_err(|explanation| SettingError::new(variable, written.text(), explanation)),
+        )
+    }
+
+    /// A problem of two settings, found at the first.
+    fn combination(&mut self, first: Written<'_>, explanation: &str) {
+        let by_default = if first.text.is_none() { "by default " } else { "" };
+        self.problems.push(SettingError::new(
+            first.setting.variable,
+            first.text(),
+            format!("{by_default}{explanation}"),
+        ));
+    }
+}
+
+/// A setting and its value, as another's problem names it.
+fn named(written: Written<'_>) -> String {
+    let name = written.setting.variable;
+    match written.text {
+        Some(text) => format!("{name}={}", error::quoted(text)),
+        None => format!("{name} (by default {})", written.setting.default),
+    }
+}
+
+/// The settings that are durations; they limit each other.
+struct Durations {
+    cache_ttl: Option<Duration>,
+    max_staleness: Option<Duration>,
+    discovery_ttl: Option<Duration>,
+    scrape_timeout: Option<Duration>,
+    scrape_timeout_offset: Option<Duration>,
+    request_timeout: Option<Duration>,
+    refresh_timeout: Option<Duration>,
+    /// Zero for no limit.
+    finished_job_max_age: Option<Duration>,
+}
+
+impl Durations {
+    fn read(texts: &Texts, problems: &mut SettingErrors) -> Self {
+        let durations = Self {
+            cache_ttl: problems.setting(texts.cache_ttl(), value::duration),
+            max_staleness: problems.setting(texts.max_staleness(), value::duration),
+            discovery_ttl: problems.setting(texts.discovery_ttl(), value::duration),
+            scrape_timeout: problems.setting(texts.scrape_timeout(), value::timeout),
+            scrape_timeout_offset: problems.setting(texts.scrape_timeout_offset(), value::duration),
+            request_timeout: problems.setting(texts.request_timeout(), value::timeout),
+            refresh_timeout: problems.setting(texts.refresh_timeout(), value::timeout),
+            finished_job_max_age: problems.setting(texts.finished_job_max_age(), value::duration),
+        };
+        if let (Some(max_staleness), Some(cache_ttl)) = (durations.max_staleness, durations.cache_ttl)
+            && max_staleness < cache_ttl
+        {
+            problems.combination(
+                texts.max_staleness(),
+                &format!(
+                    "it is below {}, so that data would vanish before they are fetched anew; write at least {}",
+                    named(texts.cache_ttl()),
+                    value::shown(cache_ttl)
+                ),
+            );
+        }
+        if let (Some(offset), Some(timeout)) = (durations.scrape_timeout_offset, durations.scrape_timeout)
+            && offset >= timeout
+        {
+            problems.combination(
+                texts.scrape_timeout_offset(),
+                &format!(
+                    "it is not below {}, so that no scrape could wait for data; write less than {}",
+                    named(texts.scrape_timeout()),
+                    value::shown(timeout)
+                ),
+            );
+        }
+        durations
+    }
+}
+
+/// The roles by account, and the external id to assume them with.
+fn read_roles(texts: &Texts, problems: &mut SettingErrors) -> Roles {
+    let (role_arns, external_id) = (texts.role_arns(), texts.role_external_id());
+    let mut roles = Roles::default();
+    if let Some(text) = role_arns.text {
+        let (by_account, wrong) = role::role_arns(text);
+        let variable = role_arns.setting.variable;
+        let wrong =
+            wrong.into_iter().map(|(entry, explanation)| SettingError::new(variable, entry, explanation));
+        problems.problems.extend(wrong);
+        let owned = |(account, role): (&str, &str)| (account.to_owned(), role.to_owned());
+        roles.by_account = by_account.into_iter().map(owned).collect();
+    }
+    if let Some(text) = external_id.text {
+        let variable = external_id.setting.variable;
+        problems.keep(
+            role::role_external_id(text)
+                .map_err(|explanation| SettingError::without_value(variable, explanation)),
+        );
+        if role_arns.text.is_none() {
+            let explanation = format!(
+                "it does nothing without {} (value not shown); set both or neither",
+                role_arns.setting.variable
+            );
+            problems.problems.push(SettingError::without_value(variable, explanation));
+        }
+        roles.external_id = Some(text.to_owned());
+    }
+    roles
+}

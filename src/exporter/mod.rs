@@ -1,0 +1,306 @@
+//! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
+
+pub mod accounts;
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
+
+use self::accounts::{Accounts, own_source};
+use crate::{
+    collect::{self, Collector},
+    config::{Config, EffectiveSetting, TargetsFile},
+    file_watch::{Files, Reload, WatchedFile},
+    metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
+    model::{clock::Clock, snapshot::FinishedJobLimits, target::TargetPattern},
+    pinpoint::{self, Http, Observer, ProcessCleanup, Source},
+    status,
+    web::{self, Limits, ScrapeTimeout, config::WatchedWebConfig},
+};
+
+/// AnswersInFlight scrapes.
+pub struct Exporter {
+    collector: Collector,
+    accounts: Mutex<Accounts>,
+    telemetry: Arc<Telemetry>,
+    /// Of the scrape that ended last, in seconds, as the bits of an `f64`.
+    last_duration: AtomicU64,
+    ready: AtomicBool,
+    /// As the page shows them.
+    settings: Vec<EffectiveSetting>,
+    /// How the port is protected.
+    web_config: Option<Arc<WatchedWebConfig>>,
+    targets_file: Option<(TargetsFile, WatchedFile)>,
+    /// How many there may be at once.
+    connections_to_aws: watch::Sender<usize>,
+}
+
+/// Why the exporter cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The region does not make a host name.
+    #[error("the region {region:?} makes no host name; check AWS_REGION")]
+    Region {
+        /// The region.
+        region: String,
+        /// Why not.
+        #[source]
+        source: url::ParseError,
+    },
+    /// There is no HTTP client.
+    #[error(transparent)]
+    Http(#[from] pinpoint::SetupError),
+    /// The catalogue holds a name that Prometheus does not allow.
+    #[error("the exporter's own metrics cannot be registered")]
+    Telemetry(#[from] prometheus::Error),
+    /// The file of `WEB_CONFIG_FILE` is wrong.
+    #[error("the web configuration is wrong: {}", .0.join("; "))]
+    WebConfig(Vec<String>),
+    /// The file of `TARGETS_FILE` is wrong.
+    #[error("the targets file is wrong: {}", .0.join("; "))]
+    TargetsFile(Vec<String>),
+    /// There is no thread to be had.
+    #[error("cannot start the server")]
+    Server(#[source] std::io::Error),
+}
+
+impl Exporter {
+    /// An exporter of the configured targets. `own` is the source of the process's own credentials. Nothing is asked of AWS
+    /// before the first scrape.
+    pub fn new(
+        config: &Config,
+        http: &Http,
+        own: Arc<Source>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SetupError> {
+        let web_config = config.web_config_file.as_deref();
+        let web_config = web_config.map(|path| WatchedWebConfig::open(path, Arc::clone(&clock))).transpose();
+        let web_config = web_config.map_err(SetupError::WebConfig)?.map(Arc::new);
+        // Read again, since it is watched from this moment on.
+        let mut files = Files::default();
+        let targets = config.targets_file.as_ref().map(|file| file.read(&mut files)).transpose();
+        let targets = targets.map_err(SetupError::TargetsFile)?.unwrap_or_else(|| config.targets.clone());
+        let config = &Config { targets, ..config.clone() };
+        let targets_file = config.targets_file.clone().map(|file| {
+            let watched = WatchedFile::new(file.path.clone(), "TARGETS_FILE", files, Arc::clone(&clock));
+            (file, watched)
+        });
+        let telemetry = Arc::new(Telemetry::new()?);
+        let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
+        let accounts = Accounts::new(config, http, own, &clock, &observer)?;
+        let settings = collect::Settings {
+            pace: config.pace(),
+            shard: config.shard,
+            discovery_ttl: config.discovery_ttl,
+            bounds: FinishedJobLimits {
+                max_age: config.finished_job_max_age,
+                per_segment: config.finished_jobs_per_segment,
+            },
+            status_series: config.status_series,
+            keep_failures: config.show_failures,
+            names: config.names,
+            tag_labels: Arc::clone(&config.tag_labels),
+        };
+        Ok(Self {
+            connections_to_aws: watch::Sender::new(accounts.connections()),
+            collector: Collector::new(config.targets.clone(), &accounts.clients, settings, clock),
+            accounts: Mutex::new(accounts),
+            telemetry,
+            last_duration: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
+            settings: config.effective.clone(),
+            web_config,
+            targets_file,
+        })
+    }
+
+    /// Replaces the targets. Those that stay keep their data, and so do their accounts and regions what they have learnt.
+    /// Those that are named no more lose their series at once, and those that are new are read when the next scrape comes.
+    /// After an error nothing has changed.
+    pub fn set_targets(&self, targets: Vec<TargetPattern>) -> Result<(), SetupError> {
+        // HeldAnswer to the end, so that of two changes at a time one comes whole after the other.
+        let mut accounts = self.accounts();
+        accounts.set_targets(&targets)?;
+        self.connections_to_aws.send_replace(accounts.connections());
+        self.collector.set_targets(targets, &accounts.clients);
+        Ok(())
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the port is protected, as `WEB_CONFIG_FILE` says.
+    pub fn web_config(&self) -> Option<Arc<WatchedWebConfig>> {
+        self.web_config.clone()
+    }
+
+    /// Reads configuration files again that have changed.
+    pub fn look_at_files(&self) {
+        if let Some(web_config) = &self.web_config {
+            web_config.look();
+        }
+        if let Some((file, watched)) = &self.targets_file {
+            watched.look(|files| self.put_in_force(file, files));
+        }
+    }
+
+    /// Reads the configuration files again.
+    pub fn read_files_again(&self) {
+        if self.web_config.is_none() && self.targets_file.is_none() {
+            tracing::info!("there is no file to read again: TARGETS_FILE and WEB_CONFIG_FILE are not set");
+        }
+        if let Some(web_config) = &self.web_config {
+            web_config.read_again();
+        }
+        if let Some((file, watched)) = &self.targets_file {
+            watched.read(|files| self.put_in_force(file, files));
+        }
+    }
+
+    fn put_in_force(&self, file: &TargetsFile, files: &mut Files) -> Result<(), Vec<String>> {
+        let targets = file.read(files)?;
+        self.set_targets(targets).map_err(|error| vec![error.to_string()])
+    }
+
+    /// How the last reading of the configuration files went, if there are any.
+    fn reload(&self) -> Option<Reload> {
+        let web_config = self.web_config.as_ref().map(|web_config| web_config.reload());
+        let targets_file = self.targets_file.as_ref().map(|(_, watched)| watched.reload());
+        web_config.into_iter().chain(targets_file).reduce(Reload::and)
+    }
+
+    /// Looks for the credentials of every account for the first time. The exporter is ready after it, found or not.
+    pub async fn get_ready(&self) {
+        // A panic has been logged, and scrapes tell of the credentials that are missing.
+        _ = AssertUnwindSafe(self.look_for_credentials()).catch_unwind().await;
+        self.ready.store(true, Ordering::Release);
+    }
+
+    async fn look_for_credentials(&self) {
+        let credentials = self.accounts().credentials.clone();
+        let mut failures: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+        for (account_id, failure) in pinpoint::prefetch(&credentials).await {
+            failures.entry(failure.to_string()).or_default().push(account_id);
+        }
+        for (failure, accounts) in failures {
+            tracing::warn!(account = accounts[0], accounts = accounts.len(), "no credentials yet: {failure}");
+        }
+    }
+}
+
+/// Serves scrapes at `listener` until `shutdown`, with the standard credentials and the roles assumed with them. The first
+/// look for them goes on meanwhile.
+pub async fn run(
+    config: &Config,
+    listener: TcpListener,
+    clock: Arc<dyn Clock>,
+    shutdown: impl Future<Output = ()>,
+    reload: &Notify,
+) -> Result<(), SetupError> {
+    let _end_processes = ProcessCleanup;
+    if std::process::id() == 1 {
+        tokio::spawn(pinpoint::reap_orphans());
+    }
+    let http = Http::new(config.ca_bundle.as_deref(), &config.proxies)?;
+    let own = own_source(config, &http);
+    let exporter = Arc::new(Exporter::new(config, &http, own, Arc::clone(&clock))?);
+    let getting_ready = Arc::clone(&exporter);
+    tokio::spawn(async move { getting_ready.get_ready().await });
+    let timeout = ScrapeTimeout {
+        default: config.scrape_timeout,
+        offset: config.scrape_timeout_offset,
+        longest: config.refresh_timeout,
+    };
+    let web_config = exporter.web_config();
+    let watching = watch(Arc::clone(&exporter), reload);
+    tokio::select! {
+        served = web::serve(listener, exporter, timeout, Limits::default(), web_config, shutdown) => {
+            served.map_err(SetupError::Server)
+        }
+        never = watching => match never {},
+    }
+}
+
+/// How often the configuration files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks at the configuration files for ever. A file system that hangs holds up nothing else.
+async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
+    loop {
+        let look = tokio::select! {
+            () = sleep(LOOK_INTERVAL) => Exporter::look_at_files,
+            () = reload.notified() => Exporter::read_files_again,
+        };
+        let exporter = Arc::clone(&exporter);
+        _ = spawn_blocking(move || look(&exporter)).await;
+    }
+}
+
+impl web::Exporter for Exporter {
+    async fn scrape(&self, wait: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
+        let started = Instant::now();
+        tokio::select! {
+            () = self.collector.refresh(wait) => {}
+            () = hurry => {}
+        }
+        let body = self.collector.body();
+        let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
+        let facts = ScrapeFacts {
+            credentials_expiry: self.accounts().expiries(),
+            cache_lookups,
+            cache_hits,
+            last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
+            series: body.series,
+            certificate_expiry: self.web_config.as_ref().and_then(|it| it.current().certificate_expiry),
+            config_reload: self.reload().map(|reload| (reload.successful, reload.last_success.into())),
+        };
+        let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
+        self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);
+        answer
+    }
+
+    fn page(&self, query: &str) -> Result<String, String> {
+        status::page(&self.collector.overview(), &self.settings, query)
+    }
+
+    fn page_policy(&self) -> &'static str {
+        status::content_security_policy()
+    }
+
+    fn jobs(&self, query: &str) -> Result<String, String> {
+        status::json(&self.collector.overview(), &self.settings, query)
+    }
+
+    fn gzip(&self, document: String) -> Vec<Bytes> {
+        exposition::gzip(document)
+    }
+
+    fn stop_waiting(&self) {
+        self.collector.stop_waiting();
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    fn connections_to_aws(&self) -> watch::Receiver<usize> {
+        self.connections_to_aws.subscribe()
+    }
+}

@@ -1,0 +1,521 @@
+//! What one listing showed: the jobs that are exported, and what is counted over all of them. Values only; made once per
+//! refresh and never changed.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{job::ExportJob, job_status::JobStatus, timestamp::Timestamp};
+
+/// How the refreshes of a target fare, as of a scrape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetStatus {
+    /// What keeps it from being up, by its label; `None` while it is up.
+    pub error: Option<&'static str>,
+    /// The start of the last good refresh.
+    pub last_success: Option<Timestamp>,
+    /// How long the last refresh took.
+    pub refresh_duration: Duration,
+}
+
+/// Which finished jobs are exported. Active ones always are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FinishedJobLimits {
+    /// Jobs finished longer ago than this are left out.
+    pub max_age: Option<Duration>,
+    /// Of each segment's finished jobs only this many of the newest are exported.
+    pub per_segment: Option<usize>,
+}
+
+/// The segments of a listing, in the order of their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Every segment with a job in the listing; a segment's own listing always holds that segment.
+    pub segments: Vec<Segment>,
+}
+
+impl Snapshot {
+    /// What it takes in memory, in bytes: its values, and its texts with what an allocation adds to each.
+    pub fn memory(&self) -> usize {
+        const OF_A_TEXT: usize = 32;
+        let mut met = BTreeSet::new();
+        let mut text = |text: &Arc<str>| {
+            if met.insert(Arc::as_ptr(text).cast::<u8>()) { text.len() + OF_A_TEXT } else { 0 }
+        };
+        let mut memory = self.segments.capacity() * size_of::<Segment>();
+        for segment in &self.segments {
+            memory += text(&segment.id) + segment.jobs.capacity() * size_of::<ExportJob>();
+            for job in &segment.jobs {
+                let shared = [&job.job_type, &job.s3_url_prefix, &job.role_arn].into_iter().flatten();
+                memory += [&job.id, &job.segment_id].into_iter().chain(shared).map(&mut text).sum::<usize>();
+                let messages = job.failures.iter().map(|message| message.capacity() + OF_A_TEXT);
+                memory += job.failures.capacity() * size_of::<String>() + messages.sum::<usize>();
+            }
+        }
+        memory
+    }
+}
+
+impl Segment {
+    /// How many jobs the listing held, with those that are not exported.
+    pub fn listed(&self) -> u64 {
+        self.by_status.0.iter().sum()
+    }
+}
+
+/// What a listing tells of one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The segment, or `""` for exports of all endpoints.
+    pub id: Arc<str>,
+    /// The jobs that are exported, in the order of their ids.
+    pub jobs: Vec<ExportJob>,
+    /// All jobs by state.
+    pub by_status: StatusCounts,
+    /// The job created last.
+    pub latest: Option<LatestJob>,
+    /// The newest `CompletionDate` among COMPLETED jobs.
+    pub last_completed: Option<Timestamp>,
+    /// The newest `CompletionDate` among FAILED jobs.
+    pub last_failed: Option<Timestamp>,
+    /// Jobs not exported for their age.
+    pub suppressed_by_age: u64,
+    /// Jobs not exported because there are enough newer ones.
+    pub suppressed_by_count: u64,
+}
+
+/// The newest job of a segment by `CreationDate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatestJob {
+    /// Its state.
+    pub status: JobStatus,
+    /// Its `CreationDate`.
+    pub created: Option<Timestamp>,
+}
+
+/// How many jobs are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StatusCounts([u64; JobStatus::ALL.len()]);
+
+impl StatusCounts {
+    /// The number of jobs in that state.
+    pub fn of(&self, status: JobStatus) -> u64 {
+        self.0[status as usize]
+    }
+
+    fn add(&mut self, status: JobStatus) {
+        self.0[status as usize] += 1;
+    }
+}
+
+/// Makes a snapshot of a listing, page by page.
+///
+/// The limits apply to the listing as it ends, and until then a job may come again with other dates. So every job that is
+/// within `max_age` is kept whole to the end: any of them may be among the newest by then. Of a job that is too old only what
+/// is counted is kept.
+#[derive(Debug)]
+pub struct SnapshotBuilder {
+    bounds: FinishedJobLimits,
+    /// Jobs whose date lies before this are too old.
+    oldest: Option<Timestamp>,
+    /// The segment whose own listing this is.
+    own_segment: Option<Arc<str>>,
+    keep_failures: bool,
+    records: Vec<Record>,
+    by_id: HashMap<Arc<str>, usize>,
+    /// One copy of each text that many jobs have.
+    texts: HashSet<Arc<str>>,
+}
+
+/// What is kept of every job.
+#[derive(Debug)]
+struct Record {
+    id: Arc<str>,
+    segment_id: Arc<str>,
+    status: JobStatus,
+    created: Option<Timestamp>,
+    completed: Option<Timestamp>,
+    /// All of it, while it may be exported.
+    job: Option<Box<ExportJob>>,
+}
+
+impl Record {
+    /// The date that a finished job's age is measured from, and which orders them.
+    fn date(&self) -> Option<Timestamp> {
+        self.completed.or(self.created)
+    }
+
+    /// Sorts newest first; undated jobs come last, and of the same date the greater id comes first.
+    fn newest_first(&self) -> Reverse<(Option<Timestamp>, Arc<str>)> {
+        Reverse((self.date(), Arc::clone(&self.id)))
+    }
+}
+
+impl SnapshotBuilder {
+    /// Begins a listing at the date `now`. With `own_segment` it is that segment's own, which shows it without jobs too.
+    pub fn begin(bounds: FinishedJobLimits, now: Timestamp, own_segment: Option<&str>) -> Self {
+        let age = bounds.max_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        Self {
+            bounds,
+            oldest: age.map(|age| Timestamp(now.0.saturating_sub(age))),
+            own_segment: own_segment.map(Arc::from),
+            keep_failures: false,
+            records: Vec::new(),
+            by_id: HashMap::new(),
+            texts: HashSet::new(),
+        }
+    }
+
+    /// Keeps the messages about failed endpoints too.
+    #[must_use]
+    pub fn keeping_failures(mut self, keep: bool) -> Self {
+        self.keep_failures = keep;
+        self
+    }
+
+    /// Adds jobs. A job that was listed before is replaced.
+    pub fn add(&mut self, jobs: impl IntoIterator<Item = ExportJob>) {
+        for job in jobs {
+            self.add_job(job);
+        }
+    }
+
+    fn add_job(&mut self, mut job: ExportJob) {
+        self.share(&mut job.segment_id);
+        if !self.keep_failures {
+            job.failures = Vec::new();
+        }
+        // One that held escapes has room to spare.
+        job.failures.iter_mut().for_each(String::shrink_to_fit);
+        let mut record = Record {
+            id: Arc::clone(&job.id),
+            segment_id: Arc::clone(&job.segment_id),
+            status: job.status,
+            created: job.creation_date,
+            completed: job.completion_date,
+            job: None,
+        };
+        if record.status.is_active() || !self.is_too_old(&record) {
+            for text in [&mut job.job_type, &mut job.s3_url_prefix, &mut job.role_arn].into_iter().flatten() {
+                self.share(text);
+            }
+            record.job = Some(Box::new(job));
+        }
+        let index = *self.by_id.entry(Arc::clone(&record.id)).or_insert(self.records.len());
+        match self.records.get_mut(index) {
+            Some(earlier) => *earlier = record,
+            None => self.records.push(record),
+        }
+    }
+
+    /// Replaces a text by the copy of it that is kept.
+    fn share(&mut self, text: &mut Arc<str>) {
+        match self.texts.get(text) {
+            Some(known) => *text = Arc::clone(known),
+            None => _ = self.texts.insert(Arc::clone(text)),
+        }
+    }
+
+    fn is_too_old(&self, record: &Record) -> bool {
+        self.oldest.zip(record.date()).is_some_and(|(oldest, date)| date < oldest)
+    }
+
+    /// The snapshot of the whole listing.
+    pub fn finish(mut self) -> Snapshot {
+        let mut segments: BTreeMap<Arc<str>, Vec<Record>> = BTreeMap::new();
+        segments.extend(self.own_segment.take().map(|id| (id, Vec::new())));
+        for record in std::mem::take(&mut self.records) {
+            segments.entry(Arc::clone(&record.segment_id)).or_default().push(record);
+        }
+        let segments = segments.into_iter().map(|(id, records)| self.segment(id, records)).collect();
+        Snapshot { segments }
+    }
+
+    fn segment(&self, id: Arc<str>, mut records: Vec<Record>) -> Segment {
+        let mut by_status = StatusCounts::default();
+        for record in &records {
+            by_status.add(record.status);
+        }
+        let latest = records.iter().max_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        let latest = latest.map(|record| LatestJob { status: record.status, created: record.created });
+        let last = |status| {
+            records
+                .iter()
+                .filter(|record| record.status == status)
+                .filter_map(|record| record.completed)
+                .max()
+        };
+        let (last_completed, last_failed) = (last(JobStatus::Completed), last(JobStatus::Failed));
+
+        records.sort_by_cached_key(Record::newest_first);
+        let limit = self.bounds.per_segment.unwrap_or(usize::MAX);
+        let (mut finished, mut suppressed_by_age, mut suppressed_by_count) = (0, 0, 0);
+        let mut jobs = Vec::new();
+        for record in records {
+            let too_old = self.is_too_old(&record);
+            if !record.status.is_active() {
+                finished += 1;
+                if too_old {
+                    suppressed_by_age += 1;
+                    continue;
+                }
+            }
+            match record.job {
+                Some(job) if record.status.is_active() || finished <= limit => jobs.push(*job),
+                _ => suppressed_by_count += 1,
+            }
+        }
+        jobs.sort_by(|a, b| a.id.cmp(&b.id));
+        jobs.shrink_to_fit();
+        Segment {
+            id,
+            jobs,
+            by_status,
+            latest,
+            last_completed,
+            last_failed,
+            suppressed_by_age,
+            suppressed_by_count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use allocation_counter::measure;
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000_000);
+
+    fn job(
+        id: &str,
+        segment: &str,
+        status: JobStatus,
+        created: Option<i64>,
+        completed: Option<i64>,
+    ) -> ExportJob {
+        ExportJob {
+            id: id.into(),
+            segment_id: segment.into(),
+            status,
+            total_pieces: None,
+            completed_pieces: None,
+            failed_pieces: None,
+            total_processed: None,
+            total_failures: None,
+            failure_samples: None,
+            failures: Vec::new(),
+            creation_date: created.map(Timestamp),
+            completion_date: completed.map(Timestamp),
+            job_type: None,
+            segment_version: None,
+            s3_url_prefix: None,
+            role_arn: None,
+        }
+    }
+
+    fn completed(id: &str, at: i64) -> ExportJob {
+        job(id, "s", JobStatus::Completed, Some(at - 1), Some(at))
+    }
+
+    fn picture_of(
+        bounds: FinishedJobLimits,
+        own: Option<&str>,
+        jobs: impl IntoIterator<Item = ExportJob>,
+    ) -> Snapshot {
+        let mut builder = SnapshotBuilder::begin(bounds, NOW, own);
+        for job in jobs {
+            builder.add([job]);
+        }
+        builder.finish()
+    }
+
+    fn ids(segment: &Segment) -> Vec<&str> {
+        segment.jobs.iter().map(|job| &*job.id).collect()
+    }
+
+    #[test]
+    fn active_jobs_are_always_shown_and_finished_and_unknown_ones_within_the_bounds() {
+        let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(2) };
+        let old = NOW.0 - 1001;
+        let snapshot = picture_of(
+            bounds,
+            Some("s"),
+            [
+                job("active", "s", JobStatus::Processing, Some(5), None),
+                completed("a", NOW.0 - 30),
+                completed("b", NOW.0 - 20),
+                job("c", "s", JobStatus::Unknown, Some(NOW.0 - 10), None),
+                completed("old", old),
+                job("old-unknown", "s", JobStatus::Unknown, Some(old), None),
+            ],
+        );
+        let segment = &snapshot.segments[0];
+        assert_eq!(ids(segment), ["active", "b", "c"]);
+        assert_eq!((segment.suppressed_by_age, segment.suppressed_by_count), (2, 1));
+        assert_eq!(segment.by_status.of(JobStatus::Completed), 3);
+        assert_eq!(segment.by_status.of(JobStatus::Unknown), 2);
+    }
+
+    #[test]
+    fn a_job_exactly_as_old_as_allowed_is_shown() {
+        let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: None };
+        let snapshot =
+            picture_of(bounds, None, [completed("edge", NOW.0 - 1000), completed("over", NOW.0 - 1001)]);
+        assert_eq!(ids(&snapshot.segments[0]), ["edge"]);
+    }
+
+    #[test]
+    fn undated_jobs_do_not_age_and_come_last_and_ties_go_to_the_greater_id() {
+        let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(2) };
+        let undated = job("undated", "s", JobStatus::Failed, None, None);
+        let snapshot = picture_of(bounds, None, [undated.clone(), completed("a", NOW.0)]);
+        assert_eq!(ids(&snapshot.segments[0]), ["a", "undated"]);
+        let tied = [undated, completed("x", NOW.0), completed("z", NOW.0), completed("y", NOW.0)];
+        let snapshot = picture_of(bounds, None, tied);
+        assert_eq!(ids(&snapshot.segments[0]), ["y", "z"]);
+        assert_eq!(snapshot.segments[0].latest.unwrap().status, JobStatus::Completed);
+    }
+
+    #[test]
+    fn a_job_listed_twice_is_as_it_was_listed_last() {
+        let again = job("a", "other", JobStatus::Failed, Some(7), Some(9));
+        let snapshot = picture_of(FinishedJobLimits::default(), None, [completed("a", 5), again]);
+        assert_eq!(snapshot.segments.len(), 1);
+        assert_eq!(
+            (&*snapshot.segments[0].id, snapshot.segments[0].last_failed),
+            ("other", Some(Timestamp(9)))
+        );
+        assert_eq!(snapshot.segments[0].last_completed, None);
+    }
+
+    #[test]
+    fn a_segments_own_listing_shows_it_without_jobs() {
+        let snapshot = picture_of(FinishedJobLimits::default(), Some("s"), []);
+        assert_eq!(snapshot.segments.len(), 1);
+        assert_eq!(snapshot.segments[0].latest, None);
+        assert_eq!(picture_of(FinishedJobLimits::default(), None, []), Snapshot::default());
+    }
+
+    #[test]
+    fn a_text_that_many_jobs_have_is_kept_once() {
+        let role = "arn:aws:iam::123456789012:role/".to_owned() + &"r".repeat(1_000);
+        let jobs = |count: usize| {
+            let job = |n: usize| ExportJob {
+                role_arn: Some(role.as_str().into()),
+                ..completed(&format!("{n:032}"), 1)
+            };
+            picture_of(FinishedJobLimits::default(), None, (0..count).map(job)).memory()
+        };
+        let of_a_job = (jobs(1_001) - jobs(1)) / 1_000;
+        assert!((size_of::<ExportJob>()..400).contains(&of_a_job), "{of_a_job} bytes for each job");
+    }
+
+    /// What a listing shows by the contract: every job as it was listed last, and the limits at the end.
+    fn expected(bounds: FinishedJobLimits, listed: &[ExportJob]) -> Vec<(String, Vec<ExportJob>, u64, u64)> {
+        let by_id: BTreeMap<&str, &ExportJob> = listed.iter().map(|job| (&*job.id, job)).collect();
+        let segments: BTreeSet<&str> = by_id.values().map(|job| &*job.segment_id).collect();
+        let of_segment = |segment: &str| {
+            let jobs = by_id.values().filter(|job| &*job.segment_id == segment);
+            let (mut shown, mut finished): (Vec<ExportJob>, Vec<ExportJob>) =
+                jobs.map(|&job| job.clone()).partition(|job| job.status.is_active());
+            let date = |job: &ExportJob| job.completion_date.or(job.creation_date);
+            let oldest = bounds.max_age.map(|age| 2 * NOW.0 - NOW.after(age).0);
+            finished.sort_by_key(|job| Reverse((date(job), job.id.clone())));
+            let (mut by_age, mut by_count) = (0, 0);
+            for (at, job) in finished.into_iter().enumerate() {
+                if date(&job).zip(oldest).is_some_and(|(date, oldest)| date.0 < oldest) {
+                    by_age += 1;
+                } else if bounds.per_segment.is_some_and(|limit| at >= limit) {
+                    by_count += 1;
+                } else {
+                    shown.push(job);
+                }
+            }
+            shown.sort_by(|a, b| a.id.cmp(&b.id));
+            (segment.to_owned(), shown, by_age, by_count)
+        };
+        segments.into_iter().map(of_segment).collect()
+    }
+
+    prop_compose! {
+        /// Few ids, so that most jobs are listed more than once.
+        fn any_job()(
+            id in 0..12_u8,
+            segment in 0..2_u8,
+            status in 0..JobStatus::ALL.len(),
+            created in option::of(-20..0_i64),
+            completed in option::of(-20..0_i64),
+            pieces in 0..1000_i64,
+        ) -> ExportJob {
+            let date = |at: Option<i64>| at.map(|at| NOW.0 + at * 100);
+            let status = JobStatus::ALL[status];
+            let job = job(&id.to_string(), &segment.to_string(), status, date(created), date(completed));
+            ExportJob { total_pieces: Some(pieces), ..job }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_limits_apply_to_the_listing_as_it_ends(
+            listed in vec(any_job(), 0..60),
+            per_segment in option::of(0..5_usize),
+            has_max_age in any::<bool>(),
+        ) {
+            let bounds = FinishedJobLimits { max_age: has_max_age.then_some(Duration::from_secs(1)), per_segment };
+            let shown: Vec<_> = picture_of(bounds, None, listed.clone()).segments.into_iter().map(|segment| {
+                let Segment { id, jobs, suppressed_by_age, suppressed_by_count, .. } = segment;
+                (id.to_string(), jobs, suppressed_by_age, suppressed_by_count)
+            }).collect();
+            prop_assert_eq!(shown, expected(bounds, &listed));
+        }
+    }
+
+    #[test]
+    fn jobs_that_come_again_as_older_ones_make_room_for_those_that_were_older() {
+        let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(1) };
+        let newest_first = (0..103).map(|n| completed(&format!("{n:03}"), NOW.0 - n));
+        let again = (0..51).map(|n| completed(&format!("{n:03}"), 5));
+        let snapshot = picture_of(bounds, None, newest_first.chain(again));
+        assert_eq!(ids(&snapshot.segments[0]), ["051"]);
+        assert_eq!(
+            (snapshot.segments[0].suppressed_by_age, snapshot.segments[0].suppressed_by_count),
+            (51, 51)
+        );
+    }
+
+    #[test]
+    fn a_listing_costs_some_hundred_bytes_a_job_until_it_ends() {
+        let role: Arc<str> = "r".repeat(1_000).into();
+        for (date, most) in [(NOW.0, 600), (0, 250)] {
+            let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(20) };
+            let allocated = measure(|| {
+                let mut builder = SnapshotBuilder::begin(bounds, NOW, Some("s"));
+                for n in 0..4_096 {
+                    let role_arn = Some(role.to_string().into());
+                    let failures = vec!["f".repeat(100)];
+                    let id = format!("{n:032}");
+                    builder.add([ExportJob { failures, role_arn, ..completed(&id, date) }]);
+                }
+                assert_eq!(builder.records.len(), 4_096);
+            });
+            let of_a_job = allocated.bytes_max / 4_096;
+            assert!(of_a_job < most, "{of_a_job} bytes for each job of the date {date}");
+        }
+    }
+
+    #[test]
+    fn no_job_that_is_too_old_is_kept_whole() {
+        let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: None };
+        let mut builder = SnapshotBuilder::begin(bounds, NOW, None);
+        builder.add((0..100).map(|n| completed(&format!("old-{n}"), n)));
+        builder.add([completed("new", NOW.0), job("active", "s", JobStatus::Created, Some(0), None)]);
+        assert_eq!(builder.records.iter().filter(|record| record.job.is_some()).count(), 2);
+        assert_eq!(builder.finish().segments[0].suppressed_by_age, 100);
+    }
+}

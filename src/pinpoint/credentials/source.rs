@@ -1,0 +1,66 @@
+//! Where credentials come from: AWS's standard chain, and roles assumed through STS. Each look asks the source anew; the cache is
+//! [`super::credentials`].
+
+use std::sync::Arc;
+
+use super::{
+    cache::{CredentialsCache, Source, are_same},
+    chain::ProviderChain,
+    provider_error::{describe, refusal_code},
+    sts::{Role, Sts},
+};
+
+/// What STS says when it does not take the credentials of the caller.
+const OF_THE_CALLER: [&str; 4] =
+    ["ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch"];
+
+/// The standard provider chain of AWS: environment, profile, web identity, container, instance metadata. With a profile,
+/// SSO and `credential_process` among its ways.
+pub fn default_chain(chain: ProviderChain) -> Arc<Source> {
+    let chain = Arc::new(chain);
+    Source::new(move |look| {
+        let chain = Arc::clone(&chain);
+        Box::pin(async move { chain.find(&look.trace).await })
+    })
+}
+
+/// The credentials of `base`, for an account that has no role.
+pub fn shared(base: Arc<CredentialsCache>) -> Arc<Source> {
+    Source::nested(move |look| {
+        let base = Arc::clone(&base);
+        Box::pin(async move {
+            let issued = base.get().await.map_err(|failure| failure.message)?;
+            if look.refused.is_some_and(|refused| are_same(&refused, &issued.credentials))
+                && base.replaced(&issued).await
+            {
+                return base.get().await.map(|issued| issued.credentials).map_err(|failure| failure.message);
+            }
+            Ok(issued.credentials)
+        })
+    })
+}
+
+/// A role in another account, assumed through STS with the credentials of `base`.
+pub fn assumed_role(
+    sts: Sts,
+    role_arn: String,
+    external_id: Option<String>,
+    base: Arc<CredentialsCache>,
+) -> Arc<Source> {
+    let role = Role { arn: role_arn, external_id, ..Role::default() };
+    let role = Arc::new((sts, role));
+    Source::nested(move |look| {
+        let (role, base) = (Arc::clone(&role), Arc::clone(&base));
+        Box::pin(async move {
+            let (sts, role) = &*role;
+            let mut issued = base.get().await.map_err(|failure| failure.message)?;
+            let mut assumed = sts.assume_role(role, issued.credentials.clone(), &look.trace).await;
+            let code = assumed.as_ref().err().and_then(refusal_code);
+            if code.is_some_and(|code| OF_THE_CALLER.contains(&code)) && base.replaced(&issued).await {
+                issued = base.get().await.map_err(|failure| failure.message)?;
+                assumed = sts.assume_role(role, issued.credentials.clone(), &look.trace).await;
+            }
+            assumed.map_err(|error| describe(&error, &look.trace))
+        })
+    })
+}

@@ -1,0 +1,184 @@
+//! Who may ask, and how often: the rate limit, the passwords and the headers of the web configuration.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use aws_smithy_types::base64;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
+
+use super::{
+    body::Body,
+    client_address::ClientAddress,
+    config::{RateLimit, WatchedWebConfig, WebConfig},
+    media_type::TEXT,
+    passwords::{Passwords, Verdict},
+    response::response,
+};
+
+/// How long a request waits for its refusal when too many passwords wait to be verified.
+const BUSY_DELAY: Duration = Duration::from_secs(1);
+
+/// Stands before the routes.
+#[derive(Debug)]
+pub(super) struct AccessControl {
+    web_config: Arc<WatchedWebConfig>,
+    passwords: Passwords,
+    bucket: Mutex<Option<Bucket>>,
+}
+
+/// The tokens that are left of a rate limit.
+#[derive(Debug)]
+struct Bucket {
+    limit: RateLimit,
+    tokens: f64,
+    /// When there were so many.
+    at: Instant,
+}
+
+impl Bucket {
+    fn full(limit: RateLimit) -> Self {
+        Self { limit, tokens: limit.burst.into(), at: Instant::now() }
+    }
+
+    fn take(&mut self) -> bool {
+        let gained = self.at.elapsed().as_secs_f64() / self.limit.interval.as_secs_f64();
+        self.at = Instant::now();
+        self.tokens = (self.tokens + gained).min(self.limit.burst.into());
+        let allowed = self.tokens >= 1.0;
+        self.tokens -= f64::from(u8::from(allowed));
+        allowed
+    }
+}
+
+impl AccessControl {
+    /// `Err` if passwords cannot be looked at.
+    pub(super) fn new(web_config: Arc<WatchedWebConfig>) -> io::Result<Self> {
+        Ok(Self { web_config, passwords: Passwords::new()?, bucket: Mutex::default() })
+    }
+
+    /// What holds now.
+    pub(super) fn web_config(&self) -> Arc<WebConfig> {
+        self.web_config.current()
+    }
+
+    /// Lets a request in, or says why not. `client` sent it.
+    pub(super) async fn admit(
+        &self,
+        headers: &HeaderMap,
+        client: ClientAddress,
+    ) -> Result<(), Response<Body>> {
+        let web_config = self.web_config();
+        if let Some(limit) = web_config.rate_limit
+            && !self.take_token(limit)
+        {
+            return Err(too_many("Too many requests: the rate limit of the web configuration is reached.\n"));
+        }
+        if web_config.users.is_empty() {
+            return Ok(());
+        }
+        let Some((user, password)) = credentials(headers) else {
+            return Err(unauthorized());
+        };
+        match self.passwords.verify(&web_config.users, &user, password, client).await {
+            Verdict::Right => Ok(()),
+            Verdict::Wrong => Err(unauthorized()),
+            Verdict::Busy => {
+                // A client that tries again at once would take every place that becomes free.
+                sleep(BUSY_DELAY).await;
+                Err(too_many("Too many passwords wait to be verified.\n"))
+            }
+        }
+    }
+
+    /// Adds the headers of every answer. They replace the exporter's own.
+    pub(super) fn add_headers(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.web_config().headers {
+            headers.insert(name, value.clone());
+        }
+    }
+
+    fn take_token(&self, limit: RateLimit) -> bool {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *bucket {
+            Some(bucket) if bucket.limit == limit => bucket.take(),
+            other => other.insert(Bucket::full(limit)).take(),
+        }
+    }
+}
+
+/// A name and a password, as [basic auth] sends them. A name that is not UTF-8 is nobody's.
+///
+/// [basic auth]: https://www.rfc-editor.org/rfc/rfc7617
+fn credentials(headers: &HeaderMap) -> Option<(String, Zeroizing<Vec<u8>>)> {
+    let (scheme, rest) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = Zeroizing::new(base64::decode(rest.trim()).ok()?);
+    let colon = text.iter().position(|byte| *byte == b':')?;
+    let user = String::from_utf8_lossy(text.get(..colon)?).into_owned();
+    Some((user, text.get(colon + 1..)?.to_vec().into()))
+}
+
+fn unauthorized() -> Response<Body> {
+    let mut refusal = response(StatusCode::UNAUTHORIZED, TEXT, "A name and its password are needed here.\n");
+    let challenge = HeaderValue::from_static("Basic realm=\"pinpoint-exporter\", charset=\"UTF-8\"");
+    refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    refusal
+}
+
+fn too_many(text: &'static str) -> Response<Body> {
+    let mut refusal = response(StatusCode::TOO_MANY_REQUESTS, TEXT, text);
+    refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bucket_holds_a_burst_and_gains_a_token_in_each_interval() {
+        let mut bucket = Bucket::full(RateLimit { interval: Duration::from_secs(2), burst: 3 });
+        let mut taken = || (0..10).filter(|_| bucket.take()).count();
+        assert_eq!(taken(), 3);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(taken(), 0);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(taken(), 1);
+        advance(Duration::from_hours(1)).await;
+        assert_eq!(taken(), 3);
+    }
+
+    #[test]
+    fn credentials_are_read_as_basic_auth_sends_them() {
+        for (header, expected) in [
+            ("Basic YWxpY2U6c2VjcmV0", Some(("alice", "secret"))),
+            ("basic  YWxpY2U6c2VjcmV0", Some(("alice", "secret"))),
+            ("Basic YTpiOmM=", Some(("a", "b:c"))),
+            ("Basic Og==", Some(("", ""))),
+            ("Basic YWxpY2U=", None),
+            ("Basic %%%", None),
+            ("Bearer YWxpY2U6c2VjcmV0", None),
+            ("Basic", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, header.parse().unwrap());
+            let found = credentials(&headers);
+            let found = found
+                .as_ref()
+                .map(|(user, password)| (user.as_str(), std::str::from_utf8(password).unwrap()));
+            assert_eq!(found, expected, "{header}");
+        }
+    }
+}

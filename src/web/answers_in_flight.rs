@@ -1,0 +1,123 @@
+//! The answers that are on their way, and what they cost in memory. AnswersInFlight share most of their bytes while the data stay the
+//! same; a client that takes its answer slowly keeps an old version of them alive.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    mem::size_of,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use bytes::Bytes;
+
+/// How much of answers may be in memory for clients that are behind.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// As many versions of a larger answer may be in memory.
+const MAX_LARGE_ANSWERS: usize = 3;
+
+/// What a chunk costs beside its bytes, in the answer that is sent and here.
+const CHUNK_OVERHEAD: usize = size_of::<Bytes>() + size_of::<usize>();
+
+/// The answers on their way.
+#[derive(Debug, Default)]
+pub(super) struct AnswersInFlight(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    by_number: BTreeMap<u64, Answer>,
+    /// By address, each chunk that is in any of them: its length, and how many answers it is in.
+    chunks: HashMap<usize, (usize, usize)>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Answer {
+    connection: u64,
+    chunks: Vec<usize>,
+}
+
+/// An answer that is on its way until this is dropped.
+#[derive(Debug)]
+pub(super) struct HeldAnswer {
+    state: Weak<Mutex<State>>,
+    number: u64,
+    bytes: usize,
+}
+
+impl AnswersInFlight {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an answer of a connection.
+    pub(super) fn hold<'a>(&self, connection: u64, chunks: impl Iterator<Item = &'a Bytes>) -> HeldAnswer {
+        let mut state = self.state();
+        let mut bytes = 0;
+        let mut addresses = Vec::new();
+        for chunk in chunks {
+            let address = chunk.as_ptr() as usize;
+            addresses.push(address);
+            bytes += chunk.len();
+            let (_, answers) = state.chunks.entry(address).or_insert((chunk.len(), 0));
+            *answers += 1;
+            if *answers == 1 {
+                state.bytes += chunk.len();
+            }
+        }
+        let number = state.next;
+        state.next += 1;
+        state.bytes += addresses.len() * CHUNK_OVERHEAD;
+        state.by_number.insert(number, Answer { connection, chunks: addresses });
+        HeldAnswer { state: Arc::downgrade(&self.0), number, bytes }
+    }
+
+    /// Whether more is in memory than may be, now that this answer is there.
+    pub(super) fn is_too_much(&self, newest: &HeldAnswer) -> bool {
+        self.state().bytes > MAX_BYTES.max(MAX_LARGE_ANSWERS * newest.bytes)
+    }
+
+    /// The connections that have answers on their way.
+    pub(super) fn holders(&self) -> BTreeSet<u64> {
+        self.state().by_number.values().map(|answer| answer.connection).collect()
+    }
+
+    /// Counts no more what a connection has on its way, because it is cut.
+    pub(super) fn forget(&self, connection: u64) {
+        let mut state = self.state();
+        let answers = state.by_number.iter().filter(|(_, answer)| answer.connection == connection);
+        for number in answers.map(|(number, _)| *number).collect::<Vec<_>>() {
+            state.remove(number);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.state();
+        state.by_number.is_empty() && state.chunks.is_empty() && state.bytes == 0
+    }
+}
+
+impl State {
+    fn remove(&mut self, number: u64) {
+        let Some(answer) = self.by_number.remove(&number) else { return };
+        self.bytes -= answer.chunks.len() * CHUNK_OVERHEAD;
+        for address in answer.chunks {
+            if let Some((length, answers)) = self.chunks.get_mut(&address) {
+                *answers -= 1;
+                if *answers == 0 {
+                    self.bytes -= *length;
+                    self.chunks.remove(&address);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for HeldAnswer {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.upgrade() {
+            state.lock().unwrap_or_else(PoisonError::into_inner).remove(self.number);
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! How long a client may take: to begin a request, to finish its head, to take an answer. A wrapper around the socket, since
+//! hyper's own limit cannot tell a connection that rests between two scrapes from one that sends a byte a second.
+
+use std::{
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes};
+use rustix::io::ioctl_fionread;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::Instant,
+};
+
+use super::{deadline::Deadline, malformed, progress::Progress};
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientTimeouts {
+    /// For a connection to rest between requests, or before the first.
+    pub idle: Duration,
+    /// For the head of a request, from its first byte.
+    pub head: Duration,
+    /// To be behind with taking answers: without any progress, or at less than a minimum rate over the connection's life.
+    pub write: Duration,
+}
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub(super) struct ConnectionPhase {
+    doing: AtomicU8,
+    waits: Mutex<Waits>,
+    /// Whether the last request had a body, of which nobody knows how much was read.
+    has_body: AtomicBool,
+    /// Whether it matters if bytes have come of which the runtime has not heard.
+    is_leaving: AtomicBool,
+    /// Whether there were such bytes when the socket was last read.
+    unread: AtomicBool,
+}
+
+/// What the server waits for.
+#[derive(Debug)]
+struct Waits {
+    /// Since when for a request.
+    since: Instant,
+    /// For the client to take its answers.
+    progress: Progress,
+}
+
+impl Default for ConnectionPhase {
+    fn default() -> Self {
+        let waits = Waits { since: Instant::now(), progress: Progress::default() };
+        let (doing, has_body, is_leaving, unread) = Default::default();
+        Self { doing, waits: Mutex::new(waits), has_body, is_leaving, unread }
+    }
+}
+
+/// No byte of a request has come.
+const RESTING: u8 = 0;
+/// Some have.
+const HEAD: u8 = 1;
+/// A request is being answered.
+const ANSWERING: u8 = 2;
+/// hyper has the whole answer, and the client has not taken all of it.
+const WRITING: u8 = 3;
+
+impl ConnectionPhase {
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> u8 {
+        self.doing.load(Ordering::Acquire)
+    }
+
+    /// Goes from one to the other; tells whether it was that one.
+    fn step(&self, from: u8, to: u8) -> bool {
+        self.doing.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// A request's head is complete.
+    pub(super) fn requested(&self, has_body: bool) {
+        self.has_body.store(has_body, Ordering::Relaxed);
+        self.doing.store(ANSWERING, Ordering::Release);
+    }
+
+    /// There is nothing more to be made of its answer.
+    pub(super) fn answered(&self) {
+        self.step(ANSWERING, WRITING);
+    }
+
+    /// The socket has taken all that there was to write.
+    pub(super) fn written(&self) -> bool {
+        let whole = self.step(WRITING, RESTING);
+        if whole {
+            self.waits().since = Instant::now();
+        }
+        whole
+    }
+
+    /// Whether the client may be sending what nobody will read: a body, or a head that cannot be understood.
+    fn may_be_sending(&self) -> bool {
+        self.now() == HEAD || self.has_body.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a request that wants an answer, or an answer on its way.
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(self.now(), ANSWERING | WRITING)
+    }
+
+    /// From now on it is known whether there are bytes that are about to be read.
+    pub(super) fn leaves(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether bytes have come that are about to be read.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    /// The server waits for the client to take more of its answers.
+    pub(super) fn block(&self) {
+        self.waits().progress.block();
+    }
+
+    /// The client took so many bytes of its answers. How far it is behind now.
+    pub(super) fn take(&self, bytes: usize) -> Duration {
+        let progress = &mut self.waits().progress;
+        progress.take(bytes);
+        progress.behind()
+    }
+
+    /// How far the client is behind with taking its answers.
+    pub(super) fn behind(&self) -> Duration {
+        self.waits().progress.behind()
+    }
+
+    /// How long the client has kept the server waiting: for a request, or how far it is behind with taking an answer. `None`
+    /// if the server is at work for it.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        let waits = self.waits();
+        match self.now() {
+            _ if waits.progress.is_blocked() => Some(waits.progress.behind()),
+            ANSWERING => None,
+            WRITING => Some(waits.progress.behind()),
+            _ => Some(waits.since.elapsed()),
+        }
+    }
+}
+
+/// A socket of which the kernel can be asked.
+pub(super) trait Unread {
+    /// Whether bytes have come. The runtime hears of them later.
+    fn has_unread(&self) -> bool;
+}
+
+impl Unread for TcpStream {
+    fn has_unread(&self) -> bool {
+        ioctl_fionread(self).is_ok_and(|bytes| bytes > 0)
+    }
+}
+
+/// How much and how long is read for nothing before a connection is closed. To close it with bytes unread would reset it, and
+/// lose what the client has not taken of its answer.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What of that is left.
+#[derive(Debug)]
+struct LingeringClose {
+    bytes: usize,
+    deadline: Deadline,
+}
+
+const REQUEST: &str = "to send a request";
+
+/// A socket whose client must not take too long.
+#[derive(Debug)]
+pub(super) struct TimeoutStream<T> {
+    inner: T,
+    timeouts: ClientTimeouts,
+    phase: Arc<ConnectionPhase>,
+    /// Of the wait for what is to be read, in a phase.
+    read_deadline: (u8, Deadline),
+    write_deadline: Deadline,
+    /// Whether the client is or was behind with taking its answers.
+    is_behind: bool,
+    /// Since the last answer was written.
+    lingering_close: Option<LingeringClose>,
+    /// The beginning of the last request.
+    head: Vec<u8>,
+    /// What is left of a refusal that is sent in the place of hyper's.
+    refusal: Option<Bytes>,
+}
+
+/// How much of a head is kept to say what is wrong with it.
+const KEPT_HEAD_BYTES: usize = 2 * 1024;
+
+impl<T> TimeoutStream<T> {
+    pub(super) fn new(inner: T, timeouts: ClientTimeouts, phase: Arc<ConnectionPhase>) -> Self {
+        let (read_deadline, write_deadline) = Default::default();
+        Self {
+            inner,
+            timeouts,
+            phase,
+            read_deadline,
+            write_deadline,
+            is_behind: false,
+            lingering_close: None,
+            head: Vec::new(),
+            refusal: None,
+        }
+    }
+
+    /// The deadline of what the client is doing.
+    fn read_deadline(&mut self) -> &mut Deadline {
+        let phase = self.phase.now();
+        let (set_for, deadline) = &mut self.read_deadline;
+        if std::mem::replace(set_for, phase) != phase {
+            deadline.clear();
+        }
+        match phase {
+            RESTING => deadline.begin(self.timeouts.idle),
+            HEAD => deadline.begin(self.timeouts.head),
+            _ => {}
+        }
+        deadline
+    }
+
+    /// Wraps the result of a write of so many bytes: how far the client may be behind is bounded.
+    fn bounded<R: Copy>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<R>>,
+        taken: impl Fn(R) -> usize,
+    ) -> Poll<io::Result<R>> {
+        if let Poll::Ready(result) = result {
+            if self.is_behind {
+                self.write_deadline.clear();
+                self.is_behind = !self.phase.take(result.as_ref().map_or(0, |done| taken(*done))).is_zero();
+            }
+            return Poll::Ready(result);
+        }
+        self.is_behind = true;
+        self.phase.block();
+        self.write_deadline.begin(self.timeouts.write.saturating_sub(self.phase.behind()));
+        self.write_deadline.poll_over(cx).map(|()| Err(too_long("to take its answers")))
+    }
+}
+
+/// Of a write that carries no bytes of its own.
+fn nothing((): ()) -> usize {
+    0
+}
+
+fn too_long(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("the client took too long {what}"))
+}
+
+impl<T: AsyncRead + Unread + Unpin> AsyncRead for TimeoutStream<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let filled = buffer.filled().len();
+        if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
+            let new = &buffer.filled()[filled..];
+            if !self.phase.is_answering() {
+                if self.phase.now() == RESTING {
+                    self.head.clear();
+                }
+                let room = KEPT_HEAD_BYTES.saturating_sub(self.head.len()).min(new.len());
+                self.head.extend_from_slice(&new[..room]);
+            }
+            // The first bytes of a request. Later ones do not gain it more time, and it has none of the one before.
+            if buffer.filled().len() > filled && self.phase.step(RESTING, HEAD) {
+                self.read_deadline.1.clear();
+            }
+            // A client that sends all the time never makes the socket wait.
+            let is_over = self.read_deadline().is_over();
+            return Poll::Ready(result.and_then(|()| if is_over { Err(too_long(REQUEST)) } else { Ok(()) }));
+        }
+        if self.phase.is_leaving.load(Ordering::Relaxed) {
+            self.phase.unread.store(self.inner.has_unread(), Ordering::Relaxed);
+        }
+        self.read_deadline().poll_over(cx).map(|()| Err(too_long(REQUEST)))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> TimeoutStream<T> {
+    /// Writes a refusal with a reason in the place of one that hyper writes, in one piece, when it cannot read a request. `None`
+    /// if this is an answer.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.phase.is_answering() {
+            return None;
+        }
+        if self.refusal.is_none() {
+            self.refusal = Some(malformed::with_reason(bytes, &self.head)?.into());
+        }
+        let refusal = self.refusal.as_mut()?;
+        while refusal.has_remaining() {
+            match Pin::new(&mut self.inner).poll_write(cx, refusal) {
+                Poll::Ready(Ok(written)) if written > 0 => refusal.advance(written),
+                Poll::Pending => return Some(self.bounded(cx, Poll::Pending, |taken| taken)),
+                result @ Poll::Ready(_) => return Some(result),
+            }
+        }
+        self.refusal = None;
+        Some(self.bounded(cx, Poll::Ready(Ok(bytes.len())), |taken| taken))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(refused) = self.poll_refusal(cx, bytes) {
+            return refused;
+        }
+        let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.bounded(cx, result, |taken| taken)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let [only] = bytes
+            && let Some(refused) = self.poll_refusal(cx, only)
+        {
+            return refused;
+        }
+        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bytes);
+        self.bounded(cx, result, |taken| taken)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.inner).poll_flush(cx);
+        // hyper flushes when it has nothing left to write. It may be waiting for a request already.
+        if matches!(result, Poll::Ready(Ok(()))) && self.phase.written() {
+            _ = self.read_deadline().poll_over(cx);
+        }
+        self.bounded(cx, result, nothing)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.lingering_close.is_none() {
+            let result = Pin::new(&mut this.inner).poll_shutdown(cx);
+            ready!(this.bounded(cx, result, nothing))?;
+            if !this.phase.may_be_sending() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let lingering_close = this
+            .lingering_close
+            .get_or_insert_with(|| LingeringClose { bytes: LINGER_BYTES, deadline: Deadline::default() });
+        lingering_close.deadline.begin(LINGER);
+        let mut scratch = [MaybeUninit::uninit(); 8 * 1024];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut scratch);
+            let Poll::Ready(result) = Pin::new(&mut this.inner).poll_read(cx, &mut buffer) else {
+                return lingering_close.deadline.poll_over(cx).map(Ok);
+            };
+            let read = buffer.filled().len();
+            lingering_close.bytes = lingering_close.bytes.saturating_sub(read);
+            if result.is_err() || read == 0 || lingering_close.bytes == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::{sleep, timeout},
+    };
+
+    use super::*;
+
+    impl Unread for tokio::io::DuplexStream {
+        fn has_unread(&self) -> bool {
+            false
+        }
+    }
+
+    /// Waits for bytes as hyper does, which does not ask again before it is woken.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_began_before_the_answer_was_written_is_bounded_from_then() {
+        let timeouts = ClientTimeouts {
+            idle: Duration::from_secs(5),
+            head: Duration::from_secs(1),
+            write: Duration::from_secs(1),
+        };
+        let phase = Arc::new(ConnectionPhase::default());
+        let (near, _far) = tokio::io::duplex(1);
+        let mut socket = TimeoutStream::new(near, timeouts, Arc::clone(&phase));
+        phase.requested(true);
+        phase.answered();
+        let mut flushed = false;
+        let mut byte = [0];
+        let waited = poll_fn(|cx| {
+            let result = Pin::new(&mut socket).poll_read(cx, &mut ReadBuf::new(&mut byte));
+            if !flushed {
+                flushed = true;
+                assert!(result.is_pending() && phase.is_answering());
+                assert!(Pin::new(&mut socket).poll_flush(cx).is_ready());
+                assert!(!phase.is_answering());
+            }
+            result
+        });
+        let started = Instant::now();
+        let waited = timeout(4 * timeouts.idle, waited).await.expect("somebody wakes it");
+        assert_eq!(waited.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), timeouts.idle);
+    }
+
+    /// How long a client lasts that takes so many bytes each second, of answers of a size, one after the other.
+    async fn lasts(bytes_per_second: usize, answer: usize) -> Option<Duration> {
+        let minute = Duration::from_mins(1);
+        let timeouts = ClientTimeouts { idle: minute, head: minute, write: minute / 2 };
+        let phase = Arc::new(ConnectionPhase::default());
+        let (near, mut far) = tokio::io::duplex(4 * 1024);
+        let client = async move {
+            let mut taken = vec![0; bytes_per_second];
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                far.read_exact(&mut taken).await.unwrap();
+            }
+        };
+        let mut socket = TimeoutStream::new(near, timeouts, Arc::clone(&phase));
+        let started = Instant::now();
+        let server = async {
+            loop {
+                phase.requested(false);
+                socket.write_all(&vec![b'#'; answer]).await?;
+                phase.answered();
+                socket.flush().await?;
+            }
+        };
+        let error: io::Error = tokio::select! {
+            () = client => return None,
+            result = timeout(3 * minute, server) => match result {
+                Ok(result) => { let result: Result<(), _> = result; result.unwrap_err() }
+                Err(_) => return None,
+            },
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        Some(started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_its_answers_too_slowly_is_cut_however_small_they_are() {
+        for answer in [1_000, 50_000, 10_000_000] {
+            let lasted = lasts(8 * 1024, answer).await.expect("it is cut");
+            assert!((55..70).contains(&lasted.as_secs()), "{answer}: {lasted:?}");
+            assert_eq!(lasts(32 * 1024, answer).await, None, "{answer}");
+        }
+    }
+}

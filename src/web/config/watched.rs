@@ -1,0 +1,73 @@
+//! The configuration in force. A broken new file leaves the old one in force.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::file::{WebConfig, load};
+use crate::{
+    file_watch::{Files, Reload, WatchedFile},
+    model::clock::Clock,
+};
+
+/// The configuration in force, and its file.
+#[derive(Debug)]
+pub struct WatchedWebConfig {
+    path: PathBuf,
+    current: Mutex<Arc<WebConfig>>,
+    file: WatchedFile,
+}
+
+impl WatchedWebConfig {
+    /// Reads the file for the first time. What is wrong is said in a sentence each.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, Vec<String>> {
+        let mut files = Files::default();
+        let current = Mutex::new(Arc::new(load(path, &mut files)?));
+        let path = path.to_owned();
+        let file = WatchedFile::new(path.clone(), "WEB_CONFIG_FILE", files, clock);
+        Ok(Self { path, current, file })
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Arc<WebConfig>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is in force now.
+    pub fn current(&self) -> Arc<WebConfig> {
+        Arc::clone(&self.locked())
+    }
+
+    /// How the last reading of the file went.
+    pub fn reload(&self) -> Reload {
+        self.file.reload()
+    }
+
+    /// Reads the file again if it has been seen twice to be another.
+    pub fn look(&self) {
+        self.file.look(|files| self.put_in_force(files));
+    }
+
+    /// Reads the file again.
+    pub fn read_again(&self) {
+        self.file.read(|files| self.put_in_force(files));
+    }
+
+    fn put_in_force(&self, files: &mut Files) -> Result<(), Vec<String>> {
+        let new = load(&self.path, files)?;
+        let new = successor(new, &self.current())?;
+        *self.locked() = Arc::new(new);
+        Ok(())
+    }
+}
+
+/// What may not change on the way: a file that an editor has just emptied must not open the port.
+fn successor(new: WebConfig, old: &WebConfig) -> Result<WebConfig, Vec<String>> {
+    if new.is_empty && !old.is_empty {
+        return Err(vec!["it is empty; write what it should say, or restart the exporter".into()]);
+    }
+    if new.tls.is_some() != old.tls.is_some() {
+        return Err(vec!["TLS cannot be switched on or off on the way; restart the exporter".into()]);
+    }
+    Ok(new)
+}
