@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod model;
 pub mod pinpoint;
 pub mod status;
+mod suggest;
 pub mod web;
 
 pub use exporter::{Exporter, SetupError, run};

@@ -11,7 +11,7 @@ use std::{
 use arbitrary::{Result, Unstructured};
 use flate2::read::GzDecoder;
 use pinpoint_exporter::{
-    metrics::{catalogue::FAMILIES, exposition},
+    metrics::{answer, block, catalogue::FAMILIES},
     model::{
         exception::Exception,
         job::ExportJob,
@@ -68,9 +68,9 @@ impl Names {
         Ok(Self { place, application, segments: segments.into_values().collect() })
     }
 
-    fn block(&self, tag_labels: &TagLabels) -> exposition::Block {
+    fn block(&self, tag_labels: &TagLabels) -> block::Block {
         let place = self.place.each_ref().map(String::as_str);
-        exposition::names(place, self.application.as_ref(), &self.segments.iter(), tag_labels)
+        block::names(place, self.application.as_ref(), &self.segments.iter(), tag_labels)
     }
 
     /// Checks the series of the names, and tells how many they are.
@@ -166,17 +166,14 @@ impl World {
         let names = self.names.iter().map(|names| names.block(&tag_labels));
         let blocks: Vec<_> = std::iter::zip(&self.targets, &snapshots)
             .flat_map(|((target, _, status), snapshot)| {
-                [
-                    exposition::snapshot(target, snapshot, self.status_series),
-                    exposition::target_status(target, status),
-                ]
+                [block::snapshot(target, snapshot, self.status_series), block::target_status(target, status)]
             })
             .chain(names)
             .collect();
-        let body = exposition::body(blocks.iter());
-        let plain = exposition::answer(&body, &[], false).concat();
+        let body = answer::body(blocks.iter());
+        let plain = answer::answer(&body, &[], false).concat();
         let mut unpacked = Vec::new();
-        let packed = exposition::answer(&body, &[], true).concat();
+        let packed = answer::answer(&body, &[], true).concat();
         GzDecoder::new(packed.as_slice()).read_to_end(&mut unpacked).expect("one gzip member");
         assert_eq!(unpacked, plain);
 

@@ -6,8 +6,9 @@ use std::{
     process::ExitCode,
 };
 
-use crate::model::printable;
 use tracing::Level;
+
+use crate::model::printable;
 
 /// `EX_USAGE` of BSD's `sysexits.h`.
 const USAGE: u8 = 64;

@@ -10,6 +10,7 @@ pub mod logging;
 mod permission;
 mod plan;
 pub mod process;
+mod progress;
 pub mod signals;
 
 mod table;
@@ -24,15 +25,17 @@ use std::{
 use lexopt::Arg::{Long, Short, Value};
 use serde::Serialize;
 
+pub use self::{
+    healthcheck::{Unhealthy, healthcheck},
+    plan::{Assumptions, Offline, suppose_targets},
+};
+
 use self::{
     check::{Check, ListCall},
     discovered::Survey,
     layout::{printable_json, wrapped},
     plan::{Load, Plan},
-};
-pub use self::{
-    healthcheck::{Unhealthy, healthcheck},
-    plan::{Assumptions, Offline, suppose_targets},
+    progress::Progress,
 };
 use crate::{
     config::{AWS_VARIABLES, Config, Explanation, SETTINGS, close, number, quoted, variable_of},
@@ -236,9 +239,6 @@ impl From<lexopt::Error> for Error {
         })
     }
 }
-
-/// Told as a command goes on: of what, how much is done, of how much.
-pub type Progress<'a> = dyn Fn(&str, usize, usize) + Sync + 'a;
 
 /// What a command found.
 #[derive(Debug, Clone, PartialEq, Eq)]

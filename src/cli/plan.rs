@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{Config, MOST_SHARDS},
-    metrics::exposition::{self, Block},
+    metrics::block::{self, Block},
     model::{
         job::ExportJob,
         job_status::JobStatus,
@@ -310,7 +310,7 @@ fn shown_by_all(config: &Config, loads: &[Load], jobs: u32) -> (BTreeMap<&'stati
         *all = all.saturating_add(count);
     };
     let list_id = ListId { account_id: String::new(), region: String::new(), application_id: None };
-    let list = exposition::discovery_status(&list_id, true);
+    let list = block::discovery_status(&list_id, true);
     for load in loads {
         for (of_segment, count) in [(true, load.segments), (false, load.applications)] {
             let target = Shown::by_target(config, jobs, of_segment);
@@ -412,7 +412,7 @@ impl Shown {
         let place = ["000000000000", "eu-central-1", &resource.id];
         let (application, segment) =
             if of_application { (Some(&resource), None) } else { (None, Some(&resource)) };
-        let block = exposition::names(place, application, &segment.into_iter(), &config.tag_labels);
+        let block = block::names(place, application, &segment.into_iter(), &config.tag_labels);
         let series = block.series_by_family().map(|(name, n)| (name, n as u64)).collect();
         Self { series, memory: (block.memory() + 2 * size_of::<NamedResource>()) as u64 }
     }
@@ -439,8 +439,8 @@ impl Shown {
         };
         let snapshot = builder.finish();
         let blocks = [
-            exposition::snapshot(&target, &snapshot, config.status_series),
-            exposition::target_status(&target, &status),
+            block::snapshot(&target, &snapshot, config.status_series),
+            block::target_status(&target, &status),
         ];
         let mut series: BTreeMap<_, u64> = BTreeMap::new();
         for (name, n) in blocks.iter().flat_map(Block::series_by_family) {

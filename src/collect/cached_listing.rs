@@ -13,7 +13,7 @@ use super::{
     region_client::RegionClient,
 };
 use crate::{
-    metrics::exposition::{self, Block},
+    metrics::block::{self, Block},
     model::{
         exception::Exception,
         list_id::ListId,
@@ -115,7 +115,7 @@ impl CachedListing {
     /// Takes note of how a reading ended. Gives the failure of the one before it.
     pub(super) fn finish(&self, reading: Reading, fresh_until: Duration) -> Option<Exception> {
         let block = match self.purpose {
-            Purpose::Discovery => Some(exposition::discovery_status(&self.list_id, reading.error.is_none())),
+            Purpose::Discovery => Some(block::discovery_status(&self.list_id, reading.error.is_none())),
             Purpose::Names => None,
         };
         let mut state = self.state();

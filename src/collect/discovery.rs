@@ -3,29 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::model::{
+    list_id::ListId,
     names::NamedResource,
     shard::Shard,
     target::{IdPattern, Target, TargetPattern},
 };
-
-/// A list that must be read to find targets. The order of its fields is its order in the exposition.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListId {
-    /// The account of the ARN, or `""`.
-    pub account_id: String,
-    /// The region.
-    pub region: String,
-    /// The application whose segments are listed (`GetSegments`); `None` for the applications of the region (`GetApps`).
-    pub application_id: Option<String>,
-}
-
-impl ListId {
-    /// The list of applications where a pattern looks.
-    pub fn applications_of(pattern: &TargetPattern) -> Self {
-        let TargetPattern { account_id, region, .. } = pattern;
-        Self { account_id: account_id.clone(), region: region.clone(), application_id: None }
-    }
-}
 
 /// What follows from the patterns and what is known.
 #[derive(Debug, Default, PartialEq, Eq)]

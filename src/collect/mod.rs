@@ -31,7 +31,10 @@ use self::{
     watch_list::{WatchList, WatchedTargets},
 };
 use crate::{
-    metrics::exposition::{self, Body},
+    metrics::{
+        answer::{self, Body},
+        block::{self},
+    },
     model::{
         clock::Clock,
         exception::Exception,
@@ -289,7 +292,7 @@ impl Collector {
             application.block(entries, &settings.tag_labels)
         }));
         blocks.extend(watched.listings.iter().filter_map(|listing| listing.view()));
-        let body = Arc::new(exposition::body(blocks.iter()));
+        let body = Arc::new(answer::body(blocks.iter()));
         *kept = Some(Kept { generation, until, body: Arc::clone(&body) });
         body
     }
@@ -532,7 +535,7 @@ impl Shared {
         // Most refreshes find nothing new, and writing and compressing it is most of what one costs.
         let unchanged = entry.shown().filter(|shown| *shown.snapshot == snapshot);
         let shown = unchanged.unwrap_or_else(|| {
-            let block = exposition::snapshot(target, &snapshot, self.settings.status_series);
+            let block = block::snapshot(target, &snapshot, self.settings.status_series);
             Shown { snapshot: Arc::new(snapshot), block }
         });
         Ok((shown, read.left_out))

@@ -73,7 +73,7 @@ struct PendingLine {
     left_out: SkippedParts,
 }
 
-/// A reading of the region_client that is under way.
+/// A reading in this region that is in progress.
 pub(super) struct UnderWay(Arc<RegionClient>);
 
 impl RegionClient {

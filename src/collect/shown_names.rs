@@ -8,7 +8,7 @@ use std::{
 
 use super::{cached_listing::CachedListing, region_client::RegionClient, target_entry::TargetEntry};
 use crate::{
-    metrics::exposition::{self, Block},
+    metrics::block::{self, Block},
     model::{
         names::{NamedResource, TagLabels},
         overview::KnownNames,
@@ -83,12 +83,8 @@ impl WatchedApplication {
         }
         let (account_id, region) = self.region_client.place();
         let watched = named.watched.iter().filter_map(|at| named.segments.get(*at));
-        let block = exposition::names(
-            [account_id, region, &self.id],
-            named.application.as_ref(),
-            &watched,
-            tag_labels,
-        );
+        let block =
+            block::names([account_id, region, &self.id], named.application.as_ref(), &watched, tag_labels);
         *shown = Some(Shown { named, block: block.clone() });
         block
     }

@@ -13,7 +13,7 @@ use super::{
     region_client::RegionClient,
 };
 use crate::{
-    metrics::exposition::{self, Block},
+    metrics::block::{self, Block},
     model::{
         exception::Exception,
         overview::{CallError, KnownNames, Reading, TargetState},
@@ -188,7 +188,7 @@ impl TargetEntry {
             Some((told, block)) if told == error => block,
             _ => {
                 let told = TargetStatus { error, last_success, refresh_duration: last.reading.took };
-                exposition::target_status(&self.target, &told)
+                block::target_status(&self.target, &told)
             }
         };
         *status = Some((error, block.clone()));

@@ -5,45 +5,19 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::{
-    aws_variables::CA_BUNDLE,
+    aws_variables::{
+        self, CA_BUNDLE, ENDPOINT_URL, IGNORE_ENDPOINT_URLS, PINPOINT_ENDPOINT_URL, REGION_VARIABLES,
+        STS_ENDPOINT_URL, USE_DUALSTACK, USE_FIPS,
+    },
     effective::EffectiveSetting,
     endpoint,
     environment::Environment,
     error::{SettingError, SettingErrors},
     profile::{Profile, Profiles},
-    proxy::{self, Proxies},
+    proxy::Proxies,
     value::{self, Explanation},
 };
-use crate::model::{printable, target};
-
-/// In the order in which they are asked.
-pub(super) const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-
-const ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
-const PINPOINT_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_PINPOINT";
-const STS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_STS";
-const IGNORE_ENDPOINT_URLS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
-const USE_FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
-const USE_DUALSTACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
-
-/// The variables that are read here, but for `AWS_CA_BUNDLE`, whose value need not be UTF-8.
-pub(super) fn variables() -> impl Iterator<Item = &'static str> {
-    let others = [
-        ENDPOINT_URL,
-        PINPOINT_ENDPOINT_URL,
-        STS_ENDPOINT_URL,
-        IGNORE_ENDPOINT_URLS,
-        USE_FIPS,
-        USE_DUALSTACK,
-    ];
-    REGION_VARIABLES.into_iter().chain(others).chain(proxy::VARIABLES)
-}
-
-/// The value of one of them as it may be shown.
-pub(super) fn shown(variable: &str, text: &str) -> String {
-    let is_url = variable.contains("ENDPOINT_URL") && variable != IGNORE_ENDPOINT_URLS;
-    if is_url || proxy::VARIABLES.contains(&variable) { printable::url(text) } else { text.to_owned() }
-}
+use crate::model::target;
 
 /// What AWS's variables and the profile say.
 #[derive(Debug, Default)]
@@ -75,7 +49,7 @@ struct Found {
 
 impl Found {
     fn problem(&self, explanation: impl Into<String>) -> SettingError {
-        SettingError::new(&self.name, &shown(self.variable, &self.text), explanation)
+        SettingError::new(&self.name, &aws_variables::shown(self.variable, &self.text), explanation)
     }
 }
 
@@ -129,7 +103,9 @@ impl Aws {
         let mut wrong_proxies = Vec::new();
         let proxies = Proxies::read(
             |name| environment.other(name),
-            |name, text, why| wrong_proxies.push(SettingError::new(name, &shown(name, text), why)),
+            |name, text, why| {
+                wrong_proxies.push(SettingError::new(name, &aws_variables::shown(name, text), why));
+            },
         );
         problems.problems.extend(reader.problems.into_iter().chain(wrong_proxies));
         Self {
@@ -219,7 +195,7 @@ impl Reader<'_> {
 
     fn show(&mut self, found: &Found) {
         let Some(source) = &found.source else { return };
-        let value = shown(found.variable, &found.text);
+        let value = aws_variables::shown(found.variable, &found.text);
         let effective = EffectiveSetting { variable: found.variable, value, source: source.clone().into() };
         if !self.of_profile.contains(&effective) {
             self.of_profile.push(effective);

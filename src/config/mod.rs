@@ -5,20 +5,16 @@
 //! together and refuses what contradicts itself.
 
 use std::{
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
-    fmt,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
+    collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
 };
 
 use url::Url;
 
 mod aws;
+mod aws_variables;
 mod effective;
 mod endpoint;
+mod environment;
 mod error;
 mod files;
 mod log_filter;
@@ -42,21 +38,20 @@ pub use self::{
     settings::{AWS_VARIABLES, AwsVariable, PREFIX, SETTINGS, Setting},
     targets::TargetsFile,
 };
-pub(crate) use crate::model::duration::duration;
-pub(crate) use crate::suggest::nearest;
 
 use self::{
     aws::Aws,
-    aws_variables::REGION_VARIABLES,
-    effective::ENVIRONMENT,
+    environment::{Environment, HOST_NAME},
     profile::{AwsEnvironment, Profiles},
     proxy::Proxies,
     settings::{Texts, Written},
 };
 use crate::model::{
+    duration::duration,
     names::{NameSource, TagLabels},
     refresh_limits::RefreshLimits,
     shard::Shard,
+    status_series::StatusSeries,
     target::TargetPattern,
 };
 
@@ -151,16 +146,6 @@ impl fmt::Debug for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Roles").field("by_account", &self.by_account).finish_non_exhaustive()
     }
-}
-
-/// Which series of a state set are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StatusSeries {
-    /// One for each state.
-    #[default]
-    All,
-    /// Only the one at 1.
-    Current,
 }
 
 /// How a log line is written.
@@ -325,108 +310,6 @@ impl Config {
     }
 }
 
-const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
-const HOST_NAME: &str = "HOSTNAME";
-
-/// The variables that mean something to the exporter. None of them is empty, and white space around them is gone.
-#[derive(Debug, Default)]
-struct Environment {
-    texts: Texts,
-    /// AWS's variables and `HOSTNAME`.
-    others: BTreeMap<&'static str, String>,
-    ca_bundle: Option<PathBuf>,
-    credentials: AwsEnvironment,
-}
-
-impl Environment {
-    fn sort(variables: impl IntoIterator<Item = (OsString, OsString)>, problems: &mut SettingErrors) -> Self {
-        let variables: Vec<_> = variables.into_iter().collect();
-        let mut settings = BTreeMap::new();
-        let mut environment = Self { credentials: AwsEnvironment::of(&variables), ..Self::default() };
-        for (name, text) in variables {
-            if name == CA_BUNDLE {
-                // A path need not be UTF-8, and white space belongs to it.
-                environment.ca_bundle = (!is_blank(&text)).then(|| text.into());
-                continue;
-            }
-            let known =
-                SETTINGS.iter().map(|setting| setting.variable).chain(aws::variables()).chain([HOST_NAME]);
-            let Some(variable) = known.into_iter().find(|variable| name == *variable) else {
-                problems.warnings.extend(unknown_setting(&name));
-                continue;
-            };
-            let Ok(text) = text.into_string() else {
-                if variable != HOST_NAME {
-                    problems.problems.push(SettingError::without_value(
-                        variable,
-                        "its value is not UTF-8 (and not shown); write it anew",
-                    ));
-                }
-                continue;
-            };
-            let text = text.trim();
-            if text.is_empty() {
-                continue;
-            }
-            if variable.starts_with(PREFIX) {
-                settings.insert(variable, text.to_owned());
-            } else {
-                environment.others.insert(variable, text.to_owned());
-            }
-        }
-        let settings = settings.into_iter().map(|(name, text)| (name.to_owned(), text));
-        match envy::prefixed(PREFIX).from_iter(settings) {
-            Ok(texts) => environment.texts = texts,
-            // The names are those of the table and the values are texts, so only a mistake in this file leads here.
-            Err(_) => {
-                problems.problems.push(SettingError::without_value(PREFIX, "the settings cannot be read"))
-            }
-        }
-        environment
-    }
-
-    /// Every setting, and those of AWS's that are set and that the exporter reads itself.
-    fn effective(&self, of_profile: Vec<EffectiveSetting>) -> Vec<EffectiveSetting> {
-        let settings = self.texts.all().map(EffectiveSetting::of);
-        let asks_host_name = self.texts.shard().text().starts_with("auto/");
-        let others = self.others.iter().filter(|(variable, _)| **variable != HOST_NAME || asks_host_name);
-        let others = others.map(|(variable, text)| EffectiveSetting {
-            variable,
-            value: aws::shown(variable, text),
-            source: ENVIRONMENT.into(),
-        });
-        let ca_bundle = self.ca_bundle.iter().map(|path| EffectiveSetting {
-            variable: CA_BUNDLE,
-            value: path.display().to_string(),
-            source: ENVIRONMENT.into(),
-        });
-        settings.chain(of_profile).chain(others).chain(ca_bundle).collect()
-    }
-
-    fn other(&self, variable: &str) -> Option<&str> {
-        self.others.get(variable).map(String::as_str)
-    }
-}
-
-fn is_blank(text: &OsStr) -> bool {
-    text.to_str().is_some_and(|text| text.trim().is_empty())
-}
-
-/// A warning for a name that has the prefix, in any case.
-fn unknown_setting(name: &OsStr) -> Option<Warning> {
-    let name = name.to_string_lossy();
-    let upper_case = name.to_uppercase();
-    let rest = upper_case.strip_prefix(PREFIX)?;
-    let close = suggest::setting_like(rest);
-    let of_port = rest.strip_prefix("PORT").unwrap_or("x");
-    let from_service = rest.starts_with("SERVICE_HOST")
-        || rest.starts_with("SERVICE_PORT")
-        || of_port.is_empty()
-        || of_port.starts_with('_');
-    let variable = name.escape_debug().to_string();
-    Some(Warning::UnknownSetting { variable, close, from_service })
-}
-
 impl SettingErrors {
     /// In the order of the table, then AWS's variables.
     fn sort(&mut self) {
@@ -483,14 +366,14 @@ struct Durations {
 impl Durations {
     fn read(texts: &Texts, problems: &mut SettingErrors) -> Self {
         let durations = Self {
-            cache_ttl: problems.setting(texts.cache_ttl(), value::duration),
-            max_staleness: problems.setting(texts.max_staleness(), value::duration),
-            discovery_ttl: problems.setting(texts.discovery_ttl(), value::duration),
+            cache_ttl: problems.setting(texts.cache_ttl(), duration),
+            max_staleness: problems.setting(texts.max_staleness(), duration),
+            discovery_ttl: problems.setting(texts.discovery_ttl(), duration),
             scrape_timeout: problems.setting(texts.scrape_timeout(), value::timeout),
-            scrape_timeout_offset: problems.setting(texts.scrape_timeout_offset(), value::duration),
+            scrape_timeout_offset: problems.setting(texts.scrape_timeout_offset(), duration),
             request_timeout: problems.setting(texts.request_timeout(), value::timeout),
             refresh_timeout: problems.setting(texts.refresh_timeout(), value::timeout),
-            finished_job_max_age: problems.setting(texts.finished_job_max_age(), value::duration),
+            finished_job_max_age: problems.setting(texts.finished_job_max_age(), duration),
         };
         if let (Some(max_staleness), Some(cache_ttl)) = (durations.max_staleness, durations.cache_ttl)
             && max_staleness < cache_ttl

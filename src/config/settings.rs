@@ -1,7 +1,5 @@
 //! The one table of settings. `--help`, the defaults, the warnings about unknown names and the table of `docs/SETTINGS.md` come from it.
 
-use std::cmp::Ordering;
-
 use serde::Deserialize;
 
 /// What the name of every setting begins with in the environment.
@@ -147,24 +145,10 @@ pub static AWS_VARIABLES: &[AwsVariable] = &[
     },
 ];
 
-/// Of `names` the one that is written most like `word`, case apart: the fewest typing mistakes away, and of several
-/// the one that begins like it.
-pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    let likeness = |name: &str| {
-        let name = name.to_lowercase();
-        (strsim::damerau_levenshtein(&word, &name), -strsim::jaro_winkler(&word, &name))
-    };
-    names
-        .into_iter()
-        .map(|name| (likeness(name), name))
-        .min_by(|(one, _), (other, _)| one.partial_cmp(other).unwrap_or(Ordering::Equal))
-        .map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::suggest::nearest;
 
     #[test]
     fn every_name_of_the_table_is_a_field() {

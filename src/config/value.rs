@@ -6,41 +6,15 @@ use std::{
     time::Duration,
 };
 
-use humantime::{DurationError, format_duration, parse_duration};
+use humantime::format_duration;
+
+use crate::model::duration::duration;
 
 /// Why a value is refused and what would be right.
 pub(crate) type Explanation = String;
 
-/// Longer ones are a mistake, and dates and instants must not overflow when they are added.
-const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
-
 /// Larger ones are a mistake, and a semaphore or a capacity must be able to hold them.
 const MOST: u32 = 1_000_000;
-
-pub(crate) fn duration(text: &str) -> Result<Duration, Explanation> {
-    if text.starts_with('-') {
-        return Err("a duration cannot be negative; write one such as 30s".into());
-    }
-    let duration = parse_duration(text).map_err(|error| match error {
-        DurationError::UnknownUnit { unit, value, .. } if unit.is_empty() => {
-            format!(
-                "the duration lacks a unit; write {value}s for seconds, or another such as 500ms, 5m or 7d"
-            )
-        }
-        DurationError::UnknownUnit { unit, .. } => {
-            format!("{unit:?} is no unit of time; write a duration such as 500ms, 30s, 5m, 2h or 7d")
-        }
-        DurationError::NumberOverflow => too_long(),
-        _ => "this is no duration; write one such as 500ms, 30s, 5m, 2h or 7d".into(),
-    })?;
-    if has_unit_month(text) {
-        return Err("M means months, which is hardly meant; write m for minutes, or days such as 30d".into());
-    }
-    if duration > LONGEST {
-        return Err(too_long());
-    }
-    Ok(duration)
-}
 
 /// A duration that is a timeout of something, which nothing could meet at 0.
 pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
@@ -50,14 +24,6 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
         }
         timeout => Ok(timeout),
     }
-}
-
-fn too_long() -> Explanation {
-    "the duration is too long; write one of at most 100 years (36500d)".into()
-}
-
-fn has_unit_month(text: &str) -> bool {
-    text.split(|c: char| !c.is_alphabetic()).any(|unit| unit == "M")
 }
 
 /// A whole number, 0 included.

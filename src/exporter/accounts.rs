@@ -9,11 +9,8 @@ use super::error::SetupError;
 use crate::{
     config::Config,
     model::{clock::Clock, names::NameSource, target::TargetPattern, timestamp::Timestamp},
-    pinpoint::{self, Client, CredentialsCache, Http, Observer, Owner, ProviderChain, Source, Sts},
+    pinpoint::{self, Client, Clients, CredentialsCache, Http, Observer, Owner, ProviderChain, Source, Sts},
 };
-
-/// A client for each account and region.
-pub type Clients = BTreeMap<(String, String), Arc<Client>>;
 
 /// Whom the exporter asks, and in whose name.
 pub struct Accounts {

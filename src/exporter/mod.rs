@@ -1,6 +1,7 @@
 //! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
 
 pub mod accounts;
+mod error;
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +13,8 @@ use std::{
     },
     time::Duration,
 };
+
+pub use self::error::SetupError;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -27,14 +30,14 @@ use crate::{
     collect::{self, Collector},
     config::{Config, EffectiveSetting, TargetsFile},
     file_watch::{Files, Reload, WatchedFile},
-    metrics::{catalogue::ScrapeFacts, exposition, telemetry::Telemetry},
+    metrics::{answer, family::ScrapeFacts, telemetry::Telemetry},
     model::{clock::Clock, snapshot::FinishedJobLimits, target::TargetPattern},
     pinpoint::{self, Http, Observer, ProcessCleanup, Source},
     status,
     web::{self, Limits, ScrapeTimeout, config::WatchedWebConfig},
 };
 
-/// AnswersInFlight scrapes.
+/// Answers scrapes.
 pub struct Exporter {
     collector: Collector,
     accounts: Mutex<Accounts>,
@@ -49,35 +52,6 @@ pub struct Exporter {
     targets_file: Option<(TargetsFile, WatchedFile)>,
     /// How many there may be at once.
     connections_to_aws: watch::Sender<usize>,
-}
-
-/// Why the exporter cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The region does not make a host name.
-    #[error("the region {region:?} makes no host name; check AWS_REGION")]
-    Region {
-        /// The region.
-        region: String,
-        /// Why not.
-        #[source]
-        source: url::ParseError,
-    },
-    /// There is no HTTP client.
-    #[error(transparent)]
-    Http(#[from] pinpoint::SetupError),
-    /// The catalogue holds a name that Prometheus does not allow.
-    #[error("the exporter's own metrics cannot be registered")]
-    Telemetry(#[from] prometheus::Error),
-    /// The file of `WEB_CONFIG_FILE` is wrong.
-    #[error("the web configuration is wrong: {}", .0.join("; "))]
-    WebConfig(Vec<String>),
-    /// The file of `TARGETS_FILE` is wrong.
-    #[error("the targets file is wrong: {}", .0.join("; "))]
-    TargetsFile(Vec<String>),
-    /// There is no thread to be had.
-    #[error("cannot start the server")]
-    Server(#[source] std::io::Error),
 }
 
 impl Exporter {
@@ -134,7 +108,7 @@ impl Exporter {
     /// Those that are named no more lose their series at once, and those that are new are read when the next scrape comes.
     /// After an error nothing has changed.
     pub fn set_targets(&self, targets: Vec<TargetPattern>) -> Result<(), SetupError> {
-        // HeldAnswer to the end, so that of two changes at a time one comes whole after the other.
+        // Held to the end, so that of two changes at a time one comes whole after the other.
         let mut accounts = self.accounts();
         accounts.set_targets(&targets)?;
         self.connections_to_aws.send_replace(accounts.connections());
@@ -271,7 +245,7 @@ impl web::Exporter for Exporter {
             certificate_expiry: self.web_config.as_ref().and_then(|it| it.current().certificate_expiry),
             config_reload: self.reload().map(|reload| (reload.successful, reload.last_success.into())),
         };
-        let answer = exposition::answer(&body, &self.telemetry.parts(&facts), gzip);
+        let answer = answer::answer(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);
         answer
     }
@@ -289,7 +263,7 @@ impl web::Exporter for Exporter {
     }
 
     fn gzip(&self, document: String) -> Vec<Bytes> {
-        exposition::gzip(document)
+        answer::gzip(document)
     }
 
     fn stop_waiting(&self) {

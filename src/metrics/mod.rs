@@ -1,5 +1,7 @@
 //! What a scrape is told: the table of families, their bytes, and the exporter's own counters.
 
+pub mod answer;
+pub mod block;
 pub mod catalogue;
-pub mod exposition;
+pub mod family;
 pub mod telemetry;

@@ -15,8 +15,10 @@ use prometheus::{
 use tokio::time::Instant;
 
 use super::{
-    catalogue::{self, Family, ScrapeFacts},
-    exposition::{self, Part},
+    answer::Part,
+    block::{self},
+    catalogue::{self},
+    family::{Family, ScrapeFacts},
 };
 use crate::{
     model::{exception::Exception, version},
@@ -97,7 +99,7 @@ impl Telemetry {
 
     /// What follows the targets' families in an answer.
     pub fn parts(&self, facts: &ScrapeFacts) -> [Part; 3] {
-        [self.api(), Part::stored(exposition::scrape_facts(facts)), self.process()]
+        [self.api(), Part::stored(block::scrape_facts(facts)), self.process()]
     }
 
     fn api(&self) -> Part {

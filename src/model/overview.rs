@@ -12,7 +12,6 @@ use super::{
     target::Target,
     timestamp::Timestamp,
 };
-use crate::pinpoint::Error;
 
 /// What is known of everything that is watched, at a date.
 #[derive(Debug, Clone)]
@@ -142,16 +141,6 @@ impl CallError {
             exception: Exception::Timeout,
             message: "the data are older than MAX_STALENESS and not shown".to_owned(),
             request_id: None,
-        }
-    }
-}
-
-impl From<&Error> for CallError {
-    fn from(Error { failure, .. }: &Error) -> Self {
-        Self {
-            exception: failure.exception,
-            message: failure.message.clone(),
-            request_id: failure.request_id.clone(),
         }
     }
 }

@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
+
+use super::path_segment::ESCAPED;
 
 /// One listing to poll. The order of its fields is the order of targets in the exposition, and all four together are
 /// its identity.
@@ -34,10 +36,6 @@ pub struct TargetPattern {
     /// The segment, or all of them. There is no `*/SEGMENT`: a segment belongs to one application.
     pub segment: Option<IdPattern>,
 }
-
-/// What is escaped in an id, by users and on the wire: everything but the unreserved characters of
-/// [RFC 3986, section 2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3), as AWS's own clients do.
-pub(crate) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// An id, or `*`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -33,17 +33,6 @@ use humantime::format_duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-use self::{
-    clock_skew::ClockSkew,
-    limit::Bucket,
-    operation::Listing,
-    page::Pages,
-    queue::RequestQueue,
-    retry::{Budget, Policy, Quota},
-    secrets::{Secrets, one_line},
-    transport::origin,
-    wire::Page,
-};
 pub use self::{
     credentials::{
         cache::{CredentialsCache, Look, Owner, Source, prefetch},
@@ -60,9 +49,21 @@ pub use self::{
     sign::signed_headers,
     trust::BundleError,
 };
-pub use crate::model::exception::Exception;
+
+use self::{
+    clock_skew::ClockSkew,
+    limit::Bucket,
+    operation::Listing,
+    page::Pages,
+    queue::RequestQueue,
+    retry::{Budget, Policy, Quota},
+    secrets::{Secrets, one_line},
+    transport::origin,
+    wire::Page,
+};
 use crate::model::{
     clock::Clock,
+    exception::Exception,
     job::ExportJob,
     names::{NamedResource, TagLabels},
 };
@@ -190,6 +191,9 @@ pub struct Client {
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
 }
+
+/// A client for each account and region.
+pub type Clients = BTreeMap<(String, String), Arc<Client>>;
 
 impl Client {
     /// A client. Each of its listings has one request under way at a time, for which it needs a [`Permit`].

@@ -14,8 +14,6 @@ use aws_smithy_types::base64;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use self::one_line;
-
 /// What stands where a secret was.
 const MASK: &str = "***";
 
@@ -350,6 +348,18 @@ fn is_invisible(c: char) -> bool {
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffd}'
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The first line, at most 500 characters of it, without control characters. AWS says at the end of a refusal, after two ARNs,
+/// which kind of policy it is from.
+pub(super) fn one_line(text: &str) -> String {
+    const LIMIT: usize = 500;
+    let line = text.trim().lines().next().unwrap_or_default();
+    let mut short: String = line.chars().filter(|c| !c.is_control()).take(LIMIT).collect();
+    if line.chars().count() > LIMIT {
+        short.push('…');
+    }
+    short
 }
 
 #[cfg(test)]

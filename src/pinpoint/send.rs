@@ -5,14 +5,13 @@ use std::{io::Write as _, path::Path};
 
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, header};
-pub(super) use reqwest::Error as RequestError;
 use reqwest::{Certificate, Proxy};
 use url::Url;
 
 use super::{
     error::AttemptError,
     secrets::Foreign,
-    transport::{TransportError, proxy_of},
+    transport::{RequestError, TransportError, proxy_of},
     trust::{self, BundleError},
 };
 use crate::{config::proxy::Proxies, model::exception::Exception};

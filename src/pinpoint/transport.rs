@@ -7,10 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub(super) use reqwest::Error as RequestError;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use url::{Host, Url};
 
-use self::RequestError;
 use super::{endpoint::is_aws_host, error::AttemptError};
 use crate::{config::proxy::Proxies, model::exception::Exception};
 

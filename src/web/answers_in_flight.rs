@@ -1,4 +1,4 @@
-//! The answers that are on their way, and what they cost in memory. AnswersInFlight share most of their bytes while the data stay the
+//! The answers that are on their way, and what they cost in memory. Answers share most of their bytes while the data stay the
 //! same; a client that takes its answer slowly keeps an old version of them alive.
 
 use std::{

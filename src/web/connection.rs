@@ -218,6 +218,7 @@ mod tests {
 
     use super::*;
     use crate::web::connections::Connections;
+    use crate::web::response;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -236,7 +237,8 @@ mod tests {
             let (socket, _) = listener.accept().await.unwrap();
             // The runtime has not heard of the request yet.
             place.leave.cancel();
-            let answer = |_| ready(routes::response(StatusCode::OK, routes::TEXT, "here\n"));
+            let answer =
+                |_| ready(response::response(StatusCode::OK, super::super::media_type::TEXT, "here\n"));
             timeout(MINUTE, http1(socket, &place, timeouts, answer)).await.unwrap();
             let mut answer = String::new();
             client.read_to_string(&mut answer).unwrap();

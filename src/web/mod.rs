@@ -7,13 +7,18 @@ mod client_address;
 mod client_timeouts;
 pub mod config;
 mod connection;
+mod connection_phase;
 mod connections;
 mod content_coding;
 mod deadline;
+mod exporter;
 mod handshakes;
 mod malformed;
+mod media_type;
 mod passwords;
 mod progress;
+mod refusal;
+mod response;
 mod routes;
 mod streams;
 mod tls;
@@ -26,17 +31,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use rustix::{
     io::Errno,
     process::{Resource, getrlimit},
 };
 use tokio::{
     net::TcpListener,
-    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::{client_timeouts::ClientTimeouts, exporter::Exporter, routes::ScrapeTimeout};
 
 use self::{
     access_control::AccessControl,
@@ -46,40 +51,6 @@ use self::{
     handshakes::FailedHandshakes,
     waiting_scrapes::WaitingScrapes,
 };
-pub use self::{client_timeouts::ClientTimeouts, routes::ScrapeTimeout};
-
-/// What the server serves.
-pub trait Exporter: Send + Sync + 'static {
-    /// The exposition, as chunks to be sent one after the other: refreshes what is due, waits for it at most `wait` and until
-    /// `hurry` resolves, and answers with what is there then. With `gzip` the chunks together are one gzip stream.
-    fn scrape(
-        &self,
-        wait: Duration,
-        hurry: impl Future<Output = ()> + Send,
-        gzip: bool,
-    ) -> impl Future<Output = Vec<Bytes>> + Send;
-
-    /// The status page in HTML, of what a query asks for; `Err` with a page that says what is wrong with the query.
-    fn page(&self, query: &str) -> Result<String, String>;
-
-    /// The `Content-Security-Policy` of the page.
-    fn page_policy(&self) -> &'static str;
-
-    /// The jobs in JSON, of what a query asks for; `Err` with an object that says what is wrong with the query.
-    fn jobs(&self, query: &str) -> Result<String, String>;
-
-    /// A document as one gzip stream, in chunks.
-    fn gzip(&self, document: String) -> Vec<Bytes>;
-
-    /// The process is about to stop: every scrape that waits, or comes later, answers at once with what is there.
-    fn stop_waiting(&self);
-
-    /// Whether the first look for credentials has ended, either way.
-    fn is_ready(&self) -> bool;
-
-    /// How many connections to AWS there may be at once. Clients leave file descriptors for them.
-    fn connections_to_aws(&self) -> watch::Receiver<usize>;
-}
 
 /// What clients may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,26 +3,23 @@
 use std::time::Duration;
 
 use aws_smithy_types::base64;
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-        REFERRER_POLICY, VARY,
+        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY,
     },
 };
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
-use super::{body::Body, content_coding, exporter::Exporter, waiting_scrapes::WaitingScrape};
-
-/// The content type of [Prometheus's text format].
-///
-/// [Prometheus's text format]: https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info
-const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-pub(super) const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-const HTML: &str = "text/html; charset=utf-8";
+use super::{
+    body::Body,
+    content_coding,
+    exporter::Exporter,
+    media_type::{HTML, JSON, METRICS, TEXT},
+    response::{chunked, response},
+    waiting_scrapes::WaitingScrape,
+};
 
 /// Prometheus says here how long it will wait.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -54,7 +51,7 @@ impl ScrapeTimeout {
     }
 }
 
-/// AnswersInFlight a request. Its body, if it has one, is not read. `enter` makes it one of the scrapes that wait.
+/// Answers a request. Its body, if it has one, is not read. `enter` makes it one of the scrapes that wait.
 pub(super) async fn answer<B>(
     request: Request<B>,
     exporter: &impl Exporter,
@@ -155,27 +152,6 @@ fn coded(mut response: Response<Body>, gzip: bool) -> Response<Body> {
     if gzip {
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    response
-}
-
-pub(super) fn response(
-    status: StatusCode,
-    content_type: &'static str,
-    text: impl Into<Bytes>,
-) -> Response<Body> {
-    chunked(status, content_type, vec![text.into()])
-}
-
-fn chunked(status: StatusCode, content_type: &'static str, chunks: Vec<Bytes>) -> Response<Body> {
-    let body = Body::from(chunks);
-    let length = body.length();
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CONTENT_LENGTH, length.into());
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     response
 }
 

@@ -14,11 +14,9 @@ use super::{
     connection_phase::{ConnectionPhase, Unread},
     handshakes::FailedHandshakes,
     media_type::TEXT,
+    refusal::HANDSHAKE,
     response::response,
 };
-
-/// The first byte of a handshake; no HTTP begins with it.
-pub(super) const HANDSHAKE: u8 = 22;
 
 /// How much of an answer is kept encrypted for a client that does not take it.
 const BUFFER_BYTES: usize = 16 * 1024;

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    provider_http::Trace,
+    provider_http::{LOOK_TIMEOUT, Trace},
     sts::{Identity, Sts},
 };
 use crate::{
@@ -36,8 +36,6 @@ const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
 /// Credentials without a date of expiry are read again after this time, since a file may have changed.
 const UNDATED_LIFE: Duration = Duration::from_mins(15);
-/// How long a source may take.
-pub(in crate::pinpoint) const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 /// A source that waits for another cache's look is given this much longer, so that the error of that look arrives.
 const NESTED_LOOK_TIMEOUT: Duration = Duration::from_secs(16);
 /// A look that has not ended this long after its limit blocks its thread. Requests fail then without waiting for it.

@@ -24,7 +24,6 @@ use humantime::format_duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use self::LOOK_TIMEOUT;
 use super::expiration;
 use crate::{
     model::exception::Exception,
@@ -34,6 +33,9 @@ use crate::{
         send::{Answer, Http},
     },
 };
+
+/// How long a source may take.
+pub(in crate::pinpoint) const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What a provider asked last, and how it ended. Clones share it.
 #[derive(Clone, Default)]

@@ -9,8 +9,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use self::parts::{
-    DISCOVERY_FAILING, Ids, TARGET_DOWN, cell, date, folded, id_cell, name, next, number, number_cell,
-    outcome, place, short_cell, status, took, visible,
+    DISCOVERY_FAILING, Ids, RUNBOOKS, TARGET_DOWN, cell, date, folded, id_cell, name, next, number,
+    number_cell, outcome, place, short_cell, status, took, visible,
 };
 use super::{
     age::utc,
@@ -33,7 +33,6 @@ const ICON: &str = include_str!("icon.svg");
 
 /// Where the documentation is.
 const HOME: &str = "https://github.com/pinpoint-exporter/pinpoint-exporter";
-const RUNBOOKS: &str = "https://github.com/pinpoint-exporter/pinpoint-exporter/blob/main/deploy/runbooks";
 
 /// The style sheet in the page, the icon in its link, the form, and nothing else.
 pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {

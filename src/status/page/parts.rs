@@ -2,7 +2,6 @@
 
 use maud::{Markup, html};
 
-use self::RUNBOOKS;
 use crate::{
     model::{
         exception::Exception,
@@ -18,6 +17,9 @@ use crate::{
         view::RowNames,
     },
 };
+
+pub(super) const RUNBOOKS: &str =
+    "https://github.com/pinpoint-exporter/pinpoint-exporter/blob/main/deploy/runbooks";
 
 /// A name of more characters is shortened.
 const LONGEST_NAME: usize = 80;

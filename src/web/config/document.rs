@@ -7,6 +7,9 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use crate::{file_watch::FileErrors, suggest::nearest};
 
+/// The largest file, and the largest file that one may name.
+pub(super) const MAX_BYTES: u64 = 1024 * 1024;
+
 /// The most lists and maps within each other. The format needs three, and dropping very many would overflow the stack.
 const MAX_DEPTH: usize = 32;
 

@@ -1,0 +1,30 @@
+//! Responses with the headers that all have.
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
+};
+
+use super::body::Body;
+
+pub(super) fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    text: impl Into<Bytes>,
+) -> Response<Body> {
+    chunked(status, content_type, vec![text.into()])
+}
+
+pub(super) fn chunked(status: StatusCode, content_type: &'static str, chunks: Vec<Bytes>) -> Response<Body> {
+    let body = Body::from(chunks);
+    let length = body.length();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_LENGTH, length.into());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
