@@ -77,7 +77,7 @@ fn last_at(text: &str) -> Option<usize> {
 
 /// A path that the settings name. What is no plausible path, such as the contents of the file, is not shown.
 pub(crate) fn path(text: &str) -> Cow<'_, str> {
-    let is_plausible = !text.contains(|c: char| is_control(c) || "{}\"".contains(c))
+    let is_plausible = !text.contains(['\n', '{', '}', '"'])
         && !text.contains(": ")
         && !text.contains("-----")
         && !text.ends_with(':');
