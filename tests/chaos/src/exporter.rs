@@ -21,9 +21,10 @@ use std::{
 
 use anyhow::Context as _;
 use pinpoint_exporter::{
-    cli::{logging, signals::Signals},
+    clock::{Clock, SystemClock},
     config::Config,
-    model::clock::{Clock, SystemClock},
+    logging,
+    signals::Signals,
 };
 use tokio::{net::TcpListener, runtime::Runtime, signal::unix::SignalKind, sync::Notify};
 

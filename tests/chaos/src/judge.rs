@@ -11,7 +11,7 @@ use crate::{
     client::Answer,
     credentials::SECRETS,
     lock,
-    model::{self, FinishedJobLimits, Key, Series, WITHOUT_ANSWER},
+    model::{self, Bounds, Key, Series, WITHOUT_ANSWER},
     schedule::CHANGING,
     text_format::{self, Sample, Scrape},
     witness::{Listings, Outcome, Witness},
@@ -34,7 +34,7 @@ const ROUNDING: i64 = 20;
 /// What the exporter was told, as far as the judge must know it.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
-    pub(crate) bounds: FinishedJobLimits,
+    pub(crate) bounds: Bounds,
     pub(crate) max_staleness: Duration,
     pub(crate) refresh_timeout: Duration,
     pub(crate) max_attempts: usize,

@@ -25,7 +25,7 @@ use crate::{
     credentials::{Endpoint, Supply},
     judge::{Judge, Rules, judge_secrets},
     lock,
-    model::{FinishedJobLimits, REGION},
+    model::{Bounds, REGION},
     process::{Exporter, Log, Plan, Program, owed},
     proxy::{Mode, Proxy},
     report::{Report, say},
@@ -127,7 +127,7 @@ fn settings(rng: &mut Rng, kind: Kind) -> (Vec<(&'static str, String)>, Rules, u
     let refresh = request.max(pick(rng, &[1_500, 4_000, 12_000]));
     let attempts = rng.usize(1..4);
     let page_size = rng.usize(6..40);
-    let bounds = FinishedJobLimits {
+    let bounds = Bounds {
         max_age: rng.i64(5..45) * 1_000,
         per_segment: rng.usize(2..12),
         current_status_only: rng.u8(..4) == 0,

@@ -85,7 +85,7 @@ pub(crate) fn exception(name: &str, status: u16) -> &'static str {
 
 /// How the exporter bounds what it shows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FinishedJobLimits {
+pub(crate) struct Bounds {
     /// In milliseconds.
     pub(crate) max_age: i64,
     pub(crate) per_segment: usize,
@@ -194,7 +194,7 @@ pub(crate) fn series(
     own_segment: Option<&str>,
     items: &[Value],
     date: i64,
-    bounds: FinishedJobLimits,
+    bounds: Bounds,
 ) -> Series {
     // Of an id met twice the later one counts.
     let jobs = items.iter().filter_map(|item| job(item, own_segment).0);
@@ -213,7 +213,7 @@ pub(crate) fn series(
 
 struct Out<'a> {
     application: &'a str,
-    bounds: FinishedJobLimits,
+    bounds: Bounds,
     series: Series,
 }
 

@@ -89,9 +89,9 @@ fn kind(fault: &Fault) -> String {
 /// The kinds of lives. Each has what the others have not, so that few of them meet everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// FileErrors of the API alone: every request can be accounted for.
+    /// Faults of the API alone: every request can be accounted for.
     Api,
-    /// FileErrors of the network, restarts of the API.
+    /// Faults of the network, restarts of the API.
     Network,
     /// Credentials and clocks.
     CredentialsAndClocks,
