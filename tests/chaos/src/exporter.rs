@@ -21,10 +21,9 @@ use std::{
 
 use anyhow::Context as _;
 use pinpoint_exporter::{
-    clock::{Clock, SystemClock},
+    cli::{logging, signals::Signals},
     config::Config,
-    logging,
-    signals::Signals,
+    model::clock::{Clock, SystemClock},
 };
 use tokio::{net::TcpListener, runtime::Runtime, signal::unix::SignalKind, sync::Notify};
 

@@ -213,16 +213,14 @@ impl Surroundings {
         let options = Options { keys: self.endpoint.keys(), pinned_pages: true, ..Options::default() };
         let fake = FakePinpoint::start_with(world, options).await?;
         fake.server_clock().advance(self.server_date);
-        self.proxy.lead_to(Some(fake.address()));
-        self.witness.follow(Some(Arc::new(fake)));
+        let address = fake.address();
+        self.witness.follow(fake);
+        self.proxy.lead_to(Some(address));
         Ok(())
     }
 
     async fn restart_api(&mut self, after: Duration) -> anyhow::Result<()> {
-        // Cut first: what the API notes from now on reaches nobody.
         self.proxy.lead_to(None);
-        sleep(Duration::from_millis(5)).await;
-        self.witness.follow(None);
         sleep(after).await;
         self.start_api().await
     }
@@ -233,10 +231,7 @@ impl Surroundings {
             Action::Api(rule) => fake.fault(rule.clone()),
             Action::ApiIsWell => fake.clear_faults(),
             Action::Network(mode) => self.proxy.set(*mode),
-            Action::Restart(after) => {
-                drop(fake);
-                self.restart_api(*after).await?;
-            }
+            Action::Restart(after) => self.restart_api(*after).await?,
             Action::RotateKeys => fake.set_keys(self.endpoint.rotate()),
             Action::Credentials(supply) => self.endpoint.supply(*supply),
             Action::Date(wrong) => {

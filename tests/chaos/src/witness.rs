@@ -31,33 +31,30 @@ pub(crate) struct Witness {
     /// Every segment that can be, with its jobs.
     pub(crate) world: World,
     page_size: usize,
-    fake: Mutex<Option<Arc<FakePinpoint>>>,
-    /// Of the fakes that have ended.
-    archive: Mutex<Vec<Request>>,
+    /// The last one is asked. Those before it are kept, because their requests still explain what the exporter shows.
+    fakes: Mutex<Vec<Arc<FakePinpoint>>>,
 }
 
 impl Witness {
     pub(crate) fn new(world: World, page_size: usize) -> Self {
-        Self { world, page_size, fake: Mutex::default(), archive: Mutex::default() }
+        Self { world, page_size, fakes: Mutex::default() }
     }
 
-    /// From now on this fake is asked, or none. What the one before it saw is kept.
-    pub(crate) fn follow(&self, fake: Option<Arc<FakePinpoint>>) {
-        let before = std::mem::replace(&mut *lock(&self.fake), fake);
-        if let Some(before) = before {
-            lock(&self.archive).extend(before.requests());
-        }
+    /// Reads the requests to this fake too. To be called before the exporter can reach it.
+    pub(crate) fn follow(&self, fake: FakePinpoint) {
+        lock(&self.fakes).push(Arc::new(fake));
     }
 
+    /// The fake that was started last.
     pub(crate) fn fake(&self) -> Option<Arc<FakePinpoint>> {
-        lock(&self.fake).clone()
+        lock(&self.fakes).last().cloned()
     }
 
     /// Looks at every request so far.
     pub(crate) fn each(&self, mut look: impl FnMut(&Request)) {
-        lock(&self.archive).iter().for_each(&mut look);
-        if let Some(fake) = self.fake() {
-            fake.read_requests(|requests| requests.iter().for_each(look));
+        let fakes = lock(&self.fakes).clone();
+        for fake in fakes {
+            fake.read_requests(|requests| requests.iter().for_each(&mut look));
         }
     }
 
@@ -195,5 +192,50 @@ pub(crate) fn name(operation: Operation) -> &'static str {
         Operation::GetSegmentExportJobs => "GetSegmentExportJobs",
         Operation::GetExportJobs => "GetExportJobs",
         _ => "another",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    /// A fake that has been asked once.
+    async fn asked() -> FakePinpoint {
+        let fake = FakePinpoint::start(World::default()).await.unwrap();
+        let mut socket = TcpStream::connect(fake.address()).await.unwrap();
+        let request = b"GET /v1/apps HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        socket.write_all(request).await.unwrap();
+        socket.read_to_end(&mut Vec::new()).await.unwrap();
+        fake
+    }
+
+    #[tokio::test]
+    async fn every_request_is_seen_while_the_api_restarts() {
+        let witness = Witness::new(World::default(), 10);
+        witness.follow(asked().await);
+        witness.follow(asked().await);
+        let mut restarted = Some(FakePinpoint::start(World::default()).await.unwrap());
+        let mut seen = 0;
+        thread::scope(|scope| {
+            witness.each(|_| {
+                seen += 1;
+                // The API restarts between the first request and the next.
+                if let Some(fake) = restarted.take() {
+                    let address = fake.address();
+                    scope.spawn(|| witness.follow(fake));
+                    while witness.fake().is_none_or(|fake| fake.address() != address) {
+                        thread::yield_now();
+                    }
+                }
+            });
+        });
+        assert_eq!(seen, 2, "both requests came before the restart");
     }
 }
