@@ -1,23 +1,20 @@
 //! A Prometheus exporter for the export jobs of Amazon Pinpoint's segments.
 //!
-//! # The map of the house
+//! # Modules, from the bottom up
 //!
-//! Data flow one way, and each step can be read and tested alone:
+//! Each module imports only from those above it in this list; a test keeps that true. Data flow one way: settings → targets →
+//! Pinpoint client → cached snapshot of each target → metric families → HTTP.
 //!
-//! 1. [`config`]: environment strings, AWS's files ([`profile`]) and the files that settings name → validated settings, among
-//!    them the targets ([`target`]) and the proxies ([`proxy`]). `main` finds the strings, starts the [`logging`] and handles
-//!    [`signals`]. Files that settings name are watched (`watch`).
-//! 2. [`pinpoint`]: the client of the API, one for each account and region ([`accounts`]). Its listings are [`job`]s.
-//! 3. [`discovery`]: patterns among the targets, and what was found → the listings to poll.
-//! 4. [`collect`]: the cache, and the queue of what is due ([`pace`]). A listing becomes a [`snapshot`] of the target, whole or not at all.
-//! 5. [`metrics`]: a snapshot becomes the bytes of its families, once; the exporter's own counters are beside it.
-//! 6. [`web`]: the server. A scrape ([`Exporter`]) refreshes what is due and sends the bytes that are there. [`web_config`] says
-//!    who may ask, and how the port is protected.
-//!
-//! What is cached is also told as values ([`overview`]), which the page and its JSON ([`status`]) show in words. They make no
-//! request.
-//!
-//! [`command`] is the other way through the same rooms: the command line, and what `check` and `plan` find.
+//! * [`model`]: values that all others speak of, such as targets, jobs and snapshots. No I/O.
+//! * `suggest`, `file_watch`: the nearest known name; files that are read again when they change.
+//! * [`web`]: the HTTP server, its limits, TLS and passwords, and the file of `WEB_CONFIG_FILE`. It knows nothing of Pinpoint.
+//! * [`config`]: environment variables, AWS's files and the files that settings name → a validated [`config::Config`].
+//! * [`pinpoint`]: the client of the API, and AWS's credentials.
+//! * [`metrics`]: a snapshot becomes the bytes of its families, once. The exporter's own counters.
+//! * [`collect`]: discovery, the cache of every target, and the queue of what is due.
+//! * [`status`]: the status page and its JSON. They make no request.
+//! * [`exporter`]: puts all of it together, and answers scrapes.
+//! * [`cli`]: the command line: `serve`, `check`, `plan`, `healthcheck`, the log, signals.
 //!
 //! # What always holds
 //!
