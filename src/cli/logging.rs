@@ -279,7 +279,11 @@ mod tests {
         let lines = lines(LogFormat::Logfmt);
         assert_eq!(lines.len(), 2, "{lines:#?}");
         assert!(lines[0].starts_with("ts="), "{}", lines[0]);
-        assert!(lines[0].contains(" level=info target=pinpoint_exporter::logging::tests "), "{}", lines[0]);
+        assert!(
+            lines[0].contains(" level=info target=pinpoint_exporter::cli::logging::tests "),
+            "{}",
+            lines[0]
+        );
         assert!(
             lines[0].contains(
                 r#" text="two\nlines, \"quotes\", \r\u{1b}[31mred, \\, = and é" shown="two\nlines"#

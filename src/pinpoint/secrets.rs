@@ -4,7 +4,7 @@
 //! secrets after every decoding of it, because an echo may be encoded, and more than once.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{HashSet, VecDeque},
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -32,12 +32,12 @@ const MOST_LAYERS: usize = 8;
 /// How often a secret may be in base64 or hexadecimal, one within the other, and is found.
 const MOST_CODINGS: usize = 2;
 
-/// The most secrets that are remembered. A request has a handful.
+/// The most secrets that are remembered, the oldest of which are forgotten first. A request has a handful.
 const MOST_SECRETS: usize = 256;
 
 /// The secrets that a text from outside may repeat. Clones share them, so what one place learns masks the texts of all.
 #[derive(Clone, Default)]
-pub(super) struct Secrets(Arc<Mutex<BTreeSet<String>>>);
+pub(super) struct Secrets(Arc<Mutex<VecDeque<String>>>);
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,9 +83,12 @@ impl Secrets {
             let parts = long.map(|form| [form.get(2..), form.get(..form.len() - 2)]);
             let parts = parts.into_iter().flatten().flatten().chain([&*form]);
             for part in parts.filter(|part| part.len() >= SHORTEST) {
-                if known.len() < MOST_SECRETS {
-                    known.insert(part.to_ascii_lowercase());
+                let part = part.to_ascii_lowercase();
+                known.retain(|other| *other != part);
+                if known.len() == MOST_SECRETS {
+                    known.pop_front();
                 }
+                known.push_back(part);
             }
         }
     }

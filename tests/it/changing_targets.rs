@@ -15,7 +15,7 @@ use pinpoint_exporter::{
 };
 
 use crate::support::{
-    harness::{APP, House, Plan, SEGMENT, Source, credentials, run},
+    harness::{APP, Harness, Plan, SEGMENT, Source, credentials, run},
     text_format::Scrape,
 };
 
@@ -50,7 +50,7 @@ fn mentions(scrape: &Scrape, segment: &str) -> usize {
     samples.filter(|sample| sample.labels.get("segment_id").is_some_and(|id| id == segment)).count()
 }
 
-fn listings_of(harness: &House, segment: &str) -> usize {
+fn listings_of(harness: &Harness, segment: &str) -> usize {
     harness.fake.requests().iter().filter(|request| request.segment.as_deref() == Some(segment)).count()
 }
 

@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::secrets::{assert_lacks, forms};
 use crate::support::{
-    harness::{APP, House, Plan, client, credentials, run},
+    harness::{APP, Harness, Plan, client, credentials, run},
     program::{Program, command},
     text_format::Scrape,
 };
@@ -1176,7 +1176,7 @@ fn seconds(n: u64) -> Duration {
 
 /// A harness whose fake knows the credentials that it was given until they expire.
 struct Turning {
-    harness: House,
+    harness: Harness,
     given: Mutex<Vec<(Key, SystemTime)>>,
 }
 

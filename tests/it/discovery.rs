@@ -9,7 +9,7 @@ use fake_pinpoint::{
 };
 
 use crate::support::{
-    harness::{House, Plan, run, run_in_virtual_time, run_within},
+    harness::{Harness, Plan, run, run_in_virtual_time, run_within},
     program::Program,
     text_format::Scrape,
 };
@@ -44,7 +44,7 @@ fn failing(operation: Operation, fault: Fault) -> Rule {
     Rule { operation: Some(operation), ..fault.always() }
 }
 
-fn count(harness: &House) -> [usize; 4] {
+fn count(harness: &Harness) -> [usize; 4] {
     [Operation::GetApps, Operation::GetSegments, Operation::GetSegmentExportJobs, Operation::GetExportJobs]
         .map(|operation| harness.fake.count(operation))
 }

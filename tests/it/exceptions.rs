@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::support::{
-    harness::{House, Plan, credentials, run, run_in_virtual_time},
+    harness::{Harness, Plan, credentials, run, run_in_virtual_time},
     text_format::Scrape,
     tls,
 };
@@ -43,7 +43,7 @@ fn counted(scrape: &Scrape) -> Vec<(String, u32)> {
 }
 
 /// Asserts that exactly this was counted, and that the target is down for it.
-async fn assert_counted(harness: &House, label: &str) {
+async fn assert_counted(harness: &Harness, label: &str) {
     let scrape = harness.scrape().await;
     assert_eq!(counted(&scrape), [(label.to_owned(), 1)]);
     assert_eq!(scrape.value("pinpoint_target_error", &[("exception", label)]), Some(1.0), "{label}");

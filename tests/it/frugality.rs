@@ -11,7 +11,7 @@ use fake_pinpoint::{
 use futures_util::FutureExt as _;
 use pinpoint_exporter::web::Exporter as _;
 
-use crate::support::harness::{APP, House, Plan, run, run_in_virtual_time};
+use crate::support::harness::{APP, Harness, Plan, run, run_in_virtual_time};
 
 /// Beyond the default `CACHE_TTL`.
 const LATER: Duration = Duration::from_mins(1);
@@ -48,7 +48,7 @@ fn job_with(segment: &str, n: usize, processed: usize) -> Job {
     Job::Verbatim { item: serde_json::from_str(&json).unwrap() }
 }
 
-async fn chunks(harness: &House, gzip: bool) -> Vec<Bytes> {
+async fn chunks(harness: &Harness, gzip: bool) -> Vec<Bytes> {
     harness.exporter.scrape(HANG_LIMIT, pending(), gzip).await
 }
 
@@ -111,7 +111,7 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
 }
 
 /// What a scrape of what is cached allocates.
-fn allocated(harness: &House, gzip: bool) -> AllocationInfo {
+fn allocated(harness: &Harness, gzip: bool) -> AllocationInfo {
     measure(|| {
         let scrape = harness.exporter.scrape(HANG_LIMIT, pending(), gzip).now_or_never();
         assert!(scrape.is_some(), "nothing is due, and it waits");

@@ -13,7 +13,7 @@ use fake_pinpoint::{
 use serde_json::Value;
 
 use crate::support::{
-    harness::{House, Plan, run, run_in_virtual_time, run_within},
+    harness::{Harness, Plan, run, run_in_virtual_time, run_within},
     program::Program,
     text_format::Scrape,
 };
@@ -71,7 +71,7 @@ fn answer(body: &str) -> Fault {
     Fault::Answer { status: 200, headers: BTreeMap::new(), body: body.to_owned() }
 }
 
-impl House {
+impl Harness {
     /// The listings of applications and of segments so far.
     fn lists(&self) -> [usize; 2] {
         [Operation::GetApps, Operation::GetSegments].map(|operation| self.fake.count(operation))

@@ -12,7 +12,7 @@ use fake_pinpoint::{
 };
 
 use crate::support::{
-    harness::{APP, House, Plan, client, run, run_in_virtual_time, run_within},
+    harness::{APP, Harness, Plan, client, run, run_in_virtual_time, run_within},
     program::{Program, command},
     raw::within,
 };
@@ -62,7 +62,7 @@ fn borrowed<'a>(variables: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
 }
 
 /// The segments whose jobs were asked for, in turn.
-fn asked(harness: &House) -> Vec<String> {
+fn asked(harness: &Harness) -> Vec<String> {
     let requests = harness.fake.requests();
     let listings = requests.iter().filter(|it| it.operation == Some(Operation::GetSegmentExportJobs));
     listings.filter_map(|request| request.segment.clone()).collect()
@@ -129,7 +129,7 @@ fn first_three() -> Vec<String> {
     TWELVE[..3].iter().map(ToString::to_string).collect()
 }
 
-fn go_wrong(harness: &House, fault: &Fault) {
+fn go_wrong(harness: &Harness, fault: &Fault) {
     for segment in &TWELVE[..3] {
         harness.fake.fault(fault.clone().always().of_segment(segment));
     }

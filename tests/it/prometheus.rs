@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::support::harness::{APP, House, Plan, SEGMENT, client, run};
+use crate::support::harness::{APP, Harness, Plan, SEGMENT, client, run};
 
 /// A Prometheus of this machine, which scrapes one target five times a second.
 struct Prometheus {
@@ -26,7 +26,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    async fn scraping(harness: &House) -> Self {
+    async fn scraping(harness: &Harness) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
         let target = harness.url.trim_start_matches("http://");

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::{
-    harness::{APP, House, Plan, SEGMENT, credentials, run, run_in_virtual_time},
+    harness::{APP, Harness, Plan, SEGMENT, credentials, run, run_in_virtual_time},
     text_format::Scrape,
 };
 
@@ -565,7 +565,7 @@ fn credentials_are_fetched_anew_before_they_expire_and_none_that_expired_is_used
             session_token: Some(format!("token-{n}")),
             ..Options::default_key()
         };
-        let expiry = |harness: &House| {
+        let expiry = |harness: &Harness| {
             Some(pinpoint_exporter::model::clock::Clock::now(&*harness.clock) + seconds(3_600))
         };
         harness.fake.set_keys(vec![key(1)]);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{
-    harness::{APP, House, Plan, SEGMENT, run, run_within},
+    harness::{APP, Harness, Plan, SEGMENT, run, run_within},
     program::{Program, command},
 };
 
@@ -50,7 +50,7 @@ fn text_of(markup: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-impl House {
+impl Harness {
     async fn ask(&self, method: Method, path: &str, tag: Option<&str>) -> Response {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         if let Some(tag) = tag {
@@ -134,7 +134,7 @@ fn shops(world: &mut World) {
     item(world, "blog", "news", json!({"Id": "b2", "JobStatus": "CREATED"}));
 }
 
-async fn shops_house() -> House {
+async fn shops_harness() -> Harness {
     let harness = Plan::new().world(shops).set("TARGETS", "*/*").at(NOW).build().await;
     harness.scrape().await;
     harness
@@ -189,7 +189,7 @@ fn refusal() -> Fault {
     }
 }
 
-impl House {
+impl Harness {
     /// AWS's ids of the requests that it refused.
     fn refused(&self) -> Vec<String> {
         let refused = self.fake.requests().into_iter().filter(|request| request.status == Some(403));
@@ -261,7 +261,7 @@ fn a_refresh_that_failed_leaves_the_jobs_and_shows_why() {
 #[test]
 fn segments_show_their_newest_job_and_those_whose_newest_failed_come_first() {
     run(async {
-        let harness = shops_house().await;
+        let harness = shops_harness().await;
         let segments = rows(&harness.page("").await, "segments");
         assert_eq!(
             segments,
@@ -292,7 +292,7 @@ fn segments_show_their_newest_job_and_those_whose_newest_failed_come_first() {
 #[test]
 fn jobs_show_status_progress_counts_and_dates_with_their_age() {
     run(async {
-        let harness = shops_house().await;
+        let harness = shops_harness().await;
         let page = harness.page("?segment=news&application=shop").await;
         assert_eq!(
             rows(&page, "jobs"),
@@ -328,7 +328,7 @@ fn jobs_show_status_progress_counts_and_dates_with_their_age() {
 #[test]
 fn jobs_are_filtered_by_application_segment_and_status() {
     run(async {
-        let harness = shops_house().await;
+        let harness = shops_harness().await;
         for (query, expected) in [
             ("", &["n2", "b1", "n1", "c1", "b2"][..]),
             ("?application=&segment=&status=&sort=", &["n2", "b1", "n1", "c1", "b2"]),
@@ -353,7 +353,7 @@ fn jobs_are_filtered_by_application_segment_and_status() {
 #[test]
 fn jobs_are_sorted_either_way_and_those_that_lack_the_value_come_last() {
     run(async {
-        let harness = shops_house().await;
+        let harness = shops_harness().await;
         for (sort, expected) in [
             ("created", ["c1", "n1", "b1", "n2", "b2"]),
             ("-created", ["n2", "b1", "n1", "c1", "b2"]),
@@ -374,7 +374,7 @@ fn jobs_are_sorted_either_way_and_those_that_lack_the_value_come_last() {
 #[test]
 fn what_a_query_says_wrongly_is_named_with_what_would_be_right() {
     run(async {
-        let harness = shops_house().await;
+        let harness = shops_harness().await;
         for (query, expected) in [
             ("aplication=x", r#"there is no parameter "aplication"; the closest is application"#),
             ("status=FAIL", r#"there is no status "FAIL"; the closest is FAILED"#),
@@ -694,7 +694,7 @@ fn the_text_of_failures_is_shown_only_when_it_is_asked_for_and_stays_text() {
 #[test]
 fn the_page_needs_nothing_but_itself_and_its_policy_allows_no_more() {
     run(async {
-        let harness = shops_house().await;
+        let harness = shops_harness().await;
         let answer = harness.ask(Method::GET, "/", None).await;
         let headers = answer.headers().clone();
         let page = answer.text().await.unwrap();

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::{
-    harness::{APP, House, Plan, run},
+    harness::{APP, Harness, Plan, run},
     program::{Program, command},
     text_format::Scrape,
 };
@@ -205,7 +205,7 @@ fn the_number_of_targets_their_length_and_what_is_said_of_them_are_bounded() {
     folder.write("**\n".repeat(100_000));
     let faults = problems(&folder.path(), &[]);
     assert_eq!(faults.len(), 21);
-    assert_eq!(faults[20], "99980 more faults are not shown; correct these first");
+    assert_eq!(faults[20], "99980 more errors are not shown; correct these first");
 
     folder.write("a".repeat(16 << 20));
     let long = problems(&folder.path(), &[]);
@@ -213,7 +213,7 @@ fn the_number_of_targets_their_length_and_what_is_said_of_them_are_bounded() {
 }
 
 /// Segments `a`, `b` and `c`, of which those of the file are watched.
-async fn harness(folder: &Folder) -> House {
+async fn harness(folder: &Folder) -> Harness {
     let world = |world: &mut World| {
         for id in ["a", "b", "c"] {
             world.segment(APP, id);

@@ -453,7 +453,7 @@ fn a_file_of_many_faults_is_refused_soon_with_the_first_of_them() {
         let faults = config::read(Path::new(&pki.write("web.yml", &text))).unwrap_err();
         assert_eq!(faults.len(), 21);
         assert!(
-            faults[0].starts_with("line ") && faults[20].contains(" more faults are not shown"),
+            faults[0].starts_with("line ") && faults[20].contains(" more errors are not shown"),
             "{faults:#?}"
         );
     }

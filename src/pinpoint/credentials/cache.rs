@@ -117,7 +117,7 @@ pub struct Owner {
 #[derive(Default)]
 struct State {
     current: Option<Current>,
-    /// Of the credentials that the source gave last, which it may repeat in an error.
+    /// What looks have learned. A source can repeat in an error what it gave in an earlier look, used or not.
     secrets: Secrets,
     /// Grows with every set of credentials.
     generation: u64,
@@ -263,8 +263,10 @@ impl CredentialsCache {
         }
         state.look_began = Some(Instant::now());
         let refused = state.current.as_ref().filter(|_| state.is_refused);
-        let look =
-            Look { trace: Trace::default(), refused: refused.map(|current| current.credentials.clone()) };
+        let look = Look {
+            trace: Trace::new(state.secrets.clone()),
+            refused: refused.map(|current| current.credentials.clone()),
+        };
         let cache = Arc::clone(self);
         tokio::spawn(async move {
             // Providers do arithmetic on dates and numbers that others wrote, which can panic.
@@ -294,6 +296,7 @@ impl CredentialsCache {
 
     async fn look(&self, look: &Look) -> Result<Current, String> {
         let credentials = without_empty_token((self.source.look)(look.clone()).await?);
+        look.trace.secrets.learn_credentials(&credentials);
         if let Some(owner) = &self.owner {
             owner.check(&credentials, &look.trace).await?;
         }
@@ -309,7 +312,6 @@ impl CredentialsCache {
                 if !state.current.as_ref().is_some_and(is_same) {
                     state.generation += 1;
                 }
-                state.secrets = Secrets::of(&found.credentials);
                 state.current = Some(found);
                 None
             }
@@ -535,25 +537,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_error_of_a_source_does_not_show_the_credentials_that_it_gave_before() {
-        let asked = AtomicUsize::new(0);
-        let source = Source::new(move |_| {
-            let is_first = asked.fetch_add(1, Ordering::SeqCst) == 0;
-            Box::pin(async move {
-                let token = Some("session/token==".to_owned());
-                let expiry = Some(SystemTime::UNIX_EPOCH + seconds(1_800_000_020));
-                let given = Credentials::new("ASIANUMBER1", "the+secret/key", token, expiry, "test");
-                if is_first {
-                    Ok(given)
-                } else {
-                    Err("denied: ASIANUMBER1 the+secret/key session/token==".into())
-                }
-            })
-        });
-        let clock = Arc::new(PausedClock(Instant::now()));
-        let cache = Arc::new(CredentialsCache::new(source, clock, seconds(50), None));
-        assert_eq!(key(&cache).await.unwrap(), "ASIANUMBER1");
-        tokio::time::advance(seconds(20)).await;
-        assert_eq!(key(&cache).await.unwrap_err(), "denied: *** *** ***");
+        // Credentials that live for 20 s, and some that expired long ago and are never used.
+        for (life, found) in [(20, Ok("ASIANUMBER1")), (-3600, Err(()))] {
+            let asked = AtomicUsize::new(0);
+            let source = Source::new(move |_| {
+                let is_first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+                Box::pin(async move {
+                    let token = Some("session/token==".to_owned());
+                    let expiry = OffsetDateTime::from_unix_timestamp(1_800_000_000 + life).unwrap();
+                    let given =
+                        Credentials::new("ASIANUMBER1", "the+secret/key", token, Some(expiry.into()), "test");
+                    if is_first {
+                        Ok(given)
+                    } else {
+                        Err("denied: ASIANUMBER1 the+secret/key session/token==".into())
+                    }
+                })
+            });
+            let clock = Arc::new(PausedClock(Instant::now()));
+            let cache = Arc::new(CredentialsCache::new(source, clock, seconds(50), None));
+            assert_eq!(key(&cache).await.map_err(|_| ()).as_deref(), found.as_deref());
+            tokio::time::advance(seconds(20)).await;
+            for _ in 0..3 {
+                assert_eq!(key(&cache).await.unwrap_err(), "denied: *** *** ***");
+                tokio::time::advance(seconds(20)).await;
+            }
+        }
     }
 
     /// Lets what can go on without waiting go on.
@@ -688,11 +697,16 @@ mod tests {
     async fn credentials_that_no_request_can_carry_are_refused_in_words() {
         let long = "x".repeat(LONGEST_TOKEN);
         for (id, secret, token, expected) in [
-            ("", "secret", "token", "the access key id that was found is empty"),
-            ("id", "", "token", "the secret access key that was found is empty"),
-            ("i\nd", "secret", "token", "the access key id that was found contains white space"),
-            ("id", "sec\u{1b}ret", "token", "the secret access key that was found contains white space"),
-            ("id", "secret", "tökén", "the session token that was found contains white space"),
+            ("", "hush/hush", "quiet/quiet", "the access key id that was found is empty"),
+            ("id", "", "quiet/quiet", "the secret access key that was found is empty"),
+            ("i\nd", "hush/hush", "quiet/quiet", "the access key id that was found contains white space"),
+            (
+                "id",
+                "hush\u{1b}hush",
+                "quiet/quiet",
+                "the secret access key that was found contains white space",
+            ),
+            ("id", "hush/hush", "tökén", "the session token that was found contains white space"),
             (
                 "id",
                 "secret",
@@ -706,7 +720,7 @@ mod tests {
             assert!(failure.starts_with(expected), "{failure}");
             assert!(failure.ends_with("check the source of the credentials"), "{failure}");
         }
-        let credentials = Credentials::new("id", "secret", Some(String::new()), None, "test");
+        let credentials = Credentials::new("id", "hush/hush", Some(String::new()), None, "test");
         let (cache, _) = cache(Answer::Credentials(credentials));
         assert_eq!(cache.get().await.unwrap().credentials.session_token(), None);
     }

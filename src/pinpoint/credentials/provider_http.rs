@@ -45,6 +45,13 @@ pub(in crate::pinpoint) struct Trace {
     pub(in crate::pinpoint) secrets: Secrets,
 }
 
+impl Trace {
+    /// A trace of a look that adds what it learns to these secrets.
+    pub(in crate::pinpoint) fn new(secrets: Secrets) -> Self {
+        Self { last: Arc::default(), secrets }
+    }
+}
+
 /// A request and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::pinpoint) struct Exchange {

@@ -174,7 +174,7 @@ impl Plan {
         self
     }
 
-    pub(crate) async fn build(self) -> House {
+    pub(crate) async fn build(self) -> Harness {
         let source = Source::default();
         source.give(self.fake.keys.first().map(|key| credentials(key, None)));
         let fake = FakePinpoint::start_with(self.world, self.fake).await.unwrap();
@@ -210,12 +210,12 @@ impl Plan {
         let web_config = exporter.web_config();
         let server = web::serve(listener, Arc::clone(&exporter), timeout, patient(), web_config, stopped);
         let server = tokio::spawn(async { server.await.unwrap() });
-        House { exporter, fake, clock, source, url, client: client(), stop, server }
+        Harness { exporter, fake, clock, source, url, client: client(), stop, server }
     }
 }
 
 /// A running exporter and its fake.
-pub(crate) struct House {
+pub(crate) struct Harness {
     pub(crate) exporter: Arc<Exporter>,
     pub(crate) fake: FakePinpoint,
     pub(crate) clock: Arc<TestClock>,
@@ -226,7 +226,7 @@ pub(crate) struct House {
     server: JoinHandle<()>,
 }
 
-impl House {
+impl Harness {
     /// Scrapes without saying how long it waits.
     pub(crate) async fn scrape(&self) -> Scrape {
         self.scrape_within(None).await
