@@ -75,7 +75,7 @@ struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Vec<u8>>,
-    /// Whether the queue takes no more lines.
+    /// Whether the writing thread ends when the queue is empty.
     is_closed: bool,
     /// Whether the writing thread has ended.
     is_done: bool,
@@ -110,7 +110,7 @@ impl Queue {
         state.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }
 
-    /// Closes the queue, and waits until the queued lines are written, for at most `longest`.
+    /// Closes the queue, and waits until the queued lines are written, for at most the duration `longest`.
     fn close(&self, longest: Duration) {
         let mut state = self.state();
         state.is_closed = true;

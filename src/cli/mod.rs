@@ -63,13 +63,17 @@ pub enum Command {
     /// Print [`version`].
     Version,
     /// Print whether everything works.
-    Check { json: bool },
+    Check {
+        /// Print JSON.
+        json: bool,
+    },
     /// Print the expected load.
     Plan {
         /// Values that the settings do not contain.
         assumptions: Assumptions,
         /// Assume these targets instead of the configured ones, and make no requests.
         offline: Option<Offline>,
+        /// Print JSON.
         json: bool,
     },
     /// Check the running server with [`healthcheck`].

@@ -26,7 +26,7 @@ pub(super) struct Aws {
     pub(super) region: Option<String>,
     pub(super) endpoint_url: Option<Url>,
     pub(super) sts_endpoint_url: Option<Url>,
-    /// Whether STS has its own endpoint, `AWS_ENDPOINT_URL_STS`, in addition to the endpoint for all services.
+    /// Whether STS has its own endpoint, apart from the endpoint for all services.
     pub(super) has_endpoint_of_sts: bool,
     pub(super) use_fips_endpoint: bool,
     pub(super) use_dualstack_endpoint: bool,

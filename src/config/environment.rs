@@ -80,7 +80,7 @@ impl Environment {
         environment
     }
 
-    /// All settings, and the AWS variables that are set and that the exporter reads itself.
+    /// All settings, and the AWS settings that are set and that the exporter reads itself.
     pub(super) fn effective(&self, of_profile: Vec<EffectiveSetting>) -> Vec<EffectiveSetting> {
         let settings = self.texts.all().map(EffectiveSetting::of);
         let asks_host_name = self.texts.shard().text().starts_with("auto/");

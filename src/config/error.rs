@@ -48,8 +48,8 @@ impl fmt::Display for SettingError {
     }
 }
 
-/// All problems with the settings. It prints one problem per line. The warnings come last, because a misspelt name is often the
-/// cause of a problem.
+/// All problems with the settings. It prints one problem per line, and then the warnings. A warning about a misspelt name often
+/// shows the cause of a problem.
 #[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 pub struct SettingErrors {
     /// The problems. Never empty when this is returned as an error.

@@ -51,7 +51,8 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("trace", LevelFilter::TRACE),
 ];
 
-/// Parses a level, or a list of `target=level` directives and a level. If a target occurs twice, the later directive wins.
+/// Parses a level, or a list of `target=level` directives, which can contain a default level. If a target occurs twice, the
+/// later directive wins.
 pub(super) fn log_filter(text: &str) -> Result<Targets, Explanation> {
     let mut asked = Vec::new();
     for directive in text.split(',').map(str::trim) {

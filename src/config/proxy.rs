@@ -110,7 +110,7 @@ fn proxy_url(text: &str) -> Result<Url, String> {
 }
 
 impl Exception {
-    /// Returns `None` for an entry that is not valid, which then has no effect.
+    /// Returns `None` for an entry that exempts nothing, such as an invalid one.
     fn parse(entry: &str) -> Option<Self> {
         if entry == "*" {
             return Some(Self { hosts: Hosts::All, port: None });

@@ -36,8 +36,8 @@ pub struct Overload {
 }
 
 impl RefreshLimits {
-    /// Returns the overload if `requests` cannot all be sent within `CACHE_TTL`. A `CACHE_TTL` of `0s` sets no goal, so it is
-    /// never an overload.
+    /// Returns the overload if `requests` cannot all be sent within `CACHE_TTL`. A `CACHE_TTL` of `0s` sets no goal, so
+    /// there is never an overload.
     pub fn overload(self, requests: u64) -> Option<Overload> {
         let per_second = self.max_requests_per_second?;
         let round = Duration::from_millis(requests.saturating_mul(1000).div_ceil(u64::from(per_second)));

@@ -47,7 +47,7 @@ pub struct AwsEnvironment {
     web_identity_token_file: Option<PathBuf>,
     role_arn: Option<String>,
     role_session_name: Option<String>,
-    /// The URL of a container's credentials service, or the path of it that the variable gives.
+    /// The URL of a container's credentials service, or only its path, depending on the variable.
     container_uri: Option<String>,
     /// A variable that is set but empty. It hides another variable from `aws-config`, which reads the environment itself.
     hides_container: Option<&'static str>,
@@ -221,7 +221,7 @@ impl AwsEnvironment {
         Ok(Some(WebIdentity { token_file, role_arn, session_name: self.role_session_name.clone() }))
     }
 
-    /// The URL of the container's credentials service, or the path of it that the variable gives.
+    /// The URL of the container's credentials service, or only its path, depending on the variable.
     pub fn container_uri(&self) -> Option<&str> {
         self.container_uri.as_deref()
     }
