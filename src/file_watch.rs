@@ -1,5 +1,4 @@
-//! Configuration files that are read again when they change, and on SIGHUP. What is in force stays in force while a file is
-//! wrong.
+//! Reloads configuration files when they change and on SIGHUP. While a file has errors, its last valid version stays in force.
 
 use std::{
     fs::File,
@@ -13,11 +12,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::clock::Clock;
 
-/// A file, with those that it names, that is read again when it changes.
+/// A configuration file, with the files that it names, that is reloaded when one of them changes.
 #[derive(Debug)]
 pub(crate) struct WatchedFile {
     path: PathBuf,
-    /// The setting that names it.
+    /// The setting that names the file. The log shows it.
     setting: &'static str,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -26,23 +25,23 @@ pub(crate) struct WatchedFile {
 #[derive(Debug)]
 struct State {
     reload: Reload,
-    /// As they were when they were read last, well or not.
+    /// The files as of the last read, whether it succeeded or not.
     files: Files,
-    /// As they were seen to be different from that.
+    /// The changed files as the last check found them. `None` if they had not changed.
     changed: Option<Files>,
 }
 
-/// How the last reading of a file went.
+/// The outcome of the last read of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reload {
-    /// Whether the file is in force as it is.
+    /// Whether the current contents of the file are in force.
     pub successful: bool,
-    /// When it was last put in force.
+    /// When the file was last put in force.
     pub last_success: SystemTime,
 }
 
 impl Reload {
-    /// How the last reading of several files went.
+    /// Combines the outcomes for two files: successful if both are, with the later success date.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             successful: self.successful && other.successful,
@@ -52,7 +51,7 @@ impl Reload {
 }
 
 impl WatchedFile {
-    /// Begins to watch files that have just been read and put in force. `setting` names them in the log.
+    /// Starts to watch files that have just been read and put in force. `setting` is the name that the log shows.
     pub(crate) fn new(path: PathBuf, setting: &'static str, files: Files, clock: Arc<dyn Clock>) -> Self {
         let reload = Reload { successful: true, last_success: clock.now() };
         Self { path, setting, clock, state: Mutex::new(State { reload, files, changed: None }) }
@@ -62,13 +61,12 @@ impl WatchedFile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How the last reading went.
     pub(crate) fn reload(&self) -> Reload {
         self.state().reload
     }
 
-    /// Reads the files again if they have changed. A change counts when they are the same at two looks: certificate and key are
-    /// rarely written at once.
+    /// Checks the files for changes and reloads them if they have changed. A change is applied after two checks in a row find
+    /// the same contents, because a certificate and its key are rarely written at the same moment.
     pub(crate) fn look(&self, put_in_force: impl FnOnce(&mut Files) -> Result<(), Vec<String>>) {
         let known = self.state().files.clone();
         let now = known.again();
@@ -83,7 +81,8 @@ impl WatchedFile {
         }
     }
 
-    /// Reads the files again. `put_in_force` reads them and uses what they say, or says what is wrong in a sentence each.
+    /// Reloads the files. `put_in_force` reads them and applies them. If they are invalid, it returns one sentence for each
+    /// error.
     pub(crate) fn read(&self, put_in_force: impl FnOnce(&mut Files) -> Result<(), Vec<String>>) {
         let mut files = Files::default();
         let read = put_in_force(&mut files);
@@ -106,18 +105,18 @@ impl WatchedFile {
     }
 }
 
-/// What is wrong with a file, in a sentence each: the first errors, and how many more there are.
+/// The errors of a file, one sentence each: the first [`MAX_FAULTS`] of them, and the number of the others.
 #[derive(Debug, Default)]
 pub(crate) struct FileErrors {
     first: Vec<String>,
     more: usize,
 }
 
-/// A large file can have a hundred thousand errors, and a few are enough to correct it by.
+/// A large file can have a hundred thousand errors. The first few are enough to start correcting it.
 const MAX_FAULTS: usize = 20;
 
 impl FileErrors {
-    /// Keeps a error.
+    /// Adds an error. Beyond [`MAX_FAULTS`], errors are only counted.
     pub(crate) fn push(&mut self, error: impl Into<String>) {
         if self.first.len() < MAX_FAULTS {
             self.first.push(error.into());
@@ -126,7 +125,7 @@ impl FileErrors {
         }
     }
 
-    /// The value, unless there are errors.
+    /// Returns `value` if there are no errors.
     pub(crate) fn none_or<T>(mut self, value: T) -> Result<T, Vec<String>> {
         if self.more > 0 {
             self.first.push(format!("{} more errors are not shown; correct these first", self.more));
@@ -135,16 +134,17 @@ impl FileErrors {
     }
 }
 
-/// The files that were read, and a digest of what was in them: a private key is not kept.
+/// The files that were read, and a digest of their contents. Only the digest is kept, so that no private key stays in memory
+/// here.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Files {
-    /// Each with the size beyond which it is refused.
+    /// Each path with its maximum size in bytes. A larger file is refused.
     paths: Vec<(PathBuf, u64)>,
     digest: Sha256,
 }
 
 impl Files {
-    /// What is in a file of at most so many bytes.
+    /// Reads a file of at most `max_bytes` bytes, and adds it to the digest.
     pub(crate) fn read(&mut self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         let contents = read(path, max_bytes);
         match &contents {
@@ -159,7 +159,7 @@ impl Files {
         contents
     }
 
-    /// The same files as they are now.
+    /// Reads the same files again.
     fn again(&self) -> Self {
         let mut now = Self::default();
         for (path, max_bytes) in &self.paths {
@@ -176,7 +176,7 @@ impl PartialEq for Files {
 }
 
 fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-    // Opening something else, such as a pipe, could wait for ever.
+    // Opening anything but a regular file, such as a pipe, could block forever.
     if !path.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }

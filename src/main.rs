@@ -1,4 +1,5 @@
-//! Runs the exporter: arguments, settings, log, exit status. Only this file and its modules touch the process.
+//! Runs the exporter: arguments, settings, log and exit status. Only this file and the `cli` modules that it calls use the
+//! process's arguments, environment, output and signals.
 
 use std::{env, process::ExitCode, sync::Arc};
 
@@ -16,7 +17,7 @@ use pinpoint_exporter::{
 use tokio::net::TcpListener;
 
 fn main() -> ExitCode {
-    // First of all: PID 1 does not get a signal before its handler is installed.
+    // Must come first: the kernel does not deliver a signal to PID 1 before a handler is installed.
     let process = Process::start();
     logging::log_panics();
     match cli::parse(env::args_os().skip(1)) {

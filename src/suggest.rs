@@ -1,9 +1,9 @@
-//! The known name that a misspelt one is likely to mean.
+//! Finds the known name that a misspelt name probably means.
 
 use std::cmp::Ordering;
 
-/// Of `names` the one that is written most like `word`, case apart: the fewest typing mistakes away, and of several
-/// the one that begins like it.
+/// Returns the name in `names` closest to `word`, ignoring case. Closest means the fewest typing errors (Damerau-Levenshtein
+/// distance). On a tie, the name with the more similar beginning wins (Jaro-Winkler).
 pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let likeness = |name: &str| {

@@ -1,4 +1,4 @@
-//! `check`: whether settings, credentials and permissions do what the targets need, and what is missing if they do not.
+//! `check`: tests whether settings, credentials and permissions suffice for the targets, and reports what is missing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,32 +28,32 @@ use crate::{
     pinpoint::{AttemptError, Error, FirstPage, Http, Identity, Operation, SkippedParts},
 };
 
-/// What was tried, and how it went.
+/// The calls that `check` made, and their results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
-    /// Whether all of it worked.
+    /// Whether all calls that the targets need succeeded.
     pub(super) ok: bool,
     identity: Vec<Caller>,
     lists: Vec<ListCall>,
     targets: Vec<TargetCall>,
-    /// What the credentials are not allowed.
+    /// The permissions that the credentials lack for lists and targets.
     missing: Option<Policy>,
-    /// The lists that are read for their names alone. No target needs them, so they do not count in `ok`.
+    /// The lists that are read only for their names. No target needs them, so they do not affect `ok`.
     names: Vec<ListCall>,
-    /// What the credentials are not allowed of these.
+    /// The permissions that the credentials lack for the lists in `names`.
     missing_names: Option<Policy>,
 }
 
-/// In whose name the targets of an account are read.
+/// The identity that reads the targets of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Caller {
     account: String,
     role_arn: Option<String>,
     #[serde(rename = "caller")]
     identity: Option<CallerIdentity>,
-    /// Why the caller is not known.
+    /// Why the caller's identity is not known.
     error: Option<String>,
-    /// There are no credentials.
+    /// Whether there are no credentials.
     #[serde(skip)]
     denied: bool,
 }
@@ -64,7 +64,7 @@ struct CallerIdentity {
     arn: String,
 }
 
-/// A list of applications or segments.
+/// A call that read a list of applications or segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct ListCall {
     #[serde(flatten)]
@@ -72,18 +72,18 @@ pub(super) struct ListCall {
     found: Option<usize>,
 }
 
-/// A target's listing, of which one page was read.
+/// A call that read the first page of a target's listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct TargetCall {
     #[serde(flatten)]
     call: Call,
     jobs: Option<usize>,
-    /// Whether there are more than these.
+    /// Whether the listing has more pages.
     #[serde(skip)]
     and_more: bool,
 }
 
-/// A call and how it went.
+/// A call and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Call {
     account: String,
@@ -101,7 +101,7 @@ struct Call {
 }
 
 impl Check {
-    /// Tries everything: the credentials of every account, every list, and one page of every target.
+    /// Tests everything: the credentials of every account, every list, and one page of every target.
     pub(super) async fn make(
         config: &Config,
         http: &Http,
@@ -127,7 +127,7 @@ impl Check {
             };
             Caller { account: account.clone(), role_arn, identity: found, error, denied }
         });
-        // Side by side: a source that hangs must not delay the others.
+        // The accounts are tested concurrently, so that a source that hangs does not delay the others.
         let identity = join_all(callers).await;
 
         let mut survey = Survey::make(config, &accounts.clients, progress).await;
@@ -162,7 +162,8 @@ impl Check {
     }
 }
 
-/// The account of a pattern, or that of the process's own credentials as far as it is known.
+/// The account of a pattern. For a pattern without one, the account of the process's own credentials, or `*` if it is not
+/// known.
 fn account_of<'a>(pattern: &'a TargetPattern, identity: &'a [Caller]) -> &'a str {
     let own = || {
         let caller = identity.iter().find(|caller| caller.account.is_empty())?.identity.as_ref()?;
@@ -171,7 +172,7 @@ fn account_of<'a>(pattern: &'a TargetPattern, identity: &'a [Caller]) -> &'a str
     if pattern.account_id.is_empty() { own().unwrap_or("*") } else { &pattern.account_id }
 }
 
-/// What a policy must allow for the lists of names that were denied.
+/// The statements that allow the lists of names that were denied.
 fn missing_names(config: &Config, identity: &[Caller], survey: &Survey) -> Vec<Statement> {
     let denied = survey.names.iter().filter(|(_, list)| is_denied(list));
     let statements = denied.filter_map(|(list_id, _)| {
@@ -187,7 +188,7 @@ fn missing_names(config: &Config, identity: &[Caller], survey: &Survey) -> Vec<S
     statements.collect()
 }
 
-/// What a policy must allow for all that was denied, and for all that could not be tried because of that.
+/// The statements that allow everything that was denied, and everything that could not be tried because of that.
 fn missing_statements(
     config: &Config,
     identity: &[Caller],
@@ -197,14 +198,14 @@ fn missing_statements(
     let roles = identity.iter().filter(|caller| caller.denied && caller.is_access_denied());
     let roles = roles.filter_map(|caller| Some(Statement::assuming(caller.role_arn.as_deref()?)));
     let mut needs = Needs { survey, pages, lists: BTreeSet::new(), targets: BTreeSet::new() };
-    // A wider pattern comes before those that it covers.
+    // A wider pattern comes before the patterns that it covers.
     let reading = config.targets.iter().flat_map(|pattern| {
         let account = account_of(pattern, identity);
         let missing = needs.missing(pattern);
         missing.into_iter().map(move |(operation, pattern)| (operation, pattern, account))
     });
     let mut reading: Vec<_> = reading.collect();
-    // Lists come before what they name.
+    // Statements for lists come before those for the resources that they name.
     let order = [Operation::GetApps, Operation::GetSegments];
     reading.sort_by_key(|(operation, ..)| {
         order.iter().position(|list| list == operation).unwrap_or(order.len())
@@ -214,18 +215,18 @@ fn missing_statements(
     roles.chain(reading).collect()
 }
 
-/// What patterns need and do not have.
+/// Finds the permissions that patterns need and lack.
 struct Needs<'a> {
     survey: &'a Survey,
     pages: &'a BTreeMap<&'a Target, Result<FirstPage, Error>>,
-    /// What an earlier pattern has asked for.
+    /// The lists and targets that an earlier pattern already needed.
     lists: BTreeSet<&'a ListId>,
     targets: BTreeSet<&'a Target>,
 }
 
 impl<'a> Needs<'a> {
-    /// The operations that must be allowed for a pattern, each with the part of the pattern that lacks it: the whole, if nothing
-    /// of it is allowed.
+    /// The operations that a pattern lacks permission for. Each comes with the part of the pattern that was denied, or with the
+    /// whole pattern if everything was denied.
     fn missing(&mut self, pattern: &TargetPattern) -> Vec<(Operation, TargetPattern)> {
         let part = |application: &str, segment: Option<IdPattern>| TargetPattern {
             application: IdPattern::Id(application.to_owned()),
@@ -241,7 +242,7 @@ impl<'a> Needs<'a> {
                 missing.extend(lacking.map(|(part, _)| (operation, part.clone())));
             }
         };
-        // What a denied list would have named cannot be tried.
+        // Resources that a denied list would have named cannot be tried.
         let mut untried = Vec::new();
         if pattern.application.covers_all() {
             let applications = self.lists(pattern, false).into_iter();
@@ -267,7 +268,8 @@ impl<'a> Needs<'a> {
         missing
     }
 
-    /// The lists that this pattern is the first to ask for, with whether they are denied: of segments, or of applications.
+    /// The lists that this pattern is the first to need, and whether each was denied. They are lists of segments or of
+    /// applications.
     fn lists(&mut self, pattern: &TargetPattern, of_segments: bool) -> Vec<(Option<&'a str>, bool)> {
         let is_meant = |list_id: &ListId| {
             list_id.account_id == pattern.account_id
@@ -282,7 +284,7 @@ impl<'a> Needs<'a> {
         first.map(|(list_id, ids)| (list_id.application_id.as_deref(), is_denied(ids))).collect()
     }
 
-    /// The targets that this pattern is the first to ask for, with whether they are denied.
+    /// The targets that this pattern is the first to need, and whether each was denied.
     fn targets(&mut self, pattern: &TargetPattern) -> Vec<(&'a Target, bool)> {
         let is_meant = |target: &Target| {
             target.account_id == pattern.account_id
@@ -302,7 +304,7 @@ impl<'a> Needs<'a> {
 fn is_denied<T>(result: &Result<T, Error>) -> bool {
     let denied = |error: &Error| {
         let exception = error.failure.exception;
-        // A gateway's 403 has nothing to do with IAM.
+        // A 403 from a gateway does not come from IAM.
         !error.failure.is_foreign
             && matches!(exception, Exception::AccessDeniedException | Exception::ForbiddenException)
     };
@@ -318,7 +320,7 @@ fn target_operation(target: &Target) -> Operation {
 }
 
 impl Caller {
-    /// Whether STS said so.
+    /// Whether STS denied access.
     fn is_access_denied(&self) -> bool {
         self.error.as_ref().is_some_and(|error| error.contains("AccessDenied"))
     }
@@ -386,7 +388,7 @@ impl TargetCall {
     }
 }
 
-/// That an answer was understood only in part, as the metrics count it.
+/// An error for a response that could only be read in part. The metrics count it in the same way.
 fn left_out(SkippedParts { items, members }: SkippedParts) -> Option<CallError> {
     let parts = [(items, "item"), (members, "field")].into_iter().filter(|(count, _)| *count > 0);
     let parts: Vec<_> = parts.map(|(count, one)| counted(count, one)).collect();
@@ -400,10 +402,10 @@ fn left_out(SkippedParts { items, members }: SkippedParts) -> Option<CallError> 
     })
 }
 
-/// A call as it is printed.
+/// A call, for printing.
 struct Line<'a> {
     call: &'a Call,
-    /// What its answer held, if it could be read.
+    /// The number of items in the response, if it could be read.
     found: Option<String>,
 }
 
@@ -417,7 +419,7 @@ impl Line<'_> {
     }
 }
 
-/// The calls of lists that failed, for `plan`.
+/// The failed calls of lists, for `plan`.
 pub(super) struct Unread<'a>(pub(super) &'a [ListCall]);
 
 impl fmt::Display for Unread<'_> {
@@ -426,15 +428,15 @@ impl fmt::Display for Unread<'_> {
     }
 }
 
-/// Writes calls by account and region and by application: one line for each, and below it why it failed. `told` are the callers
-/// whose missing credentials the report has already named.
+/// Writes calls grouped by account, region and application. Each call has one line, followed by its error if it failed. `told`
+/// are the callers whose missing credentials the report has already named.
 fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Caller]) -> fmt::Result {
     const WIDEST: usize = 34;
     let place = |call: &Call| match call.account.as_str() {
         "" => format!("Region {}", call.region),
         account => format!("Account {account}, region {}", call.region),
     };
-    // A stable order: lists come before what they name.
+    // The sort is stable, so a list stays before the resources that it names.
     lines.sort_by(|one, other| {
         let key = |line: &Line<'_>| {
             (line.call.account.clone(), line.call.region.clone(), line.call.application.clone())
@@ -495,7 +497,7 @@ fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Cal
     Ok(())
 }
 
-/// A name as it is written behind its id: on the same line, a long one cut, and none that says no more than the id.
+/// Returns a name to print after its id on the same line. A long name is truncated. A name equal to the id is left out.
 fn beside(name: Option<&str>, id: &str) -> String {
     const WIDEST: usize = 40;
     let Some(name) = name.filter(|name| *name != id) else { return String::new() };

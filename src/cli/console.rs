@@ -1,4 +1,4 @@
-//! Standard output and standard error, as people and programs read them.
+//! Writes to standard output and standard error, for people and programs.
 
 use std::{
     fmt::Display,
@@ -13,7 +13,7 @@ use crate::model::printable;
 /// `EX_USAGE` of BSD's `sysexits.h`.
 const USAGE: u8 = 64;
 
-/// To standard output, whose reader may have seen enough.
+/// Writes to standard output. A closed pipe is no error, because the reader may have read enough.
 pub fn print(text: &str) -> ExitCode {
     match io::stdout().lock().write_all(printable::lines(text).as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
@@ -21,13 +21,14 @@ pub fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Says why the process fails.
+/// Reports why the process fails.
 pub fn fail(error: &impl Display) -> ExitCode {
     complain(format_args!("{error:#}"));
     ExitCode::FAILURE
 }
 
-/// Says why the server fails: in the log, so that all of standard error has one format, unless the log takes no errors.
+/// Reports why the server fails. The report goes to the log, so that standard error has one format. If the log drops errors, it
+/// goes to standard error directly.
 pub fn fail_to_serve(error: &impl Display) -> ExitCode {
     if !tracing::enabled!(Level::ERROR) {
         return fail(error);
@@ -36,7 +37,7 @@ pub fn fail_to_serve(error: &impl Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Says what is wrong with the arguments or settings.
+/// Reports what is wrong with the arguments or settings.
 pub fn refuse(message: impl Display) -> ExitCode {
     complain(message);
     ExitCode::from(USAGE)
@@ -48,7 +49,7 @@ fn complain(message: impl Display) {
     _ = io::stderr().lock().write_all(printable::lines(&message).as_bytes());
 }
 
-/// Shows on a terminal how far a command is, in a line that vanishes in the end.
+/// Shows the progress of a command on a terminal, in a line that disappears when the command is done.
 pub fn progress(what: &str, done: usize, total: usize) {
     let mut terminal = io::stderr().lock();
     if terminal.is_terminal() {

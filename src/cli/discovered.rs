@@ -1,4 +1,4 @@
-//! One look at what there is: every list of applications and segments is read once.
+//! Runs discovery once: reads every list of applications and segments one time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,23 +22,23 @@ use crate::{
 
 /// A list that was read.
 pub(super) struct List {
-    /// In the order of their ids.
+    /// Sorted by id.
     pub(super) resources: Arc<[NamedResource]>,
     pub(super) left_out: SkippedParts,
 }
 
-/// What was found.
+/// The results of discovery.
 pub(super) struct Survey {
-    /// Every list that the targets name, with the ids in it.
+    /// Every list that the targets need, with its result.
     pub(super) lists: BTreeMap<ListId, Result<List, Error>>,
-    /// The targets, as far as lists could be read.
+    /// The targets in the lists that could be read.
     pub(super) targets: BTreeSet<Target>,
-    /// The lists that are read for their names alone; none before [`Survey::read_names`].
+    /// The lists that are read only for their names. Empty before [`Survey::read_names`].
     pub(super) names: BTreeMap<ListId, Result<List, Error>>,
 }
 
 impl Survey {
-    /// Reads the lists, and those that are found in them.
+    /// Reads the lists that the targets need, and the lists that these lead to.
     pub(super) async fn make(config: &Config, clients: &Clients, progress: &Progress<'_>) -> Self {
         let mut lists: BTreeMap<ListId, Result<List, Error>> = BTreeMap::new();
         loop {
@@ -56,7 +56,7 @@ impl Survey {
         }
     }
 
-    /// Reads the lists that the exporter would read for their names alone.
+    /// Reads the lists that the exporter would read only for their names.
     pub(super) async fn read_names(&mut self, config: &Config, clients: &Clients, progress: &Progress<'_>) {
         let lists = self.name_lists(config);
         let unread = lists
@@ -65,7 +65,7 @@ impl Survey {
         self.names = read_lists(config, unread.collect(), progress).await;
     }
 
-    /// The name of an application or of a segment, if it was read.
+    /// The name of an application or a segment, if it was read.
     pub(super) fn name(
         &self,
         [account_id, region, application_id]: [&str; 3],
@@ -83,7 +83,7 @@ impl Survey {
             .map(str::to_owned)
     }
 
-    /// The lists that the exporter would read for their names alone.
+    /// The lists that the exporter would read only for their names.
     pub(super) fn name_lists(&self, config: &Config) -> BTreeSet<ListId> {
         let targets = self.targets.iter().filter(|_| config.names == NameSource::All);
         let lists = targets.flat_map(|Target { account_id, region, application_id, .. }| {
@@ -97,8 +97,8 @@ impl Survey {
         lists.filter(|list| !self.lists.contains_key(list)).collect()
     }
 
-    /// The applications and segments whose names the exporter would show, the former without a segment. A list that is read for
-    /// its names alone is taken to name everything.
+    /// The applications and segments whose names the exporter would show. An application has no segment. A list that would be
+    /// read only for its names is assumed to name everything.
     pub(super) fn named(&self, config: &Config) -> BTreeSet<Target> {
         let is_named = |target: &Target, application_id: Option<&String>, id: &str| {
             let list = ListId {
@@ -113,7 +113,7 @@ impl Survey {
             }
         };
         let whole = |target: &Target| Target { segment_id: None, ..target.clone() };
-        // A shard leaves applications without a target of its own to the others.
+        // A shard does not show names of applications without a target in the shard.
         let lists = self.lists.keys().filter(|_| config.shard == Shard::WHOLE);
         let listed = lists.filter_map(|ListId { account_id, region, application_id }| {
             let (account_id, region) = (account_id.clone(), region.clone());
@@ -130,7 +130,7 @@ impl Survey {
     }
 }
 
-/// Reads lists side by side.
+/// Reads lists concurrently.
 async fn read_lists(
     config: &Config,
     unread: Vec<(&ListId, &Arc<Client>)>,
@@ -153,7 +153,7 @@ async fn read_lists(
     lists
 }
 
-/// The client of an account and region.
+/// The client for an account and region.
 pub(super) fn client<'a>(clients: &'a Clients, account_id: &str, region: &str) -> Option<&'a Arc<Client>> {
     clients.get(&(account_id.to_owned(), region.to_owned()))
 }

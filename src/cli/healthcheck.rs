@@ -1,7 +1,7 @@
-//! `healthcheck`: asks the server that runs beside it, for a container without a shell.
+//! `healthcheck`: requests the health of the exporter in the same container, for containers without a shell.
 //!
-//! It has no password and no certificate, and needs none: a server that asks for one is alive. It reads no setting but the
-//! address, and finds out by itself whether the port speaks TLS.
+//! It uses no password and no client certificate. A server that asks for one is alive, so it counts as healthy. It reads only
+//! the setting of the address, and detects whether the port uses TLS.
 
 use std::{
     error::Error,
@@ -29,63 +29,56 @@ use tokio_rustls::TlsConnector;
 
 const PATH: &str = "/-/healthy";
 
-/// How long the server may take. Probes of Docker and Kubernetes have a shorter timeout of their own, so this only ends a
-/// command that you run by hand.
+/// The time limit for the response. Probes of Docker and Kubernetes have a shorter timeout of their own, so this limit only
+/// matters when you run the command by hand.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why the server is not healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
-    /// Nobody listens there.
+    /// No server listens at the address.
     #[error("no server listens at {address}; check PINPOINT_EXPORTER_LISTEN_ADDRESS")]
     Connect {
-        /// The address that was tried.
         address: SocketAddr,
-        /// Why not.
         #[source]
         source: io::Error,
     },
-    /// What listens there speaks TLS, and no handshake with it succeeds.
+    /// The server uses TLS, but no handshake succeeds.
     #[error("no TLS can be agreed on with what listens at {address}")]
     Tls {
-        /// The address that was asked.
         address: SocketAddr,
-        /// Why not.
         #[source]
         source: io::Error,
     },
-    /// What listens there does not speak HTTP.
+    /// The server does not use HTTP/1.1.
     #[error("what listens at {address} does not speak HTTP/1.1")]
     Http {
-        /// The address that was asked.
         address: SocketAddr,
-        /// Why not.
         #[source]
         source: hyper::Error,
     },
-    /// It says that it is not, or is something else.
+    /// The server responds that it is not healthy, or it is another server.
     #[error("the server at {address} answers {status} to {PATH}")]
     Status {
-        /// The address that was asked.
         address: SocketAddr,
-        /// Its answer.
+        /// The status of its response.
         status: StatusCode,
     },
-    /// It says nothing.
+    /// The server does not respond in time.
     #[error("the server at {address} does not answer within {PATIENCE:?}")]
     Silent {
-        /// The address that was asked.
+        /// The address that was requested.
         address: SocketAddr,
     },
 }
 
-/// Makes sure that the server at this address says that it is healthy, or asks for a password or a certificate.
+/// Succeeds if the server at this address responds that it is healthy, or asks for a password or a certificate.
 pub async fn healthcheck(listen_address: SocketAddr) -> Result<(), Unhealthy> {
     let address = reachable(listen_address);
     let asked = async {
         let plain = ask(connect(address).await?, address).await;
         match plain {
-            // The answer of a port that speaks TLS.
+            // This is how a TLS port responds to a plain HTTP request.
             Err(Unhealthy::Status { status: StatusCode::BAD_REQUEST, .. }) => {
                 ask_over_tls(address).await.unwrap_or(plain)
             }
@@ -99,7 +92,7 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, Unhealthy> {
     TcpStream::connect(address).await.map_err(|source| Unhealthy::Connect { address, source })
 }
 
-/// `None` if the server does not speak TLS.
+/// Returns `None` if the server does not use TLS.
 async fn ask_over_tls(address: SocketAddr) -> Option<Result<(), Unhealthy>> {
     let tls = |source| Unhealthy::Tls { address, source };
     let connect = async {
@@ -117,7 +110,7 @@ async fn ask_over_tls(address: SocketAddr) -> Option<Result<(), Unhealthy>> {
     }
 }
 
-/// What rustls says about it.
+/// The error of rustls among the causes of an error.
 fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -143,7 +136,7 @@ async fn ask(
     request.headers_mut().extend(host.ok().map(|host| (header::HOST, host)));
     let status = match sender.send_request(request).await {
         Ok(response) => response.status(),
-        // The connection knows better what became of it.
+        // The error of the connection is more specific.
         Err(error) => match connection.await {
             Ok(Err(cause)) => return Err(http(cause)),
             _ => return Err(http(error)),
@@ -153,7 +146,7 @@ async fn ask(
     if status.is_success() || asks_who { Ok(()) } else { Err(Unhealthy::Status { address, status }) }
 }
 
-/// TLS with whatever certificate is there: an address of one's own host is known without it, and nothing secret is said.
+/// TLS without verification of the certificate. The connection stays on the same host, and it transfers nothing secret.
 fn client_config() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let schemes = provider.signature_verification_algorithms.supported_schemes();
@@ -202,7 +195,7 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// The address to ask a server that listens at all addresses.
+/// The address to connect to. For a server that listens on all addresses, it is the loopback address.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {

@@ -1,4 +1,4 @@
-//! Text for a terminal of 80 columns: wrapped, indented, and without control characters, which could rewrite the screen.
+//! Formats text for a terminal of 80 columns: wrapped, indented, and without control characters, which could change the screen.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::model::printable;
 /// The default width of a terminal.
 pub(super) const COLUMNS: usize = 80;
 
-/// JSON without control characters, which `serde_json` leaves as they are above U+007F.
+/// Escapes the control characters in JSON. `serde_json` does not escape those from U+007F.
 pub(super) fn printable_json(json: &str) -> String {
     let escaped = |c: char| match c {
         '\n' => "\n".to_owned(),
@@ -16,8 +16,8 @@ pub(super) fn printable_json(json: &str) -> String {
     printable::escape(json, escaped).into_owned()
 }
 
-/// Writes a text in lines that begin with so many spaces and end within [`COLUMNS`]. Only a longer word, such as an ARN, goes
-/// beyond: in parts it could not be copied.
+/// Wraps a text at [`COLUMNS`] and indents every line by `indent` spaces. Only a longer word, such as an ARN, exceeds the
+/// limit, because a split word could not be copied.
 pub(super) fn wrapped(f: &mut impl fmt::Write, indent: usize, text: &str) -> fmt::Result {
     let mut line = String::new();
     for word in text.split_whitespace() {

@@ -1,6 +1,6 @@
-//! The log: one line per event on standard error, as logfmt or JSON, written by a thread of its own, since whoever reads it may
-//! have stopped: then lines are lost, and nobody waits. Panics are events too. What may be logged is decided in
-//! [`Config::parse`](crate::config::Config::parse), which keeps dependencies from logging secrets.
+//! The log: one line per event on standard error, as logfmt or JSON. A separate thread writes it, because the reader of
+//! standard error may have stopped reading. Then lines are dropped, and no other thread blocks. Panics are logged as events
+//! too. [`Config::parse`](crate::config::Config::parse) decides what may be logged, so that dependencies log no secrets.
 
 use std::{
     collections::VecDeque,
@@ -21,27 +21,27 @@ use tracing_subscriber::{
 
 use crate::{config::LogFormat, model::printable};
 
-/// The most lines that wait to be written.
+/// The maximum number of lines in the queue.
 const MAX_WAITING_LINES: usize = 1_000;
 
-/// The longest wait at the end for lines to be written.
+/// The maximum time that the end of the process waits for queued lines to be written.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest panic message that is logged, in characters.
+/// The maximum length of a logged panic message, in characters.
 const MAX_PANIC_MESSAGE: usize = 500;
 
 /// Why the log cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The system gives no thread.
+    /// The operating system could not start the thread.
     #[error("no thread to write it")]
     Thread(#[source] io::Error),
-    /// There is a log already.
+    /// A log is already installed.
     #[error(transparent)]
     Twice(#[from] TryInitError),
 }
 
-/// The log of this process. Dropping it waits until what was logged is written, a second at most.
+/// The log of this process. Dropping it waits until all queued lines are written, for at most one second.
 #[derive(Debug)]
 pub struct Log(Arc<Queue>);
 
@@ -56,7 +56,7 @@ pub fn init(format: LogFormat, filter: Targets) -> Result<Log, InitError> {
     Ok(Log(queue))
 }
 
-/// The stack of the thread that writes. Without it, `RUST_MIN_STACK` would decide.
+/// The stack size of the writing thread. Without it, `RUST_MIN_STACK` would decide.
 const THREAD_STACK: usize = 256 * 1024;
 
 impl Drop for Log {
@@ -65,7 +65,7 @@ impl Drop for Log {
     }
 }
 
-/// The lines that wait to be written.
+/// The lines that are waiting to be written.
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
@@ -75,9 +75,9 @@ struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Vec<u8>>,
-    /// No more lines come.
+    /// Whether the writing thread ends when the queue is empty.
     is_closed: bool,
-    /// The thread that writes has ended.
+    /// Whether the writing thread has ended.
     is_done: bool,
 }
 
@@ -86,7 +86,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a line, or loses it if too many wait.
+    /// Adds a line. Drops it if the queue is full.
     fn push(&self, line: &[u8]) {
         let mut state = self.state();
         if state.waiting.len() < MAX_WAITING_LINES {
@@ -95,7 +95,7 @@ impl Queue {
         }
     }
 
-    /// Writes lines until the queue is closed and empty. A line that cannot be written is lost.
+    /// Writes lines until the queue is closed and empty. A line that cannot be written is dropped.
     fn write_to(&self, mut writer: impl Write) {
         while let Some(line) = self.next() {
             _ = writer.write_all(&line);
@@ -110,7 +110,7 @@ impl Queue {
         state.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }
 
-    /// Takes no more lines, and waits until those that wait are written.
+    /// Closes the queue, and waits until the queued lines are written, for at most the duration `longest`.
     fn close(&self, longest: Duration) {
         let mut state = self.state();
         state.is_closed = true;
@@ -119,7 +119,7 @@ impl Queue {
     }
 }
 
-/// Takes one line at a time.
+/// A writer that puts each line into the queue.
 #[derive(Debug, Clone)]
 struct Lines(Arc<Queue>);
 
@@ -134,7 +134,7 @@ impl Write for Lines {
     }
 }
 
-/// Makes panics events of the log. While there is no log they are one line on standard error.
+/// Logs panics as events. Before the log is started, a panic is written to standard error as one line.
 pub fn log_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
@@ -152,7 +152,7 @@ pub fn log_panics() {
     }));
 }
 
-/// A writer of lines in which control characters are escaped.
+/// A writer that escapes the control characters in lines.
 struct Printable<W> {
     writer: W,
     format: LogFormat,
@@ -162,7 +162,7 @@ impl<W: Write> Write for Printable<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        // JSON allows such characters only inside strings.
+        // JSON allows such characters only in strings.
         let escape = match self.format {
             LogFormat::Logfmt => |c: char| c.escape_unicode().to_string(),
             LogFormat::Json => |c: char| format!("\\u{:04x}", u32::from(c)),
@@ -180,14 +180,14 @@ impl<W: Write> Write for Printable<W> {
     }
 }
 
-/// The library that writes logfmt puts a backslash before apostrophes, which logfmt has no need for.
+/// Removes the backslashes that the logfmt library puts before apostrophes. Logfmt does not need them.
 fn without_escaped_apostrophes(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
         match (c, chars.as_str().chars().next()) {
             ('\\', Some('\'')) => {}
-            // The character after a backslash belongs to it, also when it is another backslash.
+            // The character after a backslash belongs to the escape, even if it is another backslash.
             ('\\', Some(_)) => text.extend([c].into_iter().chain(chars.next())),
             _ => text.push(c),
         }
@@ -201,7 +201,7 @@ fn subscriber<W: Write>(
     writer: impl Fn() -> W + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync {
     let writer = move || Printable { writer: writer(), format };
-    // Without `log_internal_errors(false)` a reader of the log that goes away would make the next event panic.
+    // Without `log_internal_errors(false)`, a closed standard error would make the next event panic.
     let layer = match format {
         LogFormat::Logfmt => tracing_logfmt::builder()
             .with_span_path(false)
@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// A log that is kept.
+    /// A log in memory.
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
 
@@ -243,10 +243,11 @@ mod tests {
 
     const NASTY: &str = "two\nlines, \"quotes\", \r\u{1b}[31mred, \\, = and é";
 
-    /// What tells a terminal to print in red, in a word that needs no quotes.
+    /// A terminal sequence that prints in red, in a word that needs no quotes.
     const BARE: &str = "\u{9b}31m\u{7f}\u{202e}";
 
-    /// The lines of two events with text that could break out of them, within a span, and of one that is filtered out.
+    /// Logs three events and returns their lines. Two are in a span and contain text that could break out of the line. The
+    /// filter drops the third.
     fn lines(format: LogFormat) -> Vec<String> {
         let kept = Kept::default();
         let writer = kept.clone();

@@ -1,5 +1,5 @@
-//! The command line: which command is asked for, what `--help` and `--version` print, and the commands beside serving. It
-//! prints nothing itself.
+//! The command line: parses the command, renders `--help` and `--version`, and runs the commands other than `serve`. It prints
+//! nothing itself.
 
 mod check;
 pub mod console;
@@ -53,10 +53,10 @@ use crate::{
     pinpoint::{Http, Observer, ProcessCleanup},
 };
 
-/// What the command line asks for.
+/// The command to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Serve: the command without a name.
+    /// Serve. This is the default without a command.
     Serve,
     /// Print [`help`].
     Help,
@@ -64,34 +64,34 @@ pub enum Command {
     Version,
     /// Print whether everything works.
     Check {
-        /// As JSON.
+        /// Print JSON.
         json: bool,
     },
-    /// Print what is to be expected.
+    /// Print the expected load.
     Plan {
-        /// What the settings do not tell.
+        /// Values that the settings do not contain.
         assumptions: Assumptions,
-        /// Suppose these targets in place of the configured ones, and ask nobody.
+        /// Assume these targets instead of the configured ones, and make no requests.
         offline: Option<Offline>,
-        /// As JSON.
+        /// Print JSON.
         json: bool,
     },
-    /// Ask the running server: [`healthcheck`].
+    /// Check the running server with [`healthcheck`].
     Healthcheck,
 }
 
 /// Why a command line is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// An argument that does not exist, there or at all.
+    /// The command has no such argument.
     #[error("there is no argument {argument:?} here; {advice}")]
     Unknown {
-        /// What was written.
+        /// The argument as written.
         argument: String,
-        /// What may be meant.
+        /// What to write instead.
         advice: String,
     },
-    /// An option with a wrong value, or without one that it needs.
+    /// An option with an invalid value, or without a required value.
     #[error("{0}")]
     Value(String),
     /// Options that need each other.
@@ -105,7 +105,7 @@ const VERSIONS: [&str; 2] = ["--version", "-V"];
 const PLAN_OPTIONS: [&str; 6] =
     ["--json", "--scrape-interval", "--jobs-per-segment", "--offline", "--segments", "--applications"];
 
-/// Reads the arguments, the program's name not among them.
+/// Parses the arguments, without the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let is_any_of =
@@ -180,7 +180,7 @@ fn parse_healthcheck(mut options: lexopt::Parser) -> Result<Command, Error> {
     }
 }
 
-/// The value of the option that was met last.
+/// Parses the value of the last option.
 fn value<T>(
     options: &mut lexopt::Parser,
     option: &str,
@@ -198,7 +198,7 @@ fn unexpected(argument: lexopt::Arg<'_>, known: &[&'static str]) -> Error {
     }
 }
 
-/// What other exporters have for what is fixed here, or is no argument.
+/// Arguments of other exporters that do not exist here, and what to do instead.
 const NO_ARGUMENTS: [(&[&str], &str); 4] = [
     (&["serve", "server", "start", "run"], "without arguments it serves"),
     (&["--web.telemetry-path", "--telemetry-path", "--metrics-path"], "the metrics are always at /metrics"),
@@ -225,7 +225,7 @@ fn unknown(argument: &str, known: &[&'static str]) -> Error {
             close(name, known.clone()).map(|close| format!("the closest is {close} (--help lists all)"))
         })
         .unwrap_or_else(|| "--help lists all arguments and settings".to_owned());
-    // The value may be secret.
+    // The argument's value may be secret, so only its name is shown.
     Error::Unknown { argument: without_keys(name).chars().take(80).collect(), advice }
 }
 
@@ -240,17 +240,17 @@ impl From<lexopt::Error> for Error {
     }
 }
 
-/// What a command found.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// To be printed.
+    /// The text to print.
     pub text: String,
-    /// Whether all is well.
+    /// Whether the command succeeded.
     pub ok: bool,
 }
 
-/// Runs `check` or `plan`; for any other command there is nothing to report. `check` tries settings, credentials and targets.
-/// `plan` works out what the settings cost, with no more calls than finding the targets takes, or with none.
+/// Runs `check` or `plan`. Other commands have no report. `check` tests settings, credentials and targets. `plan` calculates
+/// the cost of the settings. It makes only the requests that discovery needs, or none with `offline`.
 pub async fn report(
     command: Command,
     config: &Config,
@@ -280,9 +280,9 @@ pub async fn report(
     }
 }
 
-/// For people, or as JSON.
+/// Renders the report as text or as JSON.
 fn rendered(report: &(impl Display + Serialize), json: bool) -> String {
-    // Texts and numbers alone have no way to fail.
+    // Serializing cannot fail, because the report contains only text and numbers.
     if json {
         printable_json(&serde_json::to_string_pretty(report).unwrap_or_default()) + "\n"
     } else {
@@ -290,7 +290,7 @@ fn rendered(report: &(impl Display + Serialize), json: bool) -> String {
     }
 }
 
-/// The clients that the exporter would have.
+/// Creates the same clients as the exporter.
 fn api(config: &Config) -> Result<(Http, Accounts), SetupError> {
     let http = Http::new(config.ca_bundle.as_deref(), &config.proxies)?;
     let observer: Arc<dyn Observer> = Arc::new(Telemetry::new()?);

@@ -1,7 +1,7 @@
-//! Statements of IAM policies: what the credentials must be allowed, for what the targets ask for. Pure.
+//! Statements of IAM policies: the permissions that the credentials need for the targets. No I/O.
 //!
-//! AWS's two documents disagree on the resource of a call: the [service authorization reference] names the application or
-//! the segment, and `apps/*` for the list of applications, the [developer guide] the path. The statements name both.
+//! Two AWS documents disagree on the resource of a call. The [service authorization reference] names the application or the
+//! segment, and `apps/*` for the list of applications. The [developer guide] names the path. The statements contain both.
 //!
 //! [service authorization reference]: https://docs.aws.amazon.com/service-authorization/latest/reference/list_pinpoint.html
 //! [developer guide]: https://docs.aws.amazon.com/pinpoint/latest/developerguide/permissions-actions.html
@@ -32,7 +32,7 @@ pub(super) struct Statement {
 }
 
 impl Policy {
-    /// A policy of these statements; those of one action become one. `None` without any.
+    /// Makes a policy of statements, and merges those with the same action. Returns `None` if there are none.
     pub(super) fn of(statements: impl IntoIterator<Item = Statement>) -> Option<Self> {
         let mut merged: Vec<Statement> = Vec::new();
         for statement in statements {
@@ -51,7 +51,7 @@ impl Policy {
 }
 
 impl Statement {
-    /// What an operation needs for all that the pattern asks for. `account_id` may be `*` where it is not known.
+    /// The statement that an operation needs for all resources of a pattern. `account_id` is `*` if it is not known.
     pub(super) fn reading(operation: Operation, pattern: &TargetPattern, account_id: &str) -> Self {
         let application = escaped(&pattern.application);
         let application = format!("apps/{application}");
@@ -86,7 +86,7 @@ impl Statement {
         )
     }
 
-    /// What assuming a role needs.
+    /// The statement that assuming a role needs.
     pub(super) fn assuming(role_arn: &str) -> Self {
         Self::allow("AssumeRoles", "sts:AssumeRole".to_owned(), vec![role_arn.to_owned()])
     }
@@ -96,7 +96,7 @@ impl Statement {
     }
 }
 
-/// An id as a policy's resource names it: what means something there stands for itself as a [policy variable].
+/// An id in a policy's resource. Special characters are written as a [policy variable], so that they stand for themselves.
 ///
 /// [policy variable]: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 fn escaped(id: &IdPattern) -> String {

@@ -1,5 +1,5 @@
-//! `plan`: what the settings cost, before they do: requests and their share of AWS's quota, series, memory, and how old data
-//! can get.
+//! `plan`: estimates the cost of the settings in advance: requests and their share of AWS's quota, series, memory, and the
+//! maximum age of the data.
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, time::Duration};
 
@@ -30,28 +30,29 @@ use crate::{
     },
 };
 
-/// The `sample_limit` of `deploy/prometheus/prometheus.yml`, beyond which Prometheus drops a scrape.
+/// The `sample_limit` in `deploy/prometheus/prometheus.yml`. Prometheus drops a scrape with more samples.
 const SAMPLE_LIMIT: u64 = 100_000;
 
-/// The series that a scrape has besides those of jobs, segments and targets, at most.
+/// The maximum number of series in a scrape besides those of jobs, segments and targets.
 const OWN_SERIES: u64 = 300;
 
-/// So many jobs of a target are laid out. Each one more adds the same.
+/// The maximum number of jobs for which the series of a target are generated. Beyond it, every job adds the same amount.
 const LAID_OUT_JOBS: u32 = 500;
 
-/// How long AWS is taken to need for an answer.
+/// The assumed response time of AWS.
 const ANSWER: Duration = Duration::from_millis(100);
 
-/// What the exporter needs without any target, in bytes, and what each target needs beside its text, as measured.
+/// The measured memory of the exporter without targets, and of each target in addition to its texts. In bytes.
 const BASE_MEMORY: u64 = 10 << 20;
 const MEMORY_OF_A_TARGET: u64 = 8 << 10;
 
-/// What the settings do not tell.
+/// Values that the settings do not contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assumptions {
-    /// Prometheus's.
+    /// The scrape interval of Prometheus.
     pub scrape_interval: Duration,
-    /// Of each segment, and of each application that is read whole: COMPLETED, without failures, younger than the age limit.
+    /// The jobs of each segment, and of each application that is read whole. They are COMPLETED, have no failures, and are
+    /// within the age limit.
     pub jobs_per_segment: u32,
 }
 
@@ -61,56 +62,56 @@ impl Default for Assumptions {
     }
 }
 
-/// So many segments, found as `*/*` finds them in one account and region.
+/// Assumed targets: segments that `*/*` finds in one account and region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offline {
-    /// Segments, over all applications.
+    /// The number of segments in all applications together.
     pub segments: u32,
-    /// Applications.
+    /// The number of applications.
     pub applications: u32,
 }
 
-/// What is to be polled in an account and region.
+/// The number of resources to poll in an account and region.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Load {
     account_id: String,
     region: String,
-    /// Segments with a listing of their own.
+    /// Segments that have their own listing.
     segments: u64,
     /// Applications that are read whole.
     applications: u64,
-    /// In which targets are found.
+    /// Lists in which targets are found.
     lists: u64,
-    /// That are read for their names alone.
+    /// Lists that are read only for their names.
     name_lists: u64,
-    /// Of all lists: a list may have several pages.
+    /// The requests for all lists. A list can have several pages.
     list_requests: u64,
     named_applications: u64,
-    /// Of the segments with a listing of their own.
+    /// Named segments among those that have their own listing.
     named_segments: u64,
 }
 
-/// What is to be expected.
+/// The estimate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Plan {
     scrape_interval_seconds: f64,
     jobs_per_segment: u32,
     places: Vec<Place>,
-    /// Lists that could not be read: what they name is not counted.
+    /// The lists that could not be read. The resources that they name are not counted.
     unread: Vec<ListCall>,
-    /// Over all places.
+    /// The sum over all accounts and regions.
     requests_per_hour: u64,
-    /// By family, without the exporter's own.
+    /// The series of each family, without the exporter's own.
     series: Vec<Series>,
     series_total: u64,
-    /// That a scrape has more series than Prometheus takes by the configuration in `deploy/prometheus`, and what would help.
+    /// A warning if a scrape has more series than the `sample_limit` in `deploy/prometheus`, with the changes that help.
     over_sample_limit: Option<String>,
     memory_bytes: u64,
     #[serde(skip)]
     pace: RefreshLimits,
 }
 
-/// An account and region.
+/// The estimate for an account and region.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Place {
     #[serde(rename = "account")]
@@ -118,25 +119,25 @@ struct Place {
     region: String,
     lists: u64,
     targets: u64,
-    /// To refresh every target once.
+    /// The requests needed to refresh every target once.
     requests_per_round: u64,
     round_seconds: f64,
     requests_per_hour: u64,
     quota_percent: f64,
-    /// No data that a scrape shows are older, while AWS answers within a tenth of a second and nothing fails.
+    /// The maximum age of the data in a scrape, if AWS responds within 0.1 seconds and nothing fails.
     oldest_data_seconds: f64,
-    /// That `CACHE_TTL` cannot be held, and what would do.
+    /// A warning if `CACHE_TTL` cannot be met, with the changes that help.
     overload: Option<String>,
 }
 
-/// A family and its series.
+/// The number of series of a family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Series {
     family: &'static str,
     series: u64,
 }
 
-/// Sets the variables that make a configuration of supposed targets: `*/*` in some region.
+/// Replaces the targets in the variables by assumed ones: `*/*` in any region.
 pub fn suppose_targets(variables: &mut Vec<(OsString, OsString)>) {
     let supposed = ["PINPOINT_EXPORTER_TARGETS", "PINPOINT_EXPORTER_TARGETS_FILE", "AWS_REGION"];
     variables.retain(|(name, _)| !supposed.iter().any(|variable| name == variable));
@@ -145,7 +146,7 @@ pub fn suppose_targets(variables: &mut Vec<(OsString, OsString)>) {
 }
 
 impl Load {
-    /// What was found, by account and region.
+    /// The loads of the resources that discovery found, by account and region.
     pub(super) fn found(survey: &Survey, config: &Config) -> Vec<Self> {
         let mut loads: BTreeMap<(String, String), Self> = BTreeMap::new();
         let place = |account_id: &str, region: &str| (account_id.to_owned(), region.to_owned());
@@ -165,7 +166,7 @@ impl Load {
         for ListId { account_id, region, .. } in survey.name_lists(config) {
             let load = loads.entry(place(&account_id, &region)).or_default();
             load.name_lists += 1;
-            // Only reading it would tell how many pages it has.
+            // The number of pages is only known after reading the list, so one is assumed.
             load.list_requests += 1;
         }
         for Target { account_id, region, segment_id, .. } in survey.named(config) {
@@ -179,7 +180,7 @@ impl Load {
         loads.into_iter().map(located).collect()
     }
 
-    /// What there would be; the shard's part of the segments, and every list.
+    /// The load of assumed targets: all lists, and the shard's share of the segments.
     pub(super) fn supposed(Offline { segments, applications }: Offline, config: &Config) -> Self {
         let of_each = u64::from(segments).div_ceil(u64::from(applications.max(1)));
         let of_shard = u64::from(segments).div_ceil(u64::from(config.shard.count));
@@ -197,7 +198,7 @@ impl Load {
     }
 }
 
-/// The requests that so many items take.
+/// The requests needed to list this number of items.
 fn pages(items: u64, page_size: u32) -> u64 {
     items.div_ceil(u64::from(page_size.max(1))).max(1)
 }
@@ -212,7 +213,7 @@ impl Plan {
         let Assumptions { scrape_interval, jobs_per_segment } = assumptions;
         let places: Vec<_> = loads.iter().map(|load| Place::new(config, load, assumptions)).collect();
         let (series, memory) = shown_by_all(config, loads, jobs_per_segment);
-        // In the order of the exposition.
+        // Sorted in the order of the exposition.
         let families = crate::metrics::catalogue::FAMILIES.iter().map(|family| family.name);
         let series: Vec<_> = families
             .filter_map(|family| Some(Series { family, series: *series.get(family)? }))
@@ -232,7 +233,7 @@ impl Plan {
         }
     }
 
-    /// Whether everything is counted.
+    /// Whether all lists could be read, so that everything is counted.
     pub(super) fn is_whole(&self) -> bool {
         self.unread.is_empty()
     }
@@ -248,7 +249,7 @@ impl Place {
         let targets = load.segments.saturating_add(load.applications);
         let requests = targets.saturating_mul(pages_of_a_listing);
         let pace = config.pace();
-        // The rate limit's share of a second, or that of so many requests at once.
+        // The time for each request: the limit of the request rate or that of the concurrent requests, whichever is longer.
         let concurrent = u32::try_from(config.max_concurrent_requests).unwrap_or(u32::MAX);
         let by_rate =
             pace.max_requests_per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
@@ -262,7 +263,8 @@ impl Place {
         let list_period = period(scrape_interval, config.discovery_ttl);
         let per_hour =
             per_hour(requests, refresh_period).saturating_add(per_hour(load.list_requests, list_period));
-        // Due, seen to be due by the next scrape, after all others and the lists, and then read.
+        // The wait of a target has three parts: its cached data expires, the next scrape notices that, and all other targets
+        // and lists are refreshed first.
         let round_with_lists = time_of(requests.saturating_add(load.list_requests));
         let wait = pace.cache_ttl.saturating_add(scrape_interval).saturating_add(round_with_lists);
         let reading = ANSWER
@@ -284,8 +286,8 @@ impl Place {
     }
 }
 
-/// The time from one refresh to the next: that of the first scrape which finds the last one older than its TTL. A refresh
-/// begins a little after its scrape, so an interval that is just the TTL is too short.
+/// The time between two refreshes. The first scrape after the TTL starts the next refresh. A refresh starts a little after its
+/// scrape, so a scrape interval equal to the TTL comes too early.
 fn period(scrape_interval: Duration, ttl: Duration) -> Duration {
     let whole = ttl.as_nanos() / scrape_interval.as_nanos().max(1);
     scrape_interval.saturating_mul(u32::try_from(whole).unwrap_or(u32::MAX).saturating_add(1))
@@ -301,7 +303,7 @@ fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }
 
-/// The series of each family that all targets and lists show, and the memory that all of it takes.
+/// The series of each family over all targets and lists, and the total memory.
 fn shown_by_all(config: &Config, loads: &[Load], jobs: u32) -> (BTreeMap<&'static str, u64>, u64) {
     let mut series: BTreeMap<&str, u64> = BTreeMap::new();
     let mut memory = BASE_MEMORY;
@@ -319,7 +321,7 @@ fn shown_by_all(config: &Config, loads: &[Load], jobs: u32) -> (BTreeMap<&'stati
                 memory.saturating_add(MEMORY_OF_A_TARGET.saturating_add(target.memory).saturating_mul(count));
         }
         list.series_by_family().for_each(|(name, n)| add(name, (n as u64).saturating_mul(load.lists)));
-        // A whole application is laid out with jobs of one segment.
+        // The series of a whole application are generated with jobs of a single segment.
         let of_whole = if jobs > 0 && config.names == NameSource::All { load.applications } else { 0 };
         for (names, count) in [
             (Shown::names(config, true), load.named_applications),
@@ -332,7 +334,7 @@ fn shown_by_all(config: &Config, loads: &[Load], jobs: u32) -> (BTreeMap<&'stati
     (series, memory)
 }
 
-/// Whether a scrape has more series than `sample_limit`, and what would help.
+/// Returns a warning if a scrape has more series than the `sample_limit`, with the changes that help.
 fn over_sample_limit(config: &Config, loads: &[Load], jobs: u32) -> Option<String> {
     let in_scrape = |config: &Config| {
         let (series, _) = shown_by_all(config, loads, jobs);
@@ -376,14 +378,14 @@ fn over_sample_limit(config: &Config, loads: &[Load], jobs: u32) -> Option<Strin
     ))
 }
 
-/// What a target shows, and the memory that it takes.
+/// The series and the memory of a target.
 struct Shown {
     series: BTreeMap<&'static str, u64>,
     memory: u64,
 }
 
 impl Shown {
-    /// Of a target that has so many finished jobs.
+    /// The estimate for a target with this number of finished jobs.
     fn by_target(config: &Config, jobs: u32, of_segment: bool) -> Self {
         let limit = config.finished_jobs_per_segment.and_then(|limit| u32::try_from(limit).ok());
         let shown = limit.map_or(jobs, |limit| jobs.min(limit));
@@ -401,7 +403,7 @@ impl Shown {
         all
     }
 
-    /// The name of an application or of a segment, and its tags.
+    /// The estimate for the name and tags of an application or a segment.
     fn names(config: &Config, of_application: bool) -> Self {
         let resource = NamedResource {
             id: "0".repeat(32),

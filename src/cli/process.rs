@@ -1,4 +1,4 @@
-//! The threads of the process, and what signals do to it.
+//! The threads of the process, and the effects of signals on it.
 
 use std::{
     io,
@@ -20,29 +20,30 @@ use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
 
-/// How long the server may take to stop. It takes less unless something hangs that it does before it serves.
+/// The time limit for stopping the server. It is reached only if something that runs before serving hangs.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a thread may take to hear that it must end. One that waits for a file system does not hear it.
+/// The time limit for work to stop after a signal. A thread that is blocked in the file system does not notice the signal.
 const STUCK: Duration = Duration::from_secs(1);
 
-/// Of each thread. Without it, `RUST_MIN_STACK` would decide.
+/// The stack size of each thread. Without it, `RUST_MIN_STACK` would decide.
 const THREAD_STACK: usize = 2 * 1024 * 1024;
 
-/// Threads and signal handlers.
+/// The threads and the signal handlers.
 pub struct Process {
-    /// Of the thread that waits for signals, so that they are heard whatever the others do.
+    /// The runtime of the thread that waits for signals. It has its own thread so that signals are handled even if all others
+    /// are busy.
     listener: Runtime,
     signals: Signals,
     workers: Runtime,
 }
 
-/// What signals ask of the server.
+/// The requests of signals to the server.
 #[derive(Clone, Default)]
 pub struct Orders {
-    /// To stop.
+    /// Tells the server to stop.
     pub stop: CancellationToken,
-    /// To read the configuration files again.
+    /// Tells the server to reload the configuration files.
     pub reload: Arc<Notify>,
 }
 
@@ -58,13 +59,13 @@ pub enum StartError {
 }
 
 impl Process {
-    /// Installs the handlers and starts the threads.
+    /// Installs the signal handlers and starts the threads.
     pub fn start() -> Result<Self, StartError> {
         let listener = Builder::new_current_thread().enable_all().build();
         let listener = listener.map_err(StartError::SignalThread)?;
         let signals = {
             let _entered = listener.enter();
-            // No other runtime may exist yet: it could receive a signal before a handler waits for it.
+            // No other runtime may exist yet, because it could receive a signal before a handler waits for it.
             Signals::handle().map_err(StartError::SignalHandlers)?
         };
         let workers = Builder::new_multi_thread()
@@ -76,8 +77,8 @@ impl Process {
         Ok(Self { listener, signals, workers: workers.map_err(StartError::Workers)? })
     }
 
-    /// Runs the work to its end. If it serves, it gets signals as orders. Otherwise a signal ends it, with the status that a
-    /// shell reports for the signal.
+    /// Runs the work to its end. If it serves, signals are passed to it as orders. Otherwise a signal ends it, with the exit
+    /// status that a shell reports for the signal.
     pub fn run<W, E>(self, serves: bool, work: impl FnOnce(Orders) -> W) -> Result<ExitCode, E>
     where
         W: Future<Output = Result<ExitCode, E>>,
@@ -96,13 +97,13 @@ impl Process {
                 Ok(status) = ended_by => Ok(status),
             }
         });
-        // Does not wait for what still waits for a name to be resolved.
+        // Does not wait for threads that are blocked in name resolution.
         workers.shutdown_background();
         ended
     }
 }
 
-/// Ends the work at a signal, and the process if the work is stuck.
+/// Ends the work at a signal. Ends the process if the work does not stop.
 async fn end_at_once(mut signals: Signals, end: oneshot::Sender<ExitCode>) {
     let status = 128 + signals.next().await.as_raw_value();
     _ = end.send(ExitCode::from(u8::try_from(status).unwrap_or(1)));
@@ -110,7 +111,7 @@ async fn end_at_once(mut signals: Signals, end: oneshot::Sender<ExitCode>) {
     exit(status);
 }
 
-/// Passes signals on to the server, and ends the process if the server is stuck.
+/// Passes signals to the server. Ends the process if the server does not stop.
 async fn pass_on(mut signals: Signals, orders: Orders) {
     while signals.next().await == SignalKind::hangup() {
         orders.reload.notify_one();

@@ -1,4 +1,4 @@
-//! How far a command is.
+//! The progress of a command.
 
-/// Told as a command goes on: of what, how much is done, of how much.
+/// Called as a command makes progress, with the kind of items, the number of finished items, and the total.
 pub(crate) type Progress<'a> = dyn Fn(&str, usize, usize) + Sync + 'a;

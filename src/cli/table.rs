@@ -1,8 +1,8 @@
-//! Tables for people: aligned columns of plain text.
+//! Plain-text tables with aligned columns.
 
 use std::fmt;
 
-/// A table. Numbers are aligned to the right, texts to the left.
+/// A table. Numbers are right-aligned, texts left-aligned.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }

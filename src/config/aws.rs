@@ -1,4 +1,4 @@
-//! AWS's own settings: from the environment's variables, else from the profile.
+//! Reads AWS's own settings: from the environment variables, or else from the profile.
 
 use std::path::PathBuf;
 
@@ -19,31 +19,31 @@ use super::{
 };
 use crate::model::target;
 
-/// What AWS's variables and the profile say.
+/// The settings from AWS's variables and the profile.
 #[derive(Debug, Default)]
 pub(super) struct Aws {
-    /// The configured region, even if it is not valid. That is reported as a problem.
+    /// The configured region, even if it is not valid. An invalid region is reported as a problem.
     pub(super) region: Option<String>,
     pub(super) endpoint_url: Option<Url>,
     pub(super) sts_endpoint_url: Option<Url>,
-    /// Whether STS has an endpoint of its own, apart from the one that is for every service.
+    /// Whether STS has its own endpoint, apart from the endpoint for all services.
     pub(super) has_endpoint_of_sts: bool,
     pub(super) use_fips_endpoint: bool,
     pub(super) use_dualstack_endpoint: bool,
     pub(super) ca_bundle: Option<PathBuf>,
     pub(super) proxies: Proxies,
-    /// The settings that are in effect because the profile says so.
+    /// The settings that come from the profile.
     pub(super) of_profile: Vec<EffectiveSetting>,
 }
 
-/// A setting, and where it is from.
+/// A setting and its source.
 struct Found {
-    /// The variable that would have set it.
+    /// The environment variable of the setting.
     variable: &'static str,
-    /// As problems name it.
+    /// The name of the setting in problems.
     name: String,
     text: String,
-    /// The profile and its place; `None` for the environment.
+    /// The profile and the position in its file. `None` if the setting comes from the environment.
     source: Option<String>,
 }
 
@@ -127,7 +127,7 @@ impl Reader<'_> {
         self.profiles?.selected()
     }
 
-    /// A setting from the first of the variables that is set, else from the profile.
+    /// Finds a setting: the first of the variables that is set, or else the property of the profile.
     fn find(&self, variables: &[&'static str], property: &str) -> Option<Found> {
         let set = variables.iter().find_map(|variable| self.of_environment(variable));
         set.or_else(|| self.of_profile(variables.first()?, property))
@@ -150,7 +150,7 @@ impl Reader<'_> {
         })
     }
 
-    /// A setting that is on.
+    /// Returns a boolean setting if it is true.
     fn switch(&mut self, variable: &'static str, property: &str) -> Option<Found> {
         let found = self.find(&[variable], property)?;
         let read: Result<bool, Explanation> = value::boolean(&found.text);
@@ -163,8 +163,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The configured endpoint of a service, in the order of AWS's SDKs: a variable for the service, one for all services, the
-    /// `services` section of the profile, the profile itself.
+    /// Finds the configured endpoint of a service, in the order of AWS's SDKs: the variable for the service, the variable for
+    /// all services, the `services` section of the profile, the profile itself.
     fn endpoint(&mut self, variable: &'static str, service: &str) -> Option<Found> {
         self.of_environment(variable)
             .or_else(|| self.of_environment(ENDPOINT_URL))
@@ -186,7 +186,7 @@ impl Reader<'_> {
         Some(Found { variable, name, text: value.text, source: Some(source) })
     }
 
-    /// A general endpoint may be wrong for two services, and is refused once.
+    /// Adds a problem once. A general endpoint can be wrong for two services.
     fn refuse(&mut self, problem: SettingError) {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);

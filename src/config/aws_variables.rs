@@ -4,7 +4,7 @@ use super::proxy;
 use crate::model::printable;
 
 pub(super) const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
-/// In the order in which they are asked.
+/// In order of precedence.
 pub(super) const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 pub(super) const ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
 pub(super) const PINPOINT_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_PINPOINT";
@@ -13,7 +13,7 @@ pub(super) const IGNORE_ENDPOINT_URLS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_UR
 pub(super) const USE_FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
 pub(super) const USE_DUALSTACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
 
-/// The variables that are read here, but for `AWS_CA_BUNDLE`, whose value need not be UTF-8.
+/// The AWS variables that `config` reads, except `AWS_CA_BUNDLE`, whose value may be a path that is not UTF-8.
 pub(super) fn variables() -> impl Iterator<Item = &'static str> {
     let others = [
         ENDPOINT_URL,
@@ -26,7 +26,7 @@ pub(super) fn variables() -> impl Iterator<Item = &'static str> {
     REGION_VARIABLES.into_iter().chain(others).chain(proxy::VARIABLES)
 }
 
-/// The value of one of them as it may be shown.
+/// Returns the value of a variable for display. Secrets in URLs are masked.
 pub(super) fn shown(variable: &str, text: &str) -> String {
     let is_url = variable.contains("ENDPOINT_URL") && variable != IGNORE_ENDPOINT_URLS;
     if is_url || proxy::VARIABLES.contains(&variable) { printable::url(text) } else { text.to_owned() }

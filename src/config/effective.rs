@@ -1,4 +1,4 @@
-//! Settings as they are in effect, for people to see. Nothing secret is in them.
+//! The settings in effect, for display. They contain no secrets.
 
 use std::borrow::Cow;
 
@@ -6,14 +6,13 @@ use serde::Serialize;
 
 use super::settings::Written;
 
-/// A setting, its value, and where that is from.
+/// A setting, its value, and the source of the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EffectiveSetting {
-    /// The variable's name.
     pub variable: &'static str,
-    /// The value as it is written; `***` for a secret one.
+    /// The value as written. `***` if it is secret.
     pub value: String,
-    /// Where it is from, in words.
+    /// The source of the value, in words.
     pub source: Cow<'static, str>,
 }
 

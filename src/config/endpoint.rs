@@ -1,4 +1,4 @@
-//! `AWS_ENDPOINT_URL_PINPOINT` and `AWS_ENDPOINT_URL` → the address of the API.
+//! Parses the API's URL from `AWS_ENDPOINT_URL_PINPOINT` or `AWS_ENDPOINT_URL`.
 
 use url::Url;
 
@@ -10,7 +10,7 @@ pub(super) fn endpoint_url(text: &str) -> Result<Url, Explanation> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("its scheme is neither http nor https; {CURE}"));
     }
-    // `url` also accepts `http:host` and `http:/host`, which other programs read otherwise.
+    // `url` also accepts `http:host` and `http:/host`. Other programs interpret these differently.
     if url.host_str().is_none_or(str::is_empty) || !text[url.scheme().len()..].starts_with("://") {
         return Err(format!("it has no host; {CURE}"));
     }

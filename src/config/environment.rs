@@ -1,4 +1,4 @@
-//! The environment variables that mean something to the exporter.
+//! The environment variables that the exporter uses.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use super::{
 
 pub(super) const HOST_NAME: &str = "HOSTNAME";
 
-/// The variables that mean something to the exporter. None of them is empty, and white space around them is gone.
+/// The environment variables that the exporter uses. Values are trimmed, and empty variables are left out.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
     pub(super) texts: Texts,
@@ -37,7 +37,7 @@ impl Environment {
         let mut environment = Self { credentials: AwsEnvironment::of(&variables), ..Self::default() };
         for (name, text) in variables {
             if name == CA_BUNDLE {
-                // A path need not be UTF-8, and white space belongs to it.
+                // A path may be non-UTF-8, and white space can be part of it.
                 environment.ca_bundle = (!is_blank(&text)).then(|| text.into());
                 continue;
             }
@@ -72,7 +72,7 @@ impl Environment {
         let settings = settings.into_iter().map(|(name, text)| (name.to_owned(), text));
         match envy::prefixed(PREFIX).from_iter(settings) {
             Ok(texts) => environment.texts = texts,
-            // The names are those of the table and the values are texts, so only a mistake in this file leads here.
+            // The names come from the table and all values are text. So this can only fail because of a bug in this file.
             Err(_) => {
                 problems.problems.push(SettingError::without_value(PREFIX, "the settings cannot be read"));
             }
@@ -80,7 +80,7 @@ impl Environment {
         environment
     }
 
-    /// Every setting, and those of AWS's that are set and that the exporter reads itself.
+    /// All settings, and the AWS settings that are set and that the exporter reads itself.
     pub(super) fn effective(&self, of_profile: Vec<EffectiveSetting>) -> Vec<EffectiveSetting> {
         let settings = self.texts.all().map(EffectiveSetting::of);
         let asks_host_name = self.texts.shard().text().starts_with("auto/");
@@ -107,7 +107,7 @@ pub(super) fn is_blank(text: &OsStr) -> bool {
     text.to_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// A warning for a name that has the prefix, in any case.
+/// Returns a warning if the name has the exporter's prefix, ignoring case.
 fn unknown_setting(name: &OsStr) -> Option<Warning> {
     let name = name.to_string_lossy();
     let upper_case = name.to_uppercase();

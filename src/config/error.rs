@@ -1,19 +1,19 @@
-//! What is wrong, or odd, about the settings, as sentences for the operator.
+//! Problems and warnings about the settings, as sentences for the operator.
 
 use std::fmt;
 
 use super::{aws_variables::CA_BUNDLE, profile};
 use crate::model::printable;
 
-/// One thing that is wrong. It prints as one line that names the variable, its value, and what would be right.
+/// One problem with a setting. It prints as one line with the variable, its value, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingError {
-    /// The variable's whole name.
+    /// The full name of the variable.
     pub variable: String,
-    /// The value as it may be shown: quoted, escaped, shortened, secrets masked; `None` when none is set, or none may
-    /// be shown.
+    /// The value for display: quoted, escaped, shortened, with secrets masked. `None` if the variable is not set or its value
+    /// must not be shown.
     pub value: Option<String>,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what to write instead.
     pub explanation: String,
 }
 
@@ -24,15 +24,15 @@ impl SettingError {
         Self { value: Some(quoted(&value)), ..Self::without_value(variable, explanation) }
     }
 
-    /// A problem with a file of AWS's, or with a profile.
+    /// Returns a problem with one of AWS's files or with a profile.
     pub(super) fn of_profile(error: profile::Error) -> Self {
         let value = error.value.as_deref().map(quoted);
         Self { value, ..Self::without_value(error.variable, error.problem) }
     }
 
-    /// A problem with a variable that is not set, or whose value may not be shown.
+    /// Returns a problem with a variable that is not set, or whose value must not be shown.
     pub(super) fn without_value(variable: &str, explanation: impl Into<String>) -> Self {
-        // It may repeat a part of the value.
+        // The explanation can repeat a part of the value.
         let explanation = printable::without_keys(&explanation.into()).into_owned();
         Self { variable: variable.into(), value: None, explanation }
     }
@@ -48,13 +48,13 @@ impl fmt::Display for SettingError {
     }
 }
 
-/// Everything that is wrong with the settings. It prints one problem per line, then the warnings, since a misspelt name
-/// is often the cause.
+/// All problems with the settings. It prints one problem per line, and then the warnings. A warning about a misspelt name often
+/// shows the cause of a problem.
 #[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 pub struct SettingErrors {
-    /// What is wrong: never empty in an error.
+    /// The problems. Never empty when this is returned as an error.
     pub problems: Vec<SettingError>,
-    /// What is odd besides.
+    /// The warnings.
     pub warnings: Vec<Warning>,
 }
 
@@ -67,29 +67,28 @@ impl fmt::Display for SettingErrors {
 }
 
 impl SettingErrors {
-    /// Keeps the problem of a reading that failed.
+    /// Returns the value that was read, or records the problem.
     pub(super) fn keep<T>(&mut self, reading: Result<T, SettingError>) -> Option<T> {
         reading.map_err(|problem| self.problems.push(problem)).ok()
     }
 }
 
-/// Something that is odd about the settings, and does no harm.
+/// Something unusual about the settings that does no harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
-    /// A variable with the exporter's prefix that no setting has.
+    /// A variable with the exporter's prefix that is not a setting.
     UnknownSetting {
         /// The variable's name, escaped.
         variable: String,
-        /// The variable that may be meant.
+        /// The variable that was probably meant.
         close: Option<&'static str>,
-        /// Whether Kubernetes sets such a variable for a Service named like the exporter.
+        /// Whether Kubernetes sets a variable like this for a Service with the exporter's name.
         from_service: bool,
     },
     /// A role of `ROLE_ARNS` for an account that no target names.
     UnusedRole {
-        /// The role.
         role_arn: String,
-        /// Its account.
+        /// The account of the role.
         account_id: String,
     },
 }
@@ -121,7 +120,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// A value as problems show it: quoted, escaped, not too long, and without what looks like a key.
+/// Returns a value as problems show it: quoted, escaped, shortened, and without anything that looks like a key.
 pub(crate) fn quoted(value: &str) -> String {
     const LONGEST: usize = 80;
     let value = printable::without_keys(value);

@@ -1,4 +1,4 @@
-//! Reading the settings with the files that they name: what is wrong with a file is among the problems.
+//! Reads the settings together with the files that they name. Errors in a file become problems of the settings.
 
 use std::{ffi::OsString, path::Path};
 
@@ -12,7 +12,8 @@ use super::{
 use crate::{file_watch::Files, web};
 
 impl Config {
-    /// Reads the settings as [`Config::parse`] does, AWS's files, and the files that `TARGETS_FILE` and `WEB_CONFIG_FILE` name.
+    /// Reads the settings like [`Config::parse`], and also AWS's files and the files that `TARGETS_FILE` and `WEB_CONFIG_FILE`
+    /// name.
     pub fn read(variables: Vec<(OsString, OsString)>) -> Result<(Self, Vec<Warning>), SettingErrors> {
         let environment = Environment::sort(variables.clone(), &mut SettingErrors::default());
         let texts = &environment.texts;
@@ -40,7 +41,7 @@ impl Config {
             Err(problems) => problems,
         };
         if profiles.is_none() {
-            // The region may be in the file that cannot be read.
+            // The region may be in the file that cannot be read, so a missing region is not reported.
             problems
                 .problems
                 .retain(|problem| problem.variable != REGION_VARIABLES[0] || problem.value.is_some());

@@ -1,24 +1,26 @@
-//! `LOG_LEVEL` → the filter of the log, which never lets a dependency log what may hold a secret, whatever is asked for.
+//! Parses `LOG_LEVEL` into the filter of the log. Whatever the setting asks for, the filter drops log lines of dependencies
+//! that may contain a secret.
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::value::Explanation;
 use crate::suggest::nearest;
 
-/// The most that may be logged under a target, its longest prefix in this table deciding. What dependencies log was
-/// read in their sources (the versions of `Cargo.lock` at the time, for which see its history):
+/// The most verbose level that may be logged for each target. The longest matching prefix decides. The levels follow from the
+/// sources of the dependencies, in the versions of `Cargo.lock` at the time. The history of this file shows which versions
+/// those are.
 ///
 /// * `aws_sigv4` logs requests and strings to sign at trace.
-/// * `aws_config` logs access key ids at info, and at debug and warn the errors of credential sources with their debug
-///   form, which holds whole answers and what a credential process wrote to stderr. The exporter logs such failures
-///   itself, without them.
-/// * `aws_runtime::env_config::normalize` quotes lines of the profile file that it does not understand at warn.
-/// * `aws_smithy_*` and the service clients log requests and answers at trace, and errors in their debug form at debug.
+/// * `aws_config` logs access key ids at info. At debug and warn it logs errors of credential sources in their debug form. That
+///   form contains whole responses, and the stderr of a credential process. The exporter logs such failures itself, without
+///   these details.
+/// * `aws_runtime::env_config::normalize` logs lines of the profile file that it does not understand at warn.
+/// * `aws_smithy_*` and the service clients log requests and responses at trace, and errors in their debug form at debug.
 /// * `aws_smithy_runtime::client::http::connection_poisoning` logs an error for each failed call to a metadata service, because
 ///   the exporter's HTTP client manages its connections itself.
-/// * Everything else is kept below trace, where libraries log what goes over the wire.
+/// * All other dependencies stay below trace, because libraries log the transferred data at trace.
 ///
-/// What is logged through the crate `log` (reqwest, rustls) does not get into the log at all.
+/// Lines that are logged through the crate `log` (reqwest, rustls) never reach the exporter's log.
 const MOST: &[(&str, LevelFilter)] = &[
     ("", LevelFilter::DEBUG),
     ("aws_config", LevelFilter::ERROR),
@@ -36,8 +38,8 @@ const MOST: &[(&str, LevelFilter)] = &[
     ("rustls", LevelFilter::INFO),
 ];
 
-/// These log at debug whenever a connection is used, which drowns the exporter's own lines. They stay at info unless a filter
-/// names them.
+/// These targets log at debug whenever a connection is used, which hides the exporter's own lines. They stay at info unless the
+/// filter names them.
 const QUIET: [&str; 1] = ["hyper_util"];
 
 const LEVELS: [(&str, LevelFilter); 6] = [
@@ -49,7 +51,8 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("trace", LevelFilter::TRACE),
 ];
 
-/// Reads a level, or a list of a level and of `target=level`. A later one of the same target replaces an earlier one.
+/// Parses a level, or a list of `target=level` directives, which can contain a default level. If a target occurs twice, the
+/// later directive wins.
 pub(super) fn log_filter(text: &str) -> Result<Targets, Explanation> {
     let mut asked = Vec::new();
     for directive in text.split(',').map(str::trim) {
@@ -95,10 +98,11 @@ fn is_target(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '.'))
 }
 
-/// What was asked for, but for each target at most what [`MOST`] allows.
+/// Limits the requested levels to those that [`MOST`] allows.
 fn limited(asked: &[(&str, LevelFilter)]) -> Targets {
     let mut filter = Targets::new().with_default(LevelFilter::OFF);
-    // Where a limit begins, what was asked for goes on, within it; and where something is asked for, the limit does.
+    // Every target in either table needs its own entry. A limit must hold below a broader request, and a request must hold
+    // below a broader limit.
     for target in MOST.iter().chain(asked).map(|(target, _)| *target) {
         let level = level_of(asked, target).min(level_of(MOST, target));
         filter =
@@ -107,7 +111,7 @@ fn limited(asked: &[(&str, LevelFilter)]) -> Targets {
     filter
 }
 
-/// The level that the longest prefix of `target` has in a table, and of equal ones the last.
+/// The level of the longest prefix of `target` in a table. If a prefix occurs twice, the last one counts.
 fn level_of(table: &[(&str, LevelFilter)], target: &str) -> LevelFilter {
     table
         .iter()
@@ -122,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// The most verbose level that a filter lets through.
+    /// The most verbose level that the filter lets through for a target.
     fn most(filter: &Targets, target: &str) -> Option<Level> {
         [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR]
             .into_iter()

@@ -1,8 +1,8 @@
-//! Environment strings → a validated [`Config`]. Pure: it reads no environment and, but for [`Config::read`], no file, and reports
-//! every problem at once.
+//! Parses environment strings into a validated [`Config`], and reports all problems at once. It reads no environment variables
+//! itself, and only [`Config::read`] reads files.
 //!
-//! `settings` is the table of what there is, `value` and its neighbours read one value each, and this file puts them
-//! together and refuses what contradicts itself.
+//! `settings` contains the table of settings. `value` and the modules beside it parse one value each. This file combines the
+//! values and refuses contradictions.
 
 use std::{
     collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
@@ -55,11 +55,12 @@ use crate::model::{
     target::TargetPattern,
 };
 
-/// The exporter's settings, validated. Each field names its variable without the prefix `PINPOINT_EXPORTER_`.
+/// The exporter's settings, validated. The documentation of each field names its variable, without the prefix
+/// `PINPOINT_EXPORTER_`.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each stands for a variable")]
 pub struct Config {
-    /// `TARGETS` and those of `TARGETS_FILE`, without duplicates, in the order of their identity.
+    /// `TARGETS` and the targets of `TARGETS_FILE`, sorted and without duplicates.
     pub targets: Vec<TargetPattern>,
     /// `TARGETS_FILE`
     pub targets_file: Option<TargetsFile>,
@@ -111,34 +112,35 @@ pub struct Config {
     pub log_filter: tracing_subscriber::filter::Targets,
     /// `LOG_FORMAT`
     pub log_format: LogFormat,
-    /// The configured region: `AWS_REGION`, `AWS_DEFAULT_REGION` or that of the profile.
+    /// The configured region: `AWS_REGION`, `AWS_DEFAULT_REGION`, or the region of the profile.
     pub own_region: Option<String>,
-    /// `AWS_ENDPOINT_URL_PINPOINT`, else `AWS_ENDPOINT_URL`: replaces AWS's own address of the API.
+    /// `AWS_ENDPOINT_URL_PINPOINT`, or else `AWS_ENDPOINT_URL`. It replaces AWS's URL of the API.
     pub endpoint_url: Option<Url>,
-    /// `AWS_ENDPOINT_URL_STS`, else `AWS_ENDPOINT_URL`: the same for STS.
+    /// `AWS_ENDPOINT_URL_STS`, or else `AWS_ENDPOINT_URL`. It replaces AWS's URL of STS.
     pub sts_endpoint_url: Option<Url>,
-    /// Whether STS may be asked who the caller is: not with an API of one's own, unless STS has an address of its own too.
+    /// Whether the exporter may ask STS for the caller's identity. With a custom endpoint for the API, it may only if STS has
+    /// its own endpoint too.
     pub may_ask_sts: bool,
     /// `AWS_USE_FIPS_ENDPOINT`
     pub use_fips_endpoint: bool,
     /// `AWS_USE_DUALSTACK_ENDPOINT`
     pub use_dualstack_endpoint: bool,
-    /// `AWS_CA_BUNDLE`: the only certificates to trust, in PEM.
+    /// `AWS_CA_BUNDLE`: a PEM file with the only certificates to trust.
     pub ca_bundle: Option<PathBuf>,
     /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`
     pub proxies: Proxies,
-    /// `AWS_PROFILE`, `AWS_CONFIG_FILE` and whatever else says where credentials come from.
+    /// The variables that select credentials, such as `AWS_PROFILE` and `AWS_CONFIG_FILE`.
     pub credentials: AwsEnvironment,
-    /// Every setting as it is in effect, as the status page shows it.
+    /// Every setting in effect, for the status page.
     pub effective: Vec<EffectiveSetting>,
 }
 
 /// The roles to assume.
 #[derive(Clone, Default)]
 pub struct Roles {
-    /// Their ARNs by account.
+    /// The ARN of the role for each account.
     pub by_account: BTreeMap<String, String>,
-    /// What the roles' trust policies ask for. It is never shown.
+    /// The external id that the roles' trust policies require. It is never shown.
     pub external_id: Option<String>,
 }
 
@@ -148,7 +150,7 @@ impl fmt::Debug for Roles {
     }
 }
 
-/// How a log line is written.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
     /// `key=value` pairs.
@@ -159,12 +161,12 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The region of the first target; there is one, or the settings would have been refused.
+    /// The region of the first target. Validated settings always have a target.
     pub fn region(&self) -> &str {
         self.targets.first().map_or("", |target| &target.region)
     }
 
-    /// The settings that set the pace of requests.
+    /// The settings that limit how often targets are refreshed.
     pub fn pace(&self) -> RefreshLimits {
         RefreshLimits {
             max_requests_per_second: self.max_requests_per_second,
@@ -173,13 +175,13 @@ impl Config {
         }
     }
 
-    /// The region in which STS is asked for a target of this region.
+    /// The region of the STS endpoint for a target in region `of_target`.
     pub fn sts_region<'a>(&'a self, of_target: &'a str) -> &'a str {
         self.own_region.as_deref().unwrap_or(of_target)
     }
 
-    /// Reads the settings from the environment's variables, and from the AWS profile what they leave open. The file of
-    /// `TARGETS_FILE` is not read: it counts as empty.
+    /// Parses the settings from environment variables, with the AWS profile for AWS settings that no variable sets. It does not
+    /// read the file of `TARGETS_FILE`, and treats it as empty.
     pub fn parse(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         profiles: Option<&Profiles>,
@@ -187,7 +189,7 @@ impl Config {
         Self::parse_with(variables, profiles, None)
     }
 
-    /// The same with the contents of `TARGETS_FILE`. `None` if the file was not read.
+    /// Like [`Config::parse`], with the contents of `TARGETS_FILE`. `None` if the file was not read.
     fn parse_with(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         profiles: Option<&Profiles>,
@@ -220,7 +222,7 @@ impl Config {
         })
     }
 
-    /// Reads `LISTEN_ADDRESS` alone, so that other wrong settings do not matter.
+    /// Reads only `LISTEN_ADDRESS`, so that problems with other settings do not matter.
     pub fn read_listen_address(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<SocketAddr, SettingErrors> {
@@ -232,7 +234,8 @@ impl Config {
         address.filter(|_| problems.problems.is_empty()).ok_or(problems)
     }
 
-    /// Reads what stands for itself and adds what has been read; `None` only with a problem.
+    /// Parses the settings that do not depend on others, and combines them with those already parsed. Returns `None` only if
+    /// there is a problem.
     fn assemble(
         environment: &Environment,
         targets: Vec<TargetPattern>,
@@ -311,7 +314,7 @@ impl Config {
 }
 
 impl SettingErrors {
-    /// In the order of the table, then AWS's variables.
+    /// Sorts the problems in the order of the settings table. Problems with AWS's variables come last.
     fn sort(&mut self) {
         self.problems.sort_by_key(|problem| {
             SETTINGS.iter().position(|setting| setting.variable == problem.variable).unwrap_or(SETTINGS.len())
@@ -330,7 +333,7 @@ impl SettingErrors {
         )
     }
 
-    /// A problem of two settings, found at the first.
+    /// Reports a conflict between two settings, under the name of the first.
     fn combination(&mut self, first: Written<'_>, explanation: &str) {
         let by_default = if first.text.is_none() { "by default " } else { "" };
         self.problems.push(SettingError::new(
@@ -341,7 +344,7 @@ impl SettingErrors {
     }
 }
 
-/// A setting and its value, as another's problem names it.
+/// A setting and its value, for the problem of another setting.
 fn named(written: Written<'_>) -> String {
     let name = written.setting.variable;
     match written.text {
@@ -350,7 +353,7 @@ fn named(written: Written<'_>) -> String {
     }
 }
 
-/// The settings that are durations; they limit each other.
+/// The settings that are durations. Some of them limit each other.
 struct Durations {
     cache_ttl: Option<Duration>,
     max_staleness: Option<Duration>,
@@ -359,7 +362,7 @@ struct Durations {
     scrape_timeout_offset: Option<Duration>,
     request_timeout: Option<Duration>,
     refresh_timeout: Option<Duration>,
-    /// Zero for no limit.
+    /// Zero means no limit.
     finished_job_max_age: Option<Duration>,
 }
 
@@ -403,7 +406,7 @@ impl Durations {
     }
 }
 
-/// The roles by account, and the external id to assume them with.
+/// Reads the roles by account, and the external id for assuming them.
 fn read_roles(texts: &Texts, problems: &mut SettingErrors) -> Roles {
     let (role_arns, external_id) = (texts.role_arns(), texts.role_external_id());
     let mut roles = Roles::default();

@@ -1,10 +1,10 @@
-//! Which proxy a request goes through: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` as curl reads them. Values only.
+//! Selects the proxy for a request from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as curl does. Values only.
 
 use std::{fmt, net::IpAddr};
 
 use url::{Host, Url};
 
-/// The variables, each in both spellings. The one in lower case goes first, as in curl.
+/// The variables, each in both spellings. As in curl, the lower-case spelling takes precedence.
 pub const VARIABLES: [&str; 8] = [
     "https_proxy",
     "HTTPS_PROXY",
@@ -19,7 +19,7 @@ pub const VARIABLES: [&str; 8] = [
 /// The schemes that the HTTP client supports.
 const SCHEMES: [&str; 6] = ["http", "https", "socks5", "socks5h", "socks4", "socks4a"];
 
-/// The proxies in use.
+/// The configured proxies.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     https: Option<Url>,
@@ -29,31 +29,31 @@ pub struct Proxies {
 
 impl fmt::Debug for Proxies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URLs may hold passwords.
+        // The URLs may contain passwords.
         f.debug_struct("Proxies").field("exceptions", &self.exceptions).finish_non_exhaustive()
     }
 }
 
-/// What `NO_PROXY` exempts.
+/// An entry of `NO_PROXY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Exception {
     hosts: Hosts,
-    /// The only port that is exempted; `None` for every port.
+    /// The only port to which the entry applies. `None` for every port.
     port: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hosts {
     All,
-    /// The addresses that share the first so many bits.
+    /// The addresses that share this number of leading bits.
     Network(IpAddr, u8),
-    /// A host and those below it.
+    /// A host and its subdomains.
     Domain(String),
 }
 
 impl Proxies {
-    /// Reads the variables. `value` gives their trimmed values; an empty one is unset. `wrong` is told a variable, its value
-    /// and what is wrong with it.
+    /// Reads the variables. `value` returns their trimmed values, or `None` for an empty one. `wrong` is called with each
+    /// invalid variable, its value, and the error.
     pub fn read<'a>(
         value: impl Fn(&str) -> Option<&'a str>,
         mut wrong: impl FnMut(&'static str, &'a str, String),
@@ -82,14 +82,14 @@ impl Proxies {
         }
     }
 
-    /// The proxy for a URL; `None` for none.
+    /// The proxy for a URL. `None` means a direct connection.
     pub fn of(&self, url: &Url) -> Option<&Url> {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
         proxy.as_ref().filter(|_| !self.exceptions.iter().any(|exception| exception.holds(url)))
     }
 }
 
-/// Reads the address of a proxy. Without a scheme it is `http`.
+/// Parses the URL of a proxy. The default scheme is `http`.
 fn proxy_url(text: &str) -> Result<Url, String> {
     const CURE: &str = "write one such as http://proxy.example.com:3128";
     if text.starts_with(['"', '\'']) {
@@ -110,7 +110,7 @@ fn proxy_url(text: &str) -> Result<Url, String> {
 }
 
 impl Exception {
-    /// `None` for what exempts nothing.
+    /// Returns `None` for an entry that exempts nothing, such as an invalid one.
     fn parse(entry: &str) -> Option<Self> {
         if entry == "*" {
             return Some(Self { hosts: Hosts::All, port: None });
@@ -150,7 +150,7 @@ impl Exception {
     }
 }
 
-/// An address, in brackets or not, or a network such as `10.0.0.0/8`.
+/// Parses an address, with or without brackets, or a network such as `10.0.0.0/8`.
 fn network(text: &str) -> Option<Hosts> {
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits.parse().ok()?)),

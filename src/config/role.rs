@@ -1,4 +1,4 @@
-//! `ROLE_ARNS` and `ROLE_EXTERNAL_ID`.
+//! Parses `ROLE_ARNS` and `ROLE_EXTERNAL_ID`.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use crate::model::{
     target::{is_account_id, is_partition},
 };
 
-/// The roles by account, and the entries that are wrong.
+/// Returns the roles by account, and the invalid entries.
 pub(super) fn role_arns(text: &str) -> (BTreeMap<&str, &str>, Vec<(&str, Explanation)>) {
     let mut roles = BTreeMap::new();
     let mut wrong = Vec::new();
     if text.contains(PEM) {
-        // The error would show its words one by one.
+        // Without this check, the error would show the words of a private key one by one.
         return (roles, vec![(text, "this is no list of roles; write their ARNs".into())]);
     }
     for entry in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()) {
@@ -52,7 +52,7 @@ fn account_of_role(arn: &str) -> Option<&str> {
     .then_some(account_id)
 }
 
-/// An external id, whose text is no-one's business.
+/// Checks an external id. The error does not quote it, because it may be secret.
 pub(super) fn role_external_id(text: &str) -> Result<(), Explanation> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c);
     if (2..=1224).contains(&text.len()) && text.chars().all(allowed) {

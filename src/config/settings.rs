@@ -1,33 +1,34 @@
-//! The one table of settings. `--help`, the defaults, the warnings about unknown names and the table of `docs/SETTINGS.md` come from it.
+//! The table of settings. `--help`, the defaults, the warnings about unknown names and the table of `docs/SETTINGS.md` come
+//! from it.
 
 use serde::Deserialize;
 
-/// What the name of every setting begins with in the environment.
+/// The prefix of every setting's environment variable.
 pub const PREFIX: &str = "PINPOINT_EXPORTER_";
 
-/// A setting as users know it.
+/// A setting, as the documentation describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
     /// The variable's name without [`PREFIX`].
     pub name: &'static str,
-    /// The variable's name.
+    /// The variable's full name.
     pub variable: &'static str,
-    /// The value that it has when the variable is unset or empty, as one would write it; `""` for none.
+    /// The value when the variable is unset or empty, as a user would write it. `""` for no default.
     pub default: &'static str,
-    /// What it means, in one line.
+    /// The meaning of the setting, in one line.
     pub meaning: &'static str,
 }
 
-/// A setting together with what the environment says about it.
+/// A setting and its value in the environment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written<'a> {
     pub(super) setting: &'static Setting,
-    /// The variable's value.
+    /// The variable's value. `None` if it is not set.
     pub(super) text: Option<&'a str>,
 }
 
 impl<'a> Written<'a> {
-    /// The value to read, which is the default when none is written; `""` when there is no default.
+    /// The value to parse: the variable's value, or else the default. `""` if there is no default.
     pub(super) fn text(self) -> &'a str {
         self.text.unwrap_or(self.setting.default)
     }
@@ -35,7 +36,7 @@ impl<'a> Written<'a> {
 
 macro_rules! settings {
     ($($field:ident $name:ident = $default:literal $meaning:literal;)*) => {
-        /// Every setting, in the order in which they are documented.
+        /// Every setting, in the order of the documentation.
         pub static SETTINGS: &[Setting] = &[$(Setting {
             name: stringify!($name),
             variable: concat!("PINPOINT_EXPORTER_", stringify!($name)),
@@ -43,7 +44,8 @@ macro_rules! settings {
             meaning: $meaning,
         }),*];
 
-        /// The variables' values as they are written, since envy would stop at the first that is wrong and quote it.
+        /// The variables' values as written. They are parsed later, because envy would stop at the first invalid value and
+        /// quote it.
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub(super) struct Texts { $($field: Option<String>,)* }
@@ -102,12 +104,12 @@ settings! {
     log_format LOG_FORMAT = "logfmt" "logfmt or json";
 }
 
-/// A variable of AWS's that the exporter reads itself or through AWS's crates.
+/// An AWS variable that the exporter reads itself or through AWS's crates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AwsVariable {
-    /// The variable, or several of one kind.
+    /// The variable, or several variables of one kind.
     pub name: &'static str,
-    /// What it means, in one line.
+    /// The meaning of the variable, in one line.
     pub meaning: &'static str,
 }
 

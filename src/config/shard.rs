@@ -1,12 +1,12 @@
-//! `SHARD`.
+//! Parses `SHARD`.
 
 use super::value::Explanation;
 use crate::model::shard::Shard;
 
-/// More shards are a mistake, and each target is looked up in all of them.
+/// The maximum number of shards. A larger number is a mistake, and the time to find a target's shard grows with the number.
 pub(crate) const MOST_SHARDS: u32 = 1000;
 
-/// `2/5` or `auto/5`, the ordinal then being the end of `host_name`.
+/// Parses `2/5` or `auto/5`. With `auto`, the ordinal is the number at the end of `host_name`.
 pub(super) fn shard(text: &str, host_name: Option<&str>) -> Result<Shard, Explanation> {
     const CURE: &str = "write such as 2/5, or auto/5 where HOSTNAME ends in the ordinal";
     let number = |text: &str| {

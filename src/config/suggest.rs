@@ -1,9 +1,9 @@
-//! Suggestions for the name of a setting or an argument that does not exist.
+//! Suggests a name for a setting or an argument that does not exist.
 
 use super::settings::{PREFIX, SETTINGS};
 use crate::suggest::nearest;
 
-/// What other programs call a setting, as [`normalized`], and the variable to set here.
+/// Names that other programs use for a setting, as [`normalized`] returns them, and the variable to set instead.
 const OTHER_NAMES: [(&str, &str); 26] = [
     ("WEB_LISTEN_ADDRESS", "PINPOINT_EXPORTER_LISTEN_ADDRESS"),
     ("LISTEN", "PINPOINT_EXPORTER_LISTEN_ADDRESS"),
@@ -33,15 +33,15 @@ const OTHER_NAMES: [(&str, &str); 26] = [
     ("PROXY", "HTTPS_PROXY"),
 ];
 
-/// The variable that a name stands for: a setting without its prefix, or what other programs call it, as an option
-/// (`--web.listen-address`) or as a variable.
+/// Returns the variable for a name: a setting without its prefix, or a name from another program. The name can have the form of
+/// an option (`--web.listen-address`) or of a variable.
 pub(crate) fn variable_of(name: &str) -> Option<&'static str> {
     let name = normalized(name);
     let own = SETTINGS.iter().find(|setting| setting.name == name).map(|setting| setting.variable);
     own.or_else(|| OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, variable)| *variable))
 }
 
-/// The variable that a misspelt name of a setting, without its prefix, is likely to mean.
+/// Returns the variable that a misspelt setting, without its prefix, probably means.
 pub(super) fn setting_like(name: &str) -> Option<&'static str> {
     let name = normalized(name);
     let names = || SETTINGS.iter().map(|setting| setting.name);
@@ -52,7 +52,8 @@ pub(super) fn setting_like(name: &str) -> Option<&'static str> {
     variable_of(&name).or_else(variable)
 }
 
-/// The one of `names` that a misspelt `word` is likely to mean: a typing mistake away, or the only one that it is a part of.
+/// Returns the name in `names` that a misspelt `word` probably means. It differs by a few typing errors, or it is the only name
+/// that contains `word`.
 pub(crate) fn close<'a>(word: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let lower = word.to_lowercase();
     let is_typo = |name: &&str| {
@@ -67,7 +68,8 @@ pub(crate) fn close<'a>(word: &str, names: impl Iterator<Item = &'a str> + Clone
     })
 }
 
-/// An option or a variable as a setting is written: without its value, dashes and prefix, in upper case, with `_` between parts.
+/// Converts an option or a variable to the form of a setting's name: without value, dashes and prefix, in upper case, with `_`
+/// between words.
 fn normalized(name: &str) -> String {
     let name = name.split('=').next().unwrap_or_default().trim_start_matches('-');
     let name = name.to_uppercase().replace(['.', '-', ':'], "_");

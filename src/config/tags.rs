@@ -1,14 +1,14 @@
-//! `TAG_LABELS`: keys of tags → the labels that show them.
+//! Parses `TAG_LABELS`: tag keys and the labels that show them.
 
 use super::value::Explanation;
 use crate::model::names::TagLabels;
 
 /// AWS allows 50 tags on a resource.
 const MAX_TAGS: usize = 50;
-/// AWS allows 128 characters in the key of a tag.
+/// AWS allows 128 characters in a tag key.
 const MAX_KEY_CHARACTERS: usize = 128;
 
-/// Reads keys separated by commas. White space around a key does not belong to it.
+/// Parses keys separated by commas. White space around a key is ignored.
 pub(super) fn tag_labels(text: &str) -> Result<TagLabels, Explanation> {
     let mut tags = TagLabels::default();
     for key in text.split(',').map(str::trim).filter(|key| !key.is_empty()) {
@@ -36,7 +36,7 @@ pub(super) fn tag_labels(text: &str) -> Result<TagLabels, Explanation> {
     Ok(tags)
 }
 
-/// The label of a key: `tag_`, and `_` for each character that a label name cannot hold.
+/// The label for a key: `tag_` and the key, with `_` for each character that a label name cannot contain.
 fn label(key: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     "tag_".chars().chain(key.chars().map(allowed)).collect()

@@ -1,4 +1,4 @@
-//! `TARGETS` and `TARGETS_FILE`.
+//! Reads `TARGETS` and `TARGETS_FILE`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,15 +15,14 @@ use crate::{
     },
 };
 
-/// A larger file names more targets than may be.
+/// The maximum size of the file. A larger file has more targets than the limit allows.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The file of `TARGETS_FILE`, and what its targets are read together with.
+/// The file of `TARGETS_FILE`, and the settings that its targets depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetsFile {
-    /// Where it is.
     pub path: PathBuf,
-    /// `TARGETS`, or nothing.
+    /// The value of `TARGETS`, or `""`.
     targets: String,
     /// The configured region.
     region: Option<String>,
@@ -35,7 +34,7 @@ impl TargetsFile {
         Some(Self { path, targets: texts.targets().text().to_owned(), region: region.map(str::to_owned) })
     }
 
-    /// All targets, as the file is now. What is wrong is said in a sentence each.
+    /// Reads the file again and returns all targets, or one sentence for each error.
     pub(crate) fn read(&self, files: &mut Files) -> Result<Vec<TargetPattern>, Vec<String>> {
         let text = read_text(&self.path, files).map_err(|fault| vec![fault])?;
         let parsed = target::parse_with_file(&self.targets, &text, self.region.as_deref());
@@ -48,7 +47,7 @@ impl TargetsFile {
     }
 }
 
-/// What is in a file of targets, or what is wrong with it.
+/// Reads a file of targets.
 pub(super) fn read_text(path: &Path, files: &mut Files) -> Result<String, String> {
     let bytes = files.read(path, MAX_BYTES);
     let bytes = bytes.map_err(|error| format!("cannot read it: {error}; write the path of a file"))?;
@@ -61,16 +60,16 @@ pub(super) fn read_text(path: &Path, files: &mut Files) -> Result<String, String
     }
 }
 
-/// Said instead of the entries, which would be shown as targets.
+/// The error for a list with a secret. It replaces errors that would show the entries.
 const LOOKS_SECRET: &str = "it holds what looks like an access key, a token or a private key (not shown); write targets such as \
                             APP/SEGMENT or APP";
 
-/// Whether an id in a list looks like a key. AWS's own ids are hexadecimal and never do.
+/// Whether an id in a list looks like a key. AWS's own ids are hexadecimal and never look like one.
 fn looks_secret(list: &str) -> bool {
     list.split('/').any(holds_key)
 }
 
-/// The targets of both. `file` is the contents of the file, or `None` if it was not read.
+/// Reads the targets of both settings. `file` is the contents of the file, or `None` if it was not read.
 pub(super) fn read(
     texts: &Texts,
     file: Option<Result<String, String>>,
@@ -129,7 +128,7 @@ pub(super) fn read(
     parsed.patterns.into_keys().collect()
 }
 
-/// What is wrong with an entry, as a sentence about the file.
+/// The error of an entry, as a sentence about the file.
 fn fault(error: &target::Error) -> String {
     match error.entry() {
         None => error.to_string(),

@@ -1,5 +1,5 @@
-//! Values of settings, from text: durations, counts, booleans, words, addresses. An error says what is wrong and what
-//! would be right.
+//! Parses values of settings: durations, counts, booleans, words, addresses. An error says what is wrong and what to write
+//! instead.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -10,13 +10,13 @@ use humantime::format_duration;
 
 use crate::model::duration::duration;
 
-/// Why a value is refused and what would be right.
+/// Why a value is refused, and what to write instead.
 pub(crate) type Explanation = String;
 
-/// Larger ones are a mistake, and a semaphore or a capacity must be able to hold them.
+/// The maximum of a number. A larger one is a mistake, and semaphores and capacities must be able to hold it.
 const MOST: u32 = 1_000_000;
 
-/// A duration that is a timeout of something, which nothing could meet at 0.
+/// Parses a timeout. Zero is refused, because nothing could finish within it.
 pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
     match duration(text)? {
         Duration::ZERO => {
@@ -26,7 +26,7 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
     }
 }
 
-/// A whole number, 0 included.
+/// Parses a whole number, including 0.
 pub(crate) fn number(text: &str) -> Result<u32, Explanation> {
     let wrong = || format!("this is no whole number; write one from 0 to {MOST}");
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -38,7 +38,7 @@ pub(crate) fn number(text: &str) -> Result<u32, Explanation> {
     }
 }
 
-/// A whole number of something that must be there.
+/// Parses a whole number of at least 1.
 pub(super) fn count(text: &str) -> Result<u32, Explanation> {
     match number(text) {
         Ok(0) => Err("0 would let nothing happen; write a whole number of at least 1".into()),
@@ -47,7 +47,7 @@ pub(super) fn count(text: &str) -> Result<u32, Explanation> {
     }
 }
 
-/// A whole number, or no limit for 0.
+/// Parses a whole number. 0 means no limit.
 pub(super) fn number_or_unlimited(text: &str) -> Result<Option<u32>, Explanation> {
     number(text).map(|number| (number != 0).then_some(number))
 }
@@ -56,7 +56,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, Explanation> {
     word(text, &[("true", true), ("false", false)])
 }
 
-/// One of a few words, in any case.
+/// Parses one of a few words, ignoring case.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Explanation> {
     if let Some((_, value)) = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
         return Ok(*value);
@@ -70,7 +70,7 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Explanation> {
         return Ok(address);
     }
     if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        // `:::9787` reads as an address of IPv6 too; both cures are in one.
+        // `:::9787` also parses as an IPv6 address, so the message covers both mistakes.
         return Err(format!(
             "the port is missing; write {} (an address of IPv6 goes in brackets)",
             SocketAddr::new(address, 9787)
@@ -97,7 +97,7 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Explanation> {
     ))
 }
 
-/// A duration as settings are written.
+/// Formats a duration as in settings.
 pub(super) fn shown(duration: Duration) -> String {
     format_duration(duration).to_string()
 }

@@ -1,5 +1,4 @@
-//! Time as the exporter sees it: the date, and the time that has passed. Tests turn both; nothing else reads the
-//! system's clocks.
+//! The clocks of the exporter: the date, and the elapsed time. Tests replace both. No other code reads the system clocks.
 
 use std::{
     fmt::Debug,
@@ -8,15 +7,15 @@ use std::{
 
 /// The two clocks that decide what a scrape shows.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The date: what requests are signed with and what the ages of jobs are measured against.
+    /// The current date. Requests are signed with it, and the ages of jobs are measured against it.
     fn now(&self) -> SystemTime;
 
-    /// Time since an arbitrary start: it never goes back, and runs on while the machine sleeps. The ages of cached
-    /// data are measured with it, so that a corrected date neither expires nor revives them.
+    /// The time since an arbitrary start. It never goes back, and on Linux it advances while the machine sleeps. The ages of
+    /// cached data are measured with it, so that correcting the date neither expires nor revives cached data.
     fn elapsed(&self) -> Duration;
 }
 
-/// The system's clocks.
+/// The system clocks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

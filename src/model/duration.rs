@@ -1,10 +1,10 @@
-//! Durations as settings and files write them: `500ms`, `30s`, `1h30m`, `7d`.
+//! Parses durations as settings and files write them: `500ms`, `30s`, `1h30m`, `7d`.
 
 use std::time::Duration;
 
 use humantime::{DurationError, parse_duration};
 
-/// Longer ones are a mistake, and dates and instants must not overflow when they are added.
+/// A longer duration is a mistake. The limit also keeps additions to dates and instants from overflowing.
 const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -1,20 +1,17 @@
-//! The closed list of exceptions that failed calls are counted under.
+//! The closed list of exception labels under which failed calls are counted.
 
 use serde::{Serialize, Serializer};
 
-/// Declares the closed list of exception labels.
 macro_rules! exceptions {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// The label under which a failure is counted: AWS's exception type where there is one. A closed list, so that
-        /// every series exists from the start.
+        /// The label under which a failure is counted: AWS's exception type if there is one. The list is closed, so that every
+        /// series exists from the start.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Exception { $($(#[$doc])* $name),* }
 
         impl Exception {
-            /// Every label.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The label's text.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name)),* }
             }
@@ -23,7 +20,7 @@ macro_rules! exceptions {
 }
 
 exceptions! {
-    // Those that the API's model lists for its operations.
+    // Exceptions that the API's model lists for its operations.
     BadRequestException,
     InternalServerErrorException,
     PayloadTooLargeException,
@@ -31,7 +28,7 @@ exceptions! {
     NotFoundException,
     MethodNotAllowedException,
     TooManyRequestsException,
-    // Those of AWS's front door: https://docs.aws.amazon.com/general/latest/gr/CommonErrors.html
+    // Common errors of AWS services: https://docs.aws.amazon.com/general/latest/gr/CommonErrors.html
     AccessDeniedException,
     ExpiredTokenException,
     UnrecognizedClientException,
@@ -46,17 +43,17 @@ exceptions! {
     ThrottlingException,
     InternalFailure,
     ServiceUnavailableException,
-    /// No answer in time: of one attempt, or of a whole refresh.
+    /// No response in time, for one attempt or for a whole refresh.
     Timeout,
-    /// No connection, or one that broke before the answer was whole.
+    /// No connection, or a connection that broke before the response was complete.
     ConnectionError,
-    /// A certificate or a handshake was refused, by either side.
+    /// The certificate or the handshake was refused by either side.
     TlsError,
-    /// An answer that is not what the operation answers, or is of use only in part.
+    /// The response does not match the operation, or only part of it can be used.
     InvalidResponse,
     /// No credentials to sign with.
     CredentialsError,
-    /// Everything else.
+    /// Any other failure.
     Other,
 }
 
@@ -67,8 +64,8 @@ impl Serialize for Exception {
 }
 
 impl Exception {
-    /// The label of a name that AWS gave. A name with or without the ending `Exception` is the same one; one outside the
-    /// list, and one of those that no answer of AWS's means, is [`Exception::Other`].
+    /// The label for an exception name from AWS. The ending `Exception` makes no difference. Returns [`Exception::Other`] for a
+    /// name outside the list, and for a label that only the exporter itself assigns.
     pub(crate) fn from_name(name: &str) -> Self {
         fn stem(name: &str) -> &str {
             name.strip_suffix("Exception").unwrap_or(name)
@@ -81,7 +78,7 @@ impl Exception {
             .unwrap_or(Self::Other)
     }
 
-    /// The label of an answer that gives no name.
+    /// The label for a response that has no exception name.
     pub(crate) const fn from_status(status: u16) -> Self {
         match status {
             400 => Self::BadRequestException,
@@ -96,7 +93,7 @@ impl Exception {
         }
     }
 
-    /// Whether the exporter itself gave the name.
+    /// Whether the exporter assigns this label itself, instead of AWS.
     const fn is_ours(self) -> bool {
         matches!(
             self,
@@ -109,7 +106,7 @@ impl Exception {
         )
     }
 
-    /// Whether the clock may be what was wrong with the request.
+    /// Whether a wrong clock can cause this exception.
     pub(crate) const fn may_be_clock_skew(self) -> bool {
         matches!(
             self,
@@ -121,7 +118,7 @@ impl Exception {
         )
     }
 
-    /// What an operator can do about it.
+    /// What an operator can do about this exception.
     pub(crate) const fn cure(self) -> Option<&'static str> {
         Some(match self {
             Self::ForbiddenException | Self::AccessDeniedException => {

@@ -1,19 +1,19 @@
-//! An export job of Amazon Pinpoint as the exporter keeps it. Values only, no wire names.
+//! An export job of Amazon Pinpoint as the exporter stores it. Values only, without the API's JSON names.
 
 use std::sync::Arc;
 
 use super::{job_status::JobStatus, timestamp::Timestamp};
 
-/// One export job: what `ExportJobResponse` of the [API reference] tells, each member optional but the id.
+/// One export job: the fields of `ExportJobResponse` in the [API reference]. All but the id are optional.
 ///
-/// The application is not here: it is always that of the request.
+/// The application is not stored, because it is always that of the request.
 ///
 /// [API reference]: https://docs.aws.amazon.com/pinpoint/latest/apireference/apps-application-id-segments-segment-id-jobs-export.html
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportJob {
     /// `Id`
     pub id: Arc<str>,
-    /// `Definition.SegmentId`, or the segment of the request; `""` for an export of all endpoints.
+    /// `Definition.SegmentId`, or the segment of the request. `""` for an export of all endpoints.
     pub segment_id: Arc<str>,
     /// `JobStatus`
     pub status: JobStatus,
@@ -29,7 +29,7 @@ pub struct ExportJob {
     pub total_failures: Option<i64>,
     /// The length of `Failures`.
     pub failure_samples: Option<usize>,
-    /// `Failures`: one message for each of the first 100 endpoints that could not be processed. Further ones are only counted.
+    /// `Failures`: one message for each of the first 100 endpoints that could not be processed. The API only counts the others.
     pub failures: Vec<String>,
     /// `CreationDate`
     pub creation_date: Option<Timestamp>,

@@ -1,6 +1,6 @@
 //! The states of an export job.
 
-/// `JobStatus` of the API.
+/// The API's `JobStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum JobStatus {
@@ -15,7 +15,7 @@ pub enum JobStatus {
     Failed,
     Cancelling,
     Cancelled,
-    /// A state that the API's documentation does not name, or none at all.
+    /// A state that the API's documentation does not name, or a missing state.
     Unknown,
 }
 
@@ -36,7 +36,7 @@ impl JobStatus {
         Self::Unknown,
     ];
 
-    /// The API's name of the state, or `UNKNOWN`.
+    /// The API's name for the state, or `UNKNOWN`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "CREATED",
@@ -54,18 +54,18 @@ impl JobStatus {
         }
     }
 
-    /// The state of that name; [`JobStatus::Unknown`] for any other name.
+    /// Returns the state with this name, or [`JobStatus::Unknown`].
     pub fn from_name(name: &str) -> Self {
         Self::ALL.into_iter().find(|status| status.as_str() == name).unwrap_or(Self::Unknown)
     }
 
-    /// Whether it is one of the nine states of the models of AWS's SDKs, which have series at all times. The API reference names
-    /// two more, whose series are there only while they are the state of a job.
+    /// Whether this is one of the nine states in the models of AWS's SDKs. These states always have series. The API reference
+    /// names two more, which have series only while a job is in that state.
     pub const fn is_modelled(self) -> bool {
         !matches!(self, Self::Cancelling | Self::Cancelled | Self::Unknown)
     }
 
-    /// Whether the job still runs. One in an unknown state is neither active nor finished.
+    /// Whether the job still runs. A job in an unknown state counts as neither active nor finished.
     pub const fn is_active(self) -> bool {
         !matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Unknown)
     }

@@ -1,4 +1,5 @@
-//! Values that the whole program speaks of: targets, jobs, snapshots, dates. No I/O, and nothing of ours but each other.
+//! Values that the whole program uses: targets, jobs, snapshots, dates. No I/O. These modules import no other module of the
+//! crate.
 
 pub mod clock;
 pub(crate) mod duration;

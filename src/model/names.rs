@@ -1,58 +1,57 @@
-//! What lists say of applications and segments beside their ids: names, types and tags. Values only.
+//! What the lists of applications and segments contain besides ids: names, types and tags. Values only.
 
 use std::sync::Arc;
 
 /// Where names come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NameSource {
-    /// The lists that discovery reads anyway.
+    /// Only from the lists that discovery reads anyway.
     #[default]
     Discovered,
-    /// Those, and lists that are read for the names alone.
+    /// From those lists, and from lists that are read only for their names.
     All,
     /// Names are not read.
     Off,
 }
 
-/// The tags that are shown, and the labels that show them.
+/// The tags that are exposed, and their labels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TagLabels {
     /// The keys of the tags, in the order of the setting.
     pub keys: Vec<String>,
-    /// The labels, in the same order.
+    /// The label of each key, in the same order.
     pub labels: Vec<String>,
 }
 
 /// An application or a segment, as a list describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NamedResource {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: Option<Arc<str>>,
-    /// `SegmentType`; an application has none.
+    /// `SegmentType`. `None` for an application.
     pub segment_type: Option<Arc<str>>,
-    /// The values of the tags that are shown, in the order of [`TagLabels`].
+    /// The values of the exposed tags, in the order of [`TagLabels`].
     pub tags: Box<[Option<Arc<str>>]>,
 }
 
 impl NamedResource {
-    /// One of which nothing but the id is known.
+    /// A resource of which only the id is known.
     pub fn unnamed(id: impl Into<String>) -> Self {
         Self { id: id.into(), ..Self::default() }
     }
 
-    /// The resource of that id. `resources` are in the order of their ids, as the client gives them.
+    /// Finds the resource with this id. `resources` must be sorted by id, as the client returns them.
     pub fn find<'a>(resources: &'a [Self], id: &str) -> Option<&'a Self> {
         let at = resources.binary_search_by(|resource| resource.id.as_str().cmp(id)).ok()?;
         resources.get(at)
     }
 }
 
-/// Names and tag values of more characters are cut. AWS allows 256 in the value of a tag.
+/// The maximum length of names and tag values, in characters. Longer ones are truncated. AWS allows 256 characters in a tag
+/// value.
 const MAX_CHARACTERS: usize = 256;
 
-/// A name as it is kept. A longer one ends in `…`.
+/// Returns the name as it is stored. A longer name is truncated and ends in `…`.
 pub fn bounded(name: &str) -> Arc<str> {
     if name.char_indices().nth(MAX_CHARACTERS).is_none() {
         return name.into();

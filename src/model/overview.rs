@@ -1,4 +1,4 @@
-//! What is known of everything that is watched, as of a date: what `collect` tells, and the page and its JSON show. Values only.
+//! The state of all targets and lists at a date. `collect` produces it; the status page and its JSON show it. Values only.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
@@ -13,74 +13,69 @@ use super::{
     timestamp::Timestamp,
 };
 
-/// What is known of everything that is watched, at a date.
+/// The state of all targets and lists at a date.
 #[derive(Debug, Clone)]
 pub struct Overview {
-    /// When it was looked at.
+    /// The date of this overview.
     pub now: Timestamp,
-    /// The lists of applications and segments, in their order.
+    /// The lists of applications and segments, sorted by [`ListId`].
     pub lists: Vec<ListState>,
-    /// The targets, in their order.
+    /// The targets, sorted.
     pub targets: Vec<TargetState>,
 }
 
-/// A list of applications or segments.
+/// The state of a list of applications or segments.
 #[derive(Debug, Clone)]
 pub struct ListState {
-    /// Which one.
     pub list_id: ListId,
     /// The name of the application whose segments are listed, if it is known.
     pub application_name: Option<Arc<str>>,
-    /// How many ids the last good reading found.
+    /// How many ids the last successful read found.
     pub found: Option<usize>,
-    /// The last reading; none has ended yet.
+    /// The last completed read. `None` before the first one ends.
     pub reading: Option<Reading>,
 }
 
-/// A target.
+/// The state of a target.
 #[derive(Debug, Clone)]
 pub struct TargetState {
-    /// Which one.
     pub target: Target,
-    /// The names of its application and segments.
     pub names: KnownNames,
-    /// The last refresh; none has ended yet.
+    /// The last completed refresh. `None` before the first one ends.
     pub reading: Option<Reading>,
-    /// When the data are as of, and the data unless they are too old to be shown.
+    /// The date of the data, and the data. The data are `None` when they are too old to be shown.
     pub data: Option<(Timestamp, Option<Arc<Snapshot>>)>,
 }
 
-/// What is known of the names of an application and its segments.
+/// The known names of an application and its segments.
 #[derive(Debug, Clone, Default)]
 pub struct KnownNames {
-    /// That of the application.
     pub application: Option<Arc<str>>,
-    /// The segments, in the order of their ids.
+    /// The segments, sorted by id.
     pub segments: Arc<[NamedResource]>,
 }
 
 impl KnownNames {
-    /// The name of a segment.
+    /// Returns the name of a segment, if it is known.
     pub fn segment(&self, id: &str) -> Option<&str> {
         NamedResource::find(&self.segments, id)?.name.as_deref()
     }
 }
 
-/// How something was read the last time.
+/// The last read of a list or a target.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// When that began.
     pub began: Timestamp,
-    /// How long it took, with all waits.
+    /// The duration of the read, including all waits.
     pub took: Duration,
-    /// A scrape after this reads it anew.
+    /// The first scrape after this date causes the next read.
     pub next: Timestamp,
-    /// Why it failed, if it did.
+    /// Why the read failed. `None` if it succeeded.
     pub error: Option<CallError>,
 }
 
 impl Overview {
-    /// The account and region, if everything is in one.
+    /// The account and region, if all lists and targets have the same.
     pub fn only_place(&self) -> Option<(&str, &str)> {
         let of_lists = self.lists.iter().map(|list| (&list.list_id.account_id, &list.list_id.region));
         let of_targets = self.targets.iter().map(|state| (&state.target.account_id, &state.target.region));
@@ -91,7 +86,7 @@ impl Overview {
 }
 
 impl ListState {
-    /// Why the last reading failed, if it did.
+    /// Why the last read failed, if it did.
     pub fn trouble(&self) -> Option<&CallError> {
         self.reading.as_ref()?.error.as_ref()
     }
@@ -103,7 +98,7 @@ impl TargetState {
         self.reading.is_some() && self.trouble().is_none()
     }
 
-    /// What `pinpoint_target_error` is about, if a refresh has ended.
+    /// The error that `pinpoint_target_error` shows. `None` while the target is up or before the first refresh ends.
     pub fn trouble(&self) -> Option<Cow<'_, CallError>> {
         match &self.reading.as_ref()?.error {
             Some(error) => Some(Cow::Borrowed(error)),
@@ -111,12 +106,12 @@ impl TargetState {
         }
     }
 
-    /// How many jobs the listing held, unless that is too old.
+    /// How many jobs the listing contains. `None` if the data are too old.
     pub fn jobs_listed(&self) -> Option<u64> {
         Some(self.segments()?.iter().map(Segment::listed).sum())
     }
 
-    /// What is shown of it, unless that is too old.
+    /// The segments to show. `None` if the data are too old.
     pub fn segments(&self) -> Option<&[Segment]> {
         let (_, snapshot) = self.data.as_ref()?;
         Some(&snapshot.as_ref()?.segments)
@@ -126,16 +121,16 @@ impl TargetState {
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CallError {
-    /// Its label in the metrics.
+    /// The label in the metrics.
     pub exception: Exception,
-    /// What AWS said, or what became of the call.
+    /// AWS's error message, or a description of what happened to the call.
     pub message: String,
-    /// AWS's id of the request, which its support asks for.
+    /// AWS's request id. AWS Support asks for it.
     pub request_id: Option<String>,
 }
 
 impl CallError {
-    /// Every call worked, and nobody asked for another one in time.
+    /// The error for a target whose calls all succeeded, but that was not refreshed before its data became too old.
     fn stale() -> Self {
         Self {
             exception: Exception::Timeout,

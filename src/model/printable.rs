@@ -1,17 +1,17 @@
-//! Text from outside, as it may be printed to a terminal: without control characters, and without what may be a secret that was
-//! written in a wrong place. What the API and sources of credentials answer is masked by `pinpoint::secrets`, which knows the
-//! secrets. Here nothing is known but the look of the text.
+//! Makes text from outside safe to print to a terminal. It escapes control characters, and masks text that may be a misplaced
+//! secret. This module has no list of secrets and judges by the form of the text. `pinpoint::secrets` knows the secrets, and
+//! masks them in responses of the API and of credential sources.
 
 use std::{borrow::Cow, iter::once};
 
-/// Whether a terminal acts on the character instead of showing it: control characters, and those that change the direction of
-/// the text around them.
+/// Whether a terminal interprets the character instead of showing it. This includes control characters and characters that
+/// change the direction of the surrounding text.
 fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text with such characters replaced by what `escape` makes of them.
+/// Replaces each such character by the result of `escape`.
 pub(crate) fn escape(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
     if !text.contains(is_control) {
         return Cow::Borrowed(text);
@@ -20,20 +20,20 @@ pub(crate) fn escape(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str
     Cow::Owned(text.chars().map(shown).collect())
 }
 
-/// The text as one line.
+/// Escapes all control characters, so that the text stays on one line.
 pub fn line(text: &str) -> Cow<'_, str> {
     escape(text, |c| c.escape_debug().to_string())
 }
 
-/// The text with its lines as they are.
+/// Escapes all control characters except line feeds.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escape(text, |c| if c == '\n' { "\n".to_owned() } else { c.escape_debug().to_string() })
 }
 
-/// What stands where something may be secret.
+/// Replaces text that may be secret.
 const MASK: &str = "***";
 
-/// A URL, or what was meant to be one, without what may be secret: user information, query and fragment.
+/// Masks the parts of a URL, or of text meant as a URL, that may be secret: user information, query and fragment.
 pub(crate) fn url(text: &str) -> String {
     let (start, end) = public_part(text);
     let mut masked = String::new();
@@ -52,20 +52,21 @@ pub(crate) fn url(text: &str) -> String {
     masked
 }
 
-/// What [`url`] masks, with the characters around it.
+/// The parts that [`url`] masks, with the delimiters around them.
 pub(crate) fn secrets_of_url(text: &str) -> [&str; 2] {
     let (start, end) = public_part(text);
     [&text[text[..start].find("//").unwrap_or(0)..start], &text[end..]]
 }
 
-/// Where the part begins and ends that has no secret in it, but for the scheme.
+/// The start and end of the part without secrets. The scheme comes before it.
 fn public_part(text: &str) -> (usize, usize) {
-    // User information may, wrongly, hold any character, so everything before the last @ goes, also if the @ is encoded.
+    // User information can wrongly contain any character. Therefore everything before the last @ is masked, even if the @ is
+    // encoded.
     let start = last_at(text).unwrap_or(0);
     (start, text[start..].find(['?', '#']).map_or(text.len(), |end| start + end))
 }
 
-/// Where the last `@` begins: as it is, or percent-encoded any number of times.
+/// The position of the last `@`, plain or percent-encoded any number of times.
 fn last_at(text: &str) -> Option<usize> {
     let is_encoded = |at: &usize| {
         let digits = &text[at + 1..];
@@ -75,7 +76,7 @@ fn last_at(text: &str) -> Option<usize> {
     text.rfind('@').max(encoded)
 }
 
-/// A path that the settings name. What is no plausible path, such as the contents of the file, is not shown.
+/// Returns a path from the settings for printing. Text that is no plausible path, such as the contents of a file, is masked.
 pub(crate) fn path(text: &str) -> Cow<'_, str> {
     let is_plausible = !text.contains(['\n', '{', '}', '"'])
         && !text.contains(": ")
@@ -89,7 +90,7 @@ pub(crate) fn holds_key(text: &str) -> bool {
     text.contains(PEM) || text.split(is_end_of_word).any(is_key)
 }
 
-/// The text with words masked that look like an access key, a token or a private key.
+/// Masks words that look like an access key, a token or a private key.
 pub(crate) fn without_keys(text: &str) -> Cow<'_, str> {
     if text.contains(PEM) {
         return Cow::Borrowed(MASK);
@@ -104,15 +105,15 @@ pub(crate) fn without_keys(text: &str) -> Cow<'_, str> {
     Cow::Owned(words.collect())
 }
 
-/// The beginning of a private key, among others.
+/// The start of a PEM block, such as a private key.
 pub(crate) const PEM: &str = "-----BEGIN";
 
 fn is_end_of_word(c: char) -> bool {
     c.is_whitespace() || "\"',;".contains(c)
 }
 
-/// Whether a word has an access key id of AWS's in it, is a hash of bcrypt, or changes between kinds of characters as often as random letters and
-/// digits do. Names and ids in lower case or hexadecimal do not.
+/// Whether a word contains an AWS access key id, is a bcrypt hash, or changes between upper case, lower case and digits as
+/// often as random text does. Names, and ids in lower case or hexadecimal, do not change so often.
 fn is_key(word: &str) -> bool {
     if word.starts_with("arn:") {
         return false;
@@ -141,7 +142,7 @@ fn changes_often(run: &str) -> bool {
     });
     let kinds: Vec<usize> = kinds.collect();
     let is_change = |at: usize| usize::from(kinds[at] != kinds[at + 1]);
-    // The window moves by one character at a time, so that a long text costs little.
+    // The window moves by one character at a time, so that the check takes linear time.
     let (mut counts, mut changes) = ([0; 3], 0);
     for end in 0..kinds.len() {
         counts[kinds[end]] += 1;

@@ -1,4 +1,4 @@
-//! What a round of refreshes costs against what may be asked: whether `CACHE_TTL` can be held. Pure.
+//! Compares the requests that a refresh of all targets needs with the request limit: whether `CACHE_TTL` can be met. No I/O.
 
 use std::{fmt, time::Duration};
 
@@ -9,13 +9,13 @@ use humantime::format_duration;
 /// [AWS's quota]: https://docs.aws.amazon.com/pinpoint/latest/developerguide/quotas.html
 pub const QUOTA: u32 = 300;
 
-/// The alert rules expect a shorter scrape interval, since they look back 5 minutes.
+/// The alert rules look back 5 minutes, so they need a shorter scrape interval than this.
 const LONGEST_INTERVAL: Duration = Duration::from_mins(2);
 
-/// The settings that set the pace.
+/// The settings that decide how often targets are refreshed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshLimits {
-    /// `MAX_REQUESTS_PER_SECOND` of each account and region; `None` for no limit.
+    /// `MAX_REQUESTS_PER_SECOND` for each account and region. `None` for no limit.
     pub max_requests_per_second: Option<u32>,
     /// `CACHE_TTL`
     pub cache_ttl: Duration,
@@ -26,17 +26,18 @@ pub struct RefreshLimits {
 /// Refreshing every target once takes longer than `CACHE_TTL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overload {
-    /// The requests of a round.
+    /// The requests needed to refresh every target once.
     pub requests: u64,
     /// `MAX_REQUESTS_PER_SECOND`
     pub per_second: u32,
-    /// How long a round takes.
+    /// The time needed to refresh every target once.
     pub round: Duration,
     pace: RefreshLimits,
 }
 
 impl RefreshLimits {
-    /// Whether so many requests are more than may be sent within `CACHE_TTL`. `0s` promises nothing that could be broken.
+    /// Returns the overload if `requests` cannot all be sent within `CACHE_TTL`. A `CACHE_TTL` of `0s` sets no goal, so
+    /// there is never an overload.
     pub fn overload(self, requests: u64) -> Option<Overload> {
         let per_second = self.max_requests_per_second?;
         let round = Duration::from_millis(requests.saturating_mul(1000).div_ceil(u64::from(per_second)));
@@ -62,7 +63,7 @@ impl fmt::Display for Overload {
             whole_seconds(round)
         )?;
         let needed = round_up(u128::from(requests) * 1000, cache_ttl.as_millis());
-        // A limit above AWS's usual quota means that the account's quota was raised.
+        // A limit above AWS's default quota means that AWS raised the quota for the account.
         let quota = per_second.max(QUOTA);
         let longer = |f: &mut fmt::Formatter<'_>, ttl: Duration| {
             write!(f, "CACHE_TTL to {}, with a scrape interval above that", whole_seconds(ttl))?;

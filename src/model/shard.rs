@@ -1,22 +1,22 @@
-//! Which of several processes serves a target. Values only.
+//! Decides which of several exporters serves a target. Values only.
 
 use super::target::Target;
 
-/// One of several parts of the targets.
+/// One of several shards of the targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
-    /// Which, from 0.
+    /// The number of this shard, from 0.
     pub ordinal: u32,
-    /// Of how many.
+    /// The total number of shards.
     pub count: u32,
 }
 
 impl Shard {
-    /// Everything, for a process that is alone.
+    /// All targets, for an exporter that runs without shards.
     pub const WHOLE: Self = Self { ordinal: 0, count: 1 };
 
-    /// Whether this part holds the target. Every target is in one part, whoever asks and whenever; when there is one part
-    /// more, only those move that move into it ([rendezvous hashing]).
+    /// Whether the target belongs to this shard. Every target belongs to exactly one shard, and every process computes the same
+    /// one. Adding a shard moves only the targets assigned to it ([rendezvous hashing]).
     ///
     /// [rendezvous hashing]: https://en.wikipedia.org/wiki/Rendezvous_hashing
     pub fn holds(self, target: &Target) -> bool {
@@ -26,18 +26,18 @@ impl Shard {
     }
 }
 
-/// FNV-1a of the identity. It must never change, or every target would move; the standard library's hashes promise no such
-/// thing.
+/// FNV-1a of the target's identity. It must never change, because every target would move to another shard. The standard
+/// library does not promise stable hashes.
 fn hash(target: &Target) -> u64 {
     let Target { account_id, region, application_id, segment_id } = target;
     let segment_id = segment_id.as_deref().unwrap_or_default();
     let parts = [account_id.as_str(), region, application_id, segment_id];
-    // No id holds the byte that ends a part, since none of UTF-8 does.
+    // The byte 0xff ends each part. It never occurs in UTF-8, so two different targets never give the same bytes.
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The finalizer of `SplitMix64`, which spreads what differs little.
+/// The finalizer of `SplitMix64`. It spreads similar inputs over all bits.
 fn mix(mut bits: u64) -> u64 {
     bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,5 @@
-//! What one listing showed: the jobs that are exported, and what is counted over all of them. Values only; made once per
-//! refresh and never changed.
+//! The result of one listing: the exported jobs, and the counts over all jobs. Values only. A snapshot is made once per refresh
+//! and never changes.
 
 use std::{
     cmp::Reverse,
@@ -10,35 +10,35 @@ use std::{
 
 use super::{job::ExportJob, job_status::JobStatus, timestamp::Timestamp};
 
-/// How the refreshes of a target fare, as of a scrape.
+/// The state of a target's refreshes at a scrape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetStatus {
-    /// What keeps it from being up, by its label; `None` while it is up.
+    /// The label of the error that keeps the target from being up. `None` while it is up.
     pub error: Option<&'static str>,
-    /// The start of the last good refresh.
+    /// The start of the last successful refresh.
     pub last_success: Option<Timestamp>,
-    /// How long the last refresh took.
+    /// The duration of the last refresh.
     pub refresh_duration: Duration,
 }
 
-/// Which finished jobs are exported. Active ones always are.
+/// Limits on the finished jobs that are exported. Active jobs are always exported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FinishedJobLimits {
-    /// Jobs finished longer ago than this are left out.
+    /// Jobs that finished longer ago than this are not exported.
     pub max_age: Option<Duration>,
-    /// Of each segment's finished jobs only this many of the newest are exported.
+    /// Only this many of the newest finished jobs of each segment are exported.
     pub per_segment: Option<usize>,
 }
 
-/// The segments of a listing, in the order of their ids.
+/// The segments of a listing, sorted by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Every segment with a job in the listing; a segment's own listing always holds that segment.
+    /// Every segment with a job in the listing. A listing of one segment always contains that segment.
     pub segments: Vec<Segment>,
 }
 
 impl Snapshot {
-    /// What it takes in memory, in bytes: its values, and its texts with what an allocation adds to each.
+    /// The memory that the snapshot uses, in bytes: its values and texts, with the overhead of an allocation for each text.
     pub fn memory(&self) -> usize {
         const OF_A_TEXT: usize = 32;
         let mut met = BTreeSet::new();
@@ -60,48 +60,45 @@ impl Snapshot {
 }
 
 impl Segment {
-    /// How many jobs the listing held, with those that are not exported.
+    /// How many jobs the listing contained, including those that are not exported.
     pub fn listed(&self) -> u64 {
         self.by_status.0.iter().sum()
     }
 }
 
-/// What a listing tells of one segment.
+/// The result of a listing for one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// The segment, or `""` for exports of all endpoints.
+    /// The segment's id, or `""` for exports of all endpoints.
     pub id: Arc<str>,
-    /// The jobs that are exported, in the order of their ids.
+    /// The exported jobs, sorted by id.
     pub jobs: Vec<ExportJob>,
-    /// All jobs by state.
+    /// The number of jobs in each state.
     pub by_status: StatusCounts,
-    /// The job created last.
+    /// The job that was created last.
     pub latest: Option<LatestJob>,
     /// The newest `CompletionDate` among COMPLETED jobs.
     pub last_completed: Option<Timestamp>,
     /// The newest `CompletionDate` among FAILED jobs.
     pub last_failed: Option<Timestamp>,
-    /// Jobs not exported for their age.
+    /// Jobs that are not exported because of their age.
     pub suppressed_by_age: u64,
-    /// Jobs not exported because there are enough newer ones.
+    /// Jobs that are not exported because the segment has enough newer ones.
     pub suppressed_by_count: u64,
 }
 
 /// The newest job of a segment by `CreationDate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LatestJob {
-    /// Its state.
     pub status: JobStatus,
-    /// Its `CreationDate`.
     pub created: Option<Timestamp>,
 }
 
-/// How many jobs are in each state.
+/// The number of jobs in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StatusCounts([u64; JobStatus::ALL.len()]);
 
 impl StatusCounts {
-    /// The number of jobs in that state.
     pub fn of(&self, status: JobStatus) -> u64 {
         self.0[status as usize]
     }
@@ -111,26 +108,26 @@ impl StatusCounts {
     }
 }
 
-/// Makes a snapshot of a listing, page by page.
+/// Builds a snapshot from a listing, page by page.
 ///
-/// The limits apply to the listing as it ends, and until then a job may come again with other dates. So every job that is
-/// within `max_age` is kept whole to the end: any of them may be among the newest by then. Of a job that is too old only what
-/// is counted is kept.
+/// The limits apply to the complete listing, and a later page can list a job again with other dates. Any job within `max_age`
+/// can therefore be among the newest in the end, so all of its fields are kept until then. For a job that is too old, only the
+/// counted fields are kept.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     bounds: FinishedJobLimits,
-    /// Jobs whose date lies before this are too old.
+    /// Jobs with an earlier date are too old.
     oldest: Option<Timestamp>,
-    /// The segment whose own listing this is.
+    /// The segment, if this is the listing of one segment.
     own_segment: Option<Arc<str>>,
     keep_failures: bool,
     records: Vec<Record>,
     by_id: HashMap<Arc<str>, usize>,
-    /// One copy of each text that many jobs have.
+    /// One copy of each text that several jobs share.
     texts: HashSet<Arc<str>>,
 }
 
-/// What is kept of every job.
+/// The fields that are kept for every job.
 #[derive(Debug)]
 struct Record {
     id: Arc<str>,
@@ -138,24 +135,25 @@ struct Record {
     status: JobStatus,
     created: Option<Timestamp>,
     completed: Option<Timestamp>,
-    /// All of it, while it may be exported.
+    /// The whole job, while it may still be exported.
     job: Option<Box<ExportJob>>,
 }
 
 impl Record {
-    /// The date that a finished job's age is measured from, and which orders them.
+    /// The date that orders finished jobs and from which their age is measured.
     fn date(&self) -> Option<Timestamp> {
         self.completed.or(self.created)
     }
 
-    /// Sorts newest first; undated jobs come last, and of the same date the greater id comes first.
+    /// Sorts the newest first. Jobs without a date come last. With equal dates, the greater id comes first.
     fn newest_first(&self) -> Reverse<(Option<Timestamp>, Arc<str>)> {
         Reverse((self.date(), Arc::clone(&self.id)))
     }
 }
 
 impl SnapshotBuilder {
-    /// Begins a listing at the date `now`. With `own_segment` it is that segment's own, which shows it without jobs too.
+    /// Starts a listing at the date `now`. With `own_segment` it is the listing of that segment, which is then shown even
+    /// without jobs.
     pub fn begin(bounds: FinishedJobLimits, now: Timestamp, own_segment: Option<&str>) -> Self {
         let age = bounds.max_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         Self {
@@ -169,14 +167,14 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Keeps the messages about failed endpoints too.
+    /// With `keep`, keeps the messages about failed endpoints.
     #[must_use]
     pub fn keeping_failures(mut self, keep: bool) -> Self {
         self.keep_failures = keep;
         self
     }
 
-    /// Adds jobs. A job that was listed before is replaced.
+    /// Adds jobs. A job that was already listed is replaced.
     pub fn add(&mut self, jobs: impl IntoIterator<Item = ExportJob>) {
         for job in jobs {
             self.add_job(job);
@@ -188,7 +186,7 @@ impl SnapshotBuilder {
         if !self.keep_failures {
             job.failures = Vec::new();
         }
-        // One that held escapes has room to spare.
+        // A message whose escapes were decoded has unused capacity.
         job.failures.iter_mut().for_each(String::shrink_to_fit);
         let mut record = Record {
             id: Arc::clone(&job.id),
@@ -211,7 +209,7 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Replaces a text by the copy of it that is kept.
+    /// Replaces a text by the shared copy.
     fn share(&mut self, text: &mut Arc<str>) {
         match self.texts.get(text) {
             Some(known) => *text = Arc::clone(known),
@@ -223,7 +221,6 @@ impl SnapshotBuilder {
         self.oldest.zip(record.date()).is_some_and(|(oldest, date)| date < oldest)
     }
 
-    /// The snapshot of the whole listing.
     pub fn finish(mut self) -> Snapshot {
         let mut segments: BTreeMap<Arc<str>, Vec<Record>> = BTreeMap::new();
         segments.extend(self.own_segment.take().map(|id| (id, Vec::new())));
@@ -416,7 +413,8 @@ mod tests {
         assert!((size_of::<ExportJob>()..400).contains(&of_a_job), "{of_a_job} bytes for each job");
     }
 
-    /// What a listing shows by the contract: every job as it was listed last, and the limits at the end.
+    /// The expected result by the contract: the last listed version of every job, with the limits applied to the complete
+    /// listing.
     fn expected(bounds: FinishedJobLimits, listed: &[ExportJob]) -> Vec<(String, Vec<ExportJob>, u64, u64)> {
         let by_id: BTreeMap<&str, &ExportJob> = listed.iter().map(|job| (&*job.id, job)).collect();
         let segments: BTreeSet<&str> = by_id.values().map(|job| &*job.segment_id).collect();
@@ -444,7 +442,7 @@ mod tests {
     }
 
     prop_compose! {
-        /// Few ids, so that most jobs are listed more than once.
+        /// Uses few ids, so that most jobs are listed more than once.
         fn any_job()(
             id in 0..12_u8,
             segment in 0..2_u8,

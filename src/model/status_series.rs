@@ -1,11 +1,11 @@
-//! How state sets are exposed.
+//! Which series of a state set are exposed.
 
-/// Which series of a state set are written.
+/// Which series of a state set are exposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StatusSeries {
-    /// One for each state.
+    /// One series for each state.
     #[default]
     All,
-    /// Only the one at 1.
+    /// Only the series of the current state, whose value is 1.
     Current,
 }

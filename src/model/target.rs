@@ -1,7 +1,7 @@
-//! What to observe: the grammar of `PINPOINT_EXPORTER_TARGETS` and `PINPOINT_EXPORTER_TARGETS_FILE`. Values only.
+//! The targets: the grammar of `PINPOINT_EXPORTER_TARGETS` and `PINPOINT_EXPORTER_TARGETS_FILE`. Values only.
 //!
-//! [`parse`] turns the text into [`TargetPattern`]s that contradict neither each other nor the configured region. A pattern
-//! without a wildcard is a [`Target`], one listing to poll; the others stand for the targets that discovery finds.
+//! [`parse`] returns [`TargetPattern`]s, and the conflicts between them. A pattern without a wildcard is a [`Target`], which is
+//! one listing to refresh. A pattern with a wildcard stands for the targets that discovery finds.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,45 +9,45 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use super::path_segment::ESCAPED;
 
-/// One listing to poll. The order of its fields is the order of targets in the exposition, and all four together are
-/// its identity.
+/// One listing to refresh. The order of the fields is the order of targets in the exposition. All four fields together identify
+/// the target.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
-    /// The account of the ARN, or `""` for a target written without one.
+    /// The account of the ARN, or `""` for a target without an ARN.
     pub account_id: String,
-    /// The region of the ARN, or the configured one.
+    /// The region of the ARN, or the configured region.
     pub region: String,
     /// The application, percent-decoded.
     pub application_id: String,
-    /// The segment, percent-decoded (`GetSegmentExportJobs`); without one the whole application is read with one
-    /// listing (`GetExportJobs`).
+    /// The segment, percent-decoded. It is read with `GetSegmentExportJobs`. `None` for the whole application, which is read
+    /// with one listing (`GetExportJobs`).
     pub segment_id: Option<String>,
 }
 
-/// What one entry of `TARGETS` asks for. Without a segment pattern an application is read whole, with one listing.
+/// What one entry of `TARGETS` asks for. Without a segment pattern, the whole application is read with one listing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetPattern {
-    /// The account of the ARN, or `""` for an entry written without one.
+    /// The account of the ARN, or `""` for an entry without an ARN.
     pub account_id: String,
-    /// The region of the ARN, or the configured one.
+    /// The region of the ARN, or the configured region.
     pub region: String,
-    /// The application, or all of them.
+    /// The application, or all applications.
     pub application: IdPattern,
-    /// The segment, or all of them. There is no `*/SEGMENT`: a segment belongs to one application.
+    /// The segment, or all segments. There is no `*/SEGMENT`, because a segment belongs to one application.
     pub segment: Option<IdPattern>,
 }
 
 /// An id, or `*`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IdPattern {
-    /// `*`: whatever discovery finds.
+    /// `*`: all ids that discovery finds.
     Any,
     /// One id, percent-decoded.
     Id(String),
 }
 
 impl fmt::Display for TargetPattern {
-    /// As it is written without an ARN, so that only characters which need no escape stand for themselves.
+    /// Writes the pattern without an ARN, with the escapes that its ids need.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.application)?;
         self.segment.iter().try_for_each(|segment| write!(f, "/{segment}"))
@@ -64,12 +64,12 @@ impl fmt::Display for IdPattern {
 }
 
 impl IdPattern {
-    /// Whether it is `*`.
+    /// Whether the pattern is `*`.
     pub fn covers_all(&self) -> bool {
         *self == Self::Any
     }
 
-    /// Whether it stands for that id.
+    /// Whether the pattern matches this id.
     pub fn covers(&self, id: &str) -> bool {
         match self {
             Self::Any => true,
@@ -81,9 +81,9 @@ impl IdPattern {
 /// An entry of a list of targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What was written.
+    /// The text as written.
     pub text: String,
-    /// The line of `TARGETS_FILE` that it is in; `None` in `TARGETS`.
+    /// The line number in `TARGETS_FILE`. `None` for an entry of `TARGETS`.
     pub line: Option<usize>,
 }
 
@@ -97,7 +97,7 @@ impl fmt::Display for Entry {
     }
 }
 
-/// An entry in an error about another.
+/// Formats an entry for an error about another entry.
 fn beside(entry: &Entry, other: &Entry) -> String {
     let in_variable = if entry.line.is_none() && other.line.is_some() { " (in TARGETS)" } else { "" };
     format!("{entry}{in_variable}")
@@ -114,46 +114,43 @@ pub enum Error {
         "there are more than {MAX_ENTRIES} targets; share them among several exporters, or name their applications instead"
     )]
     TooMany {
-        /// The first that is too many.
+        /// The first entry beyond the limit.
         entry: Entry,
     },
     /// An entry that does not follow the grammar.
     #[error("{reason}")]
     Malformed {
-        /// The entry.
         entry: Entry,
-        /// What is wrong with it and what would be right.
+        /// What is wrong with the entry, and what to write instead.
         reason: String,
     },
-    /// An application is asked for both whole and by segment.
+    /// An application is read both as a whole and by segment.
     #[error(
         "it reads an application whole that {} reads by segment, so that jobs would be shown twice; keep one of the two",
         beside(by_segment, whole)
     )]
     ReadTwice {
-        /// The entry that reads it whole.
+        /// The entry that reads the whole application.
         whole: Entry,
         /// The entry that reads it by segment.
         by_segment: Entry,
     },
-    /// An ARN of the configured region beside a target without an ARN.
+    /// An ARN in the configured region, together with a target without an ARN.
     #[error(
         "it is in the configured region {region} like {}, which has no ARN, so that one account could be meant twice; \
          write all targets of that region as ARNs, or none",
         beside(without_arn, arn)
     )]
     Mixed {
-        /// The ARN.
         arn: Entry,
-        /// The target without one.
+        /// The target without an ARN.
         without_arn: Entry,
-        /// The configured region.
         region: String,
     },
 }
 
 impl Error {
-    /// The entry that the error is about, for the errors that concern one.
+    /// The entry with the error. `None` if the error concerns the whole list.
     pub fn entry(&self) -> Option<&Entry> {
         match self {
             Self::Empty => None,
@@ -164,33 +161,32 @@ impl Error {
     }
 }
 
-/// The most entries of a list. Each target takes some kilobytes, and refreshing so many once takes half an hour at the default
-/// rate.
+/// The maximum number of entries in a list. Each target takes a few kilobytes. Refreshing this many targets once takes half an
+/// hour at the default rate.
 pub const MAX_ENTRIES: usize = 100_000;
 
-/// A longer entry is a mistake. An ARN of two long ids, all of them escaped, takes less.
+/// A longer entry is a mistake. An ARN with two long ids is shorter, even if every character is escaped.
 const MAX_ENTRY_BYTES: usize = 4096;
 
-/// The patterns of a list, and what is wrong with it.
+/// The patterns of a list, and its errors.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parsed {
-    /// The patterns without duplicates, each with the entry that asked for it first.
+    /// The patterns without duplicates, each with the first entry that names it.
     pub patterns: BTreeMap<TargetPattern, Entry>,
-    /// The first entry without an ARN, when there is no region for it to live in; its kind is in `patterns` with the
-    /// region `""`.
+    /// The first entry without an ARN, if no region is configured. `patterns` then contains such entries with the region `""`.
     pub without_region: Option<Entry>,
-    /// Everything that is wrong, in the order of the text.
+    /// All errors. The errors of single entries come first, in the order of the text.
     pub errors: Vec<Error>,
 }
 
-/// Reads a list of targets, separated by commas and white space. Targets without an ARN live in `region`.
+/// Parses a list of targets, separated by commas and white space. Targets without an ARN are in `region`.
 pub fn parse(text: &str, region: Option<&str>) -> Parsed {
     parse_with_file(text, "", region)
 }
 
-/// Reads a list of targets, and another from a file, in which a `#` begins a comment.
+/// Parses a list of targets, and another from a file, in which `#` starts a comment.
 pub fn parse_with_file(text: &str, file: &str, region: Option<&str>) -> Parsed {
-    // Windows begins text files with a byte order mark.
+    // Windows editors start text files with a byte order mark.
     let lines = file.strip_prefix('\u{feff}').unwrap_or(file).lines().zip(1..);
     let of_file = lines.flat_map(|(line, number)| {
         let targets = line.split('#').next().unwrap_or_default();
@@ -256,7 +252,7 @@ fn parse_entries<'a>(
     parsed
 }
 
-/// For each pattern that reads applications whole, the first that reads one of them by segment.
+/// For each pattern that reads whole applications, the first pattern that reads one of them by segment.
 fn read_twice(patterns: &BTreeMap<TargetPattern, Entry>) -> Vec<Error> {
     type Place<'a> = (&'a str, &'a str);
     let mut by_segment: BTreeMap<Place<'_>, BTreeMap<&IdPattern, &Entry>> = BTreeMap::new();
@@ -287,7 +283,7 @@ fn read_twice(patterns: &BTreeMap<TargetPattern, Entry>) -> Vec<Error> {
     errors
 }
 
-/// The parts of an entry: an ARN has a location, region and account.
+/// The parts of an entry. An ARN has a location: its region and account.
 struct Parts {
     location: Option<(String, String)>,
     application: IdPattern,
@@ -368,7 +364,7 @@ impl Parts {
 const ARN_FORM: &str = "arn:aws:mobiletargeting:REGION:ACCOUNT:apps/APP/segments/SEGMENT or …:apps/APP";
 
 impl IdPattern {
-    /// `kind` says in errors what the id is of.
+    /// `kind` names the id in errors: `application` or `segment`.
     fn parse(kind: &str, text: &str) -> Result<Self, String> {
         if text == "*" {
             return Ok(Self::Any);
@@ -399,12 +395,12 @@ impl IdPattern {
     }
 }
 
-/// Whether the API can be asked about it: an empty id, `.` and `..` name another resource once they are in a path.
+/// Whether the id can be used in a request path. An empty id, `.` and `..` would address another resource.
 pub(crate) fn is_usable_id(id: &str) -> bool {
     !matches!(id, "" | "." | "..")
 }
 
-/// The partitions of AWS.
+/// AWS's partitions.
 const PARTITIONS: [&str; 8] =
     ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
@@ -416,8 +412,8 @@ pub(crate) fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether it may be a region: a DNS label, in lower case as all regions are, because it becomes part of a host name and
-/// of every signature.
+/// Whether the text has the form of a region: a DNS label in lower case. The region becomes part of a host name and of every
+/// signature.
 pub(crate) fn is_region(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -426,7 +422,7 @@ pub(crate) fn is_region(text: &str) -> bool {
 }
 
 impl fmt::Display for Target {
-    /// For people: `application/segment`, or the application.
+    /// Formats the target for people: `application/segment`, or the application.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.application_id)?;
         self.segment_id.iter().try_for_each(|segment| write!(f, "/{segment}"))

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// So much later.
+    /// Returns the date that is `time` later.
     #[must_use]
     pub fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
@@ -17,7 +17,7 @@ impl Timestamp {
 }
 
 impl From<SystemTime> for Timestamp {
-    /// Every date has one: what 64 bits cannot hold is the first or last that they can.
+    /// Never fails: a date outside the range of 64 bits becomes the first or last date within it.
     fn from(date: SystemTime) -> Self {
         let since = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Self(match date.duration_since(SystemTime::UNIX_EPOCH) {
@@ -30,7 +30,7 @@ impl From<SystemTime> for Timestamp {
 impl From<OffsetDateTime> for Timestamp {
     fn from(date: OffsetDateTime) -> Self {
         let milliseconds = date.unix_timestamp_nanos().div_euclid(1_000_000);
-        // The years that `time` knows lie far within 64 bits of milliseconds.
+        // The range of years of `time` is far smaller than that of 64-bit milliseconds.
         Self(i64::try_from(milliseconds).unwrap_or(i64::MAX))
     }
 }

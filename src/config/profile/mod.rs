@@ -1,8 +1,8 @@
-//! AWS's shared configuration and credentials files: where they are, and the profiles in them. Also what AWS's variables say about
-//! credentials, since they say which of the two is used. Nothing is asked over the network.
+//! AWS's shared configuration and credentials files: their locations and their profiles. The module also reads AWS's variables
+//! about credentials, because they decide which source is used. It makes no network requests.
 //!
-//! The exporter reads these files itself, with the rules of botocore. `aws-config` refuses a whole file for what other clients
-//! accept, and then says nothing about it.
+//! The exporter reads these files itself, by the rules of botocore. `aws-config` rejects a whole file for content that other
+//! clients accept, and does not report the reason.
 
 mod parse;
 
@@ -22,34 +22,34 @@ pub(crate) use self::parse::words;
 
 use crate::model::printable;
 
-/// Names the file whose token a container's service asks for.
+/// Names the file with the token that a container's credentials service requires.
 pub(crate) const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 const CONFIG_FILE: &str = "AWS_CONFIG_FILE";
 const CREDENTIALS_FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";
 
-/// In the order in which they are asked. The second is botocore's own.
+/// In order of precedence. The second one exists only in botocore.
 const PROFILE_VARIABLES: [&str; 2] = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"];
 
 const DEFAULT: &str = "default";
 
-/// The most profiles that an error lists.
+/// The maximum number of profiles that an error lists.
 const MOST_NAMES: usize = 10;
 
-/// What AWS's variables say about credentials. An empty one is unset.
+/// AWS's variables about credentials. An empty variable counts as unset.
 #[derive(Clone, Default)]
 pub struct AwsEnvironment {
     config: Option<SharedFile>,
     credentials: Option<SharedFile>,
-    /// The profile that a variable names, and which variable that is.
+    /// The selected profile, and the variable that names it.
     selected: Option<(&'static str, String)>,
-    /// Whether there are an access key and its secret.
+    /// Whether the access key id is set, and whether its secret is set.
     key: (bool, bool),
     web_identity_token_file: Option<PathBuf>,
     role_arn: Option<String>,
     role_session_name: Option<String>,
-    /// The address of a container's service, or the part of it that the variables say.
+    /// The URL of a container's credentials service, or only its path, depending on the variable.
     container_uri: Option<String>,
-    /// A variable that is set and empty, and hides another one from `aws-config`, which reads the environment itself.
+    /// A variable that is set but empty. It hides another variable from `aws-config`, which reads the environment itself.
     hides_container: Option<&'static str>,
     container_token_file: Option<PathBuf>,
     metadata_endpoint: Option<String>,
@@ -58,7 +58,7 @@ pub struct AwsEnvironment {
 
 impl fmt::Debug for AwsEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the addresses, which may hold a password.
+        // The URLs are left out because they may contain a password.
         let Self { config, credentials, selected, .. } = self;
         f.debug_struct("AwsEnvironment")
             .field("config", config)
@@ -68,39 +68,37 @@ impl fmt::Debug for AwsEnvironment {
     }
 }
 
-/// A role that is assumed with the token in a file.
+/// A role to assume with the token in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebIdentity {
-    /// The file.
     pub token_file: PathBuf,
-    /// The role.
     pub role_arn: String,
-    /// How the session is named.
+    /// The name of the session.
     pub session_name: Option<String>,
 }
 
-/// One of the two files.
+/// The configuration file or the credentials file.
 #[derive(Debug, Clone)]
 struct SharedFile {
     path: PathBuf,
     variable: &'static str,
-    /// Whether the variable is set. Only a file that it names must exist.
+    /// Whether the variable is set. A missing file is an error only if the variable names it.
     is_named: bool,
 }
 
-/// Why a file or a profile cannot be used. It holds no secret.
+/// Why a file or a profile cannot be used. It contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct Error {
     /// The variable that names the file or the profile.
     pub variable: &'static str,
-    /// What it is set to, if it is.
+    /// The value of that variable, if it is set.
     pub value: Option<String>,
     /// The file, the line, what is wrong, and what to do.
     pub problem: String,
 }
 
-/// Where something is written in a file.
+/// A position in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     file: Arc<str>,
@@ -113,18 +111,17 @@ impl fmt::Display for Place {
     }
 }
 
-/// A value, and where it is from.
+/// A value and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
     /// Never empty.
     pub text: String,
-    /// Where it is written.
     pub place: Place,
-    /// Whether that is the credentials file.
+    /// Whether the value is from the credentials file.
     pub is_of_credentials_file: bool,
 }
 
-/// The file of a property.
+/// The file that a property is from.
 #[derive(Debug, Clone)]
 struct Origin {
     file: Arc<str>,
@@ -142,7 +139,7 @@ pub struct Profiles {
 
 impl fmt::Debug for Profiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the values, which may be secret.
+        // The values are left out because they may be secret.
         f.debug_struct("Profiles").field("profiles", &self.by_name.keys()).finish_non_exhaustive()
     }
 }
@@ -150,16 +147,15 @@ impl fmt::Debug for Profiles {
 /// A profile, or another section that a profile names.
 #[derive(Clone)]
 pub struct Profile {
-    /// Its name.
     pub name: String,
-    /// Where it begins.
+    /// The position of its header.
     pub place: Place,
-    /// Each with the file that it is written in.
+    /// Each property with its file.
     properties: BTreeMap<String, (Origin, Property)>,
 }
 
 impl AwsEnvironment {
-    /// What the variables say; an empty one is unset. Without them the files are those in the folder `.aws` of `HOME`.
+    /// Reads the variables. An empty variable counts as unset. By default the files are in the folder `.aws` of `HOME`.
     pub fn of(variables: &[(OsString, OsString)]) -> Self {
         let set = |name: &str| {
             let (_, value) = variables.iter().find(|(variable, _)| variable == name)?;
@@ -204,7 +200,7 @@ impl AwsEnvironment {
         }
     }
 
-    /// Whether the variables hold an access key.
+    /// Whether the variables contain an access key. An access key id without its secret is an error.
     pub fn has_key(&self) -> Result<bool, String> {
         match self.key {
             (true, false) => {
@@ -214,7 +210,7 @@ impl AwsEnvironment {
         }
     }
 
-    /// The role that is assumed with the token of the workload.
+    /// The role to assume with the token of the workload.
     pub fn web_identity(&self) -> Result<Option<WebIdentity>, String> {
         let Some(token_file) = self.web_identity_token_file.clone() else { return Ok(None) };
         let Some(role_arn) = self.role_arn.clone() else {
@@ -225,22 +221,22 @@ impl AwsEnvironment {
         Ok(Some(WebIdentity { token_file, role_arn, session_name: self.role_session_name.clone() }))
     }
 
-    /// The address of the container's service that gives credentials, or the part of it that the variables say.
+    /// The URL of the container's credentials service, or only its path, depending on the variable.
     pub fn container_uri(&self) -> Option<&str> {
         self.container_uri.as_deref()
     }
 
-    /// A variable that is set, but empty, and keeps the container from being asked.
+    /// A variable that is set but empty, and keeps `aws-config` from asking the container's credentials service.
     pub fn hides_container(&self) -> Option<&'static str> {
         self.hides_container
     }
 
-    /// The file whose token the container's service asks for.
+    /// The file with the token that the container's credentials service requires.
     pub fn container_token_file(&self) -> Option<&Path> {
         self.container_token_file.as_deref()
     }
 
-    /// The address of the instance's metadata.
+    /// The URL of the instance metadata service.
     pub fn metadata_endpoint(&self, profile: Option<&Profile>) -> String {
         let of_profile = |name: &str| Some(profile?.get(name)?.text);
         let endpoint = self.metadata_endpoint.clone().or_else(|| of_profile("ec2_metadata_service_endpoint"));
@@ -251,7 +247,7 @@ impl AwsEnvironment {
         endpoint.unwrap_or_else(|| default.to_owned())
     }
 
-    /// Reads both files as they are now.
+    /// Reads both files.
     pub fn read(&self) -> Result<Profiles, Vec<Error>> {
         let mut profiles = Profiles { selected: self.name().to_owned(), ..Profiles::default() };
         let mut errors = Vec::new();
@@ -278,7 +274,7 @@ impl AwsEnvironment {
         self.selected.as_ref().map_or(DEFAULT, |(_, name)| name)
     }
 
-    /// What to say when the files lack the profile.
+    /// The problem to report when the files do not contain the selected profile.
     fn without_profile(&self, name: &str, profiles: &Profiles, misplaced: &[(String, Place)]) -> String {
         let files: Vec<_> =
             [&self.config, &self.credentials].into_iter().flatten().map(|file| shown(&file.path)).collect();
@@ -301,7 +297,7 @@ impl AwsEnvironment {
 }
 
 impl SharedFile {
-    /// The sections, and the name of the file in errors. None if there is no such file, as AWS's clients have it.
+    /// The sections of the file, and its name for errors. A missing file has no sections, as in AWS's clients.
     fn sections(&self) -> Result<(Arc<str>, BTreeMap<String, Section>), Error> {
         let name: Arc<str> = shown(&self.path).into();
         let error = |problem| Error { variable: self.variable, value: None, problem };
@@ -323,7 +319,7 @@ impl SharedFile {
         }
     }
 
-    /// At most one byte more than is allowed.
+    /// Reads the file, but at most one byte more than the limit.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let kind = std::fs::metadata(&self.path)?;
         if kind.is_dir() && self.is_named {
@@ -333,7 +329,7 @@ impl SharedFile {
     }
 }
 
-/// The first bytes of a regular file. Any other is refused: opening a pipe could take for ever.
+/// Reads the first `limit` bytes of a regular file. Other files are refused, because opening a pipe could block forever.
 pub(crate) fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -344,32 +340,31 @@ pub(crate) fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 }
 
 impl Profiles {
-    /// The profile that is used, if it is there.
+    /// The selected profile, if it exists.
     pub fn selected(&self) -> Option<&Profile> {
         self.get(&self.selected)
     }
 
-    /// A profile by its name.
     pub fn get(&self, name: &str) -> Option<&Profile> {
         self.by_name.get(name)
     }
 
-    /// `[sso-session NAME]`
+    /// The section `[sso-session NAME]`.
     pub fn sso_session(&self, name: &str) -> Option<&Profile> {
         self.sso_sessions.get(name)
     }
 
-    /// `[services NAME]`
+    /// The section `[services NAME]`.
     pub fn services(&self, name: &str) -> Option<&Profile> {
         self.services.get(name)
     }
 
-    /// Every profile.
     pub fn all(&self) -> impl Iterator<Item = &Profile> {
         self.by_name.values()
     }
 
-    /// Adds the sections of a file. Those of the credentials file go before those of the configuration file.
+    /// Adds the sections of a file. The credentials file must be added last, because its properties override those of the
+    /// configuration file.
     fn add(
         &mut self,
         file: &Arc<str>,
@@ -401,7 +396,7 @@ impl Profiles {
                 place,
                 properties: BTreeMap::new(),
             });
-            // `[default]` comes before `[profile default]`, which goes before it.
+            // `[default]` is added before `[profile default]`, whose properties override it.
             profile.properties.extend(properties);
         }
     }
@@ -415,7 +410,7 @@ enum Kind {
     Other,
 }
 
-/// What a section of the configuration file is.
+/// Returns the kind and the name of a section of the configuration file.
 fn kind_and_name(header: &str) -> (Kind, String) {
     match words(header).as_deref() {
         Some([name]) if name == DEFAULT => (Kind::Profile, DEFAULT.to_owned()),
@@ -430,22 +425,22 @@ fn kind_and_name(header: &str) -> (Kind, String) {
 }
 
 impl Profile {
-    /// Its name as it may be shown.
+    /// The name for display.
     pub fn shown_name(&self) -> String {
         escaped(&self.name)
     }
 
-    /// A property; `None` also when it is empty.
+    /// The value of a property. `None` if the property is empty or absent.
     pub fn get(&self, name: &str) -> Option<Value> {
         self.read(name, Property::value)
     }
 
-    /// The same with everything that looks like a comment in it.
+    /// Like [`Profile::get`], but keeps text that looks like a comment.
     pub fn verbatim(&self, name: &str) -> Option<Value> {
         self.read(name, Property::verbatim)
     }
 
-    /// A property within a property.
+    /// The value of a property within a property.
     pub fn nested(&self, name: &str, inner: &str) -> Option<Value> {
         let (origin, property) = self.properties.get(name)?;
         let (text, line) = property.nested(inner)?;
@@ -469,7 +464,7 @@ fn is_blank(text: &OsStr) -> bool {
     text.to_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// The path with `~` replaced.
+/// Replaces `~` at the start of the path by the home directory.
 fn in_home(path: &Path, home: Option<&Path>) -> PathBuf {
     match (path.strip_prefix("~"), home) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -477,19 +472,19 @@ fn in_home(path: &Path, home: Option<&Path>) -> PathBuf {
     }
 }
 
-/// A path as errors name it.
+/// A path for error messages.
 pub(crate) fn shown(path: &Path) -> String {
     escaped(&printable::path(&path.display().to_string()))
 }
 
-/// A text without control characters and what looks like a key, cut short.
+/// Removes control characters and anything that looks like a key, and shortens the text.
 pub(crate) fn escaped(text: &str) -> String {
     const LONGEST: usize = 200;
     let short: String = printable::without_keys(text).chars().take(LONGEST).collect();
     short.escape_debug().to_string()
 }
 
-/// What the operating system says, without its number.
+/// The message of the operating system, without the error number.
 pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
@@ -503,7 +498,7 @@ mod tests {
         pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 
-    /// A home with these two files.
+    /// Creates a home directory with these two files.
     fn home(config: &str, credentials: &str) -> tempfile::TempDir {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join(".aws");

@@ -1,61 +1,61 @@
-//! The text of one of AWS's shared files → its sections. It reads what botocore reads: the rules are those of Python's
-//! `configparser`, except that sections and properties may be repeated (the later property wins).
+//! Parses the text of one of AWS's shared files into sections. It reads what botocore reads. The rules are those of Python's
+//! `configparser`, except that sections and properties may be repeated. The later property wins.
 //!
-//! A line is a comment if `#` or `;` starts it. A line that is indented more than the property before it continues that
-//! property; any other line is a section or a property, however far it is indented.
+//! A line is a comment if it starts with `#` or `;`. A line that is indented more than the property before it continues that
+//! property. Any other line is a section or a property, whatever its indentation.
 
 use std::collections::BTreeMap;
 
-/// The largest file that is read. Real ones have a few thousand bytes.
+/// The maximum file size in bytes. Real files have a few thousand bytes.
 pub(super) const MAX_BYTES: usize = 1024 * 1024;
 
-/// The most lines that are read.
+/// The maximum number of lines.
 const MAX_LINES: usize = 20_000;
 
-/// What stands under one or several headers with the same text.
+/// The contents of all sections whose headers have the same text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Section {
-    /// The line of the first header, counted from 1.
+    /// The line number of the first header, starting at 1.
     pub line: usize,
-    /// By name, in lower case.
+    /// The properties by name, in lower case.
     pub properties: BTreeMap<String, Property>,
 }
 
-/// The value of a property, with the lines that it is written on.
+/// The value of a property, with its line numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Property {
-    /// The line of its name, counted from 1.
+    /// The line number of the property's name, starting at 1.
     pub line: usize,
     first: String,
-    /// The lines that continue it. Blank ones are left out.
+    /// The continuation lines with their line numbers. Blank lines are left out.
     rest: Vec<(usize, String)>,
 }
 
-/// Why a file cannot be read. It quotes nothing of the file, which may be secret.
+/// Why a file cannot be parsed. It quotes nothing from the file, because the file may contain secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct SyntaxError {
-    /// Counted from 1.
+    /// The line number, starting at 1.
     pub line: usize,
-    /// What is wrong with the line, and what to write.
+    /// What is wrong with the line, and what to write instead.
     pub problem: &'static str,
 }
 
 impl Property {
-    /// The whole value, as botocore has it.
+    /// The whole value, as botocore reads it.
     pub fn verbatim(&self) -> String {
         let rest = self.rest.iter().map(|(_, text)| text.as_str());
         let lines: Vec<_> = std::iter::once(self.first.as_str()).chain(rest).collect();
         lines.join("\n").trim_end().to_owned()
     }
 
-    /// The value without the comment that `#` or `;` starts after white space, as AWS's newer SDKs read it. No value of
-    /// AWS's but a command contains one.
+    /// The value without a trailing comment, as AWS's newer SDKs read it. A comment starts with `#` or `;` after white space.
+    /// Only commands among AWS's values contain these characters.
     pub fn value(&self) -> String {
         without_comment(&self.verbatim()).trim().to_owned()
     }
 
-    /// One of the properties that this one contains, and its line.
+    /// Returns a nested property and its line number.
     pub fn nested(&self, name: &str) -> Option<(String, usize)> {
         if !self.first.is_empty() {
             return None;
@@ -77,7 +77,7 @@ fn without_comment(value: &str) -> &str {
     value
 }
 
-/// The sections by the text of their headers.
+/// Parses a file. The sections are keyed by the text of their headers.
 pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Section>, SyntaxError> {
     if bytes.len() > MAX_BYTES {
         return Err(SyntaxError {
@@ -105,11 +105,11 @@ pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Section>, SyntaxError> {
 #[derive(Default)]
 struct Parser {
     sections: BTreeMap<String, Section>,
-    /// The header that was read last.
+    /// The last header that was read.
     section: Option<String>,
     /// The property that the next line may continue.
     property: Option<String>,
-    /// How far the last line is indented that continues nothing.
+    /// The indentation of the last line that is not a continuation.
     indent: usize,
 }
 
@@ -163,7 +163,7 @@ impl Parser {
     }
 }
 
-/// What a header says, up to the `]` that is not in quotes. Text after it is ignored.
+/// The text of a header, up to the first `]` outside quotes. Text after it is ignored.
 fn header(rest: &str) -> Result<&str, &'static str> {
     let mut quote = None;
     let end = rest.char_indices().find_map(|(at, c)| {
@@ -184,8 +184,8 @@ fn header(rest: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// The words of a text as Python's `shlex` splits it, which takes quotes and backslashes as a shell does. `None` if a quote is
-/// not closed.
+/// Splits a text into words like Python's `shlex`, which treats quotes and backslashes as a shell does. Returns `None` if a
+/// quote is not closed.
 pub(crate) fn words(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
