@@ -1,5 +1,6 @@
 //! Verifies passwords. bcrypt is slow by design, so it runs in its own threads at a low priority. Verified credentials are
-//! cached in memory as a keyed hash, so later requests skip bcrypt. No password is kept, and comparisons take constant time.
+//! cached in memory as a keyed hash, so later requests skip bcrypt. No password is kept, and none is compared
+//! byte by byte.
 //!
 //! Requests with the same credentials share one check. Among different credentials, the client address with the fewest tries
 //! goes first, then the user with the fewest. So a flood of wrong passwords delays the clients that send it and not the others.
