@@ -55,7 +55,7 @@ pub(super) struct TimeoutStream<T> {
     /// The deadline for the next read, and the phase that it was set for.
     read_deadline: (u8, Deadline),
     write_deadline: Deadline,
-    /// Whether the client is behind in reading responses, or was at the last write.
+    /// Whether the client is behind in reading responses, as of the last write.
     is_behind: bool,
     /// Set once the write side is shut down.
     lingering_close: Option<LingeringClose>,

@@ -43,7 +43,7 @@ use super::{
 const MAX_HEAD_BYTES: u32 = 16 * 1024;
 
 /// The size of the kernel's send buffer. By default, the kernel holds 4 MiB for each client that does not read. It reports free
-/// space in steps of a third of the buffer, and these steps are how the server sees a slow client's progress.
+/// space in steps of a third of the buffer, so a slow client's progress shows only in such steps.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
 /// The most concurrent requests on an HTTP/2 connection.
@@ -180,7 +180,7 @@ async fn finish<C: Future<Output = hyper::Result<()>>>(
         ended = &mut served => ended,
         () = place.leave.cancelled() => match last_look(served.as_mut(), &place.phase).await {
             Some(ended) => ended,
-            // This includes a client that has sent half a head. A request that arrived just in time is answered.
+            // The client is idle or has sent only a part of a head. If a request arrived just in time, it is answered below.
             None if !place.phase.is_answering() => return,
             None => {
                 graceful_shutdown(served.as_mut());

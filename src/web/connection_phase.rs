@@ -126,8 +126,8 @@ impl ConnectionPhase {
         self.waits().progress.behind()
     }
 
-    /// How long the client has kept the server waiting: for a request, or by how much it is behind in reading a response.
-    /// `None` while the server works on a request.
+    /// How long the client has kept the server waiting. This is the wait for a request, or how far the client is behind in
+    /// reading a response. `None` while the server works on a request.
     pub(super) fn waited(&self) -> Option<Duration> {
         let waits = self.waits();
         match self.now() {

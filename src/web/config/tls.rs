@@ -95,8 +95,8 @@ pub(super) fn read(
         }
     };
     config.ignore_client_order = server_prefers;
-    // Session resumption is off. Scrapers keep their connections, and each handshake then verifies the client's certificate
-    // again.
+    // Session resumption is off. Scrapers keep their connections, so they gain little from it. Without it, each handshake
+    // verifies the client's certificate.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.alpn_protocols = if http2 { vec![H2.into(), HTTP_1_1.into()] } else { vec![HTTP_1_1.into()] };
