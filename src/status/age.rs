@@ -1,4 +1,4 @@
-//! Dates as people read them: in UTC, with the age beside.
+//! Formats dates in UTC, ages and durations.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ fn written(date: Timestamp, format: &[BorrowedFormatItem<'_>]) -> Option<String>
     date.format(format).ok()
 }
 
-/// `2026-01-31 23:59:59`, which is UTC; `None` for a date far from any calendar.
+/// Formats a date as `2026-01-31 23:59:59`, in UTC. `None` if no calendar date can express it.
 pub(super) fn utc(date: Timestamp) -> Option<String> {
     written(date, FOR_PEOPLE)
 }
 
-/// The same as [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) has it, with milliseconds.
+/// Formats a date as [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339), with milliseconds.
 pub(super) fn rfc3339(date: Timestamp) -> Option<String> {
     written(date, FOR_PROGRAMS)
 }
 
-/// `2h 5m ago`, `in 40s`, `now`.
+/// Formats the distance to `now`: `2h 5m ago`, `in 40s` or `now`.
 pub(super) fn from_now(date: Timestamp, now: Timestamp) -> String {
     let seconds = now.0.saturating_sub(date.0) / 1000;
     match seconds {
@@ -36,7 +36,7 @@ pub(super) fn from_now(date: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A duration by its greatest unit and the one below that, in the units that settings are written in.
+/// Formats a duration in its two largest units, which are those of the settings.
 pub(super) fn short(duration: Duration) -> String {
     const UNITS: [(u128, &str); 5] =
         [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];

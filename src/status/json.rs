@@ -1,5 +1,5 @@
-//! The view as JSON, as `docs/jobs.schema.json` describes it. It holds dates and no ages: the same data are the same bytes,
-//! whenever they are asked for.
+//! Renders the view as JSON, as `docs/jobs.schema.json` describes it. It contains dates and no ages, so that the same data
+//! always give the same bytes.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -126,7 +126,7 @@ struct JobItem<'a> {
     processed_endpoints: Option<i64>,
     failed_endpoints: Option<i64>,
     failure_samples: Option<usize>,
-    /// There with `SHOW_FAILURES` alone.
+    /// Present only with `SHOW_FAILURES`.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     failures: &'a [String],
     job_type: Option<&'a str>,
@@ -155,7 +155,7 @@ pub(super) fn problem(problem: &str) -> String {
 }
 
 fn written(value: &impl Serialize) -> String {
-    // There is no map with other keys than texts in it, and no number that JSON lacks.
+    // Serialization cannot fail: all keys are text, and every number is valid in JSON.
     let mut text = serde_json::to_string(value).unwrap_or_default();
     text.push('\n');
     text

@@ -1,4 +1,4 @@
-//! What is asked for: the query string of `/` and `/api/v1/jobs`. Pure.
+//! Parses the query string of `/` and `/api/v1/jobs`. Does no I/O.
 
 use std::fmt::Write as _;
 
@@ -6,33 +6,30 @@ use url::form_urlencoded;
 
 use crate::{model::job_status::JobStatus, suggest::nearest};
 
-/// How many rows a page has.
+/// The number of rows on a page.
 pub(super) const ROWS: usize = 100;
 
-/// The parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Query {
-    /// `application`: this one alone.
+    /// `application`: only this application.
     pub(super) application: Option<String>,
-    /// `segment`: this one alone. `segment_id` is the same, and may be empty: exports of all endpoints have no segment.
+    /// `segment`: only this segment. `segment_id` means the same and may be empty, because exports of all endpoints have no
+    /// segment.
     pub(super) segment: Option<String>,
-    /// `name`: what is in the name of the application or of the segment, whatever the case.
+    /// `name`: only applications or segments whose name contains this text in any case.
     pub(super) name: Option<String>,
-    /// `status`, which may be there several times: jobs in one of these states alone. Empty: all.
+    /// `status`, which may be repeated: only jobs with one of these statuses. If empty, all jobs.
     pub(super) statuses: Vec<JobStatus>,
     /// `sort`: the order of the jobs.
     pub(super) sort: Sort,
-    /// `page`, of jobs, from 1.
+    /// `page`: the page of jobs, from 1.
     pub(super) page: Number,
-    /// `segments_page`
     pub(super) segments_page: Number,
-    /// `targets_page`
     pub(super) targets_page: Number,
-    /// `lists_page`
     pub(super) lists_page: Number,
 }
 
-/// The number of a page, from 1.
+/// A page number, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Number(pub(super) usize);
 
@@ -42,7 +39,7 @@ impl Default for Number {
     }
 }
 
-/// An order of jobs.
+/// The order of the jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sort {
     pub(super) key: Key,
@@ -56,7 +53,6 @@ impl Default for Sort {
     }
 }
 
-/// What jobs are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     Created,
@@ -98,8 +94,8 @@ const PARAMETERS: [&str; 10] = [
 ];
 
 impl Query {
-    /// Reads a query string. An empty value counts as absent, as forms send them. An error names what is wrong and what would
-    /// be right.
+    /// Parses a query string. An empty value counts as absent, because forms send empty fields. An error names the mistake and
+    /// a correct value.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut query = Self::default();
         let mut seen = Vec::new();
@@ -133,7 +129,7 @@ impl Query {
         Ok(query)
     }
 
-    /// The same with a change, as a relative link; from another filter or order one begins at the first page.
+    /// A relative link to the query after a change. If the filter or order changes, the link leads to the first page.
     pub(super) fn link(&self, change: impl FnOnce(&mut Self)) -> String {
         let mut changed = self.clone();
         change(&mut changed);
@@ -183,7 +179,7 @@ impl std::fmt::Display for Sort {
     }
 }
 
-/// Names are cut at 256 characters, so no name holds a longer part.
+/// Names are cut at 256 characters, so a longer part cannot match.
 const MAX_NAME_CHARACTERS: usize = 256;
 
 fn name_part(text: &str) -> Result<String, String> {

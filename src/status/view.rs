@@ -1,4 +1,4 @@
-//! What of the overview is asked for: filtered, sorted, and cut into pages.
+//! Selects the part of the overview that a query asks for. The part is filtered, sorted and split into pages.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -15,39 +15,38 @@ use crate::model::{
     timestamp::Timestamp,
 };
 
-/// What is shown.
+/// The part that is shown.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     pub(super) now: Timestamp,
-    /// The account and region, if everything is in one.
+    /// The account and region, if all lists and targets share one.
     pub(super) only_place: Option<(&'a str, &'a str)>,
     pub(super) totals: Totals,
-    /// Those that fail come first, and then those that were not read yet.
+    /// Failing lists come first, then the ones that have not been read.
     pub(super) lists: Page<&'a ListState>,
-    /// In that order too.
+    /// In the same order as the lists.
     pub(super) targets: Page<&'a TargetState>,
-    /// Those whose newest export failed come first.
+    /// Segments whose newest export failed come first.
     pub(super) segments: Page<SegmentRow<'a>>,
     pub(super) jobs: Page<JobRow<'a>>,
 }
 
-/// Of everything that is watched, whatever is asked for.
+/// Totals of everything that the exporter watches. The query does not affect them.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub(super) targets: usize,
     pub(super) up: usize,
-    /// Targets that were not read yet.
+    /// Targets that have not been read.
     pub(super) waiting: usize,
     pub(super) failing_lists: usize,
     pub(super) segments: usize,
-    /// Segments whose newest job failed.
     pub(super) failed_segments: usize,
-    /// Jobs that are shown, by state.
+    /// Number of shown jobs by status.
     pub(super) jobs: BTreeMap<&'static str, usize>,
     pub(super) active_jobs: usize,
 }
 
-/// A part of a listing.
+/// One page of a listing.
 #[derive(Debug)]
 pub(super) struct Page<T> {
     pub(super) rows: Vec<T>,
@@ -57,7 +56,7 @@ pub(super) struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// The page of that number, in an order in which no two are equal. Only what is on it is sorted.
+    /// Selects one page. `order` must not treat any two items as equal. Only the items of the page are sorted.
     fn cut(mut all: Vec<T>, Number(page): Number, order: impl Fn(&T, &T) -> Ordering) -> Self {
         let total = all.len();
         let begin = (page - 1).saturating_mul(ROWS).min(total);
@@ -75,7 +74,7 @@ impl<T> Page<T> {
     }
 }
 
-/// The names of an application and of a segment in it, as far as they are known.
+/// The names of an application and of a segment in it, if they are known.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RowNames<'a> {
     pub(super) application: Option<&'a str>,
@@ -90,14 +89,14 @@ impl<'a> RowNames<'a> {
         }
     }
 
-    /// Whether one of them holds a text in lower case.
+    /// Whether one of the names contains `part`, which is in lower case. Ignores the case of the names.
     fn hold(self, part: &str) -> bool {
         let names = [self.application, self.segment];
         names.into_iter().flatten().any(|name| name.to_lowercase().contains(part))
     }
 }
 
-/// A segment and the target that shows it.
+/// A segment, and the target that it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SegmentRow<'a> {
     pub(super) target: &'a Target,
@@ -105,7 +104,7 @@ pub(super) struct SegmentRow<'a> {
     pub(super) segment: &'a Segment,
 }
 
-/// A job and the target that shows it.
+/// A job, and the target that it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct JobRow<'a> {
     pub(super) target: &'a Target,
@@ -114,7 +113,6 @@ pub(super) struct JobRow<'a> {
 }
 
 impl SegmentRow<'_> {
-    /// Whether the newest job failed.
     pub(super) fn failed(&self) -> bool {
         self.segment.latest.is_some_and(|latest| latest.status == JobStatus::Failed)
     }
@@ -195,7 +193,7 @@ impl Totals {
 }
 
 impl Sort {
-    /// Jobs that lack what they are sorted by come last, whichever way; of equals the newest comes first.
+    /// Jobs that lack the sort value come last in both directions. Among equal jobs, the newest comes first.
     fn compare(self, a: &JobRow<'_>, b: &JobRow<'_>) -> Ordering {
         let by = |value: fn(&ExportJob) -> Option<i64>| match (value(a.job), value(b.job)) {
             (Some(a), Some(b)) => self.turn(a.cmp(&b)),

@@ -1,4 +1,5 @@
-//! Who may ask, and how often: the rate limit, the passwords and the headers of the web configuration.
+//! Decides whether a request is admitted, by the rate limit and the passwords of the web configuration. Adds the headers of the
+//! web configuration to each response.
 
 use std::{
     io,
@@ -23,10 +24,10 @@ use super::{
     response::response,
 };
 
-/// How long a request waits for its refusal when too many passwords wait to be verified.
+/// How long the server delays a refusal when too many passwords wait to be verified.
 const BUSY_DELAY: Duration = Duration::from_secs(1);
 
-/// Stands before the routes.
+/// Checks each request before it reaches the routes.
 #[derive(Debug)]
 pub(super) struct AccessControl {
     web_config: Arc<WatchedWebConfig>,
@@ -34,12 +35,12 @@ pub(super) struct AccessControl {
     bucket: Mutex<Option<Bucket>>,
 }
 
-/// The tokens that are left of a rate limit.
+/// The token bucket of a rate limit.
 #[derive(Debug)]
 struct Bucket {
     limit: RateLimit,
     tokens: f64,
-    /// When there were so many.
+    /// When `tokens` was last updated.
     at: Instant,
 }
 
@@ -59,17 +60,17 @@ impl Bucket {
 }
 
 impl AccessControl {
-    /// `Err` if passwords cannot be looked at.
+    /// Returns an error if the threads that verify passwords cannot start.
     pub(super) fn new(web_config: Arc<WatchedWebConfig>) -> io::Result<Self> {
         Ok(Self { web_config, passwords: Passwords::new()?, bucket: Mutex::default() })
     }
 
-    /// What holds now.
+    /// The web configuration in force.
     pub(super) fn web_config(&self) -> Arc<WebConfig> {
         self.web_config.current()
     }
 
-    /// Lets a request in, or says why not. `client` sent it.
+    /// Admits a request from `client`, or returns the response that refuses it.
     pub(super) async fn admit(
         &self,
         headers: &HeaderMap,
@@ -91,14 +92,14 @@ impl AccessControl {
             Verdict::Right => Ok(()),
             Verdict::Wrong => Err(unauthorized()),
             Verdict::Busy => {
-                // A client that tries again at once would take every place that becomes free.
+                // Without the delay, a client that retries at once would take every slot that becomes free.
                 sleep(BUSY_DELAY).await;
                 Err(too_many("Too many passwords wait to be verified.\n"))
             }
         }
     }
 
-    /// Adds the headers of every answer. They replace the exporter's own.
+    /// Adds the headers of the web configuration to a response. They replace the exporter's own.
     pub(super) fn add_headers(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.web_config().headers {
             headers.insert(name, value.clone());
@@ -114,7 +115,8 @@ impl AccessControl {
     }
 }
 
-/// A name and a password, as [basic auth] sends them. A name that is not UTF-8 is nobody's.
+/// Reads the user name and password of [basic auth]. Bytes of the name that are not UTF-8 are replaced, so such a name matches
+/// no user.
 ///
 /// [basic auth]: https://www.rfc-editor.org/rfc/rfc7617
 fn credentials(headers: &HeaderMap) -> Option<(String, Zeroizing<Vec<u8>>)> {

@@ -1,5 +1,5 @@
-//! The answers that are on their way, and what they cost in memory. Answers share most of their bytes while the data stay the
-//! same; a client that takes its answer slowly keeps an old version of them alive.
+//! The responses that are being sent, and the memory they use. Responses share most of their bytes while the data do not
+//! change. A client that reads its response slowly keeps an old version in memory.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -9,16 +9,15 @@ use std::{
 
 use bytes::Bytes;
 
-/// How much of answers may be in memory for clients that are behind.
+/// How many bytes of responses may stay in memory for clients that are behind.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// As many versions of a larger answer may be in memory.
+/// How many versions of a response may stay in memory if that is more than [`MAX_BYTES`].
 const MAX_LARGE_ANSWERS: usize = 3;
 
-/// What a chunk costs beside its bytes, in the answer that is sent and here.
+/// What a chunk costs beside its bytes: its entry in the response and its entry here.
 const CHUNK_OVERHEAD: usize = size_of::<Bytes>() + size_of::<usize>();
 
-/// The answers on their way.
 #[derive(Debug, Default)]
 pub(super) struct AnswersInFlight(Arc<Mutex<State>>);
 
@@ -26,7 +25,7 @@ pub(super) struct AnswersInFlight(Arc<Mutex<State>>);
 struct State {
     next: u64,
     by_number: BTreeMap<u64, Answer>,
-    /// By address, each chunk that is in any of them: its length, and how many answers it is in.
+    /// Each chunk of these responses, by its address: its length, and the number of responses that contain it.
     chunks: HashMap<usize, (usize, usize)>,
     bytes: usize,
 }
@@ -37,7 +36,7 @@ struct Answer {
     chunks: Vec<usize>,
 }
 
-/// An answer that is on its way until this is dropped.
+/// Counts a response as in flight until this is dropped.
 #[derive(Debug)]
 pub(super) struct HeldAnswer {
     state: Weak<Mutex<State>>,
@@ -50,7 +49,7 @@ impl AnswersInFlight {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts an answer of a connection.
+    /// Starts to count a response of a connection.
     pub(super) fn hold<'a>(&self, connection: u64, chunks: impl Iterator<Item = &'a Bytes>) -> HeldAnswer {
         let mut state = self.state();
         let mut bytes = 0;
@@ -72,17 +71,17 @@ impl AnswersInFlight {
         HeldAnswer { state: Arc::downgrade(&self.0), number, bytes }
     }
 
-    /// Whether more is in memory than may be, now that this answer is there.
+    /// Whether the responses use more memory than allowed. `newest` is the response that was added last.
     pub(super) fn is_too_much(&self, newest: &HeldAnswer) -> bool {
         self.state().bytes > MAX_BYTES.max(MAX_LARGE_ANSWERS * newest.bytes)
     }
 
-    /// The connections that have answers on their way.
+    /// The numbers of the connections that have responses in flight.
     pub(super) fn holders(&self) -> BTreeSet<u64> {
         self.state().by_number.values().map(|answer| answer.connection).collect()
     }
 
-    /// Counts no more what a connection has on its way, because it is cut.
+    /// Stops counting the responses of a connection that was cut.
     pub(super) fn forget(&self, connection: u64) {
         let mut state = self.state();
         let answers = state.by_number.iter().filter(|(_, answer)| answer.connection == connection);

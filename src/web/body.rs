@@ -1,4 +1,4 @@
-//! The body of an answer: chunks that are sent from where they are.
+//! The body of a response: a list of chunks that are sent without being copied together.
 
 use std::{
     collections::VecDeque,
@@ -18,10 +18,10 @@ use super::{
     streams::Stream,
 };
 
-/// Of HTTP/2 an answer is sent in pieces, so that it is seen when the client takes one.
+/// HTTP/2 responses are sent in pieces of this size, so that the server notices each time the client takes one.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A request of an HTTP/1 connection, until its answer is complete.
+/// Marks the request of an HTTP/1 connection as answered when it is dropped.
 #[derive(Debug)]
 struct AnsweringGuard(Arc<ConnectionPhase>);
 
@@ -31,15 +31,15 @@ impl Drop for AnsweringGuard {
     }
 }
 
-/// An answer on its way. Its bytes share this, so it is dropped when the client has taken the last of them, or is gone.
+/// A response in flight. All of its bytes share this value, so it is dropped when the client has taken the last byte or has
+/// disconnected.
 #[derive(Debug)]
 struct InFlight {
-    /// Of HTTP/2.
+    /// `None` over HTTP/1.
     stream: Option<Stream>,
     _held: HeldAnswer,
 }
 
-/// The body of an answer.
 #[derive(Debug)]
 pub(super) struct Body {
     rest: Chunks,
@@ -53,13 +53,13 @@ impl From<Vec<Bytes>> for Body {
 }
 
 impl Body {
-    /// Is sent over HTTP/1 from now on.
+    /// Prepares the body to be sent over HTTP/1.
     pub(super) fn send_on_connection(&mut self, phase: Arc<ConnectionPhase>, holder: &AnswerHolder) {
         self.answering = Some(AnsweringGuard(phase));
         self.send(None, holder);
     }
 
-    /// Is sent over HTTP/2 from now on.
+    /// Prepares the body to be sent over HTTP/2.
     pub(super) fn send_on_stream(&mut self, stream: Stream, holder: &AnswerHolder) {
         self.send(Some(stream), holder);
     }
@@ -69,7 +69,7 @@ impl Body {
         self.rest.in_flight = Some(Arc::new(InFlight { stream, _held: held }));
     }
 
-    /// The bytes that are left to be sent.
+    /// How many bytes are left to send.
     pub(super) fn length(&self) -> u64 {
         self.rest.left as u64
     }
@@ -103,8 +103,8 @@ impl http_body::Body for Body {
     }
 }
 
-/// Chunks, one after the other. hyper hands all of them to one `writev`, where frames of their own would each cost it a call
-/// when they are large.
+/// Consecutive chunks. hyper passes all of them to one `writev`. If each chunk were a frame, every large one would cost its own
+/// system call.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     queue: VecDeque<Bytes>,
@@ -121,7 +121,7 @@ impl From<Vec<Bytes>> for Chunks {
 }
 
 impl Chunks {
-    /// Takes so many bytes at most off the front, of one chunk.
+    /// Takes at most `most` bytes off the front, from a single chunk.
     fn split_to(&mut self, most: usize) -> Self {
         let front = self.queue.pop_front().map(|mut front| {
             if front.len() > most {

@@ -1,8 +1,8 @@
-//! What counts as one client. Each client has its share of connections, waiting scrapes and password checks.
+//! Defines what counts as one client. Each client gets a share of connections, waiting scrapes and password checks.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// How many leading bits of an IPv6 address name a client. A network hands out the rest freely.
+/// How many leading bits of an IPv6 address identify a client. A client can choose the other bits freely.
 const IPV6_PREFIX: u32 = 64;
 
 /// An IPv4 address, or the /64 network of an IPv6 address.

@@ -1,5 +1,6 @@
-//! How long a client may take: to begin a request, to finish its head, to take an answer. A wrapper around the socket, since
-//! hyper's own limit cannot tell a connection that rests between two scrapes from one that sends a byte a second.
+//! Limits how long a client may take to begin a request, to finish its head and to read a response. The limits are set on a
+//! wrapper around the socket. hyper's own limit cannot tell a connection that is idle between two scrapes from one that sends a
+//! byte a second.
 
 use std::{
     io,
@@ -22,20 +23,21 @@ use super::{
 /// How long a client may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientTimeouts {
-    /// For a connection to rest between requests, or before the first.
+    /// For how long a connection may be idle before the first request or between requests.
     pub idle: Duration,
-    /// For the head of a request, from its first byte.
+    /// How long the head of a request may take from its first byte.
     pub head: Duration,
-    /// To be behind with taking answers: without any progress, or at less than a minimum rate over the connection's life.
+    /// How far a client may be behind in reading responses. A client falls behind while it reads nothing, or reads below a
+    /// minimum rate averaged over the connection's life.
     pub write: Duration,
 }
 
-/// How much and how long is read for nothing before a connection is closed. To close it with bytes unread would reset it, and
-/// lose what the client has not taken of its answer.
+/// How many bytes the server reads and discards, and for how long, before it closes a connection. Closing with unread bytes
+/// would reset the connection, and the client would lose the rest of its response.
 const LINGER_BYTES: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What of that is left.
+/// What remains of these limits.
 #[derive(Debug)]
 struct LingeringClose {
     bytes: usize,
@@ -44,26 +46,26 @@ struct LingeringClose {
 
 const REQUEST: &str = "to send a request";
 
-/// A socket whose client must not take too long.
+/// A socket that enforces [`ClientTimeouts`].
 #[derive(Debug)]
 pub(super) struct TimeoutStream<T> {
     inner: T,
     timeouts: ClientTimeouts,
     phase: Arc<ConnectionPhase>,
-    /// Of the wait for what is to be read, in a phase.
+    /// The deadline for the next read, and the phase that it was set for.
     read_deadline: (u8, Deadline),
     write_deadline: Deadline,
-    /// Whether the client is or was behind with taking its answers.
+    /// Whether the client is behind in reading responses, as of the last write.
     is_behind: bool,
-    /// Since the last answer was written.
+    /// Set once the write side is shut down.
     lingering_close: Option<LingeringClose>,
     /// The beginning of the last request.
     head: Vec<u8>,
-    /// What is left of a refusal that is sent in the place of hyper's.
+    /// What is left to send of a refusal that replaces hyper's.
     refusal: Option<Bytes>,
 }
 
-/// How much of a head is kept to say what is wrong with it.
+/// How many bytes of a head are kept to explain what is wrong with it.
 const KEPT_HEAD_BYTES: usize = 2 * 1024;
 
 impl<T> TimeoutStream<T> {
@@ -82,7 +84,7 @@ impl<T> TimeoutStream<T> {
         }
     }
 
-    /// The deadline of what the client is doing.
+    /// The deadline for the current phase.
     fn read_deadline(&mut self) -> &mut Deadline {
         let phase = self.phase.now();
         let (set_for, deadline) = &mut self.read_deadline;
@@ -97,7 +99,7 @@ impl<T> TimeoutStream<T> {
         deadline
     }
 
-    /// Wraps the result of a write of so many bytes: how far the client may be behind is bounded.
+    /// Applies the limit on how far a client may be behind to the result of a write. `taken` gives the number of bytes written.
     fn bounded<R: Copy>(
         &mut self,
         cx: &mut Context<'_>,
@@ -118,7 +120,7 @@ impl<T> TimeoutStream<T> {
     }
 }
 
-/// Of a write that carries no bytes of its own.
+/// The number of bytes for a flush or shutdown, which writes none of its own.
 fn nothing((): ()) -> usize {
     0
 }
@@ -143,11 +145,12 @@ impl<T: AsyncRead + Unread + Unpin> AsyncRead for TimeoutStream<T> {
                 let room = KEPT_HEAD_BYTES.saturating_sub(self.head.len()).min(new.len());
                 self.head.extend_from_slice(&new[..room]);
             }
-            // The first bytes of a request. Later ones do not gain it more time, and it has none of the one before.
+            // These are the first bytes of a request, so the deadline for idle connections no longer applies. Later bytes do
+            // not extend the deadline for the head.
             if buffer.filled().len() > filled && self.phase.step(RESTING, HEAD) {
                 self.read_deadline.1.clear();
             }
-            // A client that sends all the time never makes the socket wait.
+            // A client that sends without a pause never makes the read wait, so the deadline is checked here too.
             let is_over = self.read_deadline().is_over();
             return Poll::Ready(result.and_then(|()| if is_over { Err(too_long(REQUEST)) } else { Ok(()) }));
         }
@@ -159,8 +162,8 @@ impl<T: AsyncRead + Unread + Unpin> AsyncRead for TimeoutStream<T> {
 }
 
 impl<T: AsyncWrite + Unpin> TimeoutStream<T> {
-    /// Writes a refusal with a reason in the place of one that hyper writes, in one piece, when it cannot read a request. `None`
-    /// if this is an answer.
+    /// Replaces the refusal that hyper writes when it cannot parse a request by one that gives the reason. hyper writes its
+    /// refusal in a single call. `None` if `bytes` is no refusal.
     fn poll_refusal(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
         if self.phase.is_answering() {
             return None;
@@ -210,7 +213,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.inner).poll_flush(cx);
-        // hyper flushes when it has nothing left to write. It may be waiting for a request already.
+        // hyper flushes when it has nothing left to write. It may already wait for the next request and not read again, so this
+        // starts the deadline for that request.
         if matches!(result, Poll::Ready(Ok(()))) && self.phase.written() {
             _ = self.read_deadline().poll_over(cx);
         }
@@ -263,7 +267,7 @@ mod tests {
         }
     }
 
-    /// Waits for bytes as hyper does, which does not ask again before it is woken.
+    /// Like hyper, the test does not read again before it is woken.
     #[tokio::test(start_paused = true)]
     async fn a_wait_that_began_before_the_answer_was_written_is_bounded_from_then() {
         let timeouts = ClientTimeouts {
@@ -294,7 +298,8 @@ mod tests {
         assert_eq!(started.elapsed(), timeouts.idle);
     }
 
-    /// How long a client lasts that takes so many bytes each second, of answers of a size, one after the other.
+    /// How long a connection lasts if its client reads `bytes_per_second`. The server sends responses of `answer` bytes one
+    /// after the other.
     async fn lasts(bytes_per_second: usize, answer: usize) -> Option<Duration> {
         let minute = Duration::from_mins(1);
         let timeouts = ClientTimeouts { idle: minute, head: minute, write: minute / 2 };

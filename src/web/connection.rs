@@ -1,4 +1,4 @@
-//! A connection from its beginning to its end: TLS or none, HTTP/1 or HTTP/2.
+//! Serves one connection from start to end, with or without TLS, over HTTP/1 or HTTP/2.
 
 use std::{
     convert::Infallible,
@@ -42,14 +42,15 @@ use super::{
 /// The largest head of a request, and the memory that reading one may take.
 const MAX_HEAD_BYTES: u32 = 16 * 1024;
 
-/// What the kernel may hold of an answer. Left alone it takes 4 MiB for each client that does not read, and tells of room, which
-/// is the progress of a client that reads slowly, in steps of a third of that.
+/// The size of the kernel's send buffer. By default, the kernel holds 4 MiB for each client that does not read. It reports free
+/// space in steps of a third of the buffer, so a slow client's progress shows only in such steps.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// How many requests a connection of HTTP/2 may have at once.
+/// The most concurrent requests on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 16;
 
-/// What a client of HTTP/2 may send of bodies, which nobody reads: the least that the protocol allows.
+/// How many bytes of request bodies an HTTP/2 client may send. Bodies are never read, so this is the smallest value that the
+/// protocol allows.
 const BODY_WINDOW_BYTES: u32 = 65_535;
 
 /// What all connections share.
@@ -59,7 +60,7 @@ pub(super) struct Server<E> {
     pub(super) timeouts: ClientTimeouts,
     pub(super) waiting: Arc<WaitingScrapes>,
     pub(super) handshakes: FailedHandshakes,
-    /// `None` lets everyone in.
+    /// `None` admits every request.
     pub(super) guard: Option<AccessControl>,
 }
 
@@ -82,14 +83,13 @@ impl<E: Exporter> Server<E> {
     }
 }
 
-/// Serves a connection to its end.
 pub(super) async fn connection<E: Exporter>(
     socket: TcpStream,
     client: ClientAddress,
     place: ConnectionSlot,
     server: Arc<Server<E>>,
 ) {
-    // An answer must not wait for the client to acknowledge the one before it.
+    // A response must not wait until the client acknowledges the one before it.
     _ = socket.set_nodelay(true);
     _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES);
     let tls = server.guard.as_ref().and_then(|guard| guard.web_config().tls.clone());
@@ -169,7 +169,7 @@ async fn http2<F: Future<Output = Response<Body>> + Send + 'static>(
     }
 }
 
-/// Serves a connection to its end, or until it is to leave.
+/// Serves a connection until it ends or is told to leave.
 async fn finish<C: Future<Output = hyper::Result<()>>>(
     served: C,
     place: &ConnectionSlot,
@@ -180,7 +180,7 @@ async fn finish<C: Future<Output = hyper::Result<()>>>(
         ended = &mut served => ended,
         () = place.leave.cancelled() => match last_look(served.as_mut(), &place.phase).await {
             Some(ended) => ended,
-            // Also when it has sent half a head. A request that came in the nick of time is answered.
+            // The client is idle or has sent only a part of a head. If a request arrived just in time, it is answered below.
             None if !place.phase.is_answering() => return,
             None => {
                 graceful_shutdown(served.as_mut());
@@ -193,7 +193,8 @@ async fn finish<C: Future<Output = hyper::Result<()>>>(
     }
 }
 
-/// Reads what has come, to reset no request that is there already. Gives how the connection ended, if it did.
+/// Reads the bytes that have already arrived, so that a request among them is not reset. Returns how the connection ended, if
+/// it did.
 async fn last_look<C: Future>(mut served: Pin<&mut C>, phase: &ConnectionPhase) -> Option<C::Output> {
     phase.leaves();
     poll_fn(|cx| match served.as_mut().poll(cx) {
@@ -225,7 +226,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_has_come_is_answered_though_its_connection_is_to_make_room() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        // In which order the connection looks at its socket and at the order to leave is left to chance.
+        // tokio picks at random whether the connection reads its socket or is told to leave first.
         for _ in 0..16 {
             let mut client = Client::connect(listener.local_addr().unwrap()).unwrap();
             client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -235,7 +236,7 @@ mod tests {
                 .await;
             let timeouts = ClientTimeouts { idle: MINUTE, head: MINUTE, write: MINUTE };
             let (socket, _) = listener.accept().await.unwrap();
-            // The runtime has not heard of the request yet.
+            // The runtime has not been notified of the request yet.
             place.leave.cancel();
             let answer =
                 |_| ready(response::response(StatusCode::OK, super::super::media_type::TEXT, "here\n"));

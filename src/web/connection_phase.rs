@@ -1,4 +1,4 @@
-//! What a connection is doing, and how long its client has kept the server waiting.
+//! The phase of a connection, and how long its client has kept the server waiting.
 
 use std::{
     sync::{
@@ -13,25 +13,25 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::progress::Progress;
 
-/// What a connection is doing.
+/// The phase of a connection.
 #[derive(Debug)]
 pub(super) struct ConnectionPhase {
     doing: AtomicU8,
     waits: Mutex<Waits>,
-    /// Whether the last request had a body, of which nobody knows how much was read.
+    /// Whether the last request had a body. hyper does not report how much of it was read.
     has_body: AtomicBool,
-    /// Whether it matters if bytes have come of which the runtime has not heard.
+    /// Whether the connection was told to leave. From then on, each read also updates `unread`.
     pub(super) is_leaving: AtomicBool,
-    /// Whether there were such bytes when the socket was last read.
+    /// Whether the kernel held unread bytes when the last read had to wait.
     pub(super) unread: AtomicBool,
 }
 
 /// What the server waits for.
 #[derive(Debug)]
 pub(super) struct Waits {
-    /// Since when for a request.
+    /// When the wait for a request began.
     since: Instant,
-    /// For the client to take its answers.
+    /// How far the client is behind in reading responses.
     progress: Progress,
 }
 
@@ -43,16 +43,16 @@ impl Default for ConnectionPhase {
     }
 }
 
-/// No byte of a request has come.
+/// The server has received no byte of the next request.
 pub(super) const RESTING: u8 = 0;
 
-/// Some have.
+/// The server has received a part of a request's head.
 pub(super) const HEAD: u8 = 1;
 
 /// A request is being answered.
 pub(super) const ANSWERING: u8 = 2;
 
-/// hyper has the whole answer, and the client has not taken all of it.
+/// hyper has the whole response, and the client has not taken all of it.
 pub(super) const WRITING: u8 = 3;
 
 impl ConnectionPhase {
@@ -64,23 +64,23 @@ impl ConnectionPhase {
         self.doing.load(Ordering::Acquire)
     }
 
-    /// Goes from one to the other; tells whether it was that one.
+    /// Changes the phase if it is `from`. Returns whether it was.
     pub(super) fn step(&self, from: u8, to: u8) -> bool {
         self.doing.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// A request's head is complete.
+    /// Records that the head of a request is complete.
     pub(super) fn requested(&self, has_body: bool) {
         self.has_body.store(has_body, Ordering::Relaxed);
         self.doing.store(ANSWERING, Ordering::Release);
     }
 
-    /// There is nothing more to be made of its answer.
+    /// Records that hyper has the whole response.
     pub(super) fn answered(&self) {
         self.step(ANSWERING, WRITING);
     }
 
-    /// The socket has taken all that there was to write.
+    /// Records that the socket has accepted all pending bytes. Returns whether a response is complete now.
     pub(super) fn written(&self) -> bool {
         let whole = self.step(WRITING, RESTING);
         if whole {
@@ -89,45 +89,45 @@ impl ConnectionPhase {
         whole
     }
 
-    /// Whether the client may be sending what nobody will read: a body, or a head that cannot be understood.
+    /// Whether the client may be sending bytes that nobody will read: a body, or a head that cannot be parsed.
     pub(super) fn may_be_sending(&self) -> bool {
         self.now() == HEAD || self.has_body.load(Ordering::Relaxed)
     }
 
-    /// Whether there is a request that wants an answer, or an answer on its way.
+    /// Whether a request is being answered or its response is being sent.
     pub(super) fn is_answering(&self) -> bool {
         matches!(self.now(), ANSWERING | WRITING)
     }
 
-    /// From now on it is known whether there are bytes that are about to be read.
+    /// Makes later reads record whether unread bytes have arrived.
     pub(super) fn leaves(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Whether bytes have come that are about to be read.
+    /// Whether bytes have arrived that hyper has yet to read.
     pub(super) fn has_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
     }
 
-    /// The server waits for the client to take more of its answers.
+    /// Records that the server waits for the client to read more.
     pub(super) fn block(&self) {
         self.waits().progress.block();
     }
 
-    /// The client took so many bytes of its answers. How far it is behind now.
+    /// Records that the client took `bytes` bytes. Returns how far it is still behind.
     pub(super) fn take(&self, bytes: usize) -> Duration {
         let progress = &mut self.waits().progress;
         progress.take(bytes);
         progress.behind()
     }
 
-    /// How far the client is behind with taking its answers.
+    /// How far the client is behind in reading responses.
     pub(super) fn behind(&self) -> Duration {
         self.waits().progress.behind()
     }
 
-    /// How long the client has kept the server waiting: for a request, or how far it is behind with taking an answer. `None`
-    /// if the server is at work for it.
+    /// How long the client has kept the server waiting. This is the wait for a request, or how far the client is behind in
+    /// reading a response. `None` while the server works on a request.
     pub(super) fn waited(&self) -> Option<Duration> {
         let waits = self.waits();
         match self.now() {
@@ -139,9 +139,9 @@ impl ConnectionPhase {
     }
 }
 
-/// A socket of which the kernel can be asked.
+/// A socket that can tell whether the kernel holds unread bytes.
 pub(super) trait Unread {
-    /// Whether bytes have come. The runtime hears of them later.
+    /// Whether bytes have arrived. The runtime learns of them later.
     fn has_unread(&self) -> bool;
 }
 

@@ -1,9 +1,9 @@
-//! The open connections: a bounded number, of which every client has its share.
+//! The open connections. Their number is bounded, and every client gets a share.
 //!
-//! A new connection always gets a place. When all places are taken, the client with the most connections loses one: the
-//! connection that has made the server wait longest, be it for a request or for taking an answer. So a client keeps out
-//! only itself, and one with few connections is never refused. While places are free, one address may have them all: it may
-//! be a reverse proxy or a NAT gateway.
+//! A new connection always gets a slot. When all slots are taken, the client with the most connections loses one. It loses the
+//! connection that has kept the server waiting longest, for a request or for a response to be read. So a client can only crowd
+//! out itself, and a client with few connections is never refused. While slots are free, one address may take all of them,
+//! since it may be a reverse proxy or a NAT gateway.
 
 use std::{
     collections::HashMap,
@@ -27,16 +27,15 @@ use super::{
 /// How many connections beyond the limit may be about to close.
 const MAX_LEAVING: usize = 8;
 
-/// The open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     limit: AtomicUsize,
     open: Mutex<Open>,
-    /// Told when a connection has closed.
+    /// Notified when a connection has closed.
     closed: Notify,
-    /// Told when all are to leave.
+    /// Cancelled to tell all connections to leave.
     leave: CancellationToken,
-    /// Told when all are to end at once.
+    /// Cancelled to end all connections at once.
     cut: CancellationToken,
     answers: AnswersInFlight,
 }
@@ -55,19 +54,18 @@ struct Connection {
     cut: CancellationToken,
 }
 
-/// A connection's place, which is free again when this is dropped.
+/// The slot of a connection. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     pub(super) holder: AnswerHolder,
-    /// What the connection is doing.
     pub(super) phase: Arc<ConnectionPhase>,
-    /// Told when another connection needs the place, or the server stops. A request that has come is still answered.
+    /// Cancelled when another connection needs the slot or the server stops. A request that has arrived is still answered.
     pub(super) leave: CancellationToken,
-    /// Told when the connection must end at once.
+    /// Cancelled when the connection must end at once.
     pub(super) cut: CancellationToken,
 }
 
-/// A connection, for which answers are held in memory.
+/// A connection whose responses are kept in memory.
 #[derive(Debug, Clone)]
 pub(super) struct AnswerHolder {
     connections: Arc<Connections>,
@@ -83,7 +81,7 @@ impl Open {
         self.by_number.len() - self.leaving()
     }
 
-    /// Tells a connection to leave. Whether there was one.
+    /// Tells one connection to leave. Returns whether there was one to tell.
     fn make_room(&self) -> bool {
         let staying = || self.by_number.iter().filter(|(_, connection)| !connection.leave.is_cancelled());
         let mut connections: HashMap<_, usize> = HashMap::new();
@@ -92,7 +90,7 @@ impl Open {
         }
         let most = connections.values().max().copied();
         let largest = || staying().filter(|(_, it)| connections.get(&it.client).copied() == most);
-        // A connection whose request is being answered is cut only if there is no other, the oldest first.
+        // Connections whose requests are being answered come last, the oldest of them first.
         let waited = |(number, it): (&u64, _)| {
             let waited = Connection::waited(it);
             (waited.is_some(), waited, u64::MAX - *number)
@@ -101,7 +99,7 @@ impl Open {
             return false;
         };
         victim.leave.cancel();
-        // A connection that rests has nothing to lose, and a request of it that has just come is answered.
+        // An idle connection loses nothing, and a request that it has just received is still answered.
         if victim.phase.is_answering() {
             victim.cut.cancel();
         }
@@ -116,7 +114,7 @@ impl Connection {
 }
 
 impl Connections {
-    /// So many at most. `cut` ends all of them at once.
+    /// Creates a set of at most `limit` connections. `cut` ends all of them at once.
     pub(super) fn new(limit: usize, cut: &CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             limit: AtomicUsize::new(limit.max(1)),
@@ -136,27 +134,27 @@ impl Connections {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Changes the limit. Connections beyond it make room.
+    /// Changes the limit. Connections beyond it are told to leave.
     pub(super) fn set_limit(&self, limit: usize) {
         self.limit.store(limit.max(1), Ordering::Relaxed);
         let open = self.open();
         while open.staying() > self.limit() && open.make_room() {}
     }
 
-    /// Tells all of them to leave.
+    /// Tells all connections to leave.
     pub(super) fn leave(&self) {
         self.leave.cancel();
     }
 
-    /// Tells one of them to leave.
+    /// Tells one connection to leave.
     pub(super) fn make_room(&self) {
         self.open().make_room();
     }
 
-    /// A place for a new connection. It waits only for connections that were told to leave.
+    /// Takes a slot for a new connection. This waits only for connections that were told to leave.
     pub(super) async fn place(self: &Arc<Self>, client: ClientAddress) -> ConnectionSlot {
         loop {
-            // Before looking, so that no connection closes unnoticed in between.
+            // Register before the check, so that a connection that closes in between is noticed.
             let closed = self.closed.notified();
             if let Some(place) = self.try_place(client) {
                 return place;
@@ -172,7 +170,7 @@ impl Connections {
             leaving += usize::from(open.make_room());
         }
         if leaving > MAX_LEAVING && open.by_number.len() >= self.limit() + MAX_LEAVING {
-            // Those that were told to leave take too long.
+            // The connections that were told to leave take too long.
             for connection in open.by_number.values().filter(|connection| connection.leave.is_cancelled()) {
                 connection.cut.cancel();
             }
@@ -203,7 +201,7 @@ impl Drop for ConnectionSlot {
 }
 
 impl AnswerHolder {
-    /// Counts an answer that is about to be sent. If answers then take too much memory, the connections that are furthest
+    /// Counts a response that is about to be sent. If the responses then use too much memory, the connections that are furthest
     /// behind are cut.
     pub(super) fn hold<'a>(&self, chunks: impl Iterator<Item = &'a Bytes>) -> HeldAnswer {
         let answers = &self.connections.answers;
@@ -240,7 +238,7 @@ mod tests {
         IpAddr::from(Ipv4Addr::new(127, 0, 0, last)).into()
     }
 
-    /// The place that it takes is free at once.
+    /// Fails if the new connection has to wait for its slot.
     async fn place(connections: &Arc<Connections>, last: u8) -> ConnectionSlot {
         let place = timeout(SECOND, connections.place(client(last))).await.expect("there is room");
         advance(SECOND).await;
@@ -253,7 +251,7 @@ mod tests {
         let first = place(&connections, 1).await;
         let second = place(&connections, 1).await;
         let third = place(&connections, 1).await;
-        // The first has been served meanwhile, as Prometheus is; the third waits for its answer.
+        // The server has answered the first connection meanwhile, as it does for Prometheus. The third waits for its response.
         first.phase.requested(false);
         first.phase.answered();
         assert!(first.phase.written());
@@ -265,7 +263,7 @@ mod tests {
         let fifth = place(&connections, 1).await;
         assert!(first.leave.is_cancelled() && !third.leave.is_cancelled() && !fourth.leave.is_cancelled());
         drop(first);
-        // All are worked on or new: the newest has kept the server waiting, and the oldest request goes last.
+        // All connections are new or being answered. The newest has kept the server waiting, and the oldest request goes last.
         let sixth = place(&connections, 1).await;
         assert!(fifth.leave.is_cancelled() && !third.leave.is_cancelled());
         drop(fifth);
@@ -286,7 +284,7 @@ mod tests {
             greedy.push(place);
             greedy.retain(|place: &ConnectionSlot| !place.cut.is_cancelled());
         }
-        // Though it has kept the server waiting longest.
+        // It stays, although it has kept the server waiting longest.
         assert!(!patient.leave.is_cancelled());
         assert_eq!(greedy.len(), 3);
         let _other = place(&connections, 3).await;
@@ -333,7 +331,7 @@ mod tests {
         let connections = Connections::new(512, &CancellationToken::new());
         let mut slow = Vec::new();
         for _ in 0..60 {
-            // The data change between them.
+            // The data change between the connections, so each has a version of its own.
             let place = place(&connections, 1).await;
             let version = vec![Bytes::from(vec![b'#'; 3 * MIB])];
             place.phase.requested(false);
@@ -345,7 +343,7 @@ mod tests {
         assert_eq!(slow.len(), 10);
         let bytes: usize = slow.iter().map(|(.., version)| version[0].len()).sum();
         assert!(bytes <= 32 * MIB);
-        // One version costs once, however many take it.
+        // A version counts once, even if many connections send it.
         let version = [Bytes::from(vec![b'#'; 3 * MIB])];
         let mut many = Vec::new();
         for _ in 0..100 {

@@ -1,11 +1,11 @@
-//! Whether an answer is compressed: `Accept-Encoding` by [RFC 9110, section 12.5.3]. Pure.
+//! Decides whether a response is compressed, from `Accept-Encoding` as [RFC 9110, section 12.5.3] defines it. Does no I/O.
 //!
 //! [RFC 9110, section 12.5.3]: https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
 
 use http::{HeaderMap, header::ACCEPT_ENCODING};
 
-/// Whether the client takes gzip, and likes it at least as much as no compression. What cannot be read is as if it were not
-/// there; a client that says nothing gets no compression.
+/// Whether the client accepts gzip and prefers it at least as much as no compression. Parts that cannot be parsed are ignored.
+/// A client without the header gets no compression.
 pub(super) fn prefers_gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut identity, mut any) = (None, None, None);
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
@@ -26,12 +26,12 @@ pub(super) fn prefers_gzip(headers: &HeaderMap) -> bool {
         }
     }
     let gzip = gzip.or(any).unwrap_or(0.0);
-    // Without a word about it, no compression is what is left when nothing else will do.
+    // If the header does not name `identity`, no compression is the last choice.
     let identity = identity.or(any.filter(|any| *any == 0.0)).unwrap_or(0.0);
     gzip > 0.0 && gzip >= identity
 }
 
-/// A weight, `q=0.5`, from 0 to 1 with three digits at most.
+/// Parses a weight such as `q=0.5`, from 0 to 1 with at most three decimals.
 fn quality(weight: &str) -> Option<f32> {
     let (name, value) = weight.split_once('=')?;
     let value = value.trim();

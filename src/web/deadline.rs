@@ -1,4 +1,4 @@
-//! A moment that a connection must not miss, and that is put off all the time.
+//! A deadline of a connection that often moves to a later moment.
 
 use std::{
     pin::Pin,
@@ -8,9 +8,9 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A deadline, or none. The timer behind it stays where it is when the deadline moves to a later moment, and is moved when it
-/// goes off too early. A timer of its own for each request wakes the runtime's driver each time: a sixth of what a small scrape
-/// costs.
+/// An optional deadline. Its timer stays in place when the deadline moves to a later moment, and is reset when it fires too
+/// early. A new timer for each request would wake the runtime's driver each time, which is a sixth of the cost of a small
+/// scrape.
 #[derive(Debug, Default)]
 pub(super) struct Deadline {
     at: Option<Instant>,
@@ -18,22 +18,22 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// It is so long from now, unless there is one already.
+    /// Sets the deadline to `limit` from now, unless one is set.
     pub(super) fn begin(&mut self, limit: Duration) {
         self.at.get_or_insert_with(|| Instant::now() + limit);
     }
 
-    /// There is none.
+    /// Removes the deadline.
     pub(super) fn clear(&mut self) {
         self.at = None;
     }
 
-    /// Whether it is missed now.
+    /// Whether the deadline has passed.
     pub(super) fn is_over(&self) -> bool {
         self.at.is_some_and(|at| at <= Instant::now())
     }
 
-    /// Waits until it is missed; without one, for ever.
+    /// Waits until the deadline passes, or for ever if none is set.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
@@ -68,7 +68,7 @@ mod tests {
         deadline.begin(10 * SECOND);
         deadline.begin(SECOND);
         assert!(timeout(SECOND, poll_fn(|cx| deadline.poll_over(cx))).await.is_err());
-        // Later than the timer behind it, and then earlier.
+        // First later than the timer, then earlier.
         for seconds in [20, 5] {
             deadline.clear();
             deadline.begin(seconds * SECOND);

@@ -1,4 +1,4 @@
-//! What the server serves.
+//! The interface between the server and what it serves.
 
 use std::time::Duration;
 
@@ -7,8 +7,9 @@ use tokio::sync::watch;
 
 /// What the server serves.
 pub trait Exporter: Send + Sync + 'static {
-    /// The exposition, as chunks to be sent one after the other: refreshes what is due, waits for it at most `wait` and until
-    /// `hurry` resolves, and answers with what is there then. With `gzip` the chunks together are one gzip stream.
+    /// Returns the exposition as consecutive chunks. It refreshes the data that are due and waits for them until `wait` has
+    /// passed or `hurry` resolves. Then it returns the data that are cached. With `gzip`, the chunks together are one gzip
+    /// stream.
     fn scrape(
         &self,
         wait: Duration,
@@ -16,24 +17,24 @@ pub trait Exporter: Send + Sync + 'static {
         gzip: bool,
     ) -> impl Future<Output = Vec<Bytes>> + Send;
 
-    /// The status page in HTML, of what a query asks for; `Err` with a page that says what is wrong with the query.
+    /// The status page in HTML, for a query string. The error is a page that says what is wrong with the query.
     fn page(&self, query: &str) -> Result<String, String>;
 
     /// The `Content-Security-Policy` of the page.
     fn page_policy(&self) -> &'static str;
 
-    /// The jobs in JSON, of what a query asks for; `Err` with an object that says what is wrong with the query.
+    /// The jobs in JSON, for a query string. The error is an object that says what is wrong with the query.
     fn jobs(&self, query: &str) -> Result<String, String>;
 
-    /// A document as one gzip stream, in chunks.
+    /// Compresses a document into one gzip stream, in chunks.
     fn gzip(&self, document: String) -> Vec<Bytes>;
 
-    /// The process is about to stop: every scrape that waits, or comes later, answers at once with what is there.
+    /// Announces that the process is about to stop. From then on, every scrape returns cached data at once.
     fn stop_waiting(&self);
 
-    /// Whether the first look for credentials has ended, either way.
+    /// Whether the first attempt to get credentials has ended, with or without success.
     fn is_ready(&self) -> bool;
 
-    /// How many connections to AWS there may be at once. Clients leave file descriptors for them.
+    /// The most simultaneous connections to AWS. The server leaves file descriptors for them.
     fn connections_to_aws(&self) -> watch::Receiver<usize>;
 }

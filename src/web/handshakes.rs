@@ -1,4 +1,4 @@
-//! What the log says of failed handshakes: each cause once for each client, in words, and not more than a number of them.
+//! Logs failed TLS handshakes: each cause once for each client, up to a limit.
 
 use std::{
     collections::HashSet,
@@ -10,7 +10,7 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use super::client_address::ClientAddress;
 
-/// How many clients and causes are remembered. Beyond them failures are logged at debug only.
+/// How many pairs of client and cause are remembered. Later failures are logged at debug level only.
 const MAX_KNOWN: usize = 1000;
 
 /// The failures that were logged.
@@ -20,7 +20,7 @@ pub(super) struct FailedHandshakes {
 }
 
 impl FailedHandshakes {
-    /// Logs a failed handshake, at warn where it is new.
+    /// Logs a failed handshake. A new failure is logged at warn level.
     pub(super) fn log(&self, client: ClientAddress, error: &io::Error) {
         let Some(cause) = cause(error) else {
             tracing::debug!(%client, %error, "a client hung up during the TLS handshake");
@@ -41,7 +41,7 @@ impl FailedHandshakes {
     }
 }
 
-/// What the client did wrong. `None` if it only hung up.
+/// Explains what the client did wrong. `None` if it only disconnected.
 fn cause(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     let cause = match error {
@@ -107,7 +107,7 @@ fn certificate_cause(error: &CertificateError) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "is not meant for clients: its extended key usage has no clientAuth"
         }
-        // webpki's error is not a variant of its own.
+        // rustls has no variant for this error of webpki.
         other if other.to_string().contains("CaUsedAsEndEntity") => {
             "calls itself an authority, and is not in client_ca_file itself"
         }

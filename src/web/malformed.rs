@@ -1,4 +1,4 @@
-//! Requests that are not valid HTTP: which are refused here, and what the answers to those say that hyper refuses. Pure.
+//! Refuses requests that are not valid HTTP although hyper accepts them. Does no I/O.
 
 use std::net::Ipv6Addr;
 
@@ -9,7 +9,7 @@ use http::{
 
 use super::{body::Body, media_type::TEXT, response::response};
 
-/// The refusal of a request that hyper accepts though it must not be answered ([RFC 9112, sections 3.2 and 6.1]).
+/// The refusal of a request that hyper accepts but that must not be answered ([RFC 9112, sections 3.2 and 6.1]).
 ///
 /// [RFC 9112, sections 3.2 and 6.1]: https://www.rfc-editor.org/rfc/rfc9112#section-3.2
 pub(super) fn refuse<B>(request: &Request<B>) -> Option<Response<Body>> {

@@ -1,4 +1,5 @@
-//! The HTTP server: TLS, passwords, routes, limits against rude clients, graceful stop. It knows nothing of Pinpoint or of metrics.
+//! The HTTP server: TLS, passwords, routes, limits on what clients may use, and graceful shutdown. It depends on neither
+//! Pinpoint nor the metrics.
 
 mod access_control;
 mod answers_in_flight;
@@ -52,14 +53,13 @@ use self::{
     waiting_scrapes::WaitingScrapes,
 };
 
-/// What clients may cost.
+/// Limits on what clients may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How long they may take.
     pub timeouts: ClientTimeouts,
-    /// How many connections may be open. There are fewer if the process may not have enough file descriptors.
+    /// The most open connections. The limit is lower if the process may not open enough file descriptors.
     pub connections: usize,
-    /// How long the answers in flight may take when the server stops.
+    /// How long responses in flight may take when the server stops.
     pub grace: Duration,
 }
 
@@ -67,7 +67,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             timeouts: ClientTimeouts {
-                // Longer than any sensible scrape interval, for Prometheus to keep its connection.
+                // This is longer than any usual scrape interval, so that Prometheus keeps its connection.
                 idle: Duration::from_secs(330),
                 head: Duration::from_secs(10),
                 write: Duration::from_secs(30),
@@ -78,26 +78,26 @@ impl Default for Limits {
     }
 }
 
-/// How many connections may be open where the process may have enough file descriptors.
+/// The most open connections if the process may open enough file descriptors.
 const MAX_CONNECTIONS: usize = 512;
 
-/// File descriptors that the process needs beside connections to clients and to AWS: standard streams, listener, runtime,
-/// files that are read, sources of credentials, connections that are about to close.
+/// File descriptors that the process needs beside the connections to clients and to AWS. They are for the standard streams, the
+/// listener, the runtime, open files, credential sources and connections that are about to close.
 const OTHER_DESCRIPTORS: usize = 24;
 
-/// How many connections of clients there may be when the process may have so many file descriptors (`ulimit -n`). The rest is
-/// for `to_aws` connections to AWS, for files and for the log. Clients keep a quarter of them, however many are wanted elsewhere.
+/// The most client connections for a process that may open `descriptors` file descriptors (`ulimit -n`). The others are
+/// reserved for `to_aws` connections to AWS, for files and for the log. Clients always keep a quarter of all descriptors.
 fn connections(descriptors: Option<u64>, to_aws: usize) -> usize {
     let descriptors = descriptors.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
     let left = descriptors.saturating_sub(OTHER_DESCRIPTORS).saturating_sub(to_aws);
     left.max(descriptors / 4).clamp(1, MAX_CONNECTIONS)
 }
 
-/// How long the listener rests when it cannot accept.
+/// How long the server waits after it fails to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Serves until `shutdown`, and then finishes what is in flight. `web_config` says how the port is protected. `Err` if there is
-/// no thread to look at passwords.
+/// Serves until `shutdown` resolves, and then finishes the responses in flight. `web_config` sets TLS, passwords and the rate
+/// limit. Returns an error if the threads that verify passwords cannot start.
 pub async fn serve(
     listener: TcpListener,
     exporter: Arc<impl Exporter>,

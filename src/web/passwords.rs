@@ -1,10 +1,9 @@
-//! Whether a password is right. bcrypt is slow on purpose, so it runs in threads of its own that yield the processor to all
-//! else. Verified credentials are cached in memory as a keyed hash, so later requests skip bcrypt. No password is kept, and
-//! none is compared byte by byte.
+//! Verifies passwords. bcrypt is slow by design, so it runs in its own threads at a low priority. Verified credentials are
+//! cached in memory as a keyed hash, so later requests skip bcrypt. No password is kept, and none is compared
+//! byte by byte.
 //!
-//! Requests with the same credentials wait for one look at them. Of different credentials those are looked at first whose
-//! client address, and then whose user, has been tried least, so that a flood of wrong passwords holds up the clients that
-//! send it and not the others.
+//! Requests with the same credentials share one check. Among different credentials, the client address with the fewest tries
+//! goes first, then the user with the fewest. So a flood of wrong passwords delays the clients that send it and not the others.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,51 +21,51 @@ use zeroize::Zeroizing;
 
 use super::client_address::ClientAddress;
 
-/// The stack of a thread. Without it, `RUST_MIN_STACK` would decide.
+/// The stack size of a thread. Without it, `RUST_MIN_STACK` would decide.
 const THREAD_STACK: usize = 256 * 1024;
 
-/// How many different credentials may wait to be looked at.
+/// How many different credentials may wait to be verified.
 const MAX_WAITING: usize = 128;
 
-/// Of so many clients it is known how often they were tried.
+/// For how many clients the number of tries is remembered.
 const MAX_CLIENTS: usize = 4096;
 
-/// How many threads look at passwords at most.
+/// The most threads that verify passwords.
 const MAX_THREADS: usize = 4;
 
-/// How much they yield the processor.
+/// The niceness of these threads, so that they yield the processor to everything else.
 const NICENESS: i32 = 10;
 
-/// What came of looking at a password.
+/// The result of a password check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Right,
     Wrong,
-    /// Too many wait already.
+    /// Too many credentials already wait.
     Busy,
 }
 
-/// Looks at passwords.
+/// Verifies passwords in background threads.
 #[derive(Debug)]
 pub(super) struct Passwords(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Of this process, and nobody knows it.
+    /// A random key that only this process knows.
     key: hmac::Key,
-    /// By user, the tag of the credentials that were found right last.
+    /// For each user, the tag of the credentials that were verified last.
     verified: Mutex<HashMap<String, hmac::Tag>>,
     queue: Mutex<Queue>,
     filled: Condvar,
 }
 
-/// What waits, and how often clients and users have been tried since nothing did.
+/// The waiting attempts. Also counts the tries of clients and users since the queue was last empty.
 #[derive(Debug, Default)]
 struct Queue {
     next: u64,
     attempts: Vec<Attempt>,
     tries_of_client: HashMap<ClientAddress, u64>,
-    /// By the hash of the user's password. An unknown name counts as the user whose hash it is compared with.
+    /// Keyed by the hash of the user's password. An unknown name counts as the user whose hash is compared instead.
     tries_of_user: HashMap<String, u64>,
     is_closed: bool,
 }
@@ -77,14 +76,14 @@ struct Attempt {
     number: u64,
     tag: Vec<u8>,
     credentials: Credentials,
-    /// Whether there is such a user. If not, the password is compared with another's, and is wrong.
+    /// Whether the user exists. If not, the password is compared with another user's hash and is always wrong.
     is_known: bool,
-    /// Being looked at.
+    /// Whether a thread is verifying it.
     is_under_way: bool,
     waiters: Vec<(ClientAddress, oneshot::Sender<Verdict>)>,
 }
 
-/// A name, the hash of its password, and a password that may be the one.
+/// A user name, the hash of its password, and the password to verify.
 #[derive(Debug, Clone)]
 struct Credentials {
     user: String,
@@ -93,7 +92,7 @@ struct Credentials {
 }
 
 impl Credentials {
-    /// What is alike for the same credentials, and for no others.
+    /// A byte string that is equal only for equal credentials.
     fn message(&self) -> Zeroizing<Vec<u8>> {
         let mut message = Zeroizing::new(Vec::new());
         for part in [self.user.as_bytes(), self.hash.as_bytes(), self.password.as_slice()] {
@@ -105,7 +104,7 @@ impl Credentials {
 }
 
 impl Passwords {
-    /// `Err` if the system has no random numbers, or no thread can be started.
+    /// Returns an error if the system has no random numbers or a thread cannot start.
     pub(super) fn new() -> std::io::Result<Self> {
         let key = hmac::Key::generate(HMAC_SHA256, &SystemRandom::new());
         let shared = Arc::new(Shared {
@@ -123,7 +122,7 @@ impl Passwords {
         Ok(Self(shared))
     }
 
-    /// Whether it is the user's password. `client` sent it.
+    /// Verifies a user's password that `client` sent.
     pub(super) async fn verify(
         &self,
         users: &BTreeMap<String, String>,
@@ -143,7 +142,8 @@ impl Passwords {
         let tag = hmac::sign(&shared.key, &message);
         let verdict = shared.queue().enter(tag.as_ref(), credentials, is_known, client);
         shared.filled.notify_one();
-        // The sender is dropped when a more deserving attempt takes the place.
+        // The sender is dropped if the queue is full and has no slot for this attempt, or gives its slot to another client or
+        // user.
         verdict.await.unwrap_or(Verdict::Busy)
     }
 }
@@ -160,8 +160,8 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The hash to compare with, and whether it is the user's. For a name that nobody has it is always the same user's, so that it
-    /// takes as long as if somebody had it.
+    /// The hash to compare with, and whether it belongs to the user. An unknown name always gets the hash of the same user, so
+    /// that the check takes as long as for a known name.
     fn hash_for<'a>(&self, users: &'a BTreeMap<String, String>, user: &str) -> Option<(&'a str, bool)> {
         if let Some(hash) = users.get(user) {
             return Some((hash, true));
@@ -174,16 +174,16 @@ impl Shared {
 
     fn is_verified(&self, user: &str, message: &[u8]) -> bool {
         let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        // This compares in constant time.
+        // `hmac::verify` compares in constant time.
         verified.get(user).is_some_and(|tag| hmac::verify(&self.key, message, tag.as_ref()).is_ok())
     }
 
-    /// Looks at one password after the other, until there are to be no more.
+    /// Verifies one password after the other until the queue is closed.
     fn look(&self) {
-        // Without it all is well but for a processor that others need.
+        // If this fails, the threads still work, but they take processor time from others.
         _ = rustix::process::nice(NICENESS);
         while let Some((number, credentials, is_known)) = self.next() {
-            // After a panic, which has been logged, the next password can still be looked at.
+            // A panic is logged. The next password can still be verified after it.
             let verify =
                 || bcrypt::verify(credentials.password.as_slice(), &credentials.hash).unwrap_or(false);
             let right = catch_unwind(AssertUnwindSafe(verify)).unwrap_or(false) && is_known;
@@ -213,14 +213,14 @@ impl Shared {
 }
 
 impl Attempt {
-    /// The client that sent it first.
+    /// The client that sent these credentials first.
     fn client(&self) -> Option<ClientAddress> {
         self.waiters.first().map(|(client, _)| *client)
     }
 }
 
 impl Queue {
-    /// Adds an attempt, or joins the same one. If there is no place for it, the receiver finds no sender.
+    /// Adds an attempt, or joins one with the same credentials. If the queue has no slot, the sender is dropped.
     fn enter(
         &mut self,
         tag: &[u8],
@@ -251,8 +251,9 @@ impl Queue {
         });
     }
 
-    /// Turns away the newest attempt of the client with the most of them, or of that client's user with the most, if `client`
-    /// or the user has fewer.
+    /// Makes a slot in a full queue. Drops the newest attempt of the client with the most attempts, if `client` has fewer.
+    /// Otherwise drops the newest attempt of `client` for its user with the most attempts, if the user of `hash` has fewer.
+    /// Returns whether it dropped one.
     fn make_room(&mut self, client: ClientAddress, hash: &str) -> bool {
         let waiting = || self.attempts.iter().filter(|attempt| !attempt.is_under_way);
         let of_client = |client| waiting().filter(move |attempt| attempt.client() == Some(client));
@@ -283,7 +284,8 @@ impl Queue {
         true
     }
 
-    /// What is to be looked at next: of the client that was tried least, then of the user that was, then the oldest.
+    /// Takes the attempt to verify next: of the client with the fewest tries, then of the user with the fewest, then the
+    /// oldest.
     fn next(&mut self) -> Option<(u64, Credentials, bool)> {
         self.forget_clients_that_hung_up();
         let Self { attempts, tries_of_client, tries_of_user, .. } = self;
@@ -305,7 +307,7 @@ impl Queue {
         Some((next.number, next.credentials.clone(), next.is_known))
     }
 
-    /// Removes an attempt that was verified. Returns the requests that wait for the verdict.
+    /// Removes a verified attempt. Returns the requests that wait for the verdict.
     fn end(&mut self, number: u64) -> Vec<(ClientAddress, oneshot::Sender<Verdict>)> {
         let at = self.attempts.iter().position(|attempt| attempt.number == number);
         let waiters = at.map(|at| self.attempts.remove(at).waiters).unwrap_or_default();
@@ -328,7 +330,7 @@ mod tests {
     }
 
     impl Queue {
-        /// An attempt to be the user `user` with a password.
+        /// Adds an attempt for `user` with a password.
         fn try_password(&mut self, user: &str, password: u32, last: u8) -> oneshot::Receiver<Verdict> {
             let password = password.to_be_bytes().to_vec();
             let tag = [user.as_bytes(), &password].concat();
@@ -340,7 +342,7 @@ mod tests {
             self.enter(&tag, credentials, true, client(last))
         }
 
-        /// Looks at the next one. It is wrong.
+        /// Takes the next attempt and answers that it is wrong.
         fn look(&mut self) {
             let (number, ..) = self.next().expect("something waits");
             for (_, waiter) in self.end(number) {
@@ -355,7 +357,7 @@ mod tests {
         let mut same: Vec<_> = (0..1000).map(|_| queue.try_password("alice", 0, 1)).collect();
         assert_eq!(queue.attempts.len(), 1);
         let (number, ..) = queue.next().unwrap();
-        // A request that arrives while bcrypt runs waits for it too.
+        // A request that arrives while bcrypt runs shares its result.
         same.push(queue.try_password("alice", 0, 2));
         assert!(queue.next().is_none());
         for (_, waiter) in queue.end(number) {
@@ -458,7 +460,7 @@ mod tests {
             assert_eq!(verify(&users, user, password).await, verdict, "{user} {password}");
         }
         assert_eq!(passwords.0.verified.lock().unwrap().len(), 1);
-        // With no thread to look, only what is known is right.
+        // Without threads, only cached credentials are verified.
         passwords.0.queue().is_closed = true;
         passwords.0.filled.notify_all();
         let ended = async {

@@ -1,15 +1,15 @@
-//! How far a client is behind with taking its answers.
+//! Measures how far a client is behind in reading its responses.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The lowest rate at which a client may take its answers, averaged over all waits of its connection: 128 kbit/s. A slower
+/// The lowest rate at which a client may read its responses, averaged over all waits of its connection: 128 kbit/s. A slower
 /// client falls behind and is disconnected when it is behind by [`super::ClientTimeouts::write`].
 const MIN_BYTES_PER_SECOND: u32 = 16 * 1024;
 
-/// How far a client is behind. Time that the server waits for the client adds up; each byte that the client takes pays for
-/// some of it. Bytes that are taken without a wait earn no credit.
+/// How far a client is behind. Time that the server waits for the client adds up, and each byte that the client takes reduces
+/// it. Bytes that are taken without a wait earn no credit.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     behind: Duration,
@@ -17,12 +17,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// The server waits for the client to take more, from now on unless it waits already.
+    /// Starts the wait for the client to read more, unless it has already started.
     pub(super) fn block(&mut self) {
         self.blocked_since.get_or_insert_with(Instant::now);
     }
 
-    /// The client took so many bytes, and the server does not wait for it any more.
+    /// Ends the wait, because the client took `bytes` bytes.
     pub(super) fn take(&mut self, bytes: usize) {
         let paid = Duration::from_secs(bytes as u64) / MIN_BYTES_PER_SECOND;
         self.behind = self.behind().saturating_sub(paid);
@@ -33,7 +33,6 @@ impl Progress {
         self.blocked_since.is_some()
     }
 
-    /// How far the client is behind now.
     pub(super) fn behind(&self) -> Duration {
         self.behind + self.blocked_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
@@ -47,7 +46,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// How far a client is behind that takes so many bytes at the end of each second, for a minute.
+    /// How far a client is behind after a minute if it takes `bytes` bytes at the end of each second.
     async fn behind_after_a_minute(bytes: usize) -> Duration {
         let mut progress = Progress::default();
         for _ in 0..60 {

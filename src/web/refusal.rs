@@ -1,15 +1,15 @@
-//! The bodies of the refusals that hyper writes itself. Pure.
+//! Adds a reason to the refusals that hyper writes itself. Does no I/O.
 
 use super::media_type::TEXT;
 
-/// The first byte of a handshake; no HTTP begins with it.
+/// The first byte of a TLS handshake. No HTTP request begins with it.
 pub(super) const HANDSHAKE: u8 = 22;
 
 /// What hyper writes in its own refusals, which have no body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
-/// hyper's refusal of a request, with a body that says what is wrong. `head` is the beginning of the request. `None` if it is
-/// no refusal of hyper's.
+/// Adds a body with the reason to a refusal from hyper. `head` is the beginning of the request. `None` if `refusal` is no
+/// refusal from hyper.
 pub(super) fn with_reason(refusal: &[u8], head: &[u8]) -> Option<Vec<u8>> {
     let at = refusal.windows(NO_BODY.len()).position(|window| window == NO_BODY)?;
     if !refusal.ends_with(b"\r\n\r\n") {
@@ -24,7 +24,7 @@ pub(super) fn with_reason(refusal: &[u8], head: &[u8]) -> Option<Vec<u8>> {
     Some([&refusal[..at], headers.as_bytes(), &refusal[at + NO_BODY.len()..], reason.as_bytes()].concat())
 }
 
-/// What is wrong with a head.
+/// Explains what is wrong with a head.
 fn reason(head: &[u8]) -> &'static str {
     if head.first() == Some(&HANDSHAKE) {
         return "This port does not speak TLS: write http, not https.\n";

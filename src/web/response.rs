@@ -1,4 +1,4 @@
-//! Responses with the headers that all have.
+//! Creates responses with the headers that all of them have.
 
 use bytes::Bytes;
 use http::{

@@ -1,4 +1,4 @@
-//! What stands at which path.
+//! Maps paths to responses.
 
 use std::time::Duration;
 
@@ -21,22 +21,22 @@ use super::{
     waiting_scrapes::WaitingScrape,
 };
 
-/// Prometheus says here how long it will wait.
+/// The header with Prometheus's scrape timeout.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
 /// How long a scrape waits for refreshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrapeTimeout {
-    /// Where the scraper does not say how long it waits.
+    /// The timeout of a scraper that does not send one.
     pub default: Duration,
-    /// How much earlier than the scraper gives up the answer is sent.
+    /// How much earlier than the scraper's timeout the response is sent.
     pub offset: Duration,
-    /// No scrape waits longer: `REFRESH_TIMEOUT`, after which every refresh has ended.
+    /// The longest wait of a scrape: `REFRESH_TIMEOUT`, after which every refresh has ended.
     pub longest: Duration,
 }
 
 impl ScrapeTimeout {
-    /// What the header says less the offset, never below 0; the default without a header that is a positive number.
+    /// The timeout from the header less the offset, and at least 0. If the header is no positive number, the default applies.
     fn of(self, headers: &HeaderMap) -> Duration {
         let seconds: Option<f64> =
             headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -51,7 +51,7 @@ impl ScrapeTimeout {
     }
 }
 
-/// Answers a request. Its body, if it has one, is not read. `enter` makes it one of the scrapes that wait.
+/// Answers a request. The request body is not read. `enter` registers the request as a waiting scrape.
 pub(super) async fn answer<B>(
     request: Request<B>,
     exporter: &impl Exporter,
@@ -102,8 +102,8 @@ fn page(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<
     response
 }
 
-/// An unchanged document is not sent again to who has it, by its [entity tag]. The plain and the compressed document have
-/// different tags.
+/// Returns 304 if the client already has the current document, which its [entity tag] shows. The plain and the compressed
+/// document have different tags.
 ///
 /// [entity tag]: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2
 fn jobs(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<Body> {
@@ -124,7 +124,7 @@ fn jobs(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<
         document(JSON, jobs, exporter, gzip)
     };
     let headers = response.headers_mut();
-    // It may be kept, and must be asked about each time.
+    // A client may store the document but must revalidate it each time.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
@@ -146,7 +146,7 @@ fn document(
     coded(chunked(status, content_type, chunks), gzip)
 }
 
-/// An answer that is there compressed and plain.
+/// Sets the headers of a response that exists in a compressed and a plain form.
 fn coded(mut response: Response<Body>, gzip: bool) -> Response<Body> {
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if gzip {

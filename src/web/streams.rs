@@ -1,5 +1,5 @@
-//! The requests of a connection of HTTP/2, of which there may be many at once: whether the connection rests, and whether its
-//! client still takes answers. hyper bounds neither.
+//! The concurrent requests of an HTTP/2 connection. Tracks whether the connection is idle and whether its client still reads
+//! responses, since hyper limits neither.
 
 use std::{
     sync::{
@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{client_timeouts::ClientTimeouts, connection_phase::ConnectionPhase};
 
-/// The requests of a connection.
+/// The requests of an HTTP/2 connection.
 #[derive(Debug)]
 pub(super) struct Streams {
     phase: Arc<ConnectionPhase>,
@@ -22,9 +22,9 @@ pub(super) struct Streams {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    /// Requests without a whole answer.
+    /// Requests whose response is not complete.
     open: usize,
-    /// Those of them whose answer is on its way.
+    /// How many of these have a response in flight.
     answering: usize,
 }
 
@@ -33,7 +33,7 @@ impl Streams {
         Arc::new(Self { phase, state: watch::Sender::default() })
     }
 
-    /// A request has come.
+    /// Records a new request.
     pub(super) fn open(self: &Arc<Self>) -> Stream {
         self.state.send_modify(|state| {
             state.open += 1;
@@ -42,7 +42,7 @@ impl Streams {
         Stream { streams: Arc::clone(self), is_answering: AtomicBool::new(false) }
     }
 
-    /// Resolves when the client has taken too long: to send a request, or to take a piece of an answer.
+    /// Resolves when the client takes too long to send a request or to read a piece of a response.
     pub(super) async fn overdue(&self, timeouts: ClientTimeouts) {
         let mut changes = self.state.subscribe();
         loop {
@@ -59,7 +59,7 @@ impl Streams {
     }
 }
 
-/// A request, until this is dropped, which is when its client has taken the whole answer.
+/// A request. It is dropped when the client has taken the whole response.
 #[derive(Debug)]
 pub(super) struct Stream {
     streams: Arc<Streams>,
@@ -67,7 +67,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Its client is to take the next piece of the answer, of so many bytes, for it has taken one before.
+    /// Starts the wait for the client to take the next piece, of `bytes` bytes. hyper asks for it once the client has taken an
+    /// earlier one.
     pub(super) fn piece(&self, bytes: usize) {
         let first = !self.is_answering.swap(true, Ordering::Relaxed);
         self.streams.state.send_modify(|state| {
@@ -129,7 +130,7 @@ mod tests {
         );
         one.piece(1);
         assert_eq!(overdue_after(&streams).await, 30);
-        // It took ten seconds' worth of bytes, and is behind by twenty.
+        // The client took ten seconds' worth of bytes, so it is 20 seconds behind.
         one.piece(10 * 16 * 1024);
         assert_eq!(overdue_after(&streams).await, 10);
         drop(other);

@@ -1,4 +1,4 @@
-//! The beginning of a connection where the port speaks TLS.
+//! Starts a connection on a port that uses TLS.
 
 use std::{future::poll_fn, pin::Pin, sync::Arc};
 
@@ -18,19 +18,19 @@ use super::{
     response::response,
 };
 
-/// How much of an answer is kept encrypted for a client that does not take it.
+/// How many bytes of a response are kept encrypted for a client that does not read.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// What a client speaks.
+/// The protocol that a client uses.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    /// TLS, and within it HTTP/1.
+    /// HTTP/1 over TLS.
     Http1(TlsStream<TcpStream>),
-    /// TLS, and within it HTTP/2.
+    /// HTTP/2 over TLS.
     Http2(TlsStream<TcpStream>),
-    /// No TLS.
+    /// The client does not use TLS.
     Plain(TcpStream),
-    /// It is gone, too slow, or refused.
+    /// The client disconnected, took too long or was refused.
     Nothing,
 }
 
@@ -40,7 +40,7 @@ impl Unread for TlsStream<TcpStream> {
     }
 }
 
-/// Waits for the client to begin, and shakes hands. All of it may take as long as the head of a request.
+/// Waits for the first byte and completes the handshake. Together they may take as long as the head of a request.
 pub(super) async fn accept(
     socket: TcpStream,
     config: Arc<ServerConfig>,
@@ -64,7 +64,8 @@ pub(super) async fn accept(
             }
             Err((error, socket)) => {
                 failures.log(client, &error);
-                // To close with bytes unread would reset the connection, and lose the alert that says why.
+                // Closing with unread bytes would reset the connection, and the client would lose the alert that gives the
+                // reason.
                 phase.requested(true);
                 let mut socket = TimeoutStream::new(socket, timeouts, Arc::clone(phase));
                 _ = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await;
@@ -75,7 +76,7 @@ pub(super) async fn accept(
     timeout(timeouts.head, shake_hands).await.unwrap_or(Accepted::Nothing)
 }
 
-/// The answer to who speaks no TLS.
+/// The response to a client that does not use TLS.
 pub(super) fn plain_refused() -> Response<Body> {
     let mut refusal =
         response(StatusCode::BAD_REQUEST, TEXT, "This port speaks TLS: write https, not http.\n");

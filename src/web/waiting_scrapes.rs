@@ -1,4 +1,4 @@
-//! The scrapes that wait for refreshes: a bounded number, so that connections remain for everything else.
+//! The scrapes that wait for refreshes. Their number is bounded, so that connections remain for other requests.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::client_address::ClientAddress;
 
-/// The scrapes that wait. When there are too many, the one that has waited longest, of the client with the most of them, is
-/// answered at once with the data that are there.
+/// The waiting scrapes. When there are too many, one scrape gets the cached data at once. It is the one that has waited
+/// longest, of the client with the most waiting scrapes.
 #[derive(Debug)]
 pub(super) struct WaitingScrapes {
     limit: usize,
@@ -23,7 +23,7 @@ struct State {
     by_number: BTreeMap<u64, (ClientAddress, CancellationToken)>,
 }
 
-/// A scrape that waits, until this is dropped.
+/// A scrape that counts as waiting until this is dropped.
 #[derive(Debug)]
 pub(super) struct WaitingScrape {
     all: Arc<WaitingScrapes>,

@@ -1,4 +1,4 @@
-//! The view as a page: HTML that needs neither scripts nor any other file. `parts` is what its tables hold.
+//! Renders the view as an HTML page without scripts or other files. `parts` renders the cells of its tables.
 
 mod parts;
 
@@ -31,10 +31,9 @@ use crate::{
 const STYLE: &str = include_str!("style.css");
 const ICON: &str = include_str!("icon.svg");
 
-/// Where the documentation is.
 const HOME: &str = "https://github.com/pinpoint-exporter/pinpoint-exporter";
 
-/// The style sheet in the page, the icon in its link, the form, and nothing else.
+/// Allows the page's style sheet, icon and form, and nothing else.
 pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
     let style = base64::encode(Sha256::digest(STYLE));
     format!(
@@ -61,7 +60,7 @@ fn document(title: &str, body: &Markup) -> String {
     page.into_string()
 }
 
-/// What is wrong with the query.
+/// A page that says what is wrong with the query.
 pub(super) fn problem(problem: &str) -> String {
     document(
         "Not understood · pinpoint-exporter",
@@ -140,7 +139,7 @@ fn header(view: &View<'_>, query: &Query) -> Markup {
 }
 
 impl Totals {
-    /// Targets that are not up.
+    /// The number of targets that are not up.
     fn failing(&self) -> usize {
         self.targets - self.up - self.waiting
     }
@@ -181,7 +180,7 @@ fn totals(totals: &Totals, query: &Query) -> Markup {
     }
 }
 
-/// The orders that the form offers.
+/// The sort orders that the form offers.
 const ORDERS: [(&str, &str); 8] = [
     ("-created", "newest first"),
     ("created", "oldest first"),
@@ -318,7 +317,7 @@ fn jobs(view: &View<'_>, ids: Ids<'_>) -> Markup {
     let query = ids.query;
     let by = |key: Key, text: &str| {
         let now = query.sort.key == key;
-        // What grows is asked for from its end first.
+        // The first click on a date or number sorts from the largest value.
         let first = !matches!(key, Key::Application | Key::Segment | Key::Status);
         let descending = if now { !query.sort.descending } else { first };
         html! {
@@ -408,7 +407,7 @@ fn settings(settings: &[EffectiveSetting]) -> Markup {
     }
 }
 
-/// A table of which one page is shown.
+/// A table that shows one page of its rows.
 fn listing<T>(
     id: &str,
     title: &str,

@@ -1,4 +1,4 @@
-//! What the cells of the page's tables hold: names, dates, numbers, states.
+//! Renders the cells of the page's tables: names, dates, numbers and states.
 
 use maud::{Markup, html};
 
@@ -21,36 +21,35 @@ use crate::{
 pub(super) const RUNBOOKS: &str =
     "https://github.com/pinpoint-exporter/pinpoint-exporter/blob/main/deploy/runbooks";
 
-/// A name of more characters is shortened.
+/// The most characters of a name that are shown.
 const LONGEST_NAME: usize = 80;
-/// A link to longer ids would hardly fit into the head of a request.
+/// The longest link in bytes. A longer one is left out, since it would hardly fit into the head of a request.
 const LONGEST_LINK: usize = 4096;
 
-/// A cell. Where there is no room for a table its label stands before it.
+/// A table cell. On a narrow screen, its label appears before the content.
 pub(super) fn cell(label: &str, content: impl maud::Render) -> Markup {
     html! { td data-label=(label) { div { (content) } } }
 }
 
-/// A cell with an id, which is wide enough for one of AWS's.
+/// A cell for an id, wide enough for AWS's ids.
 pub(super) fn id_cell(label: &str, content: impl maud::Render) -> Markup {
     html! { td.id data-label=(label) { div { (content) } } }
 }
 
-/// A cell of few characters, which are not torn apart.
+/// A cell with short content that does not wrap.
 pub(super) fn short_cell(label: &str, content: impl maud::Render) -> Markup {
     html! { td.short data-label=(label) { div { (content) } } }
 }
 
-/// A cell with a number.
 pub(super) fn number_cell(label: &str, content: impl maud::Render) -> Markup {
     html! { td.number data-label=(label) { div { (content) } } }
 }
 
-/// Writes ids, as links to what the page shows of them.
+/// Renders ids as links that filter the page by them.
 #[derive(Clone, Copy)]
 pub(super) struct Ids<'a> {
     pub(super) query: &'a Query,
-    /// Whether it must be said in which account and region something is.
+    /// Whether to show the account and region, because there are several.
     pub(super) with_place: bool,
 }
 
@@ -96,7 +95,7 @@ impl Ids<'_> {
         html! { @if self.with_place { small { (place(account_id, region)) } br; } }
     }
 
-    /// The link to what it is, by its name with the id below, or by its id if it has no name.
+    /// A link to an application or segment. It shows the name with the id below, or only the id if there is no name.
     fn link(self, application_id: &str, segment_id: Option<&str>, its_name: Option<&str>) -> Markup {
         let link = self.query.link(|it| {
             it.application = Some(application_id.to_owned());
@@ -116,7 +115,7 @@ impl Ids<'_> {
     }
 }
 
-/// A name that says more than the id.
+/// The name, if it adds something to the id.
 fn shown<'a>(name: Option<&'a str>, id: &str) -> Option<&'a str> {
     name.filter(|name| !name.is_empty() && *name != id)
 }
@@ -135,13 +134,13 @@ pub(super) fn status(status: JobStatus) -> Markup {
     };
     html! {
         span.state.(class) {
-            // A long one is broken after an underscore where there is little room.
+            // On a narrow screen, a long status breaks after an underscore.
             @for (at, word) in status.as_str().split('_').enumerate() { @if at > 0 { "_" wbr; } (word) }
         }
     }
 }
 
-/// What became of the last reading, with what to do about it.
+/// The result of the last read. An error comes with a link to its runbook.
 pub(super) fn outcome(
     reading: Option<&Reading>,
     trouble: Option<&CallError>,
@@ -159,7 +158,7 @@ pub(super) fn outcome(
     }
 }
 
-/// The text is that of the error's `Display`.
+/// The text matches the `Display` of the error.
 fn trouble_in_words(error: &CallError) -> Markup {
     html! {
         span.state.bad { (error.exception.name()) } ": " (visible(&error.message))
@@ -167,12 +166,12 @@ fn trouble_in_words(error: &CallError) -> Markup {
     }
 }
 
-/// Runbooks, by the names of their alerts.
+/// The names of runbooks, which are those of their alerts.
 pub(super) const TARGET_DOWN: &str = "PinpointTargetDown";
 pub(super) const DISCOVERY_FAILING: &str = "PinpointDiscoveryFailing";
 const DATA_STALE: &str = "PinpointDataStale";
 
-/// The runbook of what ended a call, if that has one of its own.
+/// The runbook for an error, if one exists for its kind.
 fn runbook_of(exception: Exception) -> Option<&'static str> {
     match exception {
         Exception::AccessDeniedException | Exception::ForbiddenException => Some("PinpointAccessDenied"),
@@ -189,7 +188,7 @@ fn runbook_of(exception: Exception) -> Option<&'static str> {
     }
 }
 
-/// When a scrape will read it anew.
+/// When a scrape reads the item again.
 pub(super) fn next(reading: Option<&Reading>, now: Timestamp) -> String {
     match reading {
         Some(reading) if reading.next > now => from_now(reading.next, now),
@@ -197,12 +196,12 @@ pub(super) fn next(reading: Option<&Reading>, now: Timestamp) -> String {
     }
 }
 
-/// How long the last reading took.
+/// How long the last read took.
 pub(super) fn took(reading: Option<&Reading>) -> String {
     reading.map_or_else(|| "-".to_owned(), |reading| short(reading.took))
 }
 
-/// A date, with its age beside.
+/// A date and its age.
 pub(super) fn date(date: Option<Timestamp>, now: Timestamp) -> Markup {
     html! {
         @match date.and_then(|date| Some((date, utc(date)?, rfc3339(date)?))) {
@@ -212,7 +211,7 @@ pub(super) fn date(date: Option<Timestamp>, now: Timestamp) -> Markup {
     }
 }
 
-/// A number with its thousands apart, or `-`.
+/// A number with thousands separators, or `-`.
 pub(super) fn number(number: Option<impl itoa::Integer>) -> String {
     let mut buffer = itoa::Buffer::new();
     let Some(text) = number.map(|number| buffer.format(number)) else { return "-".to_owned() };
@@ -227,8 +226,8 @@ pub(super) fn number(number: Option<impl itoa::Integer>) -> String {
     shown
 }
 
-/// A name that somebody gave: it neither reaches into what is beside it nor hides anything, and a long one does not push the
-/// others off the page.
+/// A name from outside. `bdi` keeps its text direction from affecting the text beside it. Invisible characters are escaped, and
+/// long names are shortened.
 pub(super) fn name(text: &str) -> Markup {
     match text.char_indices().nth(LONGEST_NAME) {
         None => html! { bdi { (visible(text)) } },
@@ -238,7 +237,7 @@ pub(super) fn name(text: &str) -> Markup {
     }
 }
 
-/// A text that may be long, whole. It is folded.
+/// A text in full. A long text is folded.
 pub(super) fn folded(text: &str) -> Markup {
     html! {
         @if text.chars().nth(LONGEST_NAME).is_none() { (name(text)) }
@@ -246,8 +245,8 @@ pub(super) fn folded(text: &str) -> Markup {
     }
 }
 
-/// Characters that cannot be seen, or that turn the direction of a text, as their escapes. A text of spaces alone cannot be
-/// seen either.
+/// Escapes characters that are invisible or change the direction of text. A text of only whitespace is invisible, so it is
+/// escaped too.
 pub(super) fn visible(text: &str) -> String {
     if text.chars().all(char::is_whitespace) {
         return text.chars().map(|c| c.escape_unicode().to_string()).collect();

@@ -1,4 +1,4 @@
-//! What is known of a certificate from its DER, for the messages about those that cannot be used. Pure.
+//! Reads certificates from DER, to explain why one cannot be used. Does no I/O.
 
 use rustls::pki_types::CertificateDer;
 use x509_cert::{
@@ -19,14 +19,14 @@ const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 /// Whose certificate it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CertificateOwner {
-    /// The exporter's own, whose key signs.
+    /// The exporter's own certificate, whose key signs.
     Server,
-    /// A client's, whose signature is verified.
+    /// A client's certificate, whose signature is verified.
     Client,
 }
 
 impl CertificateOwner {
-    /// The sizes of an RSA key, in bits, that ring can use.
+    /// The sizes in bits of the RSA keys that ring supports.
     fn rsa_bits(self) -> std::ops::RangeInclusive<usize> {
         match self {
             Self::Server => 2048..=4096,
@@ -35,8 +35,8 @@ impl CertificateOwner {
     }
 }
 
-/// Why the exporter cannot use a certificate, and what to do. `None` if its version and its key are supported, and if it cannot
-/// be read, which others say.
+/// Explains why the exporter cannot use a certificate, and what to do. `None` if its version and key are supported. Also `None`
+/// if it cannot be parsed, which other code reports.
 pub(super) fn unsupported(certificate: &CertificateDer<'_>, owner: CertificateOwner) -> Option<String> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let certificate = certificate.tbs_certificate();
@@ -73,12 +73,11 @@ pub(super) fn unsupported(certificate: &CertificateDer<'_>, owner: CertificateOw
     None
 }
 
-/// How many bits a number has, which is written big-endian without leading zero bytes.
+/// The number of bits of a big-endian number without leading zero bytes.
 fn bits(number: &[u8]) -> usize {
     number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
 }
 
-/// When the certificate expires.
 pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let not_after = certificate.tbs_certificate().validity().not_after.to_unix_duration();

@@ -1,4 +1,4 @@
-//! Which clients' certificates are good: the five forms of `client_auth_type`, and `client_allowed_sans`.
+//! Verifies client certificates by the five values of `client_auth_type` and by `client_allowed_sans`.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -22,7 +22,7 @@ use x509_cert::{
 use super::certificate::{CertificateOwner, unsupported};
 use crate::suggest::nearest;
 
-/// `client_auth_type`, as Go's crypto/tls names it.
+/// `client_auth_type`, with the names of Go's crypto/tls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClientAuthType {
     NoClientCert,
@@ -39,7 +39,7 @@ impl ClientAuthType {
         ("RequireAnyClientCert", Self::RequireAnyClientCert),
         ("VerifyClientCertIfGiven", Self::VerifyClientCertIfGiven),
         ("RequireAndVerifyClientCert", Self::RequireAndVerifyClientCert),
-        // The toolkit's old name for it.
+        // exporter-toolkit still accepts this older name.
         ("RequireClientCert", Self::RequireAnyClientCert),
     ];
 
@@ -60,12 +60,12 @@ impl ClientAuthType {
     }
 }
 
-/// Looks at the certificates of clients.
+/// Verifies the certificates of clients.
 #[derive(Debug)]
 pub(super) struct ClientCertificates {
     policy: ClientAuthType,
     authorities: Vec<CertificateDer<'static>>,
-    /// Whether a certificate is of one of the authorities. `None` if there is none.
+    /// Verifies that one of the authorities signed a certificate. `None` if there are no authorities.
     chains: Option<Arc<dyn ClientCertVerifier>>,
     roots: Arc<RootCertStore>,
     allowed_sans: Option<Vec<String>>,
@@ -73,7 +73,7 @@ pub(super) struct ClientCertificates {
 }
 
 impl ClientCertificates {
-    /// `Err` says what is wrong with the authorities.
+    /// The error explains what is wrong with the authorities.
     pub(super) fn new(
         policy: ClientAuthType,
         authorities: Vec<CertificateDer<'static>>,
@@ -104,8 +104,8 @@ impl ClientCertificates {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        // A certificate that its owner signed may stand among the authorities itself, and often calls itself an authority, which
-        // webpki refuses to see as a client.
+        // A self-signed client certificate may itself be listed among the authorities. It is often marked as an authority too,
+        // and webpki does not accept an authority as a client.
         if self.authorities.iter().any(|authority| authority == end_entity) {
             return verify_listed(end_entity, now);
         }
@@ -120,7 +120,7 @@ impl ClientCertificates {
         }
     }
 
-    /// Whether a certificate is good, and may serve any purpose (anyExtendedKeyUsage). rustls takes clientAuth alone.
+    /// Whether a certificate is valid and allows any purpose (anyExtendedKeyUsage). rustls accepts clientAuth only.
     fn is_for_any_purpose(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -136,7 +136,7 @@ impl ClientCertificates {
     }
 }
 
-/// Accepts certificates for clients and for any purpose, and those that name no purpose.
+/// Accepts certificates for clients or for any purpose, and certificates that name no purpose.
 struct ForClients;
 
 impl ExtendedKeyUsageValidator for ForClients {
@@ -153,12 +153,12 @@ impl ExtendedKeyUsageValidator for ForClients {
     }
 }
 
-/// id-kp-clientAuth and anyExtendedKeyUsage of RFC 5280.
+/// The object identifiers of id-kp-clientAuth and anyExtendedKeyUsage in RFC 5280.
 const CLIENT_AUTH: [usize; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 2];
 const ANY_PURPOSE: [usize; 5] = [2, 5, 29, 37, 0];
 
 impl ClientCertVerifier for ClientCertificates {
-    /// A list of names is for everyone: who shows no certificate has none of them.
+    /// `client_allowed_sans` also makes a certificate mandatory, since a client without one has none of the names.
     fn client_auth_mandatory(&self) -> bool {
         self.policy.requires() || self.allowed_sans.is_some()
     }
@@ -214,7 +214,7 @@ fn parse(certificate: &CertificateDer<'_>) -> Result<Certificate, Error> {
     Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding.into())
 }
 
-/// Whether a certificate that is listed itself is of use now, and for clients.
+/// Verifies that a certificate among the authorities is valid now and allowed for clients.
 fn verify_listed(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let certificate = parse(certificate)?;
     let certificate = certificate.tbs_certificate();
@@ -236,7 +236,7 @@ fn verify_listed(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), 
     }
 }
 
-/// The names in a certificate, as one writes them: hosts, addresses, e-mail addresses, URIs.
+/// The names in a certificate as text: hosts, addresses, e-mail addresses and URIs.
 fn names_of(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Error> {
     let names = parse(certificate)?.tbs_certificate().get_extension::<SubjectAltName>();
     let names = names.map_err(|_| Error::from(CertificateError::BadEncoding))?;

@@ -1,5 +1,5 @@
-//! The text of the file → a tree of what is written, each thing with its line. Every scalar is a text: what it means is known
-//! where it is read. Pure.
+//! Parses the YAML text of the file into a tree that keeps the line of each value. Every scalar stays text until the code that
+//! needs the value interprets it. Does no I/O.
 
 use std::{collections::BTreeSet, fmt::Display};
 
@@ -7,25 +7,25 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use crate::{file_watch::FileErrors, suggest::nearest};
 
-/// The largest file, and the largest file that one may name.
+/// The largest size of the file, and of each file that it names.
 pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The most lists and maps within each other. The format needs three, and dropping very many would overflow the stack.
+/// How deeply lists and maps may be nested. The format needs three levels. Dropping a very deep tree would overflow the stack.
 const MAX_DEPTH: usize = 32;
 
 impl FileErrors {
-    /// Keeps what is wrong with a field.
+    /// Adds an error about a field.
     pub(super) fn add(&mut self, field: &Field<'_>, explanation: impl Display) {
         self.push(format!("line {}: {}: {explanation}", field.value.line, field.path));
     }
 
-    /// Keeps what is wrong with the value of a field that was read.
+    /// Returns a field's value, or adds an error about the field.
     pub(super) fn keep<T>(&mut self, field: &Field<'_>, reading: Result<T, impl Display>) -> Option<T> {
         reading.map_err(|explanation| self.add(field, explanation)).ok()
     }
 }
 
-/// Something that is written.
+/// A value in the file, with its line.
 #[derive(Debug)]
 pub(super) struct Value {
     line: usize,
@@ -34,27 +34,27 @@ pub(super) struct Value {
 
 #[derive(Debug)]
 enum Kind {
-    /// Nothing, `~` or `null`.
+    /// An empty value, `~` or `null`.
     Null,
     Text(String),
     List(Vec<Value>),
     Map(Vec<(String, Value)>),
 }
 
-/// A list or map that is being read, and the key that waits for its value, with its line.
+/// A list or map that is being parsed. For a map, also the key whose value comes next, with its line.
 struct Open {
     value: Value,
     key: Option<(String, usize)>,
 }
 
-/// Reads the text. An empty file is `None`.
+/// Parses the text. An empty file gives `None`.
 pub(super) fn parse(text: &str) -> Result<Option<Value>, String> {
     let mut open: Vec<Open> = Vec::new();
     let mut root = None;
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| match (error.marker().line(), error.info()) {
-            // The parser looks for the end of a possible key before it reports its start.
+            // The parser looks for the end of a possible key before it reports the start of the key.
             (line, "recursion limit exceeded") => too_deep(line),
             (line, info) => format!("line {line}: this is no YAML: {info}"),
         })?;
@@ -136,27 +136,27 @@ impl Value {
     }
 }
 
-/// A place in the file, and what is written there.
+/// A position in the file and its value.
 #[derive(Debug, Clone)]
 pub(super) struct Field<'a> {
-    /// Its names from the top, joined by dots.
+    /// The keys from the top of the file, joined by dots.
     path: String,
     name: &'a str,
     value: &'a Value,
 }
 
 impl<'a> Field<'a> {
-    /// The file itself.
+    /// The whole file.
     pub(super) fn root(value: &'a Value) -> Self {
         Self { path: String::new(), name: "", value }
     }
 
-    /// The last of its names.
+    /// The last key of the path.
     pub(super) fn name(&self) -> &'a str {
         self.name
     }
 
-    /// Its text, if there is any.
+    /// The text of the field, if it is not empty.
     pub(super) fn text(&self, errors: &mut FileErrors) -> Option<&'a str> {
         match &self.value.kind {
             Kind::Text(text) => Some(text.as_str()).filter(|text| !text.is_empty()),
@@ -168,7 +168,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// What is in its list.
+    /// The items of a list.
     pub(super) fn list(&self, errors: &mut FileErrors) -> Vec<Self> {
         match &self.value.kind {
             Kind::List(values) => values.iter().map(|value| Self { value, ..self.clone() }).collect(),
@@ -180,7 +180,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The fields of its map, whatever their names; each name once.
+    /// The fields of a map with any keys. Each key may appear only once.
     pub(super) fn map(&self, errors: &mut FileErrors) -> Vec<Self> {
         let fields = match &self.value.kind {
             Kind::Map(fields) => fields.as_slice(),
@@ -207,7 +207,7 @@ impl<'a> Field<'a> {
         found
     }
 
-    /// The fields of its map, which must be among the known.
+    /// The fields of a map, whose keys must be among `known`.
     pub(super) fn section(&self, known: &[&str], errors: &mut FileErrors) -> Section<'a> {
         let mut fields = self.map(errors);
         fields.retain(|field| {
@@ -222,34 +222,33 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The fields of a map whose fields are known.
+/// The fields of a map whose allowed keys are known.
 #[derive(Debug, Default)]
 pub(super) struct Section<'a>(Vec<Field<'a>>);
 
 impl<'a> Section<'a> {
-    /// A field that is written, and not as nothing.
+    /// A field that is written and is not null.
     pub(super) fn field(&self, name: &str) -> Option<&Field<'a>> {
         self.0.iter().find(|field| field.name == name && !matches!(field.value.kind, Kind::Null))
     }
 
-    /// All of its fields.
     pub(super) fn all(&self) -> impl Iterator<Item = &Field<'a>> {
         self.0.iter()
     }
 
-    /// Whether anything is written there.
+    /// Whether the field is written and not empty.
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.field(name)
             .is_some_and(|field| !matches!(&field.value.kind, Kind::Text(text) if text.is_empty()))
     }
 
-    /// A field with a text, and the text.
+    /// A field that holds text, and its text.
     pub(super) fn text(&self, name: &str, errors: &mut FileErrors) -> Option<(&Field<'a>, &'a str)> {
         let field = self.field(name)?;
         Some((field, field.text(errors)?))
     }
 
-    /// A field that is true or false, in any of the words that YAML 1.1 has for it.
+    /// A boolean, in any of the words of YAML 1.1.
     pub(super) fn boolean(&self, name: &str, default: bool, errors: &mut FileErrors) -> bool {
         let Some((field, text)) = self.text(name, errors) else {
             return default;

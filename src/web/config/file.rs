@@ -1,4 +1,4 @@
-//! The settings that the file holds, read and validated.
+//! Reads and validates the settings in the file.
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
@@ -14,20 +14,19 @@ use crate::{
     model::{duration::duration, timestamp::Timestamp},
 };
 
-/// What the file says.
+/// The settings in the file.
 #[derive(Default)]
 pub struct WebConfig {
-    /// TLS; without it the port speaks plain HTTP.
+    /// Without it, the port uses plain HTTP.
     pub tls: Option<Arc<ServerConfig>>,
-    /// When the certificate of TLS expires.
+    /// When the TLS certificate expires.
     pub certificate_expiry: Option<Timestamp>,
-    /// Headers of every answer.
+    /// Headers of every response.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Users, and the bcrypt hashes of their passwords. Without any nobody is asked for a password.
+    /// User names, and the bcrypt hashes of their passwords. If there are none, no password is required.
     pub users: BTreeMap<String, String>,
-    /// How often requests may come.
     pub rate_limit: Option<RateLimit>,
-    /// Whether there is nothing in it.
+    /// Whether the file is empty.
     pub(super) is_empty: bool,
 }
 
@@ -38,16 +37,16 @@ impl fmt::Debug for WebConfig {
     }
 }
 
-/// How often requests may come: a token bucket.
+/// The rate limit of requests: a token bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// The time in which it gains a token.
+    /// The time in which the bucket gains one token.
     pub interval: Duration,
-    /// How many it holds.
+    /// The most tokens that the bucket holds.
     pub burst: u32,
 }
 
-/// Reads a file and those that it names. What is wrong is said in a sentence each.
+/// Reads a file and the files it names. Each error is one sentence.
 pub fn read(path: &Path) -> Result<WebConfig, Vec<String>> {
     load(path, &mut Files::default())
 }
@@ -97,7 +96,7 @@ fn interpret(path: &Path, files: &mut Files, errors: &mut FileErrors) -> WebConf
 
 const SECTIONS: [&str; 4] = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
 
-/// The headers that may be set, and the values that they may have; any if none is listed.
+/// The headers that may be set, with their allowed values. An empty list allows any value.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
     ("X-Content-Type-Options", &["nosniff"]),
@@ -125,7 +124,7 @@ fn read_headers(field: &Field<'_>, errors: &mut FileErrors) -> Vec<(HeaderName, 
     headers
 }
 
-/// At a higher cost a single try takes minutes, and nobody is let in meanwhile.
+/// At a higher cost a single check takes minutes, and no request is admitted in the meantime.
 const MAX_COST: u32 = 18;
 
 fn read_users(field: &Field<'_>, errors: &mut FileErrors) -> BTreeMap<String, String> {
@@ -135,7 +134,7 @@ fn read_users(field: &Field<'_>, errors: &mut FileErrors) -> BTreeMap<String, St
             errors.add(&user, "basic auth cannot send a name with a colon; write another name");
             continue;
         }
-        // The value is never shown: it may be a password that somebody forgot to hash.
+        // Errors never show the value, because it may be a password that was not hashed.
         let hash = user.text(errors).unwrap_or_default();
         let cost = hash.parse().ok().map(|parts: bcrypt::HashParts| parts.get_cost());
         match cost.filter(|cost| *cost >= 4) {

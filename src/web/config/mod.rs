@@ -1,7 +1,8 @@
-//! The file of `WEB_CONFIG_FILE`, in the format of Prometheus's [exporter-toolkit]: TLS, client certificates, headers, users,
-//! rate limit. The room reads that file and those that it names, and nothing else; the server asks it what holds now.
+//! Reads the file of `WEB_CONFIG_FILE`, in the format of Prometheus's [exporter-toolkit]: TLS, client certificates, headers,
+//! users and rate limit. The module reads only that file and the files it names. The server asks it for the configuration in
+//! force.
 //!
-//! What cannot be done here, such as TLS 1.0, is refused with the reason, and every error is found at once.
+//! Settings that the exporter cannot apply, such as TLS 1.0, are refused with the reason. All errors are reported at once.
 //!
 //! [exporter-toolkit]: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 

@@ -1,4 +1,4 @@
-//! `tls_server_config` → rustls's settings.
+//! Converts `tls_server_config` into the settings of rustls.
 
 use std::{borrow::Cow, path::Path, sync::Arc};
 
@@ -37,14 +37,15 @@ pub(super) const FIELDS: [&str; 13] = [
     "curve_preferences",
 ];
 
-/// Those of them that ask for TLS.
+/// The fields that enable TLS.
 const ENABLING: [&str; 7] =
     ["cert", "key", "cert_file", "key_file", "client_ca", "client_ca_file", "client_auth_type"];
 
 const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Reads the section: the settings, and when the certificate expires. `None` if it does not ask for TLS, or only with a error.
+/// Reads the section. Returns the TLS settings and the expiry of the certificate. `None` if the section does not enable TLS or
+/// has errors, which are added to `errors`.
 pub(super) fn read(
     section: &Section<'_>,
     http2: bool,
@@ -94,18 +95,18 @@ pub(super) fn read(
         }
     };
     config.ignore_client_order = server_prefers;
-    // A scraper keeps its connection; what sessions there were, nobody has to remember, and no certificate is trusted twice
-    // on one look.
+    // Session resumption is off. Scrapers keep their connections, so they gain little from it. Without it, each handshake
+    // verifies the client's certificate.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.alpn_protocols = if http2 { vec![H2.into(), HTTP_1_1.into()] } else { vec![HTTP_1_1.into()] };
     Some((Arc::new(config), expiry))
 }
 
-/// What is wrong is among the errors.
+/// Reading failed, and the reason is among the errors.
 struct Faulty;
 
-/// What is written in PEM, and where.
+/// Text in PEM, and the field that it comes from.
 type Pem<'a> = (Field<'a>, Cow<'a, [u8]>);
 
 struct Reader<'a, 'b> {
@@ -116,7 +117,7 @@ struct Reader<'a, 'b> {
 }
 
 impl<'a> Reader<'a, '_> {
-    /// What stands in the file or inline. `None` if neither is written.
+    /// Reads PEM from the file or from the inline field. `None` if neither is set.
     fn pem(&mut self, inline: &str, file: &str) -> Result<Option<Pem<'a>>, Faulty> {
         let inline_text = self.section.text(inline, self.errors);
         let Some((field, path)) = self.section.text(file, self.errors) else {
@@ -126,7 +127,7 @@ impl<'a> Reader<'a, '_> {
             self.errors.add(field, format_args!("there is {inline} too; keep one of the two"));
         }
         if path.contains("-----BEGIN") {
-            // It may be a private key.
+            // The value may be a private key.
             self.errors.add(field, format_args!("this is no path but PEM (not shown); write it as {inline}"));
             return Err(Faulty);
         }
@@ -208,7 +209,7 @@ impl<'a> Reader<'a, '_> {
         self.errors.keep(field, version)
     }
 
-    /// Those of TLS 1.3 are not for choosing, as in Go.
+    /// The cipher suites of TLS 1.3 cannot be chosen, as in Go. They are always enabled.
     fn cipher_suites(
         &mut self,
         http2: bool,
@@ -322,18 +323,18 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-/// The suites of which [HTTP/2] wants one.
+/// [HTTP/2] requires one of these cipher suites.
 ///
 /// [HTTP/2]: https://www.rfc-editor.org/rfc/rfc9113#section-9.2.2
 const REQUIRED_BY_HTTP2: [&str; 2] =
     ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"];
 
-/// As Go names it.
+/// The name that Go gives to a cipher suite.
 fn name_of(suite: &SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")
 }
 
-/// What the names of suites have in them that Go knows besides.
+/// Parts of the names of cipher suites that Go supports and rustls does not.
 const UNSAFE: [&str; 3] = ["_CBC_", "_RC4_", "TLS_RSA_"];
 
 fn unknown_suite(text: &str) -> String {

@@ -1,4 +1,4 @@
-//! The configuration in force. A broken new file leaves the old one in force.
+//! Keeps the configuration in force. If a new version of the file has errors, the previous configuration stays in force.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +11,6 @@ use crate::{
     model::clock::Clock,
 };
 
-/// The configuration in force, and its file.
 #[derive(Debug)]
 pub struct WatchedWebConfig {
     path: PathBuf,
@@ -20,7 +19,7 @@ pub struct WatchedWebConfig {
 }
 
 impl WatchedWebConfig {
-    /// Reads the file for the first time. What is wrong is said in a sentence each.
+    /// Reads the file for the first time. Each error is one sentence.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, Vec<String>> {
         let mut files = Files::default();
         let current = Mutex::new(Arc::new(load(path, &mut files)?));
@@ -33,22 +32,21 @@ impl WatchedWebConfig {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is in force now.
+    /// The configuration in force.
     pub fn current(&self) -> Arc<WebConfig> {
         Arc::clone(&self.locked())
     }
 
-    /// How the last reading of the file went.
+    /// The result of the last read of the file.
     pub fn reload(&self) -> Reload {
         self.file.reload()
     }
 
-    /// Reads the file again if it has been seen twice to be another.
+    /// Checks whether the file has changed. A change is applied after two identical reads.
     pub fn look(&self) {
         self.file.look(|files| self.put_in_force(files));
     }
 
-    /// Reads the file again.
     pub fn read_again(&self) {
         self.file.read(|files| self.put_in_force(files));
     }
@@ -61,7 +59,8 @@ impl WatchedWebConfig {
     }
 }
 
-/// What may not change on the way: a file that an editor has just emptied must not open the port.
+/// Refuses changes that need a restart. For example, a file that an editor has just emptied must not remove the protection of
+/// the port.
 fn successor(new: WebConfig, old: &WebConfig) -> Result<WebConfig, Vec<String>> {
     if new.is_empty && !old.is_empty {
         return Err(vec!["it is empty; write what it should say, or restart the exporter".into()]);

@@ -1,19 +1,19 @@
-//! The world's clock: the machine's, shifted as a test likes, or stopped.
+//! A clock of the fake: the machine's clock, shifted or stopped as a test needs.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
-/// The time in the fake's world, in milliseconds since the Unix epoch.
+/// The fake's time, in milliseconds since the Unix epoch.
 #[derive(Debug, Default)]
 pub struct Clock(Mutex<Reading>);
 
 #[derive(Debug, Clone, Copy)]
 enum Reading {
-    /// The machine's clock and this.
+    /// The machine's time plus this offset.
     Shifted(i64),
-    /// Always this.
+    /// Always this time.
     Stopped(i64),
 }
 
@@ -24,7 +24,6 @@ impl Default for Reading {
 }
 
 impl Clock {
-    /// The time.
     pub fn now(&self) -> i64 {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Reading::Shifted(shift) => machine().saturating_add(shift),
@@ -32,7 +31,7 @@ impl Clock {
         }
     }
 
-    /// Turns the clock on, or back.
+    /// Moves the clock forward, or back if `milliseconds` is negative.
     pub fn advance(&self, milliseconds: i64) {
         let mut reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *reading = match *reading {
@@ -41,12 +40,11 @@ impl Clock {
         };
     }
 
-    /// Stops the clock at a time.
     pub fn stop_at(&self, milliseconds: i64) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Reading::Stopped(milliseconds);
     }
 
-    /// The machine's time again.
+    /// Returns to the machine's time.
     pub fn reset(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Reading::default();
     }
@@ -58,7 +56,7 @@ pub(crate) fn machine() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A date as AWS writes it.
+/// A date in the format of AWS's responses.
 pub(crate) fn iso(milliseconds: i64) -> String {
     let date = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
         .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
@@ -68,7 +66,7 @@ pub(crate) fn iso(milliseconds: i64) -> String {
     date.format(&format).unwrap_or_default()
 }
 
-/// The `Date` of an answer.
+/// A date in the format of the `Date` header.
 pub(crate) fn http_date(milliseconds: i64) -> String {
     let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)

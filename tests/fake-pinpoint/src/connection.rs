@@ -1,4 +1,5 @@
-//! The HTTP skin: a request → what the world says, as AWS says it → the fault, if one is asked for.
+//! The HTTP interface. It reads a request, takes the data from the world, formats them as AWS does, and applies a fault if a
+//! rule asks for one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -44,10 +45,10 @@ use crate::{
     world::{Application, Life, Segment},
 };
 
-/// The account of a key that names none.
+/// The account of a key that sets none.
 const ACCOUNT_ID: &str = "123456789012";
 
-/// Accepts connections until it is aborted, which ends them too.
+/// Accepts connections until the task is aborted, which ends the connections too.
 pub(crate) async fn accept(listener: TcpListener, state: Arc<State>, tls: Option<Arc<ServerConfig>>) {
     let mut connections = JoinSet::new();
     loop {
@@ -62,7 +63,7 @@ pub(crate) async fn accept(listener: TcpListener, state: Arc<State>, tls: Option
             match tls {
                 None => serve(socket, state, reset).await,
                 Some(tls) => {
-                    // A client that refuses the certificate is what some tests are about.
+                    // Some tests are about clients that refuse the certificate, so a failed handshake is no error.
                     if let Ok(socket) = TlsAcceptor::from(tls).accept(socket).await {
                         serve(socket, state, reset).await;
                     }
@@ -78,12 +79,12 @@ async fn serve(
     reset: Arc<AtomicBool>,
 ) {
     let service = service_fn(|request| answer(request, Arc::clone(&state), Arc::clone(&reset)));
-    // Ends with an error when a fault breaks it off, or when the client goes away.
+    // This returns an error when a fault breaks the connection or when the client disconnects.
     let _ =
         http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(socket), service).await;
 }
 
-/// A socket that ends with a reset if that is asked for.
+/// A socket that closes with a reset if `reset` is set.
 struct Socket {
     socket: TcpStream,
     reset: Arc<AtomicBool>,
@@ -118,7 +119,7 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.reset.load(Ordering::SeqCst) {
-            // A shutdown would say goodbye before the reset.
+            // A shutdown would close the connection in order before the reset.
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.socket).poll_shutdown(cx)
@@ -195,18 +196,18 @@ async fn answer(
     response(&reply, reset, Some(in_flight))
 }
 
-/// The page that a query's token leads to.
+/// The number of the page that a query's token leads to.
 fn page_number(parts: &Parts) -> Option<usize> {
     let page = paging::page(&paging::query(parts.uri.query().unwrap_or_default())).ok()?;
     Some(page.from / page.size + 1)
 }
 
-/// The instant that a query's token names.
+/// The instant in a query's token.
 fn instant(parts: &Parts) -> Option<i64> {
     paging::page(&paging::query(parts.uri.query().unwrap_or_default())).ok()?.instant
 }
 
-/// The answer that AWS would give when the jobs are as they are `now`.
+/// AWS's response for the jobs as they are at `now`.
 fn reply(
     state: &State,
     parts: &Parts,
@@ -322,7 +323,7 @@ fn segment_item(application: &str, id: &str, segment: &Segment) -> Value {
     item
 }
 
-/// A page of a listing, of which only its own items are written out.
+/// A page of a listing. Only the items of the page are serialized.
 fn paged<T>(
     query: &HashMap<String, String>,
     pinned: Option<i64>,
@@ -346,7 +347,7 @@ fn aws_error(error: &AwsError, request_id: &str) -> Reply {
     reply
 }
 
-/// What a fault does before there is an answer.
+/// What a fault does before there is a response.
 enum Before {
     Reset,
     Never,
@@ -364,7 +365,7 @@ async fn before(fault: &Fault) -> Option<Before> {
     }
 }
 
-/// The right answer, or another, as the fault has it.
+/// The correct response, changed or replaced as the fault requires.
 fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
     let ok = |content_type, body: &'static str| Reply::new(200, content_type, body);
     let dated = |reply: Reply| {
@@ -450,7 +451,7 @@ fn faulty(fault: &Fault, right: Reply, number: usize, state: &State) -> Reply {
     }
 }
 
-/// A listing with copies of an element before its items; any other answer as it is. The copies share their memory.
+/// Adds copies of an element before the items of a listing. Other responses stay as they are. The copies share their memory.
 fn padded(right: Reply, element: &str, times: usize) -> Reply {
     const ITEMS: &[u8] = b"\"Item\":[";
     let body = Bytes::from(right.bytes());
@@ -462,7 +463,7 @@ fn padded(right: Reply, element: &str, times: usize) -> Reply {
     let many = Bytes::from(copy.repeat(in_one));
     let few = Bytes::from(copy.repeat(others % in_one));
     let copies = std::iter::repeat_n(many, others / in_one).chain([few]);
-    // No comma stands before the end of a list.
+    // A comma before the end of a list would not be valid.
     let last = if items.starts_with(b"]") { element.to_owned() } else { copy };
     let steps = std::iter::once(head).chain(copies).chain([Bytes::from(last), items]);
     Reply { steps: steps.map(Step::Send).collect(), ..right }

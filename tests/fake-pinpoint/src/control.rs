@@ -1,13 +1,13 @@
-//! The fake's own API, under `/_fake/` and unsigned, for tests in other languages:
+//! The fake's own API under `/_fake/`, for tests in other languages. Its requests are not signed.
 //!
 //! | request | |
 //! | --- | --- |
-//! | `GET /_fake/requests`, `DELETE …` | the log; forget it |
-//! | `POST /_fake/faults`, `DELETE …` | add a rule; take all away |
+//! | `GET /_fake/requests`, `DELETE …` | read the log; clear it |
+//! | `POST /_fake/faults`, `DELETE …` | add a rule; remove all rules |
 //! | `GET /_fake/load` | `{"in_flight", "most_in_flight", "connections"}` |
 //! | `POST /_fake/clock` | `{"advance": ms}` or `{"stop_at": ms}` for the jobs' clock, with `_server` for the server's |
-//! | `GET /_fake/world`, `PUT …`, `POST …` | the world; another one |
-//! | `POST /_fake/names` | `{"application", "segment"?, "name"?, "tags"?}`: what an application or a segment is called from now on |
+//! | `GET /_fake/world`, `PUT …`, `POST …` | read the world; replace it |
+//! | `POST /_fake/names` | `{"application", "segment"?, "name"?, "tags"?}`: rename an application or a segment |
 //! | `PUT /_fake/keys` | `[{"access_key_id", "secret_access_key", "session_token"?, "expired"?, "policies"?, "account_id"?}]` |
 
 use std::{
@@ -48,7 +48,7 @@ struct KeyFile {
     account_id: Option<String>,
 }
 
-/// New names. What is absent stays as it is.
+/// New names and tags. An absent field keeps its value.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Renaming {
@@ -80,7 +80,7 @@ impl Renaming {
     }
 }
 
-/// The answer to a request under `/_fake/`.
+/// Answers a request under `/_fake/`.
 pub(crate) fn answer(state: &Arc<State>, parts: &Parts, body: &[u8]) -> Option<Reply> {
     let path = parts.uri.path().strip_prefix("/_fake/")?;
     let result = match (&parts.method, path) {
@@ -145,7 +145,7 @@ fn show(value: &impl Serialize) -> Result<Value, String> {
     serde_json::to_value(value).map_err(|error| error.to_string())
 }
 
-/// Prints a line; whoever reads may have gone away.
+/// Prints a line. The reader may have closed the pipe.
 pub fn print(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! The world of the demo: a segment for each thing that an operator wants to see.
+//! The world of the demo. It has a segment for each state that an operator wants to see.
 
 use crate::{
     clock::machine,
@@ -10,11 +10,11 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// The application of the demo's world.
+/// The id of the demo's application.
 const APPLICATION: &str = "6e0b7591a90841d2b5d93fa11143e5a7";
 
-/// A world as of now: one segment is exported every night and has a job that runs right now, one failed, one is stuck, one
-/// lost endpoints, one was never exported, one has a long history. Two segments have the same name, and one has none.
+/// A world at the current time. One segment is exported every night and has a job that is running. One failed, one is stuck,
+/// one lost endpoints, one was never exported, and one has a long history. Two segments share a name, and one has none.
 pub fn demo_world() -> World {
     let now = machine();
     let night = |ago: i64| now - ago * DAY - 3 * HOUR;
@@ -37,7 +37,7 @@ pub fn demo_world() -> World {
         jobs,
     };
 
-    // A new one every ten minutes, of five minutes each: there is always something to see.
+    // A new job starts every ten minutes and takes five, so the demo always has recent activity.
     let mut running = Life::new("0000000100000000000000000001", now - MINUTE, 5 * MINUTE);
     running.every = Some(10 * MINUTE);
     running.endpoints = 250_000;

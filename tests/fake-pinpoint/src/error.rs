@@ -1,6 +1,6 @@
-//! The errors of the API, with the status of each.
+//! The errors of the API and their statuses.
 
-/// An error as AWS answers it.
+/// An error in AWS's format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AwsError {
     pub(crate) status: u16,
@@ -8,7 +8,7 @@ pub(crate) struct AwsError {
     pub(crate) message: String,
 }
 
-/// Names and statuses: those that the API models, and those of AWS's front door.
+/// Names and statuses of the errors that the API models, and of those that AWS returns for every API.
 const STATUSES: [(&str, u16); 22] = [
     ("BadRequestException", 400),
     ("InternalServerErrorException", 500),
@@ -34,7 +34,7 @@ const STATUSES: [(&str, u16); 22] = [
     ("RequestTimeoutException", 400),
 ];
 
-/// The status that AWS answers with an exception of this name; 400 for one that it does not know.
+/// The status of AWS's exception of this name. 400 for an unknown name.
 pub(crate) fn status_of(name: &str) -> u16 {
     STATUSES.iter().find(|(known, _)| *known == name).map_or(400, |(_, status)| *status)
 }

@@ -1,4 +1,4 @@
-//! Faults on demand: what goes wrong, for which requests, how often.
+//! Faults that tests ask for: what goes wrong, for which requests, and how often.
 
 use std::{
     collections::BTreeMap,
@@ -9,29 +9,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::operation::Operation;
 
-/// Which requests a fault meets. What is absent does not matter.
+/// A rule that applies a fault to matching requests. An absent field matches every request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// The operation.
     #[serde(default)]
     pub operation: Option<Operation>,
-    /// The application.
     #[serde(default)]
     pub application: Option<String>,
-    /// The segment.
     #[serde(default)]
     pub segment: Option<String>,
     /// The page of a listing, from 1.
     #[serde(default)]
     pub page: Option<usize>,
-    /// So many requests are spared first.
+    /// How many matching requests pass before the rule applies.
     #[serde(default)]
     pub skip: usize,
-    /// So many requests it meets; all of them if it is absent.
+    /// How many requests get the fault. If absent, all of them.
     #[serde(default)]
     pub times: Option<usize>,
-    /// What happens.
     pub fault: Fault,
 }
 
@@ -39,82 +35,76 @@ pub struct Rule {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// An error as AWS answers it.
+    /// An error in AWS's format.
     Error {
-        /// The name as it is written, with a namespace or a URL if wanted; empty for an error without a name.
+        /// The name of the error. It may include a namespace or a URL. An empty name gives an error without a name.
         name: String,
-        /// The status; the usual one of the name if it is absent.
+        /// If absent, the usual status of the name.
         #[serde(default)]
         status: Option<u16>,
-        /// Where the name is.
+        /// Where the response has the name.
         #[serde(default)]
         place: Place,
-        /// The message.
         #[serde(default)]
         message: Option<String>,
-        /// More headers.
+        /// Additional headers.
         #[serde(default)]
         headers: BTreeMap<String, String>,
     },
-    /// Any answer.
+    /// Any response with a text body.
     Answer {
-        /// The status.
         status: u16,
-        /// More headers.
+        /// Additional headers.
         #[serde(default)]
         headers: BTreeMap<String, String>,
-        /// The body.
         #[serde(default)]
         body: String,
     },
-    /// Any answer, of bytes that need not be text.
+    /// Any response with a body of bytes, which need not be text.
     AnswerBytes {
-        /// The status.
         status: u16,
-        /// More headers.
+        /// Additional headers.
         #[serde(default)]
         headers: BTreeMap<String, String>,
-        /// The body.
         body: Vec<u8>,
     },
-    /// The right answer, late.
+    /// The correct response, late.
     Delay {
-        /// How late.
         milliseconds: u64,
     },
-    /// No answer.
+    /// No response.
     Hang,
-    /// Half of an answer, and then nothing.
+    /// Half of the body, and then nothing.
     HangInBody,
-    /// The connection is reset.
+    /// The connection is reset before the response.
     Reset,
     /// The connection is reset after half of the body.
     ResetInBody,
     /// The connection ends after half of the body.
     Truncated,
-    /// A body of that size in MiB, valid to its end, compressed if so wanted.
+    /// A body of this size, valid to its end.
     Oversized {
-        /// The size before compression.
+        /// The size before compression, in MiB.
         mebibytes: usize,
-        /// Whether it is compressed.
+        /// Whether the body is compressed.
         #[serde(default)]
         gzip: bool,
     },
-    /// The right answer, with copies of an element before its items.
+    /// The correct response with copies of an element before its items.
     Padded {
-        /// The element, in JSON or not.
+        /// The element. It need not be valid JSON.
         element: String,
-        /// How many copies of it.
+        /// The number of copies.
         times: usize,
-        /// Whether the answer is compressed.
+        /// Whether the response is compressed.
         #[serde(default)]
         gzip: bool,
     },
-    /// A page of HTML with status 200.
+    /// An HTML page with status 200.
     Html,
-    /// The right body within another object.
+    /// The correct body, wrapped in another object.
     Wrapped,
-    /// No body, with status 200.
+    /// An empty body with status 200.
     Empty,
     /// `{}`.
     NoItem,
@@ -122,39 +112,36 @@ pub enum Fault {
     RepeatedToken,
     /// A new token after every page.
     EndlessTokens,
-    /// The right answer with a wrong `Date`.
+    /// The correct response with a wrong `Date`.
     Date {
-        /// How wrong, in milliseconds.
+        /// How far the date is off, in milliseconds.
         offset: i64,
     },
-    /// The right answer without a `Date`.
+    /// The correct response without a `Date`.
     NoDate,
-    /// The right answer, from a cache.
+    /// The correct response with an `Age` header, as from a cache.
     Age {
-        /// Its age.
         seconds: u64,
     },
-    /// The right answer, compressed.
+    /// The correct response, compressed.
     Gzip,
-    /// The right answer, compressed, with an error in it.
+    /// The correct response, compressed and corrupted.
     CorruptGzip,
-    /// The right answer without a length.
+    /// The correct response without a length.
     Chunked,
-    /// The right answer in small pieces.
+    /// The correct response in small pieces.
     Drip {
         /// The size of a piece.
         bytes: usize,
-        /// The time between two.
+        /// The time between two pieces.
         milliseconds: u64,
     },
-    /// A redirect.
     Redirect {
-        /// Where to.
         location: String,
     },
 }
 
-/// Where the name of an error is.
+/// Where a response has the name of an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
@@ -168,7 +155,7 @@ pub enum Place {
 }
 
 impl Fault {
-    /// An error of that name, with its usual status.
+    /// An error of this name with its usual status.
     pub fn error(name: &str) -> Self {
         Self::Error {
             name: name.to_owned(),
@@ -179,7 +166,7 @@ impl Fault {
         }
     }
 
-    /// For every request.
+    /// A rule that applies this fault to every request.
     pub fn always(self) -> Rule {
         Rule {
             operation: None,
@@ -192,12 +179,12 @@ impl Fault {
         }
     }
 
-    /// For so many requests.
+    /// A rule that applies this fault to `times` requests.
     pub fn times(self, times: usize) -> Rule {
         Rule { times: Some(times), ..self.always() }
     }
 
-    /// For the page of that number.
+    /// A rule that applies this fault to one page of a listing.
     pub fn on_page(self, page: usize) -> Rule {
         Rule { page: Some(page), ..self.always() }
     }
@@ -209,20 +196,20 @@ impl Fault {
 }
 
 impl Rule {
-    /// For requests of that segment only.
+    /// Limits the rule to requests for one segment.
     #[must_use]
     pub fn of_segment(self, segment: &str) -> Self {
         Self { segment: Some(segment.to_owned()), ..self }
     }
 
-    /// After so many requests.
+    /// Lets this number of requests pass first.
     #[must_use]
     pub fn after(self, requests: usize) -> Self {
         Self { skip: requests, ..self }
     }
 }
 
-/// A request as rules see it.
+/// The parts of a request that rules match.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
     pub(crate) operation: Option<Operation>,
@@ -248,7 +235,7 @@ impl Faults {
         self.rules().clear();
     }
 
-    /// The fault of the first rule that meets the request, which is then used up by one.
+    /// Returns the fault of the first rule that matches the request, and counts one use of the rule.
     pub(crate) fn take(&self, seen: &Seen<'_>) -> Option<Fault> {
         let meets = |rule: &Rule| {
             rule.operation.is_none_or(|operation| seen.operation == Some(operation))

@@ -1,9 +1,9 @@
-//! A faithful stand-in for Amazon Pinpoint's export-job API, version 2016-12-01: a world of applications, segments and jobs
-//! that live through their states on a clock which can be turned; real HTTP with verified signatures; faults on demand; a log
-//! of requests.
+//! A faithful stand-in for Amazon Pinpoint's export-job API, version 2016-12-01. It has a world of applications, segments and
+//! jobs, whose states change on a clock that tests can advance. It serves real HTTP, verifies signatures, produces faults on
+//! demand and logs requests.
 //!
-//! It restates the protocol by itself, from AWS's documentation, and shares neither code nor types with the exporter. AWS's
-//! own SDKs are its judges.
+//! It implements the protocol from AWS's documentation and shares neither code nor types with the exporter. Tests with AWS's
+//! own SDKs check it.
 
 mod clock;
 mod connection;
@@ -22,7 +22,7 @@ pub mod world;
 
 use std::time::Duration;
 
-/// How long a test waits for what must come. Only a hang takes longer, however busy the machine is.
+/// How long a test waits for an event that must come. Only a hang takes longer, even on a busy machine.
 pub const HANG_LIMIT: Duration = Duration::from_mins(2);
 
 pub use self::{

@@ -1,4 +1,4 @@
-//! The requests that came, for tests to read.
+//! The log of received requests, for tests to read.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -10,49 +10,45 @@ use tokio::sync::Notify;
 
 use crate::operation::Operation;
 
-/// A request as it came, and what it got.
+/// A received request and its response.
 #[derive(Debug, Clone, Serialize)]
 pub struct Request {
-    /// When it came, in milliseconds of the machine's clock.
+    /// When it arrived, in milliseconds of the machine's clock.
     pub at: i64,
-    /// What it asks for, if anything.
+    /// The operation, if the API has one for this request.
     pub operation: Option<Operation>,
-    /// Its method.
     pub method: String,
-    /// Its path, as it came.
+    /// The path as received.
     pub path: String,
-    /// Its query, as it came.
+    /// The query as received.
     pub query: String,
-    /// The application that it names, decoded.
+    /// The application in the path, decoded.
     pub application: Option<String>,
-    /// The segment that it names, decoded.
+    /// The segment in the path, decoded.
     pub segment: Option<String>,
-    /// The page of its listing, from 1.
+    /// The page of the listing, from 1.
     pub page: Option<usize>,
-    /// The token of its page, decoded.
+    /// The token of the page, decoded.
     pub token: Option<String>,
-    /// Its headers.
     pub headers: Vec<(String, String)>,
-    /// The request id that its answer carries, unless a fault takes the answer away.
+    /// The request id in the response, unless a fault removes the response.
     pub request_id: String,
-    /// The instant that its answer shows the jobs of, unless a fault comes before.
+    /// The instant at which the response shows the jobs. `None` if a fault came first.
     pub shown_at: Option<i64>,
-    /// The status of its answer, once there is one.
+    /// The status of the response, once there is one.
     pub status: Option<u16>,
-    /// The name of the error it got, if it did.
+    /// The name of the error in the response.
     pub error: Option<String>,
-    /// The fault that was done to it.
+    /// The fault that was applied.
     pub fault: Option<String>,
 }
 
 impl Request {
-    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// The log.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     noted: Mutex<Noted>,
@@ -62,14 +58,14 @@ pub(crate) struct Log {
     pub(crate) connections: AtomicUsize,
 }
 
-/// What is remembered. Numbers go on when the log is forgotten, so that no request is taken for another.
+/// The recorded requests. Numbers continue after the log is cleared, so that no two requests share one.
 #[derive(Debug, Default)]
 struct Noted {
     forgotten: usize,
     requests: Vec<Request>,
 }
 
-/// A request that has not got all of its answer.
+/// A request whose response is not complete.
 #[derive(Debug)]
 pub(crate) struct InFlight(std::sync::Arc<Log>);
 
@@ -79,7 +75,7 @@ impl Drop for InFlight {
     }
 }
 
-/// The request id of a request.
+/// The request id for a request number.
 pub(crate) fn request_id(number: usize) -> String {
     format!("fa4e0000-0000-4000-8000-{number:012x}")
 }
@@ -89,7 +85,7 @@ impl Log {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a request. Gives its number, from which its request id follows.
+    /// Records a request. Returns its number, from which its request id follows.
     pub(crate) fn note(self: &std::sync::Arc<Self>, mut request: Request) -> (usize, InFlight) {
         let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_in_flight.fetch_max(now, Ordering::SeqCst);
@@ -101,7 +97,7 @@ impl Log {
         (number, InFlight(std::sync::Arc::clone(self)))
     }
 
-    /// Changes what is noted of a request.
+    /// Changes the record of a request.
     pub(crate) fn amend(&self, number: usize, change: impl FnOnce(&mut Request)) {
         let mut noted = self.noted();
         let index = number.checked_sub(noted.forgotten);
@@ -134,7 +130,7 @@ impl Log {
         self.most_in_flight.load(Ordering::SeqCst)
     }
 
-    /// Waits until there are so many requests.
+    /// Waits until there are at least `count` requests.
     pub(crate) async fn wait_for(&self, count: usize) {
         loop {
             let came = self.came.notified();

@@ -1,4 +1,4 @@
-//! The operations of the API and the paths that they live at.
+//! The operations of the API and their paths.
 
 use hyper::Method;
 use percent_encoding::percent_decode_str;
@@ -17,7 +17,7 @@ pub enum Operation {
     CreateExportJob,
 }
 
-/// A path that is one of the API's: what it names, and what its methods do.
+/// A path of the API: the resources it names, and the operations of its methods.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) application: Option<String>,
@@ -28,7 +28,7 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// The route of a path as it came over the wire; its ids are decoded one by one, so they may hold slashes.
+    /// Parses a path as received. Its parts are decoded one by one, so an id may contain slashes.
     pub(crate) fn of(path: &str) -> Option<Self> {
         let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         let id = |text: &str| percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned);
@@ -60,7 +60,7 @@ impl Route {
         })
     }
 
-    /// What a method does here.
+    /// The operation of a method on this path.
     pub(crate) fn operation(&self, method: &Method) -> Option<Operation> {
         match *method {
             Method::GET => self.get,

@@ -1,4 +1,4 @@
-//! Pages of a listing. Tokens are opaque, and hold every character that a careless client would send wrongly.
+//! Pages of a listing. Tokens are opaque and contain every character that a careless client would encode incorrectly.
 
 use std::collections::HashMap;
 
@@ -6,16 +6,16 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::AwsError;
 
-/// The items of a page that is not asked for by size.
+/// The page size if the query sets none.
 const DEFAULT_PAGE_SIZE: usize = 100;
 
-/// The bytes that a name or a value of a query stands for. A `+` is a space, as everywhere in queries: a client that does
-/// not escape the one in a token asks for another page, and signed another request.
+/// Decodes a name or value of a query. A `+` is a space, as in every query. If a client does not escape the `+` in a token, it
+/// asks for another page, and its signature does not match.
 pub(crate) fn form_decoded(text: &str) -> Vec<u8> {
     percent_decode_str(&text.replace('+', " ")).collect()
 }
 
-/// The parameters of a query, decoded.
+/// The decoded parameters of a query.
 pub(crate) fn query(text: &str) -> HashMap<String, String> {
     let decode = |text: &str| String::from_utf8_lossy(&form_decoded(text)).into_owned();
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
@@ -25,7 +25,7 @@ pub(crate) fn query(text: &str) -> HashMap<String, String> {
         .collect()
 }
 
-/// The token that leads to the items from this one on; with an instant, to those that there were then.
+/// The token for the items from `from` on. If `instant` is set, the next page shows the items of that instant.
 pub(crate) fn token(from: usize, instant: Option<i64>) -> String {
     let instant = instant.map(|instant| format!(".{instant:x}")).unwrap_or_default();
     format!("eyJ{from:x}{instant}/+ &=%2B{:x}==", checksum(from))
@@ -45,18 +45,18 @@ fn read_token(token: &str) -> Option<(usize, Option<i64>)> {
     (self::token(from, instant) == token).then_some((from, instant))
 }
 
-/// What a query asks for.
+/// The page that a query asks for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Page {
-    /// Where it begins.
+    /// The index of the first item.
     pub(crate) from: usize,
-    /// How many items it may have.
+    /// The most items on the page.
     pub(crate) size: usize,
-    /// The instant that its token names.
+    /// The instant in the token.
     pub(crate) instant: Option<i64>,
 }
 
-/// The page that a query asks for.
+/// Reads the page from a query.
 pub(crate) fn page(query: &HashMap<String, String>) -> Result<Page, AwsError> {
     let bad = |text: String| AwsError::new("BadRequestException", text);
     let size = match query.get("page-size") {

@@ -1,5 +1,6 @@
-//! IAM's identity-based policies, as far as this API needs them: what is not allowed is denied, and what is denied is not
-//! allowed, as AWS's [evaluation logic] has it. Conditions are not evaluated, so policies with them are refused.
+//! Evaluates IAM's identity-based policies as far as this API needs them, by AWS's [evaluation logic]: an explicit deny
+//! overrides an allow, and without an allow the request is denied. Conditions are not evaluated, so policies with conditions
+//! are refused.
 //!
 //! [evaluation logic]: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 
@@ -25,7 +26,7 @@ pub struct Policy {
     statement: Vec<Statement>,
 }
 
-/// The only version with policy variables.
+/// Only this version has policy variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 enum Version {
     #[serde(rename = "2012-10-17")]
@@ -58,7 +59,7 @@ fn one_or_more<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Resul
     read.map_err(D::Error::custom)
 }
 
-/// Whether the policies allow the operation on all of its resources.
+/// Checks that the policies allow the operation on all of its resources.
 pub(crate) fn authorize(
     policies: &[Policy],
     account_id: &str,
@@ -92,8 +93,8 @@ pub(crate) fn authorize(
     Ok(())
 }
 
-/// The resources of a call. AWS's documents name different ones: the [developer guide], the [service authorization
-/// reference] of today and that of some years ago. A policy that is right by each of them names them all.
+/// The resources of a call. AWS's documents differ: the [developer guide], the current [service authorization reference] and
+/// its older versions each name other resources. A policy that satisfies all of them must name every one.
 ///
 /// [developer guide]: https://docs.aws.amazon.com/pinpoint/latest/developerguide/permissions-actions.html
 /// [service authorization reference]: https://docs.aws.amazon.com/service-authorization/latest/reference/list_pinpoint.html
@@ -116,7 +117,7 @@ fn resources(operation: Operation, route: &Route) -> Vec<String> {
     }
 }
 
-/// The partition of a region, by the beginning of its name.
+/// The partition of a region, from the prefix of its name.
 fn partition(region: &str) -> &'static str {
     match region {
         _ if region.starts_with("cn-") => "aws-cn",
@@ -137,14 +138,14 @@ impl Statement {
 /// A part of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wildcard {
-    /// `*`: any characters, and none.
+    /// `*`: any number of characters, or none.
     Any,
     /// `?`: one character.
     One,
     This(char),
 }
 
-/// A pattern's parts; `${*}`, `${?}` and `${$}` stand for the characters themselves.
+/// Parses a pattern. `${*}`, `${?}` and `${$}` stand for the characters themselves.
 fn wildcards(pattern: &str) -> Vec<Wildcard> {
     let mut parts = Vec::new();
     let mut rest = pattern;
@@ -162,7 +163,7 @@ fn wildcards(pattern: &str) -> Vec<Wildcard> {
     parts
 }
 
-/// Whether the text is what the pattern says: which of its beginnings are, as the text goes on.
+/// Whether the pattern matches the whole text. For each character, it tracks which prefixes of the pattern match.
 fn matches(pattern: &[Wildcard], text: &str) -> bool {
     let mut reached = vec![false; pattern.len() + 1];
     reached[0] = true;

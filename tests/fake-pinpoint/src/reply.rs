@@ -1,4 +1,4 @@
-//! An answer as a value: status, headers, and a body in steps, some of which are faults.
+//! A response as a value: status, headers and the steps of the body. Some steps are faults.
 
 use std::{
     collections::VecDeque,
@@ -19,27 +19,26 @@ use tokio::time::{Sleep, sleep};
 
 use crate::log::InFlight;
 
-/// A step of a body.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Send(Bytes),
     Pause(Duration),
     Hang,
-    /// The connection ends here, with a reset or without.
+    /// The connection ends here, with or without a reset.
     End {
         reset: bool,
     },
 }
 
-/// An answer.
+/// An HTTP response.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) steps: Vec<Step>,
-    /// Whether the length stands in a header.
+    /// Whether a header gives the length.
     pub(crate) sized: bool,
-    /// For the log.
+    /// The name of the error, for the log.
     pub(crate) error: Option<String>,
 }
 
@@ -53,7 +52,6 @@ impl Reply {
         Self { status, headers, steps: vec![Step::Send(body.into())], sized: true, error: None }
     }
 
-    /// All bytes of the body.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let sent = self.steps.iter().filter_map(|step| match step {
             Step::Send(bytes) => Some(&bytes[..]),
@@ -73,11 +71,11 @@ impl Reply {
         self
     }
 
-    /// Half of the body, and then a fault.
+    /// Half of the body, followed by a fault.
     pub(crate) fn broken(mut self, fault: Step) -> Self {
         let body = Bytes::from(self.bytes());
         let half = body.slice(..body.len() / 2);
-        // So that the client has it before the fault.
+        // The pause lets the client receive the half before the fault.
         let pause = Step::Pause(Duration::from_millis(20));
         self = self.with_header("content-length", body.len().max(1).to_string());
         self.steps = vec![Step::Send(half), pause, fault];
@@ -88,7 +86,7 @@ impl Reply {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         for step in &self.steps {
             if let Step::Send(bytes) = step {
-                // Writing to memory does not fail.
+                // Writing to memory cannot fail.
                 let _ = encoder.write_all(bytes);
             }
         }
@@ -97,13 +95,13 @@ impl Reply {
     }
 }
 
-/// A body on its way.
+/// A body that is being sent.
 #[derive(Debug)]
 pub(crate) struct Steps {
     rest: VecDeque<Step>,
     pause: Option<Pin<Box<Sleep>>>,
     length: Option<u64>,
-    /// Of the connection: end it with a reset.
+    /// Set to end the connection with a reset.
     reset: Arc<AtomicBool>,
     _in_flight: Option<InFlight>,
 }

@@ -1,4 +1,4 @@
-//! The fake as a server on loopback, and as tests hold it.
+//! The fake as a server on loopback, and the handle that tests use.
 
 use std::{
     io,
@@ -19,26 +19,26 @@ use crate::{
     world::World,
 };
 
-/// How a fake is to be.
+/// The options of a fake.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where it listens.
+    /// The address to listen on.
     pub address: SocketAddr,
-    /// Whose signatures it accepts. Empty: it verifies none.
+    /// The keys whose signatures are accepted. If empty, signatures are not verified.
     pub keys: Vec<Key>,
-    /// The regions that signatures may name. Empty: any.
+    /// The regions that signatures may name. If empty, any region.
     pub regions: Vec<String>,
-    /// Whether all pages of a listing show the instant of its first one. AWS promises no such thing; with it a reader can be held
-    /// to showing nothing that never was.
+    /// Whether all pages of a listing show the instant of its first page. AWS does not promise this. With it, a test can
+    /// require that the exporter never shows a state that never existed.
     pub pinned_pages: bool,
-    /// With this it speaks TLS.
+    /// The TLS configuration. Without it, the fake serves plain HTTP.
     pub tls: Option<Arc<ServerConfig>>,
     /// Whether a line is printed for each request.
     pub verbose: bool,
 }
 
 impl Options {
-    /// The key that is accepted where no other is named. It is that of AWS's documentation.
+    /// The key that is accepted by default. It comes from AWS's documentation.
     pub fn default_key() -> Key {
         Key {
             access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
@@ -61,13 +61,13 @@ impl Default for Options {
     }
 }
 
-/// What a connection needs to know.
+/// The state that all connections share.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) world: Mutex<World>,
-    /// Of the jobs.
+    /// The clock of the jobs.
     pub(crate) clock: Clock,
-    /// Of the server: its `Date`, and what signatures are measured against.
+    /// The clock of the server. It sets the `Date` header, and signatures are checked against it.
     pub(crate) server_clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) log: Arc<Log>,
@@ -83,7 +83,7 @@ impl State {
     }
 }
 
-/// A running fake. It ends when this is dropped, with all its connections.
+/// A running fake. Dropping it ends the fake and all of its connections.
 #[derive(Debug)]
 pub struct FakePinpoint {
     state: Arc<State>,
@@ -93,12 +93,12 @@ pub struct FakePinpoint {
 }
 
 impl FakePinpoint {
-    /// Starts a fake of this world on a free port of loopback.
+    /// Starts a fake of this world on a free loopback port.
     pub async fn start(world: World) -> io::Result<Self> {
         Self::start_with(world, Options::default()).await
     }
 
-    /// Starts a fake as the options say.
+    /// Starts a fake with these options.
     pub async fn start_with(world: World, options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind(options.address).await?;
         let address = listener.local_addr()?;
@@ -118,12 +118,11 @@ impl FakePinpoint {
         Ok(Self { state, address, tls, accepting: accepting.abort_handle() })
     }
 
-    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its address as a URL, under `localhost` if it speaks TLS.
+    /// The address as a URL. With TLS, the host is `localhost`.
     pub fn url(&self) -> String {
         if self.tls {
             return format!("https://localhost:{}", self.address.port());
@@ -131,32 +130,31 @@ impl FakePinpoint {
         format!("http://{}", self.address)
     }
 
-    /// The world, to be changed at any time.
+    /// The world, which may be changed at any time.
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.state.world()
     }
 
-    /// The clock that the jobs live by.
+    /// The clock of the jobs.
     pub fn clock(&self) -> &Clock {
         &self.state.clock
     }
 
-    /// The clock of the server: its `Date`, and what signatures are measured against.
+    /// The clock of the server. It sets the `Date` header, and signatures are checked against it.
     pub fn server_clock(&self) -> &Clock {
         &self.state.server_clock
     }
 
-    /// Adds a fault.
     pub fn fault(&self, rule: Rule) {
         self.state.faults.add(rule);
     }
 
-    /// Takes all faults away.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.state.faults.clear();
     }
 
-    /// Whose signatures are accepted from now on.
+    /// Replaces the keys whose signatures are accepted.
     pub fn set_keys(&self, keys: Vec<Key>) {
         *self.state.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
     }
@@ -166,17 +164,17 @@ impl FakePinpoint {
         self.state.log.all()
     }
 
-    /// Looks at the requests so far, in their order.
+    /// Reads the requests so far, in their order.
     pub fn read_requests<T>(&self, read: impl FnOnce(&[Request]) -> T) -> T {
         self.state.log.read(read)
     }
 
-    /// How many requests there were for an operation.
+    /// How many requests called an operation.
     pub fn count(&self, operation: Operation) -> usize {
         self.requests().iter().filter(|request| request.operation == Some(operation)).count()
     }
 
-    /// Forgets the requests so far.
+    /// Clears the log of requests.
     pub fn clear_requests(&self) {
         self.state.log.clear();
     }
@@ -196,7 +194,7 @@ impl FakePinpoint {
         self.state.log.connections.load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    /// Waits until there were so many requests.
+    /// Waits until there are at least `count` requests.
     pub async fn wait_for_requests(&self, count: usize) {
         self.state.log.wait_for(count).await;
     }
@@ -204,7 +202,7 @@ impl FakePinpoint {
 
 impl Drop for FakePinpoint {
     fn drop(&mut self) {
-        // The connections are children of the task that accepts.
+        // The connections are children of the task that accepts them.
         self.accepting.abort();
     }
 }

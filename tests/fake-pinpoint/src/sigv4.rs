@@ -1,5 +1,5 @@
-//! Signature Version 4, verified by our own computation from the bytes that came over the wire, as AWS's
-//! [documentation] describes it.
+//! Verifies Signature Version 4 from the received bytes, by an implementation of AWS's [documentation] that is independent of
+//! the exporter.
 //!
 //! [documentation]: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 
@@ -16,27 +16,25 @@ use crate::{error::AwsError, paging::form_decoded, permission::Policy};
 /// Credentials that the fake knows.
 #[derive(Debug, Clone, Default)]
 pub struct Key {
-    /// The access key id.
     pub access_key_id: String,
-    /// The secret access key.
     pub secret_access_key: String,
-    /// The session token that belongs to it, if any.
+    /// The session token of the key, if it has one.
     pub session_token: Option<String>,
     /// Whether the token has expired.
     pub expired: bool,
-    /// What it may do. `None`: everything.
+    /// The permissions of the key. `None` allows everything.
     pub policies: Option<Vec<Policy>>,
-    /// Whose it is. `None`: of 123456789012.
+    /// The account of the key. `None` means 123456789012.
     pub account_id: Option<String>,
 }
 
-/// How far a request's date may be from the server's, in milliseconds.
+/// The most that a request's date may differ from the server's, in milliseconds.
 const TOLERANCE: i64 = 5 * 60 * 1000;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SERVICE: &str = "mobiletargeting";
 
-/// What is not escaped in a canonical request: the unreserved characters.
+/// The characters that a canonical request escapes: all but the unreserved ones.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED.remove(b'/');
 
@@ -48,15 +46,15 @@ struct Authorization<'a> {
     signature: &'a str,
 }
 
-/// Who signed.
+/// The identity that signed a request.
 #[derive(Debug)]
 pub(crate) struct Caller<'a> {
     pub(crate) key: &'a Key,
-    /// The region that was signed for.
+    /// The region in the signature.
     pub(crate) region: String,
 }
 
-/// Whether the request is signed rightly, with a known key, for one of the regions, and at about this date.
+/// Verifies that a known key signed the request correctly, for one of the regions and at about this date.
 pub(crate) fn verify<'a>(
     request: &Parts,
     body: &[u8],
@@ -183,7 +181,7 @@ fn canonical_request(
     authorization: &Authorization<'_>,
 ) -> Result<String, AwsError> {
     let path = request.uri.path();
-    // Encoded once more: what came over the wire is encoded already.
+    // The received path is already encoded. The canonical path encodes it once more.
     let canonical_path = percent_encode(path.as_bytes(), ESCAPED_IN_PATH).to_string();
     let mut pairs: Vec<String> = request
         .uri
@@ -235,7 +233,7 @@ fn canonical_request(
     .join("\n"))
 }
 
-/// The signature of a canonical request, with the key that is derived for its scope.
+/// The signature of a canonical request, with the key derived for its scope.
 fn signature(canonical: &str, date: &str, scope: &str, secret: &str) -> String {
     let to_sign = [ALGORITHM, date, scope, &hex::encode(Sha256::digest(canonical))].join("\n");
     let key =
@@ -244,7 +242,7 @@ fn signature(canonical: &str, date: &str, scope: &str, secret: &str) -> String {
 }
 
 fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
-    // A key of any length will do.
+    // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
     mac.update(data);
     mac.finalize().into_bytes().to_vec()

@@ -1,4 +1,5 @@
-//! What there is: applications, their segments, and the export jobs of either. The same types are the format of a world file.
+//! The data of the fake: applications, their segments, and the export jobs of both. The same types are the format of a world
+//! file.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,7 +14,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::clock::iso;
 
-/// Everything there is, by the ids of applications.
+/// All applications.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct World {
@@ -25,83 +26,80 @@ pub struct World {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Application {
-    /// Its name; the id where it is empty, since the API shows no application without a name.
+    /// If empty, the API returns the id instead, since it shows no application without a name.
     pub name: String,
     /// Its tags, by key.
     pub tags: BTreeMap<String, String>,
-    /// By id.
+    /// Segments by id.
     pub segments: BTreeMap<String, Segment>,
     /// Export jobs of all endpoints, which belong to no segment.
     pub jobs: Vec<Job>,
 }
 
-/// A segment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Segment {
-    /// Its name; absent where it is empty.
+    /// The name. If empty, the API leaves it out.
     pub name: String,
     /// Its tags, by key.
     pub tags: BTreeMap<String, String>,
-    /// Whether it was imported, and not defined by its endpoints' attributes.
+    /// Whether the segment was imported. Otherwise attributes of endpoints define it.
     pub imported: bool,
-    /// Its export jobs.
     pub jobs: Vec<Job>,
 }
 
-/// An export job, or a row of them. An object with the member `item` is one verbatim.
+/// An export job, or a series of jobs. An object with the member `item` is a verbatim item.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Job {
-    /// One that lives through its states.
+    /// A job whose state changes with time.
     Life(Life),
-    /// An item of a listing as it is, whatever it is.
+    /// An item of a listing that is returned unchanged, valid or not.
     Verbatim {
-        /// The item.
+        /// The item in JSON, as the listing returns it.
         item: Value,
     },
 }
 
-/// How a job lives.
+/// The course of a job over time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Life {
-    /// Its id; with `every` the beginning of its ids.
+    /// The job id. With `every`, the prefix of the job ids.
     pub id: String,
-    /// When it is created, in milliseconds since the Unix epoch. A file may say a date, or a time from its reading: `-26h`.
+    /// When the job is created, in milliseconds since the Unix epoch. A file may give a date, or a time relative to when it is
+    /// read, such as `-26h`.
     #[serde(deserialize_with = "moment")]
     pub created: i64,
-    /// How long it takes, in milliseconds.
+    /// How long the job takes, in milliseconds.
     #[serde(deserialize_with = "duration")]
     pub lasts: i64,
-    /// If there is a new one again and again, how often, in milliseconds.
+    /// The interval at which a new job is created, in milliseconds. If absent, there is one job.
     #[serde(default, deserialize_with = "optional_duration")]
     pub every: Option<i64>,
-    /// How many there are with `every`; no end if it is absent.
+    /// The number of jobs with `every`. If absent, there is no end.
     #[serde(default)]
     pub times: Option<i64>,
     /// How it ends.
     #[serde(default)]
     pub end: End,
-    /// Endpoints to export.
+    /// The number of endpoints to export.
     #[serde(default = "default_endpoints")]
     pub endpoints: i64,
-    /// Pieces that it is divided into.
+    /// The number of pieces.
     #[serde(default = "default_pieces")]
     pub pieces: i64,
-    /// Endpoints that cannot be exported.
+    /// The number of endpoints that cannot be exported.
     #[serde(default)]
     pub failed_endpoints: i64,
-    /// Pieces that fail.
+    /// The number of pieces that fail.
     #[serde(default)]
     pub failed_pieces: i64,
-    /// Where the files go.
     #[serde(default = "default_prefix")]
     pub s3_url_prefix: String,
-    /// The role that writes them.
+    /// The role that writes the files.
     #[serde(default = "default_role")]
     pub role_arn: String,
-    /// The version of the segment.
     #[serde(default = "default_version")]
     pub segment_version: i64,
 }
@@ -110,14 +108,14 @@ pub struct Life {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum End {
-    /// Well.
+    /// The job completes.
     #[default]
     Completed,
-    /// Not well.
+    /// The job fails.
     Failed,
-    /// Somebody cancels it half way.
+    /// The job is cancelled half way.
     Cancelled,
-    /// Never: it stays at PROCESSING.
+    /// The job never ends and stays at PROCESSING.
     Stuck,
 }
 
@@ -138,7 +136,7 @@ fn default_role() -> String {
 }
 
 impl Life {
-    /// A job that begins at a time and takes a while, both in milliseconds, and ends well.
+    /// A job that is created at `created` and completes after `lasts`, both in milliseconds.
     pub fn new(id: impl Into<String>, created: i64, lasts: i64) -> Self {
         Self {
             id: id.into(),
@@ -157,7 +155,7 @@ impl Life {
         }
     }
 
-    /// How many jobs were created by now.
+    /// How many jobs of the series exist at `now`.
     fn born(&self, now: i64) -> i64 {
         if self.created > now {
             return 0;
@@ -171,7 +169,7 @@ impl Life {
         }
     }
 
-    /// The id of a job of the row, and when it is created.
+    /// The id and creation time of one job of the series.
     fn nth(&self, n: i64) -> (String, i64) {
         match self.every.filter(|every| *every > 0) {
             None => (self.id.clone(), self.created),
@@ -181,7 +179,7 @@ impl Life {
         }
     }
 
-    /// One job: how far it is follows from its age alone.
+    /// One job as the API returns it. Its progress depends only on its age.
     fn item(&self, id: &str, created: i64, now: i64, application: &str, segment: Option<&str>) -> Value {
         // Progress in thousandths.
         let progress = (now.saturating_sub(created).saturating_mul(1000) / self.lasts.max(1)).clamp(0, 1000);
@@ -201,7 +199,7 @@ impl Life {
             _ if cancelling => "CANCELLED",
             _ => "COMPLETED",
         };
-        // The part of the work that is done: all of it at 900, unless it failed or was cancelled half way.
+        // The part of the work that is done. All of it is done at 900, unless the job fails or is cancelled half way.
         let done = |whole: i64| {
             let most = if failing || cancelling { whole / 2 } else { whole };
             let done = i128::from(most) * i128::from((progress - 120).clamp(0, 780)) / 780;
@@ -264,18 +262,18 @@ impl Job {
     }
 }
 
-/// A job in a listing, not yet written out: a listing may be long, and a page of it short.
+/// A job in a listing that has not been serialized. A listing may be long while a page of it is short.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listed<'a> {
     job: &'a Job,
-    /// Which of its row.
+    /// The number of the job in its series.
     number: i64,
     application: &'a str,
     segment: Option<&'a str>,
 }
 
 impl Listed<'_> {
-    /// Whether the API knows it by this id.
+    /// Whether the API knows the job by this id.
     pub(crate) fn has_id(&self, id: &str) -> bool {
         match self.job {
             Job::Life(life) => life.nth(self.number).0 == id,
@@ -283,7 +281,7 @@ impl Listed<'_> {
         }
     }
 
-    /// As the API writes it.
+    /// The job as the API returns it.
     pub(crate) fn item(&self, now: i64) -> Value {
         match self.job {
             Job::Life(life) => {
@@ -295,7 +293,7 @@ impl Listed<'_> {
     }
 }
 
-// By hand, so that an error names the place within the job and not the end of all jobs.
+// This is written by hand, so that an error names the position in the job and not the end of all jobs.
 impl<'de> Deserialize<'de> for Job {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(JobVisitor)
@@ -328,7 +326,7 @@ impl<'de> Visitor<'de> for JobVisitor {
     }
 }
 
-/// An object of which the first key has been read already.
+/// A map whose first key has already been read.
 struct Replayed<A> {
     first: Option<String>,
     rest: A,
@@ -356,7 +354,7 @@ impl From<Life> for Job {
 }
 
 impl World {
-    /// The export jobs of a segment; `None` if there is no such segment.
+    /// The export jobs of a segment. `None` if there is no such segment.
     pub(crate) fn segment_jobs<'a>(
         &'a self,
         application: &'a str,
@@ -367,7 +365,7 @@ impl World {
         Some(jobs.iter().flat_map(move |job| job.listed(now, application, Some(segment))))
     }
 
-    /// Every export job of an application.
+    /// All export jobs of an application.
     pub(crate) fn application_jobs<'a>(
         &'a self,
         id: &'a str,
@@ -381,7 +379,7 @@ impl World {
         Some(of_segments.chain(of_all))
     }
 
-    /// The items of a listing as they are at an instant: those of a segment, or without one of the whole application.
+    /// The items of a listing at an instant. They belong to one segment, or to the whole application if `segment` is `None`.
     pub fn items(&self, application: &str, segment: Option<&str>, now: i64) -> Option<Vec<Value>> {
         Some(match segment {
             Some(segment) => self.segment_jobs(application, segment, now)?.map(|job| job.item(now)).collect(),
@@ -389,14 +387,14 @@ impl World {
         })
     }
 
-    /// The segment, made if it is not there, for a test to fill.
+    /// The segment. It is created if it does not exist.
     pub fn segment(&mut self, application: &str, segment: &str) -> &mut Segment {
         let application = self.applications.entry(application.to_owned()).or_default();
         application.segments.entry(segment.to_owned()).or_default()
     }
 }
 
-/// A date, milliseconds, or a time from now such as `-26h`.
+/// Parses a date, a number of milliseconds, or a time relative to now such as `-26h`.
 fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     let value = Value::deserialize(deserializer)?;
     let read = |text: &str| {
@@ -417,7 +415,7 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     })
 }
 
-/// Milliseconds, or a duration such as `90s`.
+/// Parses a number of milliseconds, or a duration such as `90s`.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     read_duration(&Value::deserialize(deserializer)?)
 }

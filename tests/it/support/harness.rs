@@ -1,4 +1,4 @@
-//! An exporter and a fake Pinpoint, on clocks that turn together, and what tests ask of them over real sockets.
+//! Runs an exporter and a fake Pinpoint on clocks that advance together, with helpers that use real sockets.
 
 use std::{
     ffi::OsString,
@@ -36,12 +36,12 @@ pub(crate) const APP: &str = "6e0b7591a90841d2b5d93fa11143e5a7";
 pub(crate) const SEGMENT: &str = "b66c9e42f71444b2aa2e0ffc1df28f60";
 pub(crate) const REGION: &str = "eu-west-1";
 
-/// The exporter's clock: it stands still unless a test turns it.
+/// The exporter's clock. It stands still unless a test advances it.
 #[derive(Debug)]
 pub(crate) struct TestClock {
     start: SystemTime,
     turned: Mutex<Duration>,
-    /// How wrong the date is, in seconds.
+    /// How far the date is off, in seconds.
     wrong: Mutex<i64>,
 }
 
@@ -56,7 +56,7 @@ impl TestClock {
         *self.turned.lock().unwrap() += by;
     }
 
-    /// Makes the date wrong by so many seconds.
+    /// Makes the date wrong by `seconds`.
     pub(crate) fn be_wrong_by(&self, seconds: i64) {
         *self.wrong.lock().unwrap() = seconds;
     }
@@ -75,7 +75,7 @@ impl Clock for TestClock {
     }
 }
 
-/// A source of credentials that a test fills, and that counts how often it is asked.
+/// A source of credentials that a test fills. It counts how often it is called.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Source(Arc<SourceState>);
 
@@ -91,7 +91,7 @@ impl Source {
         *self.0.credentials.lock().unwrap() = credentials;
     }
 
-    /// Makes it panic when it is asked.
+    /// Makes the source panic at the next call.
     pub(crate) fn panic(&self) {
         self.0.panics.store(true, Ordering::SeqCst);
     }
@@ -100,7 +100,7 @@ impl Source {
         self.0.asked.load(Ordering::SeqCst)
     }
 
-    /// As the source of an exporter's own credentials.
+    /// Converts this into the source of an exporter's own credentials.
     pub(crate) fn into_own(self) -> Arc<pinpoint::Source> {
         pinpoint::Source::new(move |_| Box::pin(std::future::ready(self.ask())))
     }
@@ -117,7 +117,7 @@ pub(crate) fn credentials(key: &Key, expiry: Option<SystemTime>) -> Credentials 
     Credentials::new(&key.access_key_id, &key.secret_access_key, key.session_token.clone(), expiry, "test")
 }
 
-/// What is to be built.
+/// The configuration of the exporter and the fake to build.
 pub(crate) struct Plan {
     world: World,
     fake: Options,
@@ -127,7 +127,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// One segment without jobs, watched; nothing is tried twice.
+    /// Watches one segment without jobs. Requests are not retried.
     pub(crate) fn new() -> Self {
         let mut world = World::default();
         world.segment(APP, SEGMENT);
@@ -135,18 +135,19 @@ impl Plan {
             .set("TARGETS", &format!("{APP}/{SEGMENT}"))
             .set("MAX_ATTEMPTS", "1")
             .set("MAX_REQUESTS_PER_SECOND", "0")
-            // Longer than a busy machine takes. A test about these timeouts sets its own, and runs in virtual time.
+            // Longer than these take on a busy machine. A test about these timeouts sets its own values and runs in virtual
+            // time.
             .set("REQUEST_TIMEOUT", "1m")
             .set("SCRAPE_TIMEOUT", "1m")
     }
 
-    /// Sets a setting of the exporter, without its prefix.
+    /// Sets an exporter setting, given without its prefix.
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.settings.push((format!("PINPOINT_EXPORTER_{name}"), value.to_owned()));
         self
     }
 
-    /// Sets a variable of AWS's.
+    /// Sets an AWS environment variable.
     pub(crate) fn aws(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
@@ -168,7 +169,7 @@ impl Plan {
         self
     }
 
-    /// Reads an API elsewhere than the fake.
+    /// Uses another endpoint than the fake.
     pub(crate) fn endpoint(mut self, url: &str) -> Self {
         self.endpoint = Some(url.to_owned());
         self
@@ -227,12 +228,12 @@ pub(crate) struct Harness {
 }
 
 impl Harness {
-    /// Scrapes without saying how long it waits.
+    /// Scrapes without a scrape timeout header.
     pub(crate) async fn scrape(&self) -> Scrape {
         self.scrape_within(None).await
     }
 
-    /// Scrapes with the header that says how long the scraper waits, in seconds. Whatever comes must be flawless.
+    /// Scrapes with a scrape timeout header, in seconds. The response must be valid.
     pub(crate) async fn scrape_within(&self, seconds: Option<&str>) -> Scrape {
         let text = self.text(seconds).await;
         text_format::parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"))
@@ -249,7 +250,7 @@ impl Harness {
         answer.text().await.unwrap()
     }
 
-    /// Turns every clock.
+    /// Advances every clock.
     pub(crate) fn turn(&self, by: Duration) {
         self.clock.turn(by);
         let by = i64::try_from(by.as_millis()).unwrap();
@@ -257,19 +258,19 @@ impl Harness {
         self.fake.server_clock().advance(by);
     }
 
-    /// Replaces the targets, which are written as in `TARGETS`.
+    /// Replaces the targets. The format is that of `TARGETS`.
     pub(crate) fn set_targets(&self, targets: &str) -> Result<(), SetupError> {
         let parsed = target::parse(targets, Some(REGION));
         self.exporter.set_targets(parsed.patterns.into_keys().collect())
     }
 
-    /// How many listings of segments were asked for.
+    /// How many requests for the export jobs of segments the fake received.
     pub(crate) fn listings(&self) -> usize {
         self.fake.count(Operation::GetSegmentExportJobs)
     }
 
-    /// Requests = clean answers + errors other than `CredentialsError`, for every operation; and the requests are those that
-    /// came to the fake. `clean` of them were clean.
+    /// Checks for all operations that requests = successes + errors other than `CredentialsError`. `clean` is the number of
+    /// requests that succeeded.
     pub(crate) async fn assert_equation(&self, clean: usize) {
         let scrape = self.scrape_within(Some("0.1")).await;
         let requests = scrape.sum("pinpoint_api_requests_total", &[]);
@@ -282,32 +283,32 @@ impl Harness {
         );
     }
 
-    /// Stops the exporter, and waits until it has stopped.
+    /// Stops the exporter and waits until it has stopped.
     pub(crate) async fn close(self) {
         self.stop.cancel();
         within("the end of the exporter", self.server).await.unwrap();
     }
 }
 
-/// Limits for clients that a busy machine does not exceed.
+/// Client limits that a busy machine does not exceed.
 pub(crate) fn patient() -> Limits {
     let timeouts = ClientTimeouts { idle: HANG_LIMIT, head: HANG_LIMIT, write: HANG_LIMIT };
     Limits { timeouts, grace: HANG_LIMIT, ..Limits::default() }
 }
 
-/// A client for what is on loopback.
+/// An HTTP client for loopback addresses.
 pub(crate) fn client() -> reqwest::Client {
-    // An error means that another test was first.
+    // An error means that another test has installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().timeout(HANG_LIMIT).build().unwrap()
 }
 
-/// Runs a test that must end. A single wait within it ends earlier, and says what it waited for.
+/// Runs a test that must end. Each single wait has a shorter limit and names what it waits for.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     run_within(2 * HANG_LIMIT, test);
 }
 
-/// Runs a test that must end in time.
+/// Runs a test that must end within `time`.
 pub(crate) fn run_within(time: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -317,19 +318,19 @@ pub(crate) fn run_within(time: Duration, test: impl Future<Output = ()>) {
     runtime.shutdown_background();
 }
 
-/// How much the exporter, the fake and the test can do in a millisecond of virtual time: how often each of their tasks runs.
+/// How often each task of the exporter, the fake and the test can run in a millisecond of virtual time.
 const TURNS_IN_A_MILLISECOND: usize = 20;
 
-/// Runs a test about timeouts and waits. Tokio's clock goes on by a millisecond only when a real one has passed and the runtime
-/// has had time to do what was to be done. So no timeout comes early, however busy the machine is. Programs and threads of their
-/// own do not live by this clock.
+/// Runs a test about timeouts and waits in virtual time. Tokio's clock advances by a millisecond only when a real one has
+/// passed and the runtime has had time to run its tasks. So no timeout fires early, however busy the machine is. Other
+/// processes and threads do not use this clock.
 pub(crate) fn run_in_virtual_time(test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    // Between any two turns sockets are looked at.
+    // With this interval, the runtime checks its sockets between any two tasks.
     let runtime = runtime.enable_all().start_paused(true).event_interval(1).build().unwrap();
     runtime.block_on(async {
         let (tick, mut ticks) = mpsc::channel(1);
-        // As long as a blocking task runs, tokio does not turn the clock by itself.
+        // While a blocking task runs, tokio does not advance the clock by itself.
         tokio::task::spawn_blocking(move || {
             for _ in 0..(2 * HANG_LIMIT).as_millis() {
                 thread::sleep(Duration::from_millis(1));

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Support code that the tests share.
 
 pub(crate) mod harness;
 pub(crate) mod pki;

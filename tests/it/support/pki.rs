@@ -1,4 +1,4 @@
-//! Certificates in a folder: of an authority, of servers, and of clients of every kind.
+//! Creates certificates in a folder, for an authority, its server and several kinds of clients.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -12,22 +12,22 @@ use rustls::{
 };
 use tempfile::TempDir;
 
-/// A folder with `ca.pem`, `server.crt` and `server.key`, and what else a test writes there.
+/// A folder with `ca.pem`, `server.crt`, `server.key` and the files that a test adds.
 pub(crate) struct Pki {
     folder: TempDir,
     authority: (CertificateParams, KeyPair),
 }
 
-/// Whose certificate a client shows.
+/// The certificate that a client sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Client {
-    /// None.
+    /// No certificate.
     Nobody,
-    /// One of the authority's.
+    /// A certificate that the authority signed.
     OfTheAuthority,
-    /// One that it signed itself, and that calls itself an authority, as `openssl req -x509` makes them.
+    /// A self-signed certificate that is marked as an authority, as `openssl req -x509` creates it.
     SelfSigned,
-    /// The same, of another.
+    /// Another certificate of the same kind.
     Stranger,
 }
 
@@ -53,10 +53,10 @@ impl Pki {
         self.folder.path()
     }
 
-    /// Writes a file; gives its path.
+    /// Writes a file and returns its path.
     pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.path().join(name);
-        // In one step, as one should.
+        // The rename replaces the file in one step.
         let half = self.path().join("half");
         fs::write(&half, text).unwrap();
         fs::rename(&half, &path).unwrap();
@@ -67,12 +67,12 @@ impl Pki {
         fs::read_to_string(self.path().join(name)).unwrap()
     }
 
-    /// A new certificate and a new key of the server, written one after the other.
+    /// Creates a new certificate and key of the server. The two files are written one after the other.
     pub(crate) fn renew_server(&self) {
         self.renew_server_until(4000);
     }
 
-    /// The same, which expires at the start of a year.
+    /// Creates a new certificate and key of the server. The certificate expires at the start of `year`.
     pub(crate) fn renew_server_until(&self, year: i32) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = ["DNS:localhost", "IP:127.0.0.1"].map(san).to_vec();
@@ -81,12 +81,12 @@ impl Pki {
         self.sign(&params, "server.crt", "server.key");
     }
 
-    /// A client's certificate of the authority, `<name>.pem` and `<name>.key`.
+    /// Creates a client certificate that the authority signs, in `<name>.pem` and `<name>.key`.
     pub(crate) fn issue(&self, name: &str, names: Vec<SanType>) {
         self.issue_for(name, names, &[ExtendedKeyUsagePurpose::ClientAuth]);
     }
 
-    /// The same, for other purposes.
+    /// Creates a client certificate for other purposes.
     pub(crate) fn issue_for(&self, name: &str, names: Vec<SanType>, purposes: &[ExtendedKeyUsagePurpose]) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = names;
@@ -112,7 +112,7 @@ impl Pki {
         self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
-    /// A client that trusts the authority, and shows the certificate in `<name>.pem`; none for `""`.
+    /// A client configuration that trusts the authority and sends the certificate in `<name>.pem`, or none if `name` is empty.
     pub(crate) fn client(&self, name: &str, version: &'static SupportedProtocolVersion) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.read("ca.pem").as_bytes()).unwrap()).unwrap();
@@ -126,12 +126,12 @@ impl Pki {
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
         let signing = ring::sign::any_supported_type(&key).unwrap();
         let certified = Arc::new(rustls::sign::CertifiedKey::new(chain, signing));
-        // Whatever the server says that it would like to see.
+        // The client sends this certificate whatever authorities the server names.
         builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)))
     }
 }
 
-/// A name as one writes it, such as `DNS:localhost`.
+/// Parses a name such as `DNS:localhost`.
 pub(crate) fn san(text: &str) -> SanType {
     let (kind, name) = text.split_once(':').unwrap();
     match kind {
@@ -143,7 +143,7 @@ pub(crate) fn san(text: &str) -> SanType {
     }
 }
 
-/// A web configuration of TLS.
+/// A web configuration that enables TLS.
 pub(crate) const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
 
 /// A client that trusts one authority.

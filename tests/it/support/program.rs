@@ -1,4 +1,4 @@
-//! The exporter as a program, with an environment of its own.
+//! Runs the exporter as a program with its own environment.
 
 use std::{
     fs,
@@ -20,11 +20,11 @@ use super::{
     text_format::{self, Scrape},
 };
 
-/// Longer than a busy machine makes any request and any scrape take. A test about these timeouts sets its own.
+/// Longer than a request or a scrape takes on a busy machine. A test about these timeouts sets its own values.
 const UNHURRIED: [(&str, &str); 2] =
     [("PINPOINT_EXPORTER_REQUEST_TIMEOUT", "1m"), ("PINPOINT_EXPORTER_SCRAPE_TIMEOUT", "1m")];
 
-/// Runs a command of the exporter with just these variables to its end.
+/// Runs an exporter command to its end, with only these variables.
 pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pinpoint-exporter"))
         .args(arguments)
@@ -36,7 +36,6 @@ pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Output 
         .unwrap()
 }
 
-/// Sends a signal to a process.
 pub(crate) fn send(signal: Signal, process: u32) {
     let process = Pid::from_raw(process.try_into().unwrap()).unwrap();
     kill_process(process, signal).unwrap();
@@ -45,27 +44,27 @@ pub(crate) fn send(signal: Signal, process: u32) {
 /// A running exporter. It is killed when this is dropped.
 pub(crate) struct Program {
     child: Child,
-    /// Where it serves.
+    /// The address that it listens on.
     pub(crate) address: SocketAddr,
-    /// The same as a URL.
+    /// The address as a URL.
     pub(crate) url: String,
     log: Arc<Mutex<String>>,
-    /// Gives the rest of the log, unread, once nobody reads any more of it.
+    /// Returns the unread rest of the log once the thread stops reading it.
     reader: Option<thread::JoinHandle<BufReader<ChildStderr>>>,
 }
 
 impl Program {
-    /// Starts the exporter on a free port with just these variables, and waits until it says that it serves.
+    /// Starts the exporter on a free port with only these variables, and waits until it serves.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         Self::start_under("", variables)
     }
 
-    /// The same, but nobody reads its log once it serves.
+    /// Like `start`, but the log is no longer read once the exporter serves.
     pub(crate) fn start_unread(variables: &[(&str, &str)]) -> Self {
         Self::spawn("", variables, false)
     }
 
-    /// The same, with limits that a shell sets before it becomes the exporter.
+    /// Like `start`, with limits that a shell sets before it runs the exporter.
     pub(crate) fn start_under(limits: &str, variables: &[(&str, &str)]) -> Self {
         Self::spawn(limits, variables, true)
     }
@@ -113,53 +112,51 @@ impl Program {
         Self { child, address, url: format!("http://{address}"), log, reader: Some(reader) }
     }
 
-    /// Scrapes as Prometheus does, which says that it waits so many seconds, and really waits so much longer. Whatever comes
-    /// must be flawless.
+    /// Scrapes with a scrape timeout of `seconds`, as Prometheus does, but waits `grace` longer. The response must be valid.
     pub(crate) async fn scrape(&self, seconds: f64, grace: Duration) -> Scrape {
         let timeouts = Duration::from_secs_f64(seconds) + grace;
         let request = client().get(format!("{}/metrics", self.url)).timeout(timeouts);
         let answer = request.header("X-Prometheus-Scrape-Timeout-Seconds", seconds.to_string()).send().await;
         let text = answer.unwrap().text().await.unwrap();
-        // A long one takes its time, which another scrape of the same task does not have.
+        // Parsing a long response takes time that another scrape in the same task would miss.
         let parsed = tokio::task::spawn_blocking(move || text_format::parse(&text));
         parsed.await.unwrap().unwrap_or_else(|problem| panic!("{problem}"))
     }
 
-    /// Everything that it has written to its standard error.
+    /// What the exporter has written to standard error.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// A line of the process's status that says so many KiB, in bytes.
+    /// A value in KiB of the process status, converted to bytes.
     pub(crate) fn memory(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// How many file descriptors it has open.
+    /// How many file descriptors the process has open.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    /// The ticks of the processor that it has used, of which there are a hundred in a second.
+    /// The processor time that the process has used, in ticks of 10 ms.
     pub(crate) fn ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         send(signal, self.child.id());
     }
 
-    /// Waits until it has ended, and all of its log is there. It must have written nothing to its standard output.
+    /// Waits until the process has ended and all of its log has been read. Checks that standard output is empty.
     pub(crate) async fn end(&mut self) -> ExitStatus {
         let status = within("the end of the process", async {
             loop {
@@ -177,7 +174,7 @@ impl Program {
         status
     }
 
-    /// Ends it; gives all that it has written to its standard error.
+    /// Stops the process and returns what it has written to standard error.
     pub(crate) async fn last_words(mut self) -> String {
         self.terminate();
         self.end().await;

@@ -1,4 +1,4 @@
-//! HTTP as bytes, to send what no client should and to see what comes back.
+//! Sends and receives HTTP as raw bytes, for requests that no valid client sends.
 
 use std::{
     io,
@@ -13,16 +13,16 @@ use tokio::{
     time::timeout,
 };
 
-/// Fails where it would hang.
+/// Fails if `future` takes longer than any wait but a hang.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(HANG_LIMIT, Box::pin(future)).await.unwrap_or_else(|_| panic!("{what} takes for ever"))
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// In their order, names in lower case.
+    /// In the order of the response, with names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -32,13 +32,12 @@ impl Answer {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// What its headers say of its body.
+    /// The length of the body according to the headers.
     pub(crate) fn length(&self) -> usize {
         self.header("content-length").map_or(0, |length| length.parse().unwrap())
     }
 }
 
-/// A connection.
 #[derive(Debug)]
 pub(crate) struct Raw(BufReader<TcpStream>);
 
@@ -47,7 +46,7 @@ impl Raw {
         Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
     }
 
-    /// A connection from an address of loopback.
+    /// Connects from another loopback address.
     pub(crate) async fn connect_from(client: Ipv4Addr, server: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 * 1024).unwrap();
@@ -55,7 +54,7 @@ impl Raw {
         Self(BufReader::new(socket.connect(server).await.unwrap()))
     }
 
-    /// A connection whose kernel takes little of what its client does not read.
+    /// Connects with a small receive buffer, so that the kernel takes little of what the client does not read.
     pub(crate) async fn connect_narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 * 1024).unwrap();
@@ -66,22 +65,22 @@ impl Raw {
         self.0.get_mut().write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// Sends while the server takes it.
+    /// Sends bytes. Returns an error if the server closes the connection.
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.0.get_mut().write_all(bytes.as_ref()).await
     }
 
-    /// Sends a GET.
+    /// Sends a GET request.
     pub(crate) async fn get(&mut self, path: &str) {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
     }
 
-    /// Sends no more, but reads.
+    /// Closes the sending side. The connection can still receive.
     pub(crate) async fn half_close(&mut self) {
         self.0.get_mut().shutdown().await.unwrap();
     }
 
-    /// The next answer.
+    /// Receives the next response.
     pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
         let mut answer = self.answer_to_head().await?;
         answer.body.resize(answer.length(), 0);
@@ -89,7 +88,7 @@ impl Raw {
         Ok(answer)
     }
 
-    /// The next answer without its body, for there is none or it is to be read otherwise.
+    /// Receives the next response without its body, which is absent or read in another way.
     pub(crate) async fn answer_to_head(&mut self) -> io::Result<Answer> {
         let first = self.line().await?;
         let status = first
@@ -116,7 +115,7 @@ impl Raw {
             .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, format!("ends after {line:?}")))
     }
 
-    /// Up to so many bytes, of whatever it is.
+    /// Receives up to `most` bytes.
     pub(crate) async fn read(&mut self, most: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; most];
         let read = within("a read", self.0.read(&mut bytes)).await?;
@@ -124,26 +123,25 @@ impl Raw {
         Ok(bytes)
     }
 
-    /// What comes until the server closes, in order or not.
+    /// Receives everything until the server closes the connection, with or without a reset.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         _ = within("the end of a connection", self.0.read_to_end(&mut rest)).await;
         rest
     }
 
-    /// Whether the server keeps the connection and says nothing for so long.
+    /// Whether the server keeps the connection open for `duration` without sending anything.
     pub(crate) async fn rests_for(&mut self, duration: Duration) -> bool {
         timeout(duration, self.0.fill_buf()).await.is_err()
     }
 
-    /// Whether the server has closed the connection.
     pub(crate) async fn is_closed(&mut self) -> bool {
         let ready = self.0.get_ref().ready(Interest::READABLE);
         let ready = timeout(Duration::from_millis(1), ready).await;
         ready.is_ok_and(|ready| ready.is_ok_and(tokio::io::Ready::is_read_closed))
     }
 
-    /// Gives up in the rudest way, with a reset.
+    /// Closes the connection with a reset.
     pub(crate) fn reset(self) {
         self.0.get_ref().set_zero_linger().unwrap();
     }

@@ -1,17 +1,15 @@
-//! A strict reader of Prometheus's text format 0.0.4, written from its specification and sharing nothing with the exporter.
-//! It refuses what a Prometheus would let pass: duplicate series, a family in two pieces or without HELP or TYPE, samples
-//! with a timestamp, blank lines.
+//! A strict parser for Prometheus's text format 0.0.4. It is written from the specification and shares no code with the
+//! exporter. It rejects what Prometheus would accept: duplicate series, a family in two pieces or without HELP or TYPE, samples
+//! with a timestamp, and blank lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The families of a scrape, in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scrape {
-    /// By name.
     pub families: Vec<Family>,
 }
 
-/// A metric family.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Family {
     pub name: String,
@@ -20,7 +18,6 @@ pub(crate) struct Family {
     pub samples: Vec<Sample>,
 }
 
-/// One sample.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sample {
     pub name: String,
@@ -29,12 +26,11 @@ pub(crate) struct Sample {
 }
 
 impl Scrape {
-    /// The family of that name.
     pub(crate) fn family(&self, name: &str) -> Option<&Family> {
         self.families.iter().find(|family| family.name == name)
     }
 
-    /// The samples of that name whose labels include these.
+    /// The samples of this name whose labels include `labels`.
     pub(crate) fn samples<'a>(&'a self, name: &str, labels: &'a [(&'a str, &'a str)]) -> Vec<&'a Sample> {
         let has = |sample: &Sample| {
             labels.iter().all(|(name, value)| sample.labels.get(*name).is_some_and(|v| v == value))
@@ -44,21 +40,21 @@ impl Scrape {
         all.filter(|sample| sample.name == name && has(sample)).collect()
     }
 
-    /// The value of the only sample of that name with these labels.
+    /// The value of the only sample of this name whose labels include `labels`.
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let samples = self.samples(name, labels);
         assert!(samples.len() <= 1, "{name} {labels:?} means {} series", samples.len());
         samples.first().map(|sample| sample.value)
     }
 
-    /// The sum of the counters of that name with these labels.
+    /// The sum of the counters of this name whose labels include `labels`.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters of a test")]
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.samples(name, labels).iter().map(|sample| sample.value as u64).sum()
     }
 }
 
-/// Reads a scrape.
+/// Parses a scrape.
 pub(crate) fn parse(text: &str) -> Result<Scrape, String> {
     if !text.is_empty() && !text.ends_with('\n') {
         return Err("the last line does not end".to_owned());
@@ -158,7 +154,7 @@ fn sample(line: &str) -> Result<Sample, String> {
     Ok(Sample { name: name.to_owned(), labels, value })
 }
 
-/// A label's value up to its closing quote, and what is after it.
+/// A label value up to its closing quote, and the text after it.
 fn quoted(text: &str) -> Result<(String, &str), String> {
     let mut value = String::new();
     let mut chars = text.char_indices();

@@ -1,10 +1,10 @@
-//! A certificate that nobody but a test trusts.
+//! A self-signed certificate for tests.
 
 use std::sync::Arc;
 
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 
-/// A server that shows a certificate for `localhost` which it signed itself, and that certificate in PEM.
+/// The configuration of a server with a self-signed certificate for `localhost`, and that certificate in PEM.
 pub(crate) fn self_signed() -> (Arc<ServerConfig>, String) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
