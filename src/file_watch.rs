@@ -67,7 +67,7 @@ impl WatchedFile {
 
     /// Checks the files for changes and reloads them if they have changed. A change is applied after two checks in a row find
     /// the same contents, because a certificate and its key are rarely written at the same moment.
-    pub(crate) fn look(&self, put_in_force: impl FnOnce(&mut Files) -> Result<(), Vec<String>>) {
+    pub(crate) fn look(&self, apply: impl FnOnce(&mut Files) -> Result<(), Vec<String>>) {
         let known = self.state().files.clone();
         let now = known.again();
         let mut state = self.state();
@@ -75,17 +75,17 @@ impl WatchedFile {
             state.changed = None;
         } else if state.changed.as_ref() == Some(&now) {
             drop(state);
-            self.read(put_in_force);
+            self.read(apply);
         } else {
             state.changed = Some(now);
         }
     }
 
-    /// Reloads the files. `put_in_force` reads them and applies them. If they are invalid, it returns one sentence for each
+    /// Reloads the files. `apply` reads them and applies them. If they are invalid, it returns one sentence for each
     /// error.
-    pub(crate) fn read(&self, put_in_force: impl FnOnce(&mut Files) -> Result<(), Vec<String>>) {
+    pub(crate) fn read(&self, apply: impl FnOnce(&mut Files) -> Result<(), Vec<String>>) {
         let mut files = Files::default();
-        let read = put_in_force(&mut files);
+        let read = apply(&mut files);
         let mut state = self.state();
         state.files = files;
         state.changed = None;
@@ -98,14 +98,14 @@ impl WatchedFile {
             }
             Err(errors) => {
                 for error in errors {
-                    tracing::error!(%path, "the file of {setting} is wrong, the old one stays in force: {error}");
+                    tracing::error!(%path, "the file of {setting} has an error; its last valid version stays in force: {error}");
                 }
             }
         }
     }
 }
 
-/// The errors of a file, one sentence each: the first [`MAX_FAULTS`] of them, and the number of the others.
+/// The errors of a file, one sentence each: the first [`MAX_ERRORS`] of them, and the number of the others.
 #[derive(Debug, Default)]
 pub(crate) struct FileErrors {
     first: Vec<String>,
@@ -113,12 +113,12 @@ pub(crate) struct FileErrors {
 }
 
 /// A large file can have a hundred thousand errors. The first few are enough to start correcting it.
-const MAX_FAULTS: usize = 20;
+const MAX_ERRORS: usize = 20;
 
 impl FileErrors {
-    /// Adds an error. Beyond [`MAX_FAULTS`], errors are only counted.
+    /// Adds an error. Beyond [`MAX_ERRORS`], errors are only counted.
     pub(crate) fn push(&mut self, error: impl Into<String>) {
-        if self.first.len() < MAX_FAULTS {
+        if self.first.len() < MAX_ERRORS {
             self.first.push(error.into());
         } else {
             self.more += 1;

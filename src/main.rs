@@ -9,7 +9,7 @@ use pinpoint_exporter::{
         self, Command,
         console::{fail, fail_to_serve, print, progress, refuse},
         logging,
-        process::{Orders, Process},
+        process::{Process, SignalRequests},
     },
     config::Config,
     model::clock::SystemClock,
@@ -25,14 +25,14 @@ fn main() -> ExitCode {
         Ok(Command::Version) => print(&cli::version()),
         Ok(command) => {
             let serves = command == Command::Serve;
-            let run = |process: Process| process.run(serves, |orders| execute(command, orders));
+            let run = |process: Process| process.run(serves, |requests| execute(command, requests));
             process.map_err(Into::into).and_then(run).unwrap_or_else(|error| fail(&error))
         }
         Err(error) => refuse(error),
     }
 }
 
-async fn execute(command: Command, orders: Orders) -> anyhow::Result<ExitCode> {
+async fn execute(command: Command, requests: SignalRequests) -> anyhow::Result<ExitCode> {
     let mut variables: Vec<_> = env::vars_os().collect();
     match command {
         Command::Healthcheck => {
@@ -41,19 +41,19 @@ async fn execute(command: Command, orders: Orders) -> anyhow::Result<ExitCode> {
                 Err(problems) => refuse(problems),
             });
         }
-        Command::Plan { offline: Some(_), .. } => cli::suppose_targets(&mut variables),
+        Command::Plan { offline: Some(_), .. } => cli::assume_targets(&mut variables),
         _ => {}
     }
     let (config, warnings) = match Config::read(variables) {
         Ok(read) => read,
-        Err(problems) => return Ok(refuse(format_args!("the settings are wrong\n{problems}"))),
+        Err(problems) => return Ok(refuse(format_args!("the settings are invalid\n{problems}"))),
     };
     let _log = logging::init(config.log_format, config.log_filter.clone()).context("cannot start the log")?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     if command == Command::Serve {
-        let served = serve(&config, orders).await;
+        let served = serve(&config, requests).await;
         return Ok(served.map_or_else(|error| fail_to_serve(&error), |()| ExitCode::SUCCESS));
     }
     let report = cli::report(command, &config, &progress).await?;
@@ -61,7 +61,7 @@ async fn execute(command: Command, orders: Orders) -> anyhow::Result<ExitCode> {
     Ok(if report.ok { printed } else { ExitCode::FAILURE })
 }
 
-async fn serve(config: &Config, Orders { stop, reload }: Orders) -> anyhow::Result<()> {
+async fn serve(config: &Config, SignalRequests { stop, reload }: SignalRequests) -> anyhow::Result<()> {
     let address = config.listen_address;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))?;
     tracing::info!(address = %listener.local_addr()?, targets = config.targets.len(), "serving");

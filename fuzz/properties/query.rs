@@ -13,7 +13,7 @@ use pinpoint_exporter::{
         job::ExportJob,
         job_status::JobStatus,
         names::NamedResource,
-        overview::{KnownNames, Overview, Reading, TargetState},
+        overview::{KnownNames, LastRead, Overview, TargetState},
         snapshot::{FinishedJobLimits, SnapshotBuilder},
         target::Target,
         timestamp::Timestamp,
@@ -38,7 +38,7 @@ static OVERVIEW: LazyLock<Overview> = LazyLock::new(|| {
                 segment_id: None,
             },
             names: names(number),
-            reading: Some(Reading {
+            reading: Some(LastRead {
                 began: Timestamp(NOW - 1000),
                 took: Duration::from_millis(20),
                 next: Timestamp(NOW + 49_000),

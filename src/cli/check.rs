@@ -117,9 +117,7 @@ impl Check {
                 Ok(()) if config.may_ask_sts => {
                     (credentials.identity(&sts(config, http, region)).await, false)
                 }
-                Ok(()) => {
-                    (Err("not asked, since AWS_ENDPOINT_URL_PINPOINT names an API of your own".into()), false)
-                }
+                Ok(()) => (Err("not asked, because a custom API endpoint is configured".into()), false),
             };
             let (found, error) = match found {
                 Ok(Identity { account_id, arn }) => (Some(CallerIdentity { account: account_id, arn }), None),
@@ -197,7 +195,7 @@ fn missing_statements(
 ) -> Vec<Statement> {
     let roles = identity.iter().filter(|caller| caller.denied && caller.is_access_denied());
     let roles = roles.filter_map(|caller| Some(Statement::assuming(caller.role_arn.as_deref()?)));
-    let mut needs = Needs { survey, pages, lists: BTreeSet::new(), targets: BTreeSet::new() };
+    let mut needs = MissingPermissions { survey, pages, lists: BTreeSet::new(), targets: BTreeSet::new() };
     // A wider pattern comes before the patterns that it covers.
     let reading = config.targets.iter().flat_map(|pattern| {
         let account = account_of(pattern, identity);
@@ -216,7 +214,7 @@ fn missing_statements(
 }
 
 /// Finds the permissions that patterns need and lack.
-struct Needs<'a> {
+struct MissingPermissions<'a> {
     survey: &'a Survey,
     pages: &'a BTreeMap<&'a Target, Result<FirstPage, Error>>,
     /// The lists and targets that an earlier pattern already needed.
@@ -224,7 +222,7 @@ struct Needs<'a> {
     targets: BTreeSet<&'a Target>,
 }
 
-impl<'a> Needs<'a> {
+impl<'a> MissingPermissions<'a> {
     /// The operations that a pattern lacks permission for. Each comes with the part of the pattern that was denied, or with the
     /// whole pattern if everything was denied.
     fn missing(&mut self, pattern: &TargetPattern) -> Vec<(Operation, TargetPattern)> {
@@ -413,16 +411,16 @@ impl Line<'_> {
     fn result(&self) -> String {
         match (&self.found, self.call.ok) {
             (Some(found), true) => format!("ok, {found}"),
-            (Some(found), false) => format!("understood in part, {found}"),
+            (Some(found), false) => format!("partly readable, {found}"),
             (None, _) => "failed".to_owned(),
         }
     }
 }
 
 /// The failed calls of lists, for `plan`.
-pub(super) struct Unread<'a>(pub(super) &'a [ListCall]);
+pub(super) struct FailedLists<'a>(pub(super) &'a [ListCall]);
 
-impl fmt::Display for Unread<'_> {
+impl fmt::Display for FailedLists<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_calls(f, self.0.iter().map(ListCall::line).collect(), &[])
     }

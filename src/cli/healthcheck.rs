@@ -31,7 +31,7 @@ const PATH: &str = "/-/healthy";
 
 /// The time limit for the response. Probes of Docker and Kubernetes have a shorter timeout of their own, so this limit only
 /// matters when you run the command by hand.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUTS: Duration = Duration::from_mins(1);
 
 /// Why the server is not healthy.
 #[derive(Debug, thiserror::Error)]
@@ -44,14 +44,14 @@ pub enum Unhealthy {
         source: io::Error,
     },
     /// The server uses TLS, but no handshake succeeds.
-    #[error("no TLS can be agreed on with what listens at {address}")]
+    #[error("the TLS handshake with the server at {address} failed")]
     Tls {
         address: SocketAddr,
         #[source]
         source: io::Error,
     },
     /// The server does not use HTTP/1.1.
-    #[error("what listens at {address} does not speak HTTP/1.1")]
+    #[error("the server at {address} does not use HTTP/1.1")]
     Http {
         address: SocketAddr,
         #[source]
@@ -65,7 +65,7 @@ pub enum Unhealthy {
         status: StatusCode,
     },
     /// The server does not respond in time.
-    #[error("the server at {address} does not answer within {PATIENCE:?}")]
+    #[error("the server at {address} does not answer within {TIMEOUTS:?}")]
     Silent {
         /// The address that was requested.
         address: SocketAddr,
@@ -85,7 +85,7 @@ pub async fn healthcheck(listen_address: SocketAddr) -> Result<(), Unhealthy> {
             plain => plain,
         }
     };
-    timeout(PATIENCE, asked).await.unwrap_or(Err(Unhealthy::Silent { address }))
+    timeout(TIMEOUTS, asked).await.unwrap_or(Err(Unhealthy::Silent { address }))
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, Unhealthy> {

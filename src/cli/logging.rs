@@ -34,7 +34,7 @@ const MAX_PANIC_MESSAGE: usize = 500;
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// The operating system could not start the thread.
-    #[error("no thread to write it")]
+    #[error("could not start the log thread")]
     Thread(#[source] io::Error),
     /// A log is already installed.
     #[error(transparent)]

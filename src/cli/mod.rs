@@ -27,7 +27,7 @@ use serde::Serialize;
 
 pub use self::{
     healthcheck::{Unhealthy, healthcheck},
-    plan::{Assumptions, Offline, suppose_targets},
+    plan::{Assumptions, Offline, assume_targets},
 };
 
 use self::{

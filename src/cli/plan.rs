@@ -7,7 +7,7 @@ use humantime::format_duration;
 use serde::Serialize;
 
 use super::{
-    check::{ListCall, Unread},
+    check::{FailedLists, ListCall},
     discovered::{List, Survey},
     layout::wrapped,
     table::Table,
@@ -96,7 +96,7 @@ pub(super) struct Load {
 pub(super) struct Plan {
     scrape_interval_seconds: f64,
     jobs_per_segment: u32,
-    places: Vec<Place>,
+    places: Vec<RegionLoad>,
     /// The lists that could not be read. The resources that they name are not counted.
     unread: Vec<ListCall>,
     /// The sum over all accounts and regions.
@@ -113,7 +113,7 @@ pub(super) struct Plan {
 
 /// The estimate for an account and region.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Place {
+struct RegionLoad {
     #[serde(rename = "account")]
     account_id: String,
     region: String,
@@ -138,7 +138,7 @@ struct Series {
 }
 
 /// Replaces the targets in the variables by assumed ones: `*/*` in any region.
-pub fn suppose_targets(variables: &mut Vec<(OsString, OsString)>) {
+pub fn assume_targets(variables: &mut Vec<(OsString, OsString)>) {
     let supposed = ["PINPOINT_EXPORTER_TARGETS", "PINPOINT_EXPORTER_TARGETS_FILE", "AWS_REGION"];
     variables.retain(|(name, _)| !supposed.iter().any(|variable| name == variable));
     variables.push(("PINPOINT_EXPORTER_TARGETS".into(), "*/*".into()));
@@ -211,7 +211,7 @@ impl Plan {
         assumptions: Assumptions,
     ) -> Self {
         let Assumptions { scrape_interval, jobs_per_segment } = assumptions;
-        let places: Vec<_> = loads.iter().map(|load| Place::new(config, load, assumptions)).collect();
+        let places: Vec<_> = loads.iter().map(|load| RegionLoad::new(config, load, assumptions)).collect();
         let (series, memory) = shown_by_all(config, loads, jobs_per_segment);
         // Sorted in the order of the exposition.
         let families = crate::metrics::catalogue::FAMILIES.iter().map(|family| family.name);
@@ -239,7 +239,7 @@ impl Plan {
     }
 }
 
-impl Place {
+impl RegionLoad {
     fn new(
         config: &Config,
         load: &Load,
@@ -315,7 +315,7 @@ fn shown_by_all(config: &Config, loads: &[Load], jobs: u32) -> (BTreeMap<&'stati
     let list = block::discovery_status(&list_id, true);
     for load in loads {
         for (of_segment, count) in [(true, load.segments), (false, load.applications)] {
-            let target = Shown::by_target(config, jobs, of_segment);
+            let target = TargetEstimate::by_target(config, jobs, of_segment);
             target.series.into_iter().for_each(|(name, n)| add(name, n.saturating_mul(count)));
             memory =
                 memory.saturating_add(MEMORY_OF_A_TARGET.saturating_add(target.memory).saturating_mul(count));
@@ -324,8 +324,8 @@ fn shown_by_all(config: &Config, loads: &[Load], jobs: u32) -> (BTreeMap<&'stati
         // The series of a whole application are generated with jobs of a single segment.
         let of_whole = if jobs > 0 && config.names == NameSource::All { load.applications } else { 0 };
         for (names, count) in [
-            (Shown::names(config, true), load.named_applications),
-            (Shown::names(config, false), load.named_segments.saturating_add(of_whole)),
+            (TargetEstimate::names(config, true), load.named_applications),
+            (TargetEstimate::names(config, false), load.named_segments.saturating_add(of_whole)),
         ] {
             names.series.into_iter().for_each(|(name, n)| add(name, n.saturating_mul(count)));
             memory = memory.saturating_add(names.memory.saturating_mul(count));
@@ -379,12 +379,12 @@ fn over_sample_limit(config: &Config, loads: &[Load], jobs: u32) -> Option<Strin
 }
 
 /// The series and the memory of a target.
-struct Shown {
+struct TargetEstimate {
     series: BTreeMap<&'static str, u64>,
     memory: u64,
 }
 
-impl Shown {
+impl TargetEstimate {
     /// The estimate for a target with this number of finished jobs.
     fn by_target(config: &Config, jobs: u32, of_segment: bool) -> Self {
         let limit = config.finished_jobs_per_segment.and_then(|limit| u32::try_from(limit).ok());
@@ -524,7 +524,7 @@ impl fmt::Display for Plan {
             writeln!(
                 f,
                 "\nThese lists could not be read, so what they name is not counted:\n\n{}",
-                Unread(&self.unread)
+                FailedLists(&self.unread)
             )?;
         }
         Ok(())

@@ -24,7 +24,7 @@ use super::signals::Signals;
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// The time limit for work to stop after a signal. A thread that is blocked in the file system does not notice the signal.
-const STUCK: Duration = Duration::from_secs(1);
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The stack size of each thread. Without it, `RUST_MIN_STACK` would decide.
 const THREAD_STACK: usize = 2 * 1024 * 1024;
@@ -40,7 +40,7 @@ pub struct Process {
 
 /// The requests of signals to the server.
 #[derive(Clone, Default)]
-pub struct Orders {
+pub struct SignalRequests {
     /// Tells the server to stop.
     pub stop: CancellationToken,
     /// Tells the server to reload the configuration files.
@@ -77,23 +77,26 @@ impl Process {
         Ok(Self { listener, signals, workers: workers.map_err(StartError::Workers)? })
     }
 
-    /// Runs the work to its end. If it serves, signals are passed to it as orders. Otherwise a signal ends it, with the exit
+    /// Runs the work to its end. If it serves, signals are passed to it as requests. Otherwise a signal ends it, with the exit
     /// status that a shell reports for the signal.
-    pub fn run<W, E>(self, serves: bool, work: impl FnOnce(Orders) -> W) -> Result<ExitCode, E>
+    pub fn run<W, E>(self, serves: bool, work: impl FnOnce(SignalRequests) -> W) -> Result<ExitCode, E>
     where
         W: Future<Output = Result<ExitCode, E>>,
         E: From<StartError>,
     {
         let Self { listener, signals, workers } = self;
-        let orders = Orders::default();
+        let requests = SignalRequests::default();
         let (end, ended_by) = oneshot::channel();
-        let obey =
-            if serves { pass_on(signals, orders.clone()).boxed() } else { end_at_once(signals, end).boxed() };
+        let obey = if serves {
+            pass_on(signals, requests.clone()).boxed()
+        } else {
+            end_at_once(signals, end).boxed()
+        };
         let thread = thread::Builder::new().name("signals".to_owned()).stack_size(THREAD_STACK);
         thread.spawn(move || listener.block_on(obey)).map_err(StartError::SignalThread)?;
         let ended = workers.block_on(async {
             tokio::select! {
-                ended = work(orders) => ended,
+                ended = work(requests) => ended,
                 Ok(status) = ended_by => Ok(status),
             }
         });
@@ -107,16 +110,16 @@ impl Process {
 async fn end_at_once(mut signals: Signals, end: oneshot::Sender<ExitCode>) {
     let status = 128 + signals.next().await.as_raw_value();
     _ = end.send(ExitCode::from(u8::try_from(status).unwrap_or(1)));
-    sleep(STUCK).await;
+    sleep(END_TIMEOUT).await;
     exit(status);
 }
 
 /// Passes signals to the server. Ends the process if the server does not stop.
-async fn pass_on(mut signals: Signals, orders: Orders) {
+async fn pass_on(mut signals: Signals, requests: SignalRequests) {
     while signals.next().await == SignalKind::hangup() {
-        orders.reload.notify_one();
+        requests.reload.notify_one();
     }
-    orders.stop.cancel();
+    requests.stop.cancel();
     sleep(STOP_LIMIT).await;
     exit(0);
 }

@@ -18,7 +18,7 @@ use crate::{
         exception::Exception,
         list_id::ListId,
         names::NamedResource,
-        overview::{ListState, Reading},
+        overview::{LastRead, ListState},
     },
 };
 
@@ -47,7 +47,7 @@ struct State {
     /// The last good list stays, however old. In the order of the ids.
     resources: Option<Arc<[NamedResource]>>,
     /// How the last reading ended, and for discovery the bytes that tell it; none has yet.
-    last: Option<(Reading, Option<Block>)>,
+    last: Option<(LastRead, Option<Block>)>,
 }
 
 impl CachedListing {
@@ -113,7 +113,7 @@ impl CachedListing {
     }
 
     /// Takes note of how a reading ended. Gives the failure of the one before it.
-    pub(super) fn finish(&self, reading: Reading, fresh_until: Duration) -> Option<Exception> {
+    pub(super) fn finish(&self, reading: LastRead, fresh_until: Duration) -> Option<Exception> {
         let block = match self.purpose {
             Purpose::Discovery => Some(block::discovery_status(&self.list_id, reading.error.is_none())),
             Purpose::Names => None,

@@ -40,7 +40,7 @@ use crate::{
         exception::Exception,
         list_id::ListId,
         names::{NameSource, TagLabels},
-        overview::{CallError, Overview, Reading},
+        overview::{CallError, LastRead, Overview},
         refresh_limits::RefreshLimits,
         shard::Shard,
         snapshot::{FinishedJobLimits, SnapshotBuilder},
@@ -438,7 +438,7 @@ impl Shared {
         };
         let took = self.clock.elapsed().saturating_sub(started);
         let error = read.as_ref().err().map(CallError::from);
-        let reading = Reading { began, took, next: began.after(ttl), error };
+        let reading = LastRead { began, took, next: began.after(ttl), error };
         let before = listing.finish(reading, started + ttl);
         self.generation.fetch_add(1, Ordering::Release);
         let list = listing.name();
@@ -551,8 +551,8 @@ enum ReadError {
 }
 
 impl From<&ReadError> for CallError {
-    fn from(trouble: &ReadError) -> Self {
-        match trouble {
+    fn from(last_error: &ReadError) -> Self {
+        match last_error {
             ReadError::Api(error) => error.into(),
             ReadError::Crash => Self {
                 exception: Exception::Other,

@@ -99,14 +99,14 @@ impl RegionClient {
         self.requests.fetch_sub(u64::from(before), Ordering::Relaxed);
     }
 
-    /// Logs that `CACHE_TTL` cannot be held for the targets, or that it can again: once for each change.
+    /// Logs that `CACHE_TTL` cannot be met for the targets, or that it can again: once for each change.
     pub(super) fn warn_about_overload(&self, pace: RefreshLimits) {
         let Self { account_id, region, .. } = self;
         let overload = pace.overload(self.requests.load(Ordering::Relaxed));
         let before = self.is_overloaded.swap(overload.is_some(), Ordering::Relaxed);
         match overload {
             Some(overload) if !before => tracing::warn!(account_id, region, "{overload}"),
-            None if before => tracing::info!(account_id, region, "CACHE_TTL can be held again"),
+            None if before => tracing::info!(account_id, region, "CACHE_TTL can be met again"),
             _ => {}
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     metrics::block::{self, Block},
     model::{
         exception::Exception,
-        overview::{CallError, KnownNames, Reading, TargetState},
+        overview::{CallError, KnownNames, LastRead, TargetState},
         snapshot::{Snapshot, TargetStatus},
         target::Target,
         timestamp::Timestamp,
@@ -46,7 +46,7 @@ struct State {
 
 #[derive(Debug)]
 struct Last {
-    reading: Reading,
+    reading: LastRead,
     flawed: bool,
 }
 
@@ -164,7 +164,7 @@ impl TargetEntry {
             Err(error) => Some(error),
         };
         state.status = None;
-        let reading = Reading { began: date, took, next: date.after(ttl), error };
+        let reading = LastRead { began: date, took, next: date.after(ttl), error };
         let before = state.last.replace(Last { reading, flawed });
         before.map(|before| Health { dropped, ..before.health() }).unwrap_or_default()
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::settings::Written;
+use super::settings::RawSetting;
 
 /// A setting, its value, and the source of the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,7 +20,7 @@ pub(super) const ENVIRONMENT: &str = "environment";
 const DEFAULT: &str = "default";
 
 impl EffectiveSetting {
-    pub(super) fn of(written: Written<'_>) -> Self {
+    pub(super) fn of(written: RawSetting<'_>) -> Self {
         let secret = written.setting.name == "ROLE_EXTERNAL_ID" && written.text.is_some();
         let value = if secret { "***" } else { written.text() }.to_owned();
         let source = if written.text.is_some() { ENVIRONMENT } else { DEFAULT };

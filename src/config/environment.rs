@@ -11,7 +11,7 @@ use super::{
     effective::{ENVIRONMENT, EffectiveSetting},
     error::{SettingError, SettingErrors, Warning},
     profile::AwsEnvironment,
-    settings::{PREFIX, SETTINGS, Texts},
+    settings::{PREFIX, RawSettings, SETTINGS},
     suggest,
 };
 
@@ -20,7 +20,7 @@ pub(super) const HOST_NAME: &str = "HOSTNAME";
 /// The environment variables that the exporter uses. Values are trimmed, and empty variables are left out.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
-    pub(super) texts: Texts,
+    pub(super) texts: RawSettings,
     /// AWS's variables and `HOSTNAME`.
     pub(super) others: BTreeMap<&'static str, String>,
     pub(super) ca_bundle: Option<PathBuf>,
@@ -54,7 +54,7 @@ impl Environment {
                 if variable != HOST_NAME {
                     problems.problems.push(SettingError::without_value(
                         variable,
-                        "its value is not UTF-8 (and not shown); write it anew",
+                        "its value is not UTF-8 (and not shown); set it again",
                     ));
                 }
                 continue;

@@ -44,7 +44,7 @@ use self::{
     environment::{Environment, HOST_NAME},
     profile::{AwsEnvironment, Profiles},
     proxy::Proxies,
-    settings::{Texts, Written},
+    settings::{RawSetting, RawSettings},
 };
 use crate::model::{
     duration::duration,
@@ -227,7 +227,7 @@ impl Config {
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<SocketAddr, SettingErrors> {
         let mut problems = SettingErrors::default();
-        let variable = Texts::default().listen_address().setting.variable;
+        let variable = RawSettings::default().listen_address().setting.variable;
         let variables = variables.into_iter().filter(|(name, _)| name == variable);
         let texts = Environment::sort(variables, &mut problems).texts;
         let address = problems.setting(texts.listen_address(), value::socket_address);
@@ -323,7 +323,7 @@ impl SettingErrors {
 
     fn setting<'a, T>(
         &mut self,
-        written: Written<'a>,
+        written: RawSetting<'a>,
         read: impl FnOnce(&'a str) -> Result<T, Explanation>,
     ) -> Option<T> {
         let variable = written.setting.variable;
@@ -334,7 +334,7 @@ impl SettingErrors {
     }
 
     /// Reports a conflict between two settings, under the name of the first.
-    fn combination(&mut self, first: Written<'_>, explanation: &str) {
+    fn combination(&mut self, first: RawSetting<'_>, explanation: &str) {
         let by_default = if first.text.is_none() { "by default " } else { "" };
         self.problems.push(SettingError::new(
             first.setting.variable,
@@ -345,7 +345,7 @@ impl SettingErrors {
 }
 
 /// A setting and its value, for the problem of another setting.
-fn named(written: Written<'_>) -> String {
+fn named(written: RawSetting<'_>) -> String {
     let name = written.setting.variable;
     match written.text {
         Some(text) => format!("{name}={}", error::quoted(text)),
@@ -367,7 +367,7 @@ struct Durations {
 }
 
 impl Durations {
-    fn read(texts: &Texts, problems: &mut SettingErrors) -> Self {
+    fn read(texts: &RawSettings, problems: &mut SettingErrors) -> Self {
         let durations = Self {
             cache_ttl: problems.setting(texts.cache_ttl(), duration),
             max_staleness: problems.setting(texts.max_staleness(), duration),
@@ -407,7 +407,7 @@ impl Durations {
 }
 
 /// Reads the roles by account, and the external id for assuming them.
-fn read_roles(texts: &Texts, problems: &mut SettingErrors) -> Roles {
+fn read_roles(texts: &RawSettings, problems: &mut SettingErrors) -> Roles {
     let (role_arns, external_id) = (texts.role_arns(), texts.role_external_id());
     let mut roles = Roles::default();
     if let Some(text) = role_arns.text {

@@ -21,13 +21,13 @@ pub struct Setting {
 
 /// A setting and its value in the environment.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Written<'a> {
+pub(super) struct RawSetting<'a> {
     pub(super) setting: &'static Setting,
     /// The variable's value. `None` if it is not set.
     pub(super) text: Option<&'a str>,
 }
 
-impl<'a> Written<'a> {
+impl<'a> RawSetting<'a> {
     /// The value to parse: the variable's value, or else the default. `""` if there is no default.
     pub(super) fn text(self) -> &'a str {
         self.text.unwrap_or(self.setting.default)
@@ -48,19 +48,19 @@ macro_rules! settings {
         /// quote it.
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub(super) struct Texts { $($field: Option<String>,)* }
+        pub(super) struct RawSettings { $($field: Option<String>,)* }
 
         #[expect(non_camel_case_types, reason = "named like the fields that they number")]
         enum Index { $($field,)* }
 
-        impl Texts {
+        impl RawSettings {
             /// Every setting, in the order of the table.
-            pub(super) fn all(&self) -> impl Iterator<Item = Written<'_>> {
+            pub(super) fn all(&self) -> impl Iterator<Item = RawSetting<'_>> {
                 [$(self.$field()),*].into_iter()
             }
 
-            $(pub(super) fn $field(&self) -> Written<'_> {
-                Written { setting: &SETTINGS[Index::$field as usize], text: self.$field.as_deref() }
+            $(pub(super) fn $field(&self) -> RawSetting<'_> {
+                RawSetting { setting: &SETTINGS[Index::$field as usize], text: self.$field.as_deref() }
             })*
         }
     };
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_name_of_the_table_is_a_field() {
-        let texts: Texts = envy::prefixed(PREFIX)
+        let texts: RawSettings = envy::prefixed(PREFIX)
             .from_iter(SETTINGS.iter().map(|setting| (setting.variable.into(), setting.name.into())))
             .unwrap();
         assert_eq!(texts.targets().text, Some("TARGETS"));

@@ -22,7 +22,7 @@ pub(super) fn tag_labels(text: &str) -> Result<TagLabels, Explanation> {
         if let Some(at) = tags.labels.iter().position(|known| *known == label) {
             let known = &tags.keys[at];
             return Err(if known == key {
-                format!("the key {key:?} is there twice; write it once")
+                format!("the key {key:?} is given twice; write it once")
             } else {
                 format!("{known:?} and {key:?} would both be the label {label}; write one of them")
             });
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn keys_that_become_one_label_are_refused_with_both_names() {
         for (text, expected) in [
-            ("team,team", "the key \"team\" is there twice"),
+            ("team,team", "the key \"team\" is given twice"),
             ("a-b,c,a.b", "\"a-b\" and \"a.b\" would both be the label tag_a_b"),
             (&"x".repeat(129), "more than 128 characters"),
             (&(0..51).map(|n| format!("k{n},")).collect::<String>(), "more than 50 keys"),

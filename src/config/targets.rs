@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     aws_variables::REGION_VARIABLES,
     error::{SettingError, SettingErrors, quoted},
-    settings::Texts,
+    settings::RawSettings,
 };
 use crate::{
     file_watch::{FileErrors, Files},
@@ -29,7 +29,7 @@ pub struct TargetsFile {
 }
 
 impl TargetsFile {
-    pub(super) fn new(texts: &Texts, region: Option<&str>) -> Option<Self> {
+    pub(super) fn new(texts: &RawSettings, region: Option<&str>) -> Option<Self> {
         let path = texts.targets_file().text?.into();
         Some(Self { path, targets: texts.targets().text().to_owned(), region: region.map(str::to_owned) })
     }
@@ -71,7 +71,7 @@ fn looks_secret(list: &str) -> bool {
 
 /// Reads the targets of both settings. `file` is the contents of the file, or `None` if it was not read.
 pub(super) fn read(
-    texts: &Texts,
+    texts: &RawSettings,
     file: Option<Result<String, String>>,
     region: Option<&str>,
     problems: &mut SettingErrors,

@@ -20,7 +20,7 @@ const MOST: u32 = 1_000_000;
 pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
     match duration(text)? {
         Duration::ZERO => {
-            Err("a timeout of nothing would fail everything; write one above 0s, such as 5s".into())
+            Err("a timeout of 0s would make every request fail; write one above 0s, such as 5s".into())
         }
         timeout => Ok(timeout),
     }
@@ -41,7 +41,7 @@ pub(crate) fn number(text: &str) -> Result<u32, Explanation> {
 /// Parses a whole number of at least 1.
 pub(super) fn count(text: &str) -> Result<u32, Explanation> {
     match number(text) {
-        Ok(0) => Err("0 would let nothing happen; write a whole number of at least 1".into()),
+        Ok(0) => Err("0 is too small; write a whole number of at least 1".into()),
         Ok(count) => Ok(count),
         Err(explanation) => Err(explanation.replace("from 0 to", "from 1 to")),
     }

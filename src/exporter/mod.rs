@@ -126,17 +126,17 @@ impl Exporter {
     }
 
     /// Reads configuration files again that have changed.
-    pub fn look_at_files(&self) {
+    pub fn reload_changed_files(&self) {
         if let Some(web_config) = &self.web_config {
             web_config.look();
         }
         if let Some((file, watched)) = &self.targets_file {
-            watched.look(|files| self.put_in_force(file, files));
+            watched.look(|files| self.apply(file, files));
         }
     }
 
     /// Reads the configuration files again.
-    pub fn read_files_again(&self) {
+    pub fn reload_files(&self) {
         if self.web_config.is_none() && self.targets_file.is_none() {
             tracing::info!("there is no file to read again: TARGETS_FILE and WEB_CONFIG_FILE are not set");
         }
@@ -144,11 +144,11 @@ impl Exporter {
             web_config.read_again();
         }
         if let Some((file, watched)) = &self.targets_file {
-            watched.read(|files| self.put_in_force(file, files));
+            watched.read(|files| self.apply(file, files));
         }
     }
 
-    fn put_in_force(&self, file: &TargetsFile, files: &mut Files) -> Result<(), Vec<String>> {
+    fn apply(&self, file: &TargetsFile, files: &mut Files) -> Result<(), Vec<String>> {
         let targets = file.read(files)?;
         self.set_targets(targets).map_err(|error| vec![error.to_string()])
     }
@@ -219,8 +219,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
     loop {
         let look = tokio::select! {
-            () = sleep(LOOK_INTERVAL) => Exporter::look_at_files,
-            () = reload.notified() => Exporter::read_files_again,
+            () = sleep(LOOK_INTERVAL) => Exporter::reload_changed_files,
+            () = reload.notified() => Exporter::reload_files,
         };
         let exporter = Arc::clone(&exporter);
         _ = spawn_blocking(move || look(&exporter)).await;

@@ -24,7 +24,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         _ => "this is no duration; write one such as 500ms, 30s, 5m, 2h or 7d".into(),
     })?;
     if has_unit_month(text) {
-        return Err("M means months, which is hardly meant; write m for minutes, or days such as 30d".into());
+        return Err("M means months; write m for minutes, or days such as 30d".into());
     }
     if duration > LONGEST {
         return Err(too_long());

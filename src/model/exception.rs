@@ -119,7 +119,7 @@ impl Exception {
     }
 
     /// What an operator can do about this exception.
-    pub(crate) const fn cure(self) -> Option<&'static str> {
+    pub(crate) const fn advice(self) -> Option<&'static str> {
         Some(match self {
             Self::ForbiddenException | Self::AccessDeniedException => {
                 "allow the IAM action on this resource (pinpoint-exporter check prints the policy); \

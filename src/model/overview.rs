@@ -33,7 +33,7 @@ pub struct ListState {
     /// How many ids the last successful read found.
     pub found: Option<usize>,
     /// The last completed read. `None` before the first one ends.
-    pub reading: Option<Reading>,
+    pub reading: Option<LastRead>,
 }
 
 /// The state of a target.
@@ -42,7 +42,7 @@ pub struct TargetState {
     pub target: Target,
     pub names: KnownNames,
     /// The last completed refresh. `None` before the first one ends.
-    pub reading: Option<Reading>,
+    pub reading: Option<LastRead>,
     /// The date of the data, and the data. The data are `None` when they are too old to be shown.
     pub data: Option<(Timestamp, Option<Arc<Snapshot>>)>,
 }
@@ -64,7 +64,7 @@ impl KnownNames {
 
 /// The last read of a list or a target.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct LastRead {
     pub began: Timestamp,
     /// The duration of the read, including all waits.
     pub took: Duration,
@@ -76,7 +76,7 @@ pub struct Reading {
 
 impl Overview {
     /// The account and region, if all lists and targets have the same.
-    pub fn only_place(&self) -> Option<(&str, &str)> {
+    pub fn only_account_and_region(&self) -> Option<(&str, &str)> {
         let of_lists = self.lists.iter().map(|list| (&list.list_id.account_id, &list.list_id.region));
         let of_targets = self.targets.iter().map(|state| (&state.target.account_id, &state.target.region));
         let mut places = of_lists.chain(of_targets).map(|(account, region)| (&**account, &**region));
@@ -87,7 +87,7 @@ impl Overview {
 
 impl ListState {
     /// Why the last read failed, if it did.
-    pub fn trouble(&self) -> Option<&CallError> {
+    pub fn last_error(&self) -> Option<&CallError> {
         self.reading.as_ref()?.error.as_ref()
     }
 }
@@ -95,11 +95,11 @@ impl ListState {
 impl TargetState {
     /// Whether `pinpoint_target_up` is 1.
     pub fn is_up(&self) -> bool {
-        self.reading.is_some() && self.trouble().is_none()
+        self.reading.is_some() && self.last_error().is_none()
     }
 
     /// The error that `pinpoint_target_error` shows. `None` while the target is up or before the first refresh ends.
-    pub fn trouble(&self) -> Option<Cow<'_, CallError>> {
+    pub fn last_error(&self) -> Option<Cow<'_, CallError>> {
         match &self.reading.as_ref()?.error {
             Some(error) => Some(Cow::Borrowed(error)),
             None => self.segments().is_none().then(|| Cow::Owned(CallError::stale())),

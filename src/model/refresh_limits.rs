@@ -57,7 +57,7 @@ impl fmt::Display for Overload {
         };
         write!(
             f,
-            "CACHE_TTL={} cannot be held: refreshing every target once takes {requests} requests and, at \
+            "CACHE_TTL={} cannot be met: refreshing every target once takes {requests} requests and, at \
              MAX_REQUESTS_PER_SECOND={per_second}, {}; ",
             format_duration(cache_ttl),
             whole_seconds(round)
@@ -91,7 +91,7 @@ impl fmt::Display for Overload {
         if cache_ttl.saturating_add(round) > max_staleness {
             write!(
                 f,
-                "; until then the data of targets vanish for a time, being older than MAX_STALENESS={}",
+                "; until then targets are without data for a time, because their data are older than MAX_STALENESS={}",
                 format_duration(max_staleness)
             )?;
         }
@@ -129,7 +129,7 @@ mod tests {
     fn it_says_what_would_do() {
         assert_eq!(
             PACE.overload(5_000).unwrap().to_string(),
-            "CACHE_TTL=50s cannot be held: refreshing every target once takes 5000 requests and, at \
+            "CACHE_TTL=50s cannot be met: refreshing every target once takes 5000 requests and, at \
              MAX_REQUESTS_PER_SECOND=50, 1m 40s; raise that to 100, or CACHE_TTL to 1m 40s, with a scrape interval above \
              that, or share the targets among 2 exporters with SHARD"
         );

@@ -374,7 +374,7 @@ impl IdPattern {
         }
         if text.contains('*') {
             return Err(format!(
-                "in the {kind} id a * stands for a part; it stands only for whole ids (a literal one is written %2A)"
+                "the {kind} id contains a * beside other characters; a * stands only for a whole id (write %2A for a literal one)"
             ));
         }
         let mut escapes = text.split('%').skip(1);
@@ -388,7 +388,7 @@ impl IdPattern {
         })?;
         if !is_usable_id(&id) {
             return Err(format!(
-                "{id:?} cannot be the {kind} id, since addresses treat it as a step in a path; write the id itself"
+                "{id:?} is not a usable {kind} id, because URLs treat it as a relative path; write the id itself"
             ));
         }
         Ok(Self::Id(id.into_owned()))

@@ -61,13 +61,13 @@ pub struct Error {
 impl Error {
     fn text(&self) -> String {
         let Self { operation, resource, failure } = self;
-        let cure = failure
+        let advice = failure
             .exception
-            .cure()
+            .advice()
             .filter(|_| !failure.is_foreign)
-            .map(|cure| format!("; {cure}"))
+            .map(|advice| format!("; {advice}"))
             .unwrap_or_default();
-        format!("{} of {resource} failed with {}{cure}", operation.name(), failure.exception.name())
+        format!("{} of {resource} failed with {}{advice}", operation.name(), failure.exception.name())
     }
 }
 

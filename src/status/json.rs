@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::EffectiveSetting,
     model::{
-        overview::{CallError, ListState, Reading, TargetState},
+        overview::{CallError, LastRead, ListState, TargetState},
         timestamp::Timestamp,
     },
 };
@@ -174,7 +174,7 @@ fn totals(totals: &Totals) -> TotalsItem<'_> {
     }
 }
 
-fn reading(Reading { began, took, next, .. }: &Reading) -> ReadingItem {
+fn reading(LastRead { began, took, next, .. }: &LastRead) -> ReadingItem {
     ReadingItem { began: rfc3339(*began), seconds: took.as_secs_f64(), next: rfc3339(*next) }
 }
 
@@ -184,8 +184,8 @@ fn list(state: &ListState) -> ListItem<'_> {
         region: &state.list_id.region,
         application_id: state.list_id.application_id.as_deref(),
         application_name: state.application_name.as_deref(),
-        up: state.reading.is_some() && state.trouble().is_none(),
-        error: state.trouble(),
+        up: state.reading.is_some() && state.last_error().is_none(),
+        error: state.last_error(),
         found: state.found,
         last_reading: state.reading.as_ref().map(reading),
     }
@@ -201,7 +201,7 @@ fn target(state: &TargetState) -> TargetItem<'_> {
         application_name: names.application,
         segment_name: names.segment,
         up: state.is_up(),
-        error: state.trouble(),
+        error: state.last_error(),
         data_as_of: date(state.data.as_ref().map(|(as_of, _)| *as_of)),
         jobs_listed: state.jobs_listed(),
         last_reading: state.reading.as_ref().map(reading),

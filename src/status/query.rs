@@ -108,7 +108,7 @@ impl Query {
                 continue;
             }
             if *parameter != "status" && seen.contains(parameter) {
-                return Err(format!("{parameter} is there twice; write it once"));
+                return Err(format!("{parameter} is given twice; write it once"));
             }
             if parameter.starts_with("segment") && !parameter.ends_with("page") && query.segment.is_some() {
                 return Err("segment and segment_id are both there; write one of them".to_owned());
@@ -210,7 +210,9 @@ fn sort(text: &str) -> Result<Sort, String> {
     let key = Key::ALL.iter().find(|(_, known)| *known == name).map(|(key, _)| *key);
     key.map(|key| Sort { key, descending }).ok_or_else(|| {
         let names = Key::ALL.map(|(_, name)| name).join(", ");
-        format!("jobs are not sorted by {name:?}; write one of {names}, with - before it to turn it round")
+        format!(
+            "jobs are not sorted by {name:?}; write one of {names}, with - before it for descending order"
+        )
     })
 }
 
@@ -252,11 +254,11 @@ mod tests {
             ("aplication=x", "there is no parameter \"aplication\"; the closest is application"),
             ("status=FAIL", "there is no status \"FAIL\"; the closest is FAILED"),
             ("sort=age", "write one of created, completed"),
-            ("name=a&name=b", "name is there twice"),
+            ("name=a&name=b", "name is given twice"),
             (&format!("name={}", "%C3%A9".repeat(257)), "name has 257 characters"),
             ("page=0", "page is no number of a page: \"0\""),
             ("page=-1", "write one from 1"),
-            ("page=1&page=2", "page is there twice"),
+            ("page=1&page=2", "page is given twice"),
             ("segment_id=&segment=a", "segment and segment_id are both there"),
             ("targets_page=99999999999999999999", "targets_page is no number"),
         ] {

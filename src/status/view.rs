@@ -20,7 +20,7 @@ use crate::model::{
 pub(super) struct View<'a> {
     pub(super) now: Timestamp,
     /// The account and region, if all lists and targets share one.
-    pub(super) only_place: Option<(&'a str, &'a str)>,
+    pub(super) only_account_and_region: Option<(&'a str, &'a str)>,
     pub(super) totals: Totals,
     /// Failing lists come first, then the ones that have not been read.
     pub(super) lists: Page<&'a ListState>,
@@ -155,21 +155,21 @@ impl<'a> View<'a> {
             }
         }
         let lists = overview.lists.iter();
-        totals.failing_lists = lists.clone().filter(|list| list.trouble().is_some()).count();
+        totals.failing_lists = lists.clone().filter(|list| list.last_error().is_some()).count();
         let lists = lists.filter(|list| {
             let names = RowNames { application: list.application_name.as_deref(), segment: None };
             list.list_id.application_id.as_deref().is_none_or(|id| application(id) && has_name(names))
         });
         Self {
             now: overview.now,
-            only_place: overview.only_place(),
+            only_account_and_region: overview.only_account_and_region(),
             totals,
             lists: Page::cut(lists.collect(), query.lists_page, |a, b| {
-                let key = |it: &ListState| (it.trouble().is_none(), it.reading.is_some());
+                let key = |it: &ListState| (it.last_error().is_none(), it.reading.is_some());
                 key(a).cmp(&key(b)).then_with(|| a.list_id.cmp(&b.list_id))
             }),
             targets: Page::cut(targets, query.targets_page, |a, b| {
-                let key = |it: &TargetState| (it.trouble().is_none(), it.reading.is_some());
+                let key = |it: &TargetState| (it.last_error().is_none(), it.reading.is_some());
                 key(a).cmp(&key(b)).then_with(|| a.target.cmp(&b.target))
             }),
             segments: Page::cut(segments, query.segments_page, |a, b| {

@@ -131,7 +131,7 @@ fn credentials(headers: &HeaderMap) -> Option<(String, Zeroizing<Vec<u8>>)> {
 }
 
 fn unauthorized() -> Response<Body> {
-    let mut refusal = response(StatusCode::UNAUTHORIZED, TEXT, "A name and its password are needed here.\n");
+    let mut refusal = response(StatusCode::UNAUTHORIZED, TEXT, "A user name and a password are required.\n");
     let challenge = HeaderValue::from_static("Basic realm=\"pinpoint-exporter\", charset=\"UTF-8\"");
     refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     refusal

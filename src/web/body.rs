@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 
 use super::{
-    answers_in_flight::HeldAnswer, connection_phase::ConnectionPhase, connections::AnswerHolder,
+    connection_phase::ConnectionPhase, connections::ResponseHolder, responses_in_flight::HeldResponse,
     streams::Stream,
 };
 
@@ -37,7 +37,7 @@ impl Drop for AnsweringGuard {
 struct InFlight {
     /// `None` over HTTP/1.
     stream: Option<Stream>,
-    _held: HeldAnswer,
+    _held: HeldResponse,
 }
 
 #[derive(Debug)]
@@ -54,17 +54,17 @@ impl From<Vec<Bytes>> for Body {
 
 impl Body {
     /// Prepares the body to be sent over HTTP/1.
-    pub(super) fn send_on_connection(&mut self, phase: Arc<ConnectionPhase>, holder: &AnswerHolder) {
+    pub(super) fn send_on_connection(&mut self, phase: Arc<ConnectionPhase>, holder: &ResponseHolder) {
         self.answering = Some(AnsweringGuard(phase));
         self.send(None, holder);
     }
 
     /// Prepares the body to be sent over HTTP/2.
-    pub(super) fn send_on_stream(&mut self, stream: Stream, holder: &AnswerHolder) {
+    pub(super) fn send_on_stream(&mut self, stream: Stream, holder: &ResponseHolder) {
         self.send(Some(stream), holder);
     }
 
-    fn send(&mut self, stream: Option<Stream>, holder: &AnswerHolder) {
+    fn send(&mut self, stream: Option<Stream>, holder: &ResponseHolder) {
         let held = holder.hold(self.rest.queue.iter());
         self.rest.in_flight = Some(Arc::new(InFlight { stream, _held: held }));
     }

@@ -86,7 +86,7 @@ impl<E: Exporter> Server<E> {
 pub(super) async fn connection<E: Exporter>(
     socket: TcpStream,
     client: ClientAddress,
-    place: ConnectionSlot,
+    slot: ConnectionSlot,
     server: Arc<Server<E>>,
 ) {
     // A response must not wait until the client acknowledges the one before it.
@@ -98,35 +98,35 @@ pub(super) async fn connection<E: Exporter>(
         async move { server.answer(request, client).await }
     };
     let Some(tls) = tls else {
-        return http1(socket, &place, server.timeouts, answer).await;
+        return http1(socket, &slot, server.timeouts, answer).await;
     };
     let accepted = tokio::select! {
-        accepted = tls::accept(socket, tls, server.timeouts, &place.phase, (&server.handshakes, client)) => accepted,
-        () = place.leave.cancelled() => return,
+        accepted = tls::accept(socket, tls, server.timeouts, &slot.phase, (&server.handshakes, client)) => accepted,
+        () = slot.leave.cancelled() => return,
     };
     match accepted {
         Accepted::Nothing => {}
         Accepted::Plain(socket) => {
-            http1(socket, &place, server.timeouts, |_| ready(tls::plain_refused())).await;
+            http1(socket, &slot, server.timeouts, |_| ready(tls::plain_refused())).await;
         }
-        Accepted::Http1(socket) => http1(socket, &place, server.timeouts, answer).await,
-        Accepted::Http2(socket) => http2(socket, &place, server.timeouts, answer).await,
+        Accepted::Http1(socket) => http1(socket, &slot, server.timeouts, answer).await,
+        Accepted::Http2(socket) => http2(socket, &slot, server.timeouts, answer).await,
     }
 }
 
 async fn http1<F: Future<Output = Response<Body>>>(
     socket: impl AsyncRead + AsyncWrite + Unread + Unpin,
-    place: &ConnectionSlot,
+    slot: &ConnectionSlot,
     timeouts: ClientTimeouts,
     answer: impl Fn(Request<Incoming>) -> F,
 ) {
-    let phase = &place.phase;
+    let phase = &slot.phase;
     let service = service_fn(|request: Request<Incoming>| {
         phase.requested(!request.body().is_end_stream());
         let response = answer(request);
         async move {
             let mut response = response.await;
-            response.body_mut().send_on_connection(Arc::clone(phase), &place.holder);
+            response.body_mut().send_on_connection(Arc::clone(phase), &slot.holder);
             Ok::<_, Infallible>(response)
         }
     });
@@ -135,18 +135,18 @@ async fn http1<F: Future<Output = Response<Body>>>(
         .max_buf_size(MAX_HEAD_BYTES as usize)
         .half_close(true)
         .serve_connection(socket, service);
-    finish(served, place, http1::Connection::graceful_shutdown).await;
+    finish(served, slot, http1::Connection::graceful_shutdown).await;
 }
 
 async fn http2<F: Future<Output = Response<Body>> + Send + 'static>(
     socket: TlsStream<TcpStream>,
-    place: &ConnectionSlot,
+    slot: &ConnectionSlot,
     timeouts: ClientTimeouts,
     answer: impl Fn(Request<Incoming>) -> F,
 ) {
-    let streams = Streams::new(Arc::clone(&place.phase));
+    let streams = Streams::new(Arc::clone(&slot.phase));
     let service = service_fn(|request: Request<Incoming>| {
-        let (stream, response, holder) = (streams.open(), answer(request), place.holder.clone());
+        let (stream, response, holder) = (streams.open(), answer(request), slot.holder.clone());
         async move {
             let mut response = response.await;
             response.body_mut().send_on_stream(stream, &holder);
@@ -164,7 +164,7 @@ async fn http2<F: Future<Output = Response<Body>> + Send + 'static>(
         .keep_alive_timeout(timeouts.write)
         .serve_connection(TokioIo::new(socket), service);
     tokio::select! {
-        () = finish(served, place, http2::Connection::graceful_shutdown) => {}
+        () = finish(served, slot, http2::Connection::graceful_shutdown) => {}
         () = streams.overdue(timeouts) => tracing::debug!("a client took too long over HTTP/2"),
     }
 }
@@ -172,16 +172,16 @@ async fn http2<F: Future<Output = Response<Body>> + Send + 'static>(
 /// Serves a connection until it ends or is told to leave.
 async fn finish<C: Future<Output = hyper::Result<()>>>(
     served: C,
-    place: &ConnectionSlot,
+    slot: &ConnectionSlot,
     graceful_shutdown: impl Fn(Pin<&mut C>),
 ) {
     tokio::pin!(served);
     let ended = tokio::select! {
         ended = &mut served => ended,
-        () = place.leave.cancelled() => match last_look(served.as_mut(), &place.phase).await {
+        () = slot.leave.cancelled() => match drain_pending_reads(served.as_mut(), &slot.phase).await {
             Some(ended) => ended,
             // The client is idle or has sent only a part of a head. If a request arrived just in time, it is answered below.
-            None if !place.phase.is_answering() => return,
+            None if !slot.phase.is_answering() => return,
             None => {
                 graceful_shutdown(served.as_mut());
                 served.await
@@ -195,7 +195,10 @@ async fn finish<C: Future<Output = hyper::Result<()>>>(
 
 /// Reads the bytes that have already arrived, so that a request among them is not reset. Returns how the connection ended, if
 /// it did.
-async fn last_look<C: Future>(mut served: Pin<&mut C>, phase: &ConnectionPhase) -> Option<C::Output> {
+async fn drain_pending_reads<C: Future>(
+    mut served: Pin<&mut C>,
+    phase: &ConnectionPhase,
+) -> Option<C::Output> {
     phase.leaves();
     poll_fn(|cx| match served.as_mut().poll(cx) {
         Poll::Ready(ended) => Poll::Ready(Some(ended)),
@@ -231,16 +234,16 @@ mod tests {
             let mut client = Client::connect(listener.local_addr().unwrap()).unwrap();
             client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
             client.set_read_timeout(Some(MINUTE)).unwrap();
-            let place = Connections::new(1, &CancellationToken::new())
-                .place(IpAddr::from(Ipv4Addr::LOCALHOST).into())
+            let slot = Connections::new(1, &CancellationToken::new())
+                .slot(IpAddr::from(Ipv4Addr::LOCALHOST).into())
                 .await;
             let timeouts = ClientTimeouts { idle: MINUTE, head: MINUTE, write: MINUTE };
             let (socket, _) = listener.accept().await.unwrap();
             // The runtime has not been notified of the request yet.
-            place.leave.cancel();
+            slot.leave.cancel();
             let answer =
                 |_| ready(response::response(StatusCode::OK, super::super::media_type::TEXT, "here\n"));
-            timeout(MINUTE, http1(socket, &place, timeouts, answer)).await.unwrap();
+            timeout(MINUTE, http1(socket, &slot, timeouts, answer)).await.unwrap();
             let mut answer = String::new();
             client.read_to_string(&mut answer).unwrap();
             assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("here\n"), "{answer}");

@@ -19,9 +19,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answers_in_flight::{AnswersInFlight, HeldAnswer},
     client_address::ClientAddress,
     connection_phase::ConnectionPhase,
+    responses_in_flight::{HeldResponse, ResponsesInFlight},
 };
 
 /// How many connections beyond the limit may be about to close.
@@ -37,7 +37,7 @@ pub(super) struct Connections {
     leave: CancellationToken,
     /// Cancelled to end all connections at once.
     cut: CancellationToken,
-    answers: AnswersInFlight,
+    answers: ResponsesInFlight,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ struct Connection {
 /// The slot of a connection. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
-    pub(super) holder: AnswerHolder,
+    pub(super) holder: ResponseHolder,
     pub(super) phase: Arc<ConnectionPhase>,
     /// Cancelled when another connection needs the slot or the server stops. A request that has arrived is still answered.
     pub(super) leave: CancellationToken,
@@ -67,7 +67,7 @@ pub(super) struct ConnectionSlot {
 
 /// A connection whose responses are kept in memory.
 #[derive(Debug, Clone)]
-pub(super) struct AnswerHolder {
+pub(super) struct ResponseHolder {
     connections: Arc<Connections>,
     number: u64,
 }
@@ -82,7 +82,7 @@ impl Open {
     }
 
     /// Tells one connection to leave. Returns whether there was one to tell.
-    fn make_room(&self) -> bool {
+    fn evict_one(&self) -> bool {
         let staying = || self.by_number.iter().filter(|(_, connection)| !connection.leave.is_cancelled());
         let mut connections: HashMap<_, usize> = HashMap::new();
         for (_, connection) in staying() {
@@ -122,7 +122,7 @@ impl Connections {
             closed: Notify::new(),
             leave: CancellationToken::new(),
             cut: cut.clone(),
-            answers: AnswersInFlight::default(),
+            answers: ResponsesInFlight::default(),
         })
     }
 
@@ -138,7 +138,7 @@ impl Connections {
     pub(super) fn set_limit(&self, limit: usize) {
         self.limit.store(limit.max(1), Ordering::Relaxed);
         let open = self.open();
-        while open.staying() > self.limit() && open.make_room() {}
+        while open.staying() > self.limit() && open.evict_one() {}
     }
 
     /// Tells all connections to leave.
@@ -147,17 +147,17 @@ impl Connections {
     }
 
     /// Tells one connection to leave.
-    pub(super) fn make_room(&self) {
-        self.open().make_room();
+    pub(super) fn evict_one(&self) {
+        self.open().evict_one();
     }
 
     /// Takes a slot for a new connection. This waits only for connections that were told to leave.
-    pub(super) async fn place(self: &Arc<Self>, client: ClientAddress) -> ConnectionSlot {
+    pub(super) async fn slot(self: &Arc<Self>, client: ClientAddress) -> ConnectionSlot {
         loop {
             // Register before the check, so that a connection that closes in between is noticed.
             let closed = self.closed.notified();
-            if let Some(place) = self.try_place(client) {
-                return place;
+            if let Some(slot) = self.try_place(client) {
+                return slot;
             }
             closed.await;
         }
@@ -167,7 +167,7 @@ impl Connections {
         let mut open = self.open();
         let mut leaving = open.leaving();
         if open.staying() >= self.limit() {
-            leaving += usize::from(open.make_room());
+            leaving += usize::from(open.evict_one());
         }
         if leaving > MAX_LEAVING && open.by_number.len() >= self.limit() + MAX_LEAVING {
             // The connections that were told to leave take too long.
@@ -184,7 +184,7 @@ impl Connections {
             Connection { client, phase: Arc::clone(&phase), leave: leave.clone(), cut: cut.clone() };
         open.by_number.insert(number, connection);
         Some(ConnectionSlot {
-            holder: AnswerHolder { connections: Arc::clone(self), number },
+            holder: ResponseHolder { connections: Arc::clone(self), number },
             phase,
             leave,
             cut,
@@ -194,16 +194,16 @@ impl Connections {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let AnswerHolder { connections, number } = &self.holder;
+        let ResponseHolder { connections, number } = &self.holder;
         connections.open().by_number.remove(number);
         connections.closed.notify_one();
     }
 }
 
-impl AnswerHolder {
+impl ResponseHolder {
     /// Counts a response that is about to be sent. If the responses then use too much memory, the connections that are furthest
     /// behind are cut.
-    pub(super) fn hold<'a>(&self, chunks: impl Iterator<Item = &'a Bytes>) -> HeldAnswer {
+    pub(super) fn hold<'a>(&self, chunks: impl Iterator<Item = &'a Bytes>) -> HeldResponse {
         let answers = &self.connections.answers;
         let held = answers.hold(self.number, chunks);
         while answers.is_too_much(&held) {
@@ -216,7 +216,7 @@ impl AnswerHolder {
             else {
                 break;
             };
-            tracing::debug!(client = %connection.client, "cut a slow client: it keeps old data in memory");
+            tracing::debug!(client = %connection.client, "disconnected a slow client that kept old data in memory");
             connection.cut.cancel();
             answers.forget(number);
         }
@@ -239,55 +239,55 @@ mod tests {
     }
 
     /// Fails if the new connection has to wait for its slot.
-    async fn place(connections: &Arc<Connections>, last: u8) -> ConnectionSlot {
-        let place = timeout(SECOND, connections.place(client(last))).await.expect("there is room");
+    async fn slot(connections: &Arc<Connections>, last: u8) -> ConnectionSlot {
+        let slot = timeout(SECOND, connections.slot(client(last))).await.expect("there is room");
         advance(SECOND).await;
-        place
+        slot
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_connection_that_has_kept_the_server_waiting_longest_makes_room() {
         let connections = Connections::new(3, &CancellationToken::new());
-        let first = place(&connections, 1).await;
-        let second = place(&connections, 1).await;
-        let third = place(&connections, 1).await;
+        let first = slot(&connections, 1).await;
+        let second = slot(&connections, 1).await;
+        let third = slot(&connections, 1).await;
         // The server has answered the first connection meanwhile, as it does for Prometheus. The third waits for its response.
         first.phase.requested(false);
         first.phase.answered();
         assert!(first.phase.written());
         third.phase.requested(false);
-        let fourth = place(&connections, 1).await;
+        let fourth = slot(&connections, 1).await;
         assert!(second.leave.is_cancelled() && !second.cut.is_cancelled() && !first.leave.is_cancelled());
         drop(second);
         fourth.phase.requested(false);
-        let fifth = place(&connections, 1).await;
+        let fifth = slot(&connections, 1).await;
         assert!(first.leave.is_cancelled() && !third.leave.is_cancelled() && !fourth.leave.is_cancelled());
         drop(first);
         // All connections are new or being answered. The newest has kept the server waiting, and the oldest request goes last.
-        let sixth = place(&connections, 1).await;
+        let sixth = slot(&connections, 1).await;
         assert!(fifth.leave.is_cancelled() && !third.leave.is_cancelled());
         drop(fifth);
         sixth.phase.requested(false);
-        let _seventh = place(&connections, 1).await;
+        let _seventh = slot(&connections, 1).await;
         assert!(third.cut.is_cancelled() && !fourth.leave.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_with_many_connections_makes_room_for_one_with_few() {
         let connections = Connections::new(4, &CancellationToken::new());
-        let patient = place(&connections, 2).await;
+        let patient = slot(&connections, 2).await;
         let mut greedy = Vec::new();
         for _ in 0..20 {
-            let place = place(&connections, 1).await;
-            place.phase.requested(false);
-            place.phase.block();
-            greedy.push(place);
-            greedy.retain(|place: &ConnectionSlot| !place.cut.is_cancelled());
+            let slot = slot(&connections, 1).await;
+            slot.phase.requested(false);
+            slot.phase.block();
+            greedy.push(slot);
+            greedy.retain(|slot: &ConnectionSlot| !slot.cut.is_cancelled());
         }
         // It stays, although it has kept the server waiting longest.
         assert!(!patient.leave.is_cancelled());
         assert_eq!(greedy.len(), 3);
-        let _other = place(&connections, 3).await;
+        let _other = slot(&connections, 3).await;
         assert!(!patient.leave.is_cancelled());
         assert!(greedy[0].cut.is_cancelled(), "the furthest behind");
     }
@@ -297,17 +297,16 @@ mod tests {
         let connections = Connections::new(20, &CancellationToken::new());
         let mut places = Vec::new();
         for number in 0..20 {
-            places.push(place(&connections, number % 4).await);
+            places.push(slot(&connections, number % 4).await);
         }
         connections.set_limit(6);
-        let left =
-            |places: &[ConnectionSlot]| places.iter().filter(|place| place.leave.is_cancelled()).count();
+        let left = |places: &[ConnectionSlot]| places.iter().filter(|slot| slot.leave.is_cancelled()).count();
         assert_eq!(left(&places), 14);
-        places.retain(|place| !place.leave.is_cancelled());
-        places.push(place(&connections, 9).await);
+        places.retain(|slot| !slot.leave.is_cancelled());
+        places.push(slot(&connections, 9).await);
         assert_eq!(left(&places), 1);
         connections.set_limit(20);
-        places.push(place(&connections, 9).await);
+        places.push(slot(&connections, 9).await);
         assert_eq!(left(&places), 1);
     }
 
@@ -316,45 +315,45 @@ mod tests {
         let connections = Connections::new(1, &CancellationToken::new());
         let mut staying = Vec::new();
         for _ in 0..=MAX_LEAVING {
-            staying.push(place(&connections, 1).await);
+            staying.push(slot(&connections, 1).await);
         }
-        assert!(staying.iter().all(|place| !place.cut.is_cancelled()));
-        assert!(timeout(SECOND, connections.place(client(2))).await.is_err(), "it waits for one to close");
+        assert!(staying.iter().all(|slot| !slot.cut.is_cancelled()));
+        assert!(timeout(SECOND, connections.slot(client(2))).await.is_err(), "it waits for one to close");
         assert!(staying[0].cut.is_cancelled());
         staying.remove(0);
-        place(&connections, 2).await;
+        slot(&connections, 2).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn versions_of_an_answer_that_slow_clients_keep_are_bounded() {
         const MIB: usize = 1024 * 1024;
         let connections = Connections::new(512, &CancellationToken::new());
-        let mut slow = Vec::new();
+        let mut stalled = Vec::new();
         for _ in 0..60 {
             // The data change between the connections, so each has a version of its own.
-            let place = place(&connections, 1).await;
+            let slot = slot(&connections, 1).await;
             let version = vec![Bytes::from(vec![b'#'; 3 * MIB])];
-            place.phase.requested(false);
-            let held = place.holder.hold(version.iter());
-            place.phase.block();
-            slow.push((place, held, version));
-            slow.retain(|(place, ..)| !place.cut.is_cancelled());
+            slot.phase.requested(false);
+            let held = slot.holder.hold(version.iter());
+            slot.phase.block();
+            stalled.push((slot, held, version));
+            stalled.retain(|(slot, ..)| !slot.cut.is_cancelled());
         }
-        assert_eq!(slow.len(), 10);
-        let bytes: usize = slow.iter().map(|(.., version)| version[0].len()).sum();
+        assert_eq!(stalled.len(), 10);
+        let bytes: usize = stalled.iter().map(|(.., version)| version[0].len()).sum();
         assert!(bytes <= 32 * MIB);
         // A version counts once, even if many connections send it.
         let version = [Bytes::from(vec![b'#'; 3 * MIB])];
         let mut many = Vec::new();
         for _ in 0..100 {
-            let place = place(&connections, 2).await;
-            place.phase.requested(false);
-            let held = place.holder.hold(version.iter());
-            place.phase.block();
-            many.push((place, held));
+            let slot = slot(&connections, 2).await;
+            slot.phase.requested(false);
+            let held = slot.holder.hold(version.iter());
+            slot.phase.block();
+            many.push((slot, held));
         }
-        assert!(many.iter().all(|(place, _)| !place.cut.is_cancelled()));
-        drop((many, slow));
+        assert!(many.iter().all(|(slot, _)| !slot.cut.is_cancelled()));
+        drop((many, stalled));
         assert!(connections.answers.is_empty());
     }
 }

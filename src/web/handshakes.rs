@@ -98,7 +98,7 @@ fn certificate_cause(error: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
         CertificateError::UnknownIssuer => "is signed by no authority of client_ca_file",
         CertificateError::BadSignature => {
-            "is signed by no authority of client_ca_file: one has the name, with another key"
+            "is signed by no authority of client_ca_file: one has the name but another key"
         }
         CertificateError::BadEncoding => "cannot be read",
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
@@ -109,7 +109,7 @@ fn certificate_cause(error: &CertificateError) -> String {
         }
         // rustls has no variant for this error of webpki.
         other if other.to_string().contains("CaUsedAsEndEntity") => {
-            "calls itself an authority, and is not in client_ca_file itself"
+            "is a CA certificate that client_ca_file does not list"
         }
         other => {
             tracing::debug!(error = %other, "a client's certificate cannot be verified");

@@ -25,7 +25,7 @@ pub(super) fn refuse<B>(request: &Request<B>) -> Option<Response<Body>> {
         (StatusCode::BAD_REQUEST, "The Host header holds no host: send a name or an address, and a port.\n")
     } else if codings.count() > 1 || headers.get(TRANSFER_ENCODING).is_some_and(|coding| !is_chunked(coding))
     {
-        (StatusCode::NOT_IMPLEMENTED, "Of transfer codings only chunked is understood.\n")
+        (StatusCode::NOT_IMPLEMENTED, "The Transfer-Encoding is not supported: send chunked.\n")
     } else {
         return None;
     };

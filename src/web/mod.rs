@@ -2,7 +2,6 @@
 //! Pinpoint nor the metrics.
 
 mod access_control;
-mod answers_in_flight;
 mod body;
 mod client_address;
 mod client_timeouts;
@@ -20,6 +19,7 @@ mod passwords;
 mod progress;
 mod refusal;
 mod response;
+mod responses_in_flight;
 mod routes;
 mod streams;
 mod tls;
@@ -128,15 +128,15 @@ pub async fn serve(
             match listener.accept().await {
                 Ok((socket, client)) => {
                     let client = client.ip().into();
-                    let place = connections.place(client).await;
-                    let cut = place.cut.clone();
-                    let connection = connection(socket, client, place, Arc::clone(&server));
+                    let slot = connections.slot(client).await;
+                    let cut = slot.cut.clone();
+                    let connection = connection(socket, client, slot, Arc::clone(&server));
                     tasks.spawn(cut.run_until_cancelled_owned(connection));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "cannot accept a connection");
                     if let Some(Errno::MFILE | Errno::NFILE) = Errno::from_io_error(&error) {
-                        connections.make_room();
+                        connections.evict_one();
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }
@@ -160,7 +160,10 @@ pub async fn serve(
     connections.leave();
     tasks.close();
     if timeout(limits.grace, tasks.wait()).await.is_err() {
-        tracing::warn!(connections = tasks.len(), "some clients did not take their answer in time");
+        tracing::warn!(
+            connections = tasks.len(),
+            "some clients had not read their response when the grace period ended"
+        );
     }
     Ok(())
 }

@@ -234,7 +234,7 @@ impl Queue {
             return verdict;
         }
         self.forget_clients_that_hung_up();
-        if self.attempts.len() >= MAX_WAITING && !self.make_room(client, &credentials.hash) {
+        if self.attempts.len() >= MAX_WAITING && !self.evict_one(client, &credentials.hash) {
             return verdict;
         }
         let (number, tag) = (self.next, tag.to_vec());
@@ -254,7 +254,7 @@ impl Queue {
     /// Makes a slot in a full queue. Drops the newest attempt of the client with the most attempts, if `client` has fewer.
     /// Otherwise drops the newest attempt of `client` for its user with the most attempts, if the user of `hash` has fewer.
     /// Returns whether it dropped one.
-    fn make_room(&mut self, client: ClientAddress, hash: &str) -> bool {
+    fn evict_one(&mut self, client: ClientAddress, hash: &str) -> bool {
         let waiting = || self.attempts.iter().filter(|attempt| !attempt.is_under_way);
         let of_client = |client| waiting().filter(move |attempt| attempt.client() == Some(client));
         let mut clients: HashMap<_, usize> = HashMap::new();

@@ -61,7 +61,7 @@ pub(super) async fn answer<B>(
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
     let path = path.as_ref();
     if !["/", "/api/v1/jobs", "/metrics", "/-/healthy", "/-/ready"].contains(&path) {
-        let text = "There is nothing here. There are: /, /api/v1/jobs, /metrics, /-/healthy, /-/ready\n";
+        let text = "Not found. The paths are: /, /api/v1/jobs, /metrics, /-/healthy, /-/ready\n";
         return response(StatusCode::NOT_FOUND, TEXT, text);
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {

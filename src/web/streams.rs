@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: ClientTimeouts = ClientTimeouts {
+    const TIMEOUTS: ClientTimeouts = ClientTimeouts {
         idle: Duration::from_mins(5),
         head: Duration::from_secs(10),
         write: Duration::from_secs(30),
@@ -114,7 +114,7 @@ mod tests {
 
     async fn overdue_after(streams: &Streams) -> u64 {
         let started = Instant::now();
-        timeout(Duration::from_hours(1), streams.overdue(PATIENCE)).await.expect("it is bounded");
+        timeout(Duration::from_hours(1), streams.overdue(TIMEOUTS)).await.expect("it is bounded");
         started.elapsed().as_secs()
     }
 
@@ -125,7 +125,7 @@ mod tests {
         let [one, other] = [(); 2].map(|()| streams.open());
         assert!(streams.phase.is_answering());
         assert!(
-            timeout(Duration::from_hours(1), streams.overdue(PATIENCE)).await.is_err(),
+            timeout(Duration::from_hours(1), streams.overdue(TIMEOUTS)).await.is_err(),
             "it waits for us"
         );
         one.piece(1);

@@ -82,7 +82,7 @@ fn check_tells_of_every_call_and_that_all_is_well() {
             "\
 Credentials
   own
-    not asked, since AWS_ENDPOINT_URL_PINPOINT names an API of your own
+    not asked, because a custom API endpoint is configured
 
 Region eu-west-1
   GetApps               ok, 2 applications
@@ -162,7 +162,7 @@ Everything works: 4 calls, 3 targets.
         let text = unwrapped(&self::text(&output));
         for part in [
             "GetApps failed AccessDeniedException:",
-            "Some names cannot be read, which is no error. This policy would allow it; NAMES=discovered does without:",
+            "Some names cannot be read. The other metrics still work. This policy allows it; NAMES=discovered does without:",
             "\"Action\": \"mobiletargeting:GetApps\"",
             "\"Action\": \"mobiletargeting:GetSegments\"",
             ":apps/two\"",
@@ -363,7 +363,7 @@ fn plan_makes_no_calls_but_those_that_find_targets_and_offline_none() {
     );
     let unwrapped = unwrapped(&text);
     assert!(
-        unwrapped.contains("CACHE_TTL=50s cannot be held: refreshing every target once takes 5000 requests"),
+        unwrapped.contains("CACHE_TTL=50s cannot be met: refreshing every target once takes 5000 requests"),
         "{text}"
     );
     assert!(
@@ -493,7 +493,7 @@ fn a_page_or_list_that_is_understood_in_part_is_not_ok() {
         let output = command_on(&fake, "one/a", &["check"]).await;
         assert_eq!(output.status.code(), Some(1));
         let text = text(&output);
-        assert!(text.contains("understood in part, 2 jobs\n"), "{text}");
+        assert!(text.contains("partly readable, 2 jobs\n"), "{text}");
         assert!(
             unwrapped(&text).contains("InvalidResponse: parts of the answer could not be understood and are left out: 1 item, 1 field"),
             "{text}"
@@ -910,7 +910,7 @@ fn healthcheck_asks_the_server_that_runs() {
                 "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
                 "answers 503 Service Unavailable",
             ),
-            ("SSH-2.0-something\r\n", "does not speak HTTP/1.1"),
+            ("SSH-2.0-something\r\n", "does not use HTTP/1.1"),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();

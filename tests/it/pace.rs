@@ -388,7 +388,7 @@ fn the_log_says_once_that_the_ttl_cannot_be_held_and_when_it_can_again() {
             client().get(format!("{}/metrics", program.url)).send().await.unwrap().text().await.unwrap();
             tokio::time::sleep(Duration::from_millis(200)).await;
         };
-        let cannot = "CACHE_TTL=1s cannot be held: refreshing every target once takes 30 requests and, at \
+        let cannot = "CACHE_TTL=1s cannot be met: refreshing every target once takes 30 requests and, at \
                       MAX_REQUESTS_PER_SECOND=20, 2s; raise that to 30, or CACHE_TTL to 2s, with a scrape interval above that, or share the targets \
                       among 2 exporters";
         within("the warning", async {
@@ -403,7 +403,7 @@ fn the_log_says_once_that_the_ttl_cannot_be_held_and_when_it_can_again() {
         assert_eq!(program.log().matches(cannot).count(), 1, "{}", program.log());
         fake.world().applications.get_mut(APP).unwrap().segments.retain(|id, _| id.ends_with('0'));
         within("the list to be read again", async {
-            while !program.log().contains("CACHE_TTL can be held again") {
+            while !program.log().contains("CACHE_TTL can be met again") {
                 scrape().await;
             }
         })

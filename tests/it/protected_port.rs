@@ -633,7 +633,7 @@ fn certificates_are_replaced_under_scrapes_and_none_of_them_fails() {
         fs::write(&path, TLS).unwrap();
         while value(&scrape(&kept).await, "successful") < 1.0 {}
         let log = program.last_words().await;
-        assert_eq!(log.matches("the old one stays in force").count(), 1, "{log}");
+        assert_eq!(log.matches("its last valid version stays in force").count(), 1, "{log}");
         assert_eq!(log.matches("has been read again and is in force").count(), 3, "{log}");
     });
 }
@@ -761,7 +761,7 @@ fn each_failed_handshake_is_logged_once_with_what_the_client_did_wrong() {
         for cause in [
             "the client shows no certificate",
             "the client's certificate is signed by no authority of client_ca_file",
-            "the client's certificate calls itself an authority",
+            "the client's certificate is a CA certificate",
             "the client's certificate is not meant for clients",
             "the client's certificate has X.509 version 1",
             "the client's certificate's RSA key has 1024 bits",

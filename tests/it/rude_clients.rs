@@ -38,7 +38,7 @@ const ANNOYANCES: usize = 40;
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the exporter logs when it stops and clients hold it up.
-const HELD_UP: &str = "did not take their answer in time";
+const HELD_UP: &str = "had not read their response when the grace period ended";
 
 /// An exporter of one segment of the fake. `limits` is for the shell, before it becomes the exporter.
 fn start(fake: &FakePinpoint, limits: &str) -> Program {

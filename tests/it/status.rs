@@ -380,7 +380,7 @@ fn what_a_query_says_wrongly_is_named_with_what_would_be_right() {
             ("status=FAIL", r#"there is no status "FAIL"; the closest is FAILED"#),
             ("sort=age", "write one of created, completed, application, segment, status, processed, failed"),
             ("page=0", "write one from 1 to 1000000"),
-            ("page=1&page=2", "page is there twice; write it once"),
+            ("page=1&page=2", "page is given twice; write it once"),
             ("status=%3Cscript%3E", "<script>"),
             ("%E2%80%AE=1", r#"there is no parameter "\u{202e}""#),
         ] {

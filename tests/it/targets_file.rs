@@ -120,7 +120,7 @@ fn everything_that_is_wrong_is_said_at_once_with_its_line_by_every_command() {
         let begin = format!("PINPOINT_EXPORTER_TARGETS_FILE=\"{file}\": ");
         for (begin, words) in [
             ("PINPOINT_EXPORTER_TARGETS=\"e/1/2\": ", "more than two parts"),
-            (begin.as_str(), "line 2: \"a/**\": in the segment id a * stands for a part"),
+            (begin.as_str(), "line 2: \"a/**\": the segment id contains a * beside other characters"),
             (&begin, "line 3: \"b/%2\": a % in the segment id is not followed by two hex digits"),
             (
                 &begin,
@@ -246,9 +246,9 @@ fn a_change_is_in_force_when_it_has_been_seen_twice_and_targets_that_stay_keep_t
         assert_eq!(shown(&before), ["a", "b"]);
         folder.write(in_app(&["b", "c"]));
         harness.turn(Duration::from_secs(1));
-        harness.exporter.look_at_files();
+        harness.exporter.reload_changed_files();
         assert_eq!(shown(&harness.scrape().await), ["a", "b"], "it may be half written");
-        harness.exporter.look_at_files();
+        harness.exporter.reload_changed_files();
         let after = harness.scrape().await;
         assert_eq!((shown(&after), harness.listings()), (vec!["b".to_owned(), "c".to_owned()], 3));
         let ((1.0, first), (1.0, second)) = (reload(&before), reload(&after)) else { panic!("{after:?}") };
@@ -266,17 +266,17 @@ fn a_wrong_file_changes_nothing_until_it_is_right() {
         for wrong in ["", "# none\n", "a b/**", "a a/1", &format!("{APP}/a {ARN}b"), "\0"] {
             harness.turn(Duration::from_secs(1));
             folder.write(wrong);
-            harness.exporter.look_at_files();
-            harness.exporter.look_at_files();
+            harness.exporter.reload_changed_files();
+            harness.exporter.reload_changed_files();
             let scrape = harness.scrape().await;
             assert_eq!((shown(&scrape), reload(&scrape)), (vec!["a".to_owned()], (0.0, first)), "{wrong:?}");
         }
         fs::remove_file(folder.path()).unwrap();
-        harness.exporter.read_files_again();
+        harness.exporter.reload_files();
         assert_eq!(reload(&harness.scrape().await), (0.0, first));
         folder.write(in_app(&["a"]));
-        harness.exporter.look_at_files();
-        harness.exporter.look_at_files();
+        harness.exporter.reload_changed_files();
+        harness.exporter.reload_changed_files();
         let (successful, last) = reload(&harness.scrape().await);
         assert!((successful - 1.0).abs() < f64::EPSILON && last > first);
         harness.close().await;
@@ -302,7 +302,7 @@ fn both_files_must_be_in_force() {
         ] {
             folder.write(targets);
             fs::write(&web_config, web).unwrap();
-            harness.exporter.read_files_again();
+            harness.exporter.reload_files();
             let (successful, _) = reload(&harness.scrape().await);
             assert!((successful - expected).abs() < f64::EPSILON, "{targets:?} {web:?}");
         }

@@ -100,12 +100,12 @@ pub struct Error {
 
 /// A position in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     file: Arc<str>,
     line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, line {}", self.file, self.line)
     }
@@ -116,7 +116,7 @@ impl fmt::Display for Place {
 pub struct Value {
     /// Never empty.
     pub text: String,
-    pub place: Place,
+    pub place: Position,
     /// Whether the value is from the credentials file.
     pub is_of_credentials_file: bool,
 }
@@ -149,7 +149,7 @@ impl fmt::Debug for Profiles {
 pub struct Profile {
     pub name: String,
     /// The position of its header.
-    pub place: Place,
+    pub place: Position,
     /// Each property with its file.
     properties: BTreeMap<String, (Origin, Property)>,
 }
@@ -275,7 +275,7 @@ impl AwsEnvironment {
     }
 
     /// The problem to report when the files do not contain the selected profile.
-    fn without_profile(&self, name: &str, profiles: &Profiles, misplaced: &[(String, Place)]) -> String {
+    fn without_profile(&self, name: &str, profiles: &Profiles, misplaced: &[(String, Position)]) -> String {
         let files: Vec<_> =
             [&self.config, &self.credentials].into_iter().flatten().map(|file| shown(&file.path)).collect();
         let files = if files.is_empty() { "no file is known".to_owned() } else { files.join(" nor ") };
@@ -370,10 +370,10 @@ impl Profiles {
         file: &Arc<str>,
         sections: BTreeMap<String, Section>,
         is_config: bool,
-        misplaced: &mut Vec<(String, Place)>,
+        misplaced: &mut Vec<(String, Position)>,
     ) {
         for (header, section) in sections {
-            let place = Place { file: Arc::clone(file), line: section.line };
+            let place = Position { file: Arc::clone(file), line: section.line };
             let (kind, name) =
                 if is_config { kind_and_name(&header) } else { (Kind::Profile, header.clone()) };
             let of_kind = match kind {
@@ -455,7 +455,7 @@ impl Profile {
 
 impl Value {
     fn new(text: String, origin: &Origin, line: usize) -> Option<Self> {
-        let place = Place { file: Arc::clone(&origin.file), line };
+        let place = Position { file: Arc::clone(&origin.file), line };
         (!text.is_empty()).then_some(Self { text, place, is_of_credentials_file: origin.is_credentials })
     }
 }

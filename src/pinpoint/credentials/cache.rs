@@ -123,7 +123,7 @@ struct State {
     generation: u64,
     /// When the look that is under way began.
     look_began: Option<Instant>,
-    last_look: Option<EndedLook>,
+    drain_pending_reads: Option<EndedLook>,
     /// AWS refused the current credentials, and the look for others has not ended.
     is_refused: bool,
     /// When a refusal last started a look.
@@ -211,7 +211,7 @@ impl CredentialsCache {
             ended.await.map_err(|overdue| AttemptError::new(Exception::CredentialsError, overdue))?;
         }
         let state = self.state();
-        let failure = || match &state.last_look {
+        let failure = || match &state.drain_pending_reads {
             Some(EndedLook { failure: Some(failure), .. }) => failure,
             _ => "the credentials have expired",
         };
@@ -251,7 +251,7 @@ impl CredentialsCache {
     fn is_pausing(&self, state: &State, now: SystemTime) -> bool {
         let is_usable = state.usable(now).is_some();
         let pause = if is_usable { LONGEST_PAUSE } else { self.pause };
-        state.last_look.as_ref().is_some_and(|look| {
+        state.drain_pending_reads.as_ref().is_some_and(|look| {
             (is_usable || look.failure.is_some()) && self.clock.elapsed() < look.at + pause
         })
     }
@@ -305,7 +305,7 @@ impl CredentialsCache {
 
     fn end_look(&self, found: Result<Current, String>) {
         let mut state = self.state();
-        let failed_before = state.last_look.as_ref().is_some_and(|look| look.failure.is_some());
+        let failed_before = state.drain_pending_reads.as_ref().is_some_and(|look| look.failure.is_some());
         let failure = match found {
             Ok(found) => {
                 let is_same = |current: &Current| are_same(&current.credentials, &found.credentials);
@@ -331,7 +331,7 @@ impl CredentialsCache {
         };
         state.is_refused = false;
         state.look_began = None;
-        state.last_look = Some(EndedLook { at: self.clock.elapsed(), failure });
+        state.drain_pending_reads = Some(EndedLook { at: self.clock.elapsed(), failure });
         drop(state);
         self.look_ended.notify_waiters();
     }

@@ -137,7 +137,7 @@ fn without_credentials(error: &(dyn StdError + 'static), trace: &Trace) -> Strin
         return failed;
     }
     if cause::<VarError>(error).is_some() {
-        return "a variable of AWS's is not UTF-8 (and not shown); write it anew".to_owned();
+        return "a variable of AWS's is not UTF-8 (and not shown); set it again".to_owned();
     }
     let text = trace.secrets.show(&text_of(error));
     if let Some(Exchange { request, outcome: Outcome::Answered }) = trace.last() {

@@ -75,10 +75,13 @@ pub(super) fn problem(problem: &str) -> String {
 }
 
 pub(super) fn page(view: &View<'_>, query: &Query, settings: &[EffectiveSetting]) -> String {
-    let ids = Ids { query, with_place: view.only_place.is_none() };
-    let trouble = view.totals.failing() + view.totals.failing_lists;
-    let title =
-        if trouble > 0 { format!("({trouble}) pinpoint-exporter") } else { "pinpoint-exporter".to_owned() };
+    let ids = Ids { query, with_place: view.only_account_and_region.is_none() };
+    let last_error = view.totals.failing() + view.totals.failing_lists;
+    let title = if last_error > 0 {
+        format!("({last_error}) pinpoint-exporter")
+    } else {
+        "pinpoint-exporter".to_owned()
+    };
     document(
         &title,
         &html! {
@@ -109,7 +112,7 @@ fn header(view: &View<'_>, query: &Query) -> Markup {
                 h1 { "pinpoint-exporter" }
                 p {
                     "Export jobs of Amazon Pinpoint's segments"
-                    @if let Some((account_id, region)) = view.only_place { " in " (place(account_id, region)) }
+                    @if let Some((account_id, region)) = view.only_account_and_region { " in " (place(account_id, region)) }
                     @if let Some(now) = utc(view.now) { ", as of " time { (now) } " UTC" }
                 }
             }
@@ -244,7 +247,7 @@ fn lists(view: &View<'_>, ids: Ids<'_>) -> Markup {
         html! {
             tr {
                 (id_cell("List", ids.list(list_id, application_name.as_deref())))
-                (cell("State", outcome(reading, state.trouble(), &good, DISCOVERY_FAILING)))
+                (cell("State", outcome(reading, state.last_error(), &good, DISCOVERY_FAILING)))
                 (cell("Read, UTC", date(reading.map(|it| it.began), view.now)))
                 (short_cell("Took", took(reading)))
                 (short_cell("Next", next(reading, view.now)))
@@ -266,7 +269,7 @@ fn targets(view: &View<'_>, ids: Ids<'_>) -> Markup {
         html! {
             tr {
                 (id_cell("Target", ids.target(target, RowNames::of(names, target.segment_id.as_deref()))))
-                (cell("State", outcome(reading, state.trouble().as_deref(), &good, TARGET_DOWN)))
+                (cell("State", outcome(reading, state.last_error().as_deref(), &good, TARGET_DOWN)))
                 (cell("Data as of, UTC", date(data.as_ref().map(|(as_of, _)| *as_of), view.now)))
                 (short_cell("Took", took(reading)))
                 (short_cell("Next refresh", next(reading, view.now)))

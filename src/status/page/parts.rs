@@ -7,7 +7,7 @@ use crate::{
         exception::Exception,
         job_status::JobStatus,
         list_id::ListId,
-        overview::{CallError, Reading},
+        overview::{CallError, LastRead},
         target::Target,
         timestamp::Timestamp,
     },
@@ -142,12 +142,12 @@ pub(super) fn status(status: JobStatus) -> Markup {
 
 /// The result of the last read. An error comes with a link to its runbook.
 pub(super) fn outcome(
-    reading: Option<&Reading>,
-    trouble: Option<&CallError>,
+    reading: Option<&LastRead>,
+    last_error: Option<&CallError>,
     good: &str,
     runbook: &'static str,
 ) -> Markup {
-    match (reading, trouble) {
+    match (reading, last_error) {
         (None, _) => html! { span.state.unknown { "not read yet" } },
         (Some(_), None) => html! { span.state.good { (good) } },
         (Some(reading), Some(error)) => html! {
@@ -189,7 +189,7 @@ fn runbook_of(exception: Exception) -> Option<&'static str> {
 }
 
 /// When a scrape reads the item again.
-pub(super) fn next(reading: Option<&Reading>, now: Timestamp) -> String {
+pub(super) fn next(reading: Option<&LastRead>, now: Timestamp) -> String {
     match reading {
         Some(reading) if reading.next > now => from_now(reading.next, now),
         _ => "with the next scrape".to_owned(),
@@ -197,7 +197,7 @@ pub(super) fn next(reading: Option<&Reading>, now: Timestamp) -> String {
 }
 
 /// How long the last read took.
-pub(super) fn took(reading: Option<&Reading>) -> String {
+pub(super) fn took(reading: Option<&LastRead>) -> String {
     reading.map_or_else(|| "-".to_owned(), |reading| short(reading.took))
 }
 

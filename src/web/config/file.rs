@@ -61,7 +61,7 @@ fn interpret(path: &Path, files: &mut Files, errors: &mut FileErrors) -> WebConf
     let text = match files.read(path, MAX_BYTES).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
-            errors.push("it is not UTF-8; write it anew");
+            errors.push("the file is not UTF-8; save it as UTF-8");
             return WebConfig::default();
         }
         Err(error) => {
@@ -142,7 +142,7 @@ fn read_users(field: &Field<'_>, errors: &mut FileErrors) -> BTreeMap<String, St
             Some(cost) => errors.add(
                 &user,
                 format_args!(
-                    "at a cost of {cost} a try takes minutes; write a hash with one of at most {MAX_COST}"
+                    "the bcrypt cost {cost} is too high, since one check takes minutes; write a hash with a cost of at most {MAX_COST}"
                 ),
             ),
             None => errors.add(

@@ -172,7 +172,7 @@ impl<'a> Reader<'a, '_> {
         let encrypted = pem.windows(9).any(|window| window == b"ENCRYPTED");
         let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
             if encrypted {
-                "the private key is encrypted, and nobody is there to type its password; write it in the clear, \
+                "encrypted private keys are not supported; store it unencrypted, \
                  readable by the exporter alone"
             } else {
                 "there is no private key in it; write one in PEM"
@@ -308,7 +308,7 @@ impl<'a> Reader<'a, '_> {
         if policy == ClientAuthType::RequireAndVerifyClientCert && authorities.is_none() {
             let field = self.section.field("client_auth_type").ok_or(Faulty)?;
             self.errors
-                .add(field, "nobody could connect without client_ca_file; write whose certificates are good");
+                .add(field, "client certificates cannot be verified without client_ca_file; set it to the CA of your clients");
             return Err(Faulty);
         }
         let field = authorities.as_ref().map(|(_, field)| field.clone());

@@ -44,14 +44,14 @@ impl WatchedWebConfig {
 
     /// Checks whether the file has changed. A change is applied after two identical reads.
     pub fn look(&self) {
-        self.file.look(|files| self.put_in_force(files));
+        self.file.look(|files| self.apply(files));
     }
 
     pub fn read_again(&self) {
-        self.file.read(|files| self.put_in_force(files));
+        self.file.read(|files| self.apply(files));
     }
 
-    fn put_in_force(&self, files: &mut Files) -> Result<(), Vec<String>> {
+    fn apply(&self, files: &mut Files) -> Result<(), Vec<String>> {
         let new = load(&self.path, files)?;
         let new = successor(new, &self.current())?;
         *self.locked() = Arc::new(new);
@@ -63,10 +63,10 @@ impl WatchedWebConfig {
 /// the port.
 fn successor(new: WebConfig, old: &WebConfig) -> Result<WebConfig, Vec<String>> {
     if new.is_empty && !old.is_empty {
-        return Err(vec!["it is empty; write what it should say, or restart the exporter".into()]);
+        return Err(vec!["the file is empty; restore its contents, or restart the exporter".into()]);
     }
     if new.tls.is_some() != old.tls.is_some() {
-        return Err(vec!["TLS cannot be switched on or off on the way; restart the exporter".into()]);
+        return Err(vec!["a reload cannot switch TLS on or off; restart the exporter".into()]);
     }
     Ok(new)
 }

@@ -19,7 +19,7 @@ const MAX_LARGE_ANSWERS: usize = 3;
 const CHUNK_OVERHEAD: usize = size_of::<Bytes>() + size_of::<usize>();
 
 #[derive(Debug, Default)]
-pub(super) struct AnswersInFlight(Arc<Mutex<State>>);
+pub(super) struct ResponsesInFlight(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -38,19 +38,19 @@ struct Answer {
 
 /// Counts a response as in flight until this is dropped.
 #[derive(Debug)]
-pub(super) struct HeldAnswer {
+pub(super) struct HeldResponse {
     state: Weak<Mutex<State>>,
     number: u64,
     bytes: usize,
 }
 
-impl AnswersInFlight {
+impl ResponsesInFlight {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts to count a response of a connection.
-    pub(super) fn hold<'a>(&self, connection: u64, chunks: impl Iterator<Item = &'a Bytes>) -> HeldAnswer {
+    pub(super) fn hold<'a>(&self, connection: u64, chunks: impl Iterator<Item = &'a Bytes>) -> HeldResponse {
         let mut state = self.state();
         let mut bytes = 0;
         let mut addresses = Vec::new();
@@ -68,11 +68,11 @@ impl AnswersInFlight {
         state.next += 1;
         state.bytes += addresses.len() * CHUNK_OVERHEAD;
         state.by_number.insert(number, Answer { connection, chunks: addresses });
-        HeldAnswer { state: Arc::downgrade(&self.0), number, bytes }
+        HeldResponse { state: Arc::downgrade(&self.0), number, bytes }
     }
 
     /// Whether the responses use more memory than allowed. `newest` is the response that was added last.
-    pub(super) fn is_too_much(&self, newest: &HeldAnswer) -> bool {
+    pub(super) fn is_too_much(&self, newest: &HeldResponse) -> bool {
         self.state().bytes > MAX_BYTES.max(MAX_LARGE_ANSWERS * newest.bytes)
     }
 
@@ -113,7 +113,7 @@ impl State {
     }
 }
 
-impl Drop for HeldAnswer {
+impl Drop for HeldResponse {
     fn drop(&mut self) {
         if let Some(state) = self.state.upgrade() {
             state.lock().unwrap_or_else(PoisonError::into_inner).remove(self.number);
