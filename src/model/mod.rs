@@ -18,4 +18,5 @@ pub mod snapshot;
 pub mod status_series;
 pub mod target;
 pub mod timestamp;
+pub(crate) mod token_bucket;
 pub mod version;

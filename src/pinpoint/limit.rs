@@ -1,58 +1,45 @@
 //! How many requests go out per second in one account and region. A request waits for its turn here.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
-/// A token bucket that holds a tenth of a second's tokens, at least one. It keeps one number: the time at which it would be
-/// full again.
+use crate::model::token_bucket::TokenBucket;
+
+/// The limit of an account and region. Its bucket holds a tenth of a second's tokens, at least one.
 #[derive(Debug)]
-pub(super) struct Bucket {
-    interval: Duration,
-    depth: Duration,
-    full_at: Mutex<Instant>,
+pub(super) struct RateLimit {
+    bucket: Mutex<TokenBucket>,
     /// Those that wait, in the order in which they came.
     line: tokio::sync::Mutex<()>,
 }
 
-impl Bucket {
+impl RateLimit {
     pub(super) fn new(per_second: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
-        Self {
-            interval,
-            depth: interval * (per_second / 10).max(1),
-            full_at: Mutex::new(Instant::now()),
-            line: tokio::sync::Mutex::default(),
-        }
+        let bucket = TokenBucket::new(interval, (per_second / 10).max(1));
+        Self { bucket: Mutex::new(bucket), line: tokio::sync::Mutex::default() }
     }
 
     /// Waits for a token, after those that wait already.
     pub(super) async fn turn(&self) {
         let _first_in_line = self.line.lock().await;
         while !self.take() {
-            sleep_until(self.next()).await;
+            let next = self.bucket().next();
+            sleep_until(next).await;
         }
     }
 
     /// Takes a token, if there is one.
     pub(super) fn take(&self) -> bool {
-        let now = Instant::now();
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = (*full_at).max(now) + self.interval;
-        let is_there = after <= now + self.depth;
-        if is_there {
-            *full_at = after;
-        }
-        is_there
+        self.bucket().take()
     }
 
-    /// When the next token will be there.
-    fn next(&self) -> Instant {
-        let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        (*full_at + self.interval).checked_sub(self.depth).unwrap_or(*full_at)
+    fn bucket(&self) -> MutexGuard<'_, TokenBucket> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -60,11 +47,13 @@ impl Bucket {
 mod tests {
     use std::sync::Arc;
 
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn no_second_holds_more_than_the_rate_and_the_bucket() {
-        let bucket = Arc::new(Bucket::new(50));
+        let bucket = Arc::new(RateLimit::new(50));
         let start = Instant::now();
         let tasks: Vec<_> = (0..200)
             .map(|_| {
@@ -94,7 +83,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_request_a_second_is_one_request_a_second() {
-        let bucket = Bucket::new(1);
+        let bucket = RateLimit::new(1);
         let start = Instant::now();
         let mut waits = Vec::new();
         for _ in 0..3 {

@@ -52,7 +52,7 @@ pub use self::{
 
 use self::{
     clock_skew::ClockSkew,
-    limit::Bucket,
+    limit::RateLimit,
     operation::Listing,
     page::Pages,
     queue::RequestQueue,
@@ -167,7 +167,7 @@ struct RateLimitWait<'a> {
 }
 
 /// Waits for a token of the rate limit, and counts the wait.
-async fn counted_turn(bucket: &Bucket, observer: &dyn Observer) {
+async fn counted_turn(bucket: &RateLimit, observer: &dyn Observer) {
     let _counted = RateLimitWait { began: Instant::now(), observer };
     bucket.turn().await;
 }
@@ -184,7 +184,7 @@ pub struct Client {
     http: Http,
     credentials: Arc<CredentialsCache>,
     queue: Arc<RequestQueue>,
-    rate_limit: Option<Bucket>,
+    rate_limit: Option<RateLimit>,
     policy: Policy,
     quota: Quota,
     skew: ClockSkew,
@@ -207,7 +207,7 @@ impl Client {
         Self {
             credentials,
             queue: Arc::new(RequestQueue::new(settings.max_concurrent_requests)),
-            rate_limit: settings.max_requests_per_second.map(Bucket::new),
+            rate_limit: settings.max_requests_per_second.map(RateLimit::new),
             policy: Policy { max_attempts: settings.max_attempts, random: settings.random },
             quota: Quota::default(),
             skew: ClockSkew::default(),
@@ -540,7 +540,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_for_the_rate_limit_is_counted_also_when_it_is_cut_off() {
-        let (bucket, waits) = (Bucket::new(1), Waits::default());
+        let (bucket, waits) = (RateLimit::new(1), Waits::default());
         assert!(bucket.take());
         let cut_off = Duration::from_millis(300);
         assert!(timeout(cut_off, counted_turn(&bucket, &waits)).await.is_err());

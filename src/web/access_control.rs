@@ -12,7 +12,7 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     passwords::{Passwords, Verdict},
     response::response,
 };
+use crate::model::token_bucket::TokenBucket;
 
 /// How long the server delays a refusal when too many passwords wait to be verified.
 const BUSY_DELAY: Duration = Duration::from_secs(1);
@@ -32,31 +33,8 @@ const BUSY_DELAY: Duration = Duration::from_secs(1);
 pub(super) struct AccessControl {
     web_config: Arc<WatchedWebConfig>,
     passwords: Passwords,
-    bucket: Mutex<Option<Bucket>>,
-}
-
-/// The token bucket of a rate limit.
-#[derive(Debug)]
-struct Bucket {
-    limit: RateLimit,
-    tokens: f64,
-    /// When `tokens` was last updated.
-    at: Instant,
-}
-
-impl Bucket {
-    fn full(limit: RateLimit) -> Self {
-        Self { limit, tokens: limit.burst.into(), at: Instant::now() }
-    }
-
-    fn take(&mut self) -> bool {
-        let gained = self.at.elapsed().as_secs_f64() / self.limit.interval.as_secs_f64();
-        self.at = Instant::now();
-        self.tokens = (self.tokens + gained).min(self.limit.burst.into());
-        let allowed = self.tokens >= 1.0;
-        self.tokens -= f64::from(u8::from(allowed));
-        allowed
-    }
+    /// The bucket of the rate limit, and the limit that it was made for.
+    bucket: Mutex<Option<(RateLimit, TokenBucket)>>,
 }
 
 impl AccessControl {
@@ -109,8 +87,8 @@ impl AccessControl {
     fn take_token(&self, limit: RateLimit) -> bool {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *bucket {
-            Some(bucket) if bucket.limit == limit => bucket.take(),
-            other => other.insert(Bucket::full(limit)).take(),
+            Some((of, bucket)) if *of == limit => bucket.take(),
+            other => other.insert((limit, TokenBucket::new(limit.interval, limit.burst))).1.take(),
         }
     }
 }
@@ -145,22 +123,7 @@ fn too_many(text: &'static str) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::advance;
-
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_bucket_holds_a_burst_and_gains_a_token_in_each_interval() {
-        let mut bucket = Bucket::full(RateLimit { interval: Duration::from_secs(2), burst: 3 });
-        let mut taken = || (0..10).filter(|_| bucket.take()).count();
-        assert_eq!(taken(), 3);
-        advance(Duration::from_secs(1)).await;
-        assert_eq!(taken(), 0);
-        advance(Duration::from_secs(1)).await;
-        assert_eq!(taken(), 1);
-        advance(Duration::from_hours(1)).await;
-        assert_eq!(taken(), 3);
-    }
 
     #[test]
     fn credentials_are_read_as_basic_auth_sends_them() {
