@@ -1,4 +1,4 @@
-//! How many requests go out per second in one account and region. A request waits for its turn here.
+//! The rate limit of one account and region. Requests wait here for a token.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,14 +7,14 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// A token bucket that holds a tenth of a second's tokens, at least one. It keeps one number: the time at which it would be
-/// full again.
+/// A token bucket. Its capacity is the tokens of a tenth of a second, at least one. It stores only the time at which it would
+/// be full again.
 #[derive(Debug)]
 pub(super) struct Bucket {
     interval: Duration,
     depth: Duration,
     full_at: Mutex<Instant>,
-    /// Those that wait, in the order in which they came.
+    /// Held by the first waiter. The others wait for it in order of arrival.
     line: tokio::sync::Mutex<()>,
 }
 
@@ -29,7 +29,7 @@ impl Bucket {
         }
     }
 
-    /// Waits for a token, after those that wait already.
+    /// Waits for a token in order of arrival.
     pub(super) async fn turn(&self) {
         let _first_in_line = self.line.lock().await;
         while !self.take() {
@@ -37,7 +37,7 @@ impl Bucket {
         }
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token, if one is available.
     pub(super) fn take(&self) -> bool {
         let now = Instant::now();
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +49,7 @@ impl Bucket {
         is_there
     }
 
-    /// When the next token will be there.
+    /// When the next token is available.
     fn next(&self) -> Instant {
         let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         (*full_at + self.interval).checked_sub(self.depth).unwrap_or(*full_at)
@@ -87,7 +87,7 @@ mod tests {
                 .count();
             assert!(within <= 55, "{within} in the second from {from:?}");
         }
-        // 5 at once, 195 at 20 ms each.
+        // 5 tokens at once, then 195 at 20 ms each.
         let last = times[199];
         assert!((Duration::from_millis(3_880)..Duration::from_millis(4_200)).contains(&last), "{last:?}");
     }

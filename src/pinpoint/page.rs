@@ -1,8 +1,8 @@
-//! Follows the tokens of a listing, and ends one that would go round for ever. Knows no Pinpoint.
+//! Follows the page tokens of a listing, and stops a listing that would never end. Independent of Pinpoint.
 
 use std::collections::HashSet;
 
-/// Where a listing stands.
+/// The progress through the pages of a listing.
 #[derive(Debug)]
 pub(super) struct Pages {
     limit: u32,
@@ -10,32 +10,27 @@ pub(super) struct Pages {
     seen: HashSet<Box<str>>,
 }
 
-/// The longest token that is followed. Escaped it may be three times as long.
+/// The maximum length of a token. Escaping can triple it.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// Why a listing cannot be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Endless {
-    /// A token that led to an earlier page came again.
+    /// A token that led to an earlier page was returned again.
     #[error("page {page} of the listing gives a token that an earlier page gave")]
     RepeatedToken {
         /// Counted from 1.
         page: u32,
     },
-    /// A token that does not fit into a URL.
+    /// A token is too long for a URL.
     #[error("page {page} of the listing gives a token of {bytes} bytes, more than a URL can hold")]
     TokenTooLong {
         /// Counted from 1.
         page: u32,
-        /// Its length.
         bytes: usize,
     },
-    /// More pages than allowed.
     #[error("the listing has more than {limit} pages; if that is right, raise PINPOINT_EXPORTER_MAX_PAGES")]
-    TooManyPages {
-        /// The allowed number.
-        limit: u32,
-    },
+    TooManyPages { limit: u32 },
 }
 
 impl Pages {
@@ -43,7 +38,7 @@ impl Pages {
         Self { limit, fetched: 0, seen: HashSet::new() }
     }
 
-    /// Takes note of one more page and the token it gave for the next, which may be followed if this is `Ok`.
+    /// Records a page and its token for the next page. Returns an error if the token must not be followed.
     pub(super) fn fetched(&mut self, next_token: Option<&str>) -> Result<(), Endless> {
         self.fetched += 1;
         match next_token {
