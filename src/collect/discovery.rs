@@ -1,4 +1,4 @@
-//! Works out which lists and targets to poll from the patterns and the lists read so far. Pure.
+//! Works out which lists and targets to poll from the patterns and the lists read so far. Does no I/O.
 
 use std::{collections::BTreeSet, sync::Arc};
 

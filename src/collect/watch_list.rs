@@ -85,7 +85,7 @@ struct ApplicationState {
     /// A list of its segments that is read only for names, if no pattern needs the list.
     name_list: Option<Arc<CachedListing>>,
     names: Arc<ShownNames>,
-    /// In order of the targets.
+    /// Sorted by target.
     entries: Vec<Arc<TargetEntry>>,
 }
 

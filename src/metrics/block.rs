@@ -193,8 +193,8 @@ thread_local! {
 }
 
 /// Renders blocks. One writer is kept per thread, for two reasons. A compressor takes a quarter of a megabyte. Blocks that are
-/// shrunk from growing buffers would leave holes in memory. With thousands of small targets, each would cost more memory than
-/// the data.
+/// shrunk from growing buffers would leave holes in memory. With thousands of small targets, either effect would cost more memory
+/// than the data.
 #[derive(Default)]
 pub(super) struct BlockWriter {
     pub(super) text: String,

@@ -1,5 +1,5 @@
 //! Parses the dates of the API. Its model declares them as strings in ISO 8601, and all of AWS's samples have milliseconds and
-//! `Z`. Pure.
+//! `Z`. Does no I/O.
 //!
 //! Accepted forms, with optional white space around them:
 //!

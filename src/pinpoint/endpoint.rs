@@ -1,4 +1,4 @@
-//! The endpoint of the API: AWS's own endpoint of a region, or a configured one. Pure.
+//! The endpoint of the API: AWS's own endpoint of a region, or a configured one. Does no I/O.
 
 use url::Url;
 

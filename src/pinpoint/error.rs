@@ -83,8 +83,8 @@ pub struct AttemptError {
     pub request_id: Option<String>,
     /// The wait that the response asks for.
     pub retry_after: RetryAfter,
-    /// Whether no response came from Amazon Pinpoint: the connection failed, or something else responded. The message then
-    /// names the URL and says what to do.
+    /// Whether Amazon Pinpoint did not respond: the connection failed, or something else responded. The message then names the
+    /// URL and says what to do.
     pub is_foreign: bool,
 }
 

@@ -1,5 +1,5 @@
 //! Detects responses that do not come from Amazon Pinpoint, but from a proxy, a gateway or a web server at a wrong address.
-//! Pure.
+//! Does no I/O.
 
 use http::StatusCode;
 use url::Url;

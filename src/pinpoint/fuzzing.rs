@@ -1,5 +1,5 @@
-//! Gives the fuzz targets and the tests of their corpus access to the parsers of API responses. Pure. The exporter itself does
-//! not use it.
+//! Gives the fuzz targets and the tests of their corpus access to the parsers of API responses. Does no I/O. The exporter
+//! itself does not use it.
 
 use std::{
     sync::Arc,

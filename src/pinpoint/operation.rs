@@ -1,4 +1,4 @@
-//! The operations of the API as values: name, path and query. Pure.
+//! The operations of the API as values: name, path and query. Does no I/O.
 
 use percent_encoding::utf8_percent_encode;
 use url::Url;

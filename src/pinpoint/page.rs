@@ -30,7 +30,10 @@ pub(super) enum Endless {
         bytes: usize,
     },
     #[error("the listing has more than {limit} pages; if that is right, raise PINPOINT_EXPORTER_MAX_PAGES")]
-    TooManyPages { limit: u32 },
+    TooManyPages {
+        /// The value of `PINPOINT_EXPORTER_MAX_PAGES`.
+        limit: u32,
+    },
 }
 
 impl Pages {

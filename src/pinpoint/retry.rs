@@ -1,5 +1,5 @@
 //! Decides which failures are retried, and when: the standard retry mode of the AWS SDKs in its [current form]. Does not depend
-//! on HTTP. Only this module and [`super::limit`] sleep.
+//! on HTTP. In the client, only this module and [`super::limit`] sleep.
 //!
 //! [current form]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 

@@ -1,5 +1,5 @@
 //! Masks secrets in texts from outside. AWS and others repeat parts of a request in their messages, and the exporter shows
-//! messages.
+//! these messages.
 //!
 //! A text from outside is shown only as [`Secrets::show`] or [`Secrets::mask`] returns it. Both decode the text layer by layer
 //! and look for the secrets in each layer, because an echo can be encoded several times.
@@ -20,7 +20,7 @@ const MASK: &str = "***";
 /// A shorter text is not treated as a secret, because the mask would hide ordinary words.
 const SHORTEST: usize = 6;
 
-/// For a secret of at least this length, the text without its first or last two characters is masked too.
+/// A secret of at least this length is masked even without its first or last two characters.
 const LONG: usize = 16;
 
 /// A longer text is not shown, which bounds the cost of masking. AWS's messages have a few hundred bytes.

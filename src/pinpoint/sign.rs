@@ -13,7 +13,8 @@ use url::Url;
 /// The service name of Amazon Pinpoint in signatures.
 const SIGNING_NAME: &str = "mobiletargeting";
 
-/// The last second of the year 9999. The signer panics at later dates.
+/// The last second of the year 9999. The signer panics at later dates. Dates before 1970 become 1970, because no working clock
+/// shows them.
 const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
 /// Why a request could not be signed.

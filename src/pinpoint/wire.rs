@@ -1,9 +1,9 @@
-//! Parses AWS's JSON, such as a page of `ExportJobsResponse`, into jobs and resources. Pure. Only this module knows the member
-//! names of AWS's listings.
+//! Parses AWS's JSON, such as a page of `ExportJobsResponse`, into jobs and resources. Does no I/O. Only this module knows the
+//! member names of AWS's listings.
 //!
-//! A bad member is dropped without its item, and a bad item without its page. AWS's own SDKs drop the whole page. A body of
-//! another structure is rejected, where the SDKs would see an empty listing. Each item is passed on before the next one is
-//! parsed, so parsing a page needs memory only for what is kept.
+//! A bad member is dropped but its item is kept. A bad item is dropped but the rest of its page is kept. AWS's own SDKs drop
+//! the whole page. A body of another structure is rejected, where the SDKs would see an empty listing. Each item is passed on
+//! before the next one is parsed, so parsing a page needs memory only for what is kept.
 
 use std::{borrow::Cow, sync::Arc};
 

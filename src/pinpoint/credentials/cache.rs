@@ -30,8 +30,9 @@ use crate::{
     pinpoint::{error::AttemptError, secrets::Secrets},
 };
 
+/// Credentials are renewed this long before they expire.
 const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
-/// Credentials are not used in the last seconds before they expire, because a request takes time to arrive.
+/// Credentials are no longer used this long before they expire, because a request takes time to arrive.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
 /// Credentials without an expiration are read again after this time, because their file may have changed.
 const UNDATED_LIFE: Duration = Duration::from_mins(15);
@@ -47,7 +48,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// size.
 const LONGEST_TOKEN: usize = 64 * 1024;
 
-/// Where the credentials of an account come from. Each look creates its provider anew, because some providers read a file only
+/// Where the credentials of an account come from. Each look creates a new provider, because some providers read a file only
 /// once and some do not recover from a failure.
 pub struct Source {
     look: Box<Find>,
@@ -217,7 +218,7 @@ impl CredentialsCache {
     }
 
     /// Handles credentials that AWS refused as expired. It starts one look for all requests that were refused. Returns whether
-    /// there are other credentials now. After a refusal has started a look, none starts another one within [`LONGEST_PAUSE`].
+    /// there are other credentials now. Refusals start at most one look per [`LONGEST_PAUSE`].
     pub(in crate::pinpoint) async fn replaced(self: &Arc<Self>, refused: &Issued) -> bool {
         let ended = {
             let mut state = self.state();

@@ -237,7 +237,7 @@ impl Look<'_> {
                 return Err(unusable("it is larger than 256 KiB"));
             }
         }
-        // `aws-config` shows a URI that it rejects, so the secrets in it must be known.
+        // `aws-config` shows a URI that it rejects, so the mask must know the secrets in it.
         let uri = self.chain.environment.container_uri().unwrap_or_default();
         for secret in printable::secrets_of_url(uri) {
             self.trace.secrets.learn(secret);

@@ -2,7 +2,8 @@
 //! also records the last request and its outcome, because the providers' own errors name no URL.
 //!
 //! It rewrites the expiration in the responses of containers and instances. `aws-config` accepts only `Z`, while botocore
-//! accepts any offset. This keeps the rest of the protocol in `aws-config`.
+//! accepts any offset. Because only the date is replaced, `aws-config` handles
+//! the rest of the protocol.
 
 use std::{
     collections::BTreeMap,
