@@ -1,4 +1,4 @@
-//! A list of applications or of segments, as last read: for targets to be found in it, or for its names alone.
+//! A cached list of applications or of segments. Discovery finds targets in it, or it only provides names.
 
 use std::{
     sync::{
@@ -22,31 +22,28 @@ use crate::{
     },
 };
 
-/// A list and what is known of it.
 pub(super) struct CachedListing {
     pub(super) list_id: ListId,
     pub(super) purpose: Purpose,
     pub(super) region_client: Arc<RegionClient>,
     is_removed: AtomicBool,
     state: Mutex<State>,
-    /// Whether parts of the last good reading could not be understood.
+    /// Whether parts of the last good reading could not be parsed.
     is_flawed: AtomicBool,
 }
 
-/// What a list is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To find targets.
     Discovery,
-    /// For the names in it alone: its failure has nothing to do with any target.
+    /// Only for the names in it. If it cannot be read, no target is affected.
     Names,
 }
 
 struct State {
     schedule: Schedule,
-    /// The last good list stays, however old. In the order of the ids.
+    /// The last good list, however old, sorted by id.
     resources: Option<Arc<[NamedResource]>>,
-    /// How the last reading ended, and for discovery the bytes that tell it; none has yet.
+    /// How the last reading ended, if one has. For discovery also the rendered status.
     last: Option<(LastRead, Option<Block>)>,
 }
 
@@ -68,7 +65,7 @@ impl CachedListing {
         }
     }
 
-    /// Marks it as removed, so that it is no longer shown or logged.
+    /// Marks the list as removed, so that it is no longer shown or logged.
     pub(super) fn remove(&self) {
         self.is_removed.store(true, Ordering::Relaxed);
     }
@@ -81,17 +78,17 @@ impl CachedListing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks whether the list must be read.
+    /// Checks whether the list is due.
     pub(super) fn look_up(&self, now: Duration) -> Lookup {
         self.state().schedule.look_up(now)
     }
 
-    /// What the last good reading found. It is the same allocation until something in it changes.
+    /// The resources that the last good reading found. The allocation stays the same until one of them changes.
     pub(super) fn resources(&self) -> Option<Arc<[NamedResource]>> {
         self.state().resources.clone()
     }
 
-    /// How it is called in the log.
+    /// The name of the list in the log.
     pub(super) fn name(&self) -> String {
         match &self.list_id.application_id {
             Some(application) => format!("segments of {application}"),
@@ -99,7 +96,7 @@ impl CachedListing {
         }
     }
 
-    /// Takes note of what a good reading found.
+    /// Stores the resources that a good reading found.
     pub(super) fn learn(&self, resources: Vec<NamedResource>) {
         let mut state = self.state();
         if state.resources.as_deref() != Some(&resources) {
@@ -107,12 +104,12 @@ impl CachedListing {
         }
     }
 
-    /// Notes whether parts of a good reading could not be understood, and gives what it was before.
+    /// Stores whether parts of a good reading could not be parsed. Returns the previous value.
     pub(super) fn swap_flawed(&self, is_flawed: bool) -> bool {
         self.is_flawed.swap(is_flawed, Ordering::Relaxed)
     }
 
-    /// Takes note of how a reading ended. Gives the failure of the one before it.
+    /// Stores how a reading ended. Returns the failure of the reading before it.
     pub(super) fn finish(&self, reading: LastRead, fresh_until: Duration) -> Option<Exception> {
         let block = match self.purpose {
             Purpose::Discovery => Some(block::discovery_status(&self.list_id, reading.error.is_none())),
@@ -124,7 +121,6 @@ impl CachedListing {
         before.error.map(|error| error.exception)
     }
 
-    /// What is known of it.
     pub(super) fn overview(&self, application_name: Option<Arc<str>>) -> ListState {
         let state = self.state();
         ListState {
@@ -135,7 +131,7 @@ impl CachedListing {
         }
     }
 
-    /// Its family; none before a reading has ended.
+    /// The rendered status of a discovery list, or `None` before its first reading has ended.
     pub(super) fn view(&self) -> Option<Block> {
         self.state().last.as_ref()?.1.clone()
     }

@@ -1,4 +1,4 @@
-//! Target patterns → the listings to poll. Pure: it knows what was found, and asks nobody.
+//! Works out which lists and targets to poll from the patterns and the lists read so far. Does no I/O.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,17 +9,15 @@ use crate::model::{
     target::{IdPattern, Target, TargetPattern},
 };
 
-/// What follows from the patterns and what is known.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// The lists to keep.
+    /// The lists to read.
     pub list_ids: BTreeSet<ListId>,
-    /// The targets to poll.
     pub targets: BTreeSet<Target>,
 }
 
-/// Works out what to poll: the shard's part of the targets, and every list, since each shard finds all of them. `known` gives
-/// what is in a list that was read; what was not is as if it were empty.
+/// Works out what to poll: the targets of this shard, and every list, since each shard finds all targets itself. `known`
+/// returns the content of a list. A list that was not read yet counts as empty.
 pub fn wanted(
     patterns: &[TargetPattern],
     shard: Shard,

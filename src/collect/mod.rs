@@ -1,5 +1,6 @@
-//! The cached snapshot of every target: refreshed when a scrape finds it old, once however many scrapes wait, and shown until
-//! it is too old. Nothing is refreshed without a scrape.
+//! Keeps the last snapshot of every target. A scrape refreshes a snapshot that is older than `CACHE_TTL`. Scrapes that arrive
+//! meanwhile wait for the same refresh. A snapshot is shown until it is older than `MAX_STALENESS`. Without scrapes nothing is
+//! refreshed.
 
 mod cached_listing;
 pub mod discovery;
@@ -51,58 +52,54 @@ use crate::{
     pinpoint::{Clients, Error, Permit, Priority, SkippedParts},
 };
 
-/// How targets are kept.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How often, at most, and how fast: a result younger than `CACHE_TTL` is not refreshed, and data older than
-    /// `MAX_STALENESS` are not shown.
+    /// `CACHE_TTL`: a younger result is not refreshed. `MAX_STALENESS`: older data are not shown.
     pub pace: RefreshLimits,
-    /// The part of the targets that is kept.
+    /// The targets that this exporter polls.
     pub shard: Shard,
-    /// A good list of applications or segments younger than this is not read again.
+    /// How long a successfully read list of applications or segments is used before it is read again.
     pub discovery_ttl: Duration,
-    /// Which finished jobs are shown.
+    /// The limits on the finished jobs that are shown.
     pub bounds: FinishedJobLimits,
-    /// How state sets are shown.
     pub status_series: StatusSeries,
-    /// Whether the messages about failed endpoints are kept.
+    /// Whether to keep the messages about failed endpoints.
     pub keep_failures: bool,
-    /// Where names come from.
     pub names: NameSource,
-    /// The tags that are shown beside them.
+    /// The tags to show beside names.
     pub tag_labels: Arc<TagLabels>,
 }
 
-/// The targets and what is known of them.
+/// The targets with their cached snapshots and lists.
 pub struct Collector {
     shared: Arc<Shared>,
     lookups: AtomicU64,
     hits: AtomicU64,
-    body: Mutex<Option<Kept>>,
+    body: Mutex<Option<CachedBody>>,
     stopping: CancellationToken,
 }
 
-/// The bytes of all targets, as long as none of them changes.
-struct Kept {
+/// The rendered families of all targets. They are reused until a target changes.
+struct CachedBody {
     generation: u64,
-    /// When data in it will be too old.
+    /// When the first data in the body become too old.
     until: Duration,
     body: Arc<Body>,
 }
 
-/// What refreshes share.
+/// State that all refreshes share.
 struct Shared {
     settings: Settings,
     clock: Arc<dyn Clock>,
-    /// Grows with every change of what is shown.
+    /// Increases with every change of what is shown.
     generation: AtomicU64,
     watch_list: Mutex<WatchList>,
-    /// Whether the log says that every target has been read once.
+    /// Whether the log already says that every target has been read once.
     has_told_first_round: AtomicBool,
 }
 
 impl Collector {
-    /// A collector of what these patterns name. `clients` holds one for each account and region in them.
+    /// Creates a collector for these patterns. `clients` must hold a client for each account and region in them.
     pub fn new(
         patterns: Vec<TargetPattern>,
         clients: &Clients,
@@ -127,8 +124,8 @@ impl Collector {
         collector
     }
 
-    /// Replaces the patterns. What they name and was watched before keeps what is known of it; a refresh that is under way of
-    /// anything else ends without effect.
+    /// Replaces the patterns. Targets and lists that were watched before keep their data. A running refresh of a removed target
+    /// or list has no effect.
     pub fn set_targets(&self, patterns: Vec<TargetPattern>, clients: &Clients) {
         let Shared { clock, settings, generation, has_told_first_round, .. } = &*self.shared;
         let mut watch_list = self.shared.watch_list();
@@ -143,8 +140,8 @@ impl Collector {
         generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Refreshes what is due and waits for it, at most as long as `wait`. What is not ready by then goes on, and so does all
-    /// of it if the caller stops waiting.
+    /// Starts the refreshes that are due and waits for them for at most `wait`. A refresh continues when the wait ends or the
+    /// caller stops waiting.
     pub async fn refresh(&self, wait: Duration) {
         let deadline = Instant::now() + wait;
         let watched = self.shared.watched();
@@ -157,7 +154,7 @@ impl Collector {
         let refreshes = self.start_refreshes(&watched, &mut start);
         start.hand_out();
         let started_by_lists = self.end_of_lists(lists, deadline).await;
-        // Only now, so that they queue behind the targets that the lists have named.
+        // These lists start last, so they queue behind the targets that the discovery lists have named.
         self.shared.start_name_lists();
         let Some(started_by_lists) = started_by_lists else { return };
         for mut refresh in refreshes.into_iter().chain(started_by_lists) {
@@ -167,7 +164,8 @@ impl Collector {
         }
     }
 
-    /// Waits for lists, and for those that they name in turn. Gives the refreshes that they started, unless the time is up before.
+    /// Waits for lists, and for the lists that they name. Returns the refreshes that they started, or `None` after the
+    /// deadline.
     async fn end_of_lists(&self, mut lists: Vec<Completion>, deadline: Instant) -> Option<Vec<Completion>> {
         let mut refreshes = Vec::new();
         while let Some(mut list) = lists.pop() {
@@ -179,12 +177,12 @@ impl Collector {
         Some(refreshes)
     }
 
-    /// Waits for something, unless the time is up before.
+    /// Waits for an event. Returns `None` after the deadline or when the collector stops waiting.
     async fn before<T>(&self, deadline: Instant, event: impl Future<Output = T>) -> Option<T> {
         self.stopping.run_until_cancelled(timeout_at(deadline, event)).await?.ok()
     }
 
-    /// Whether a look at each target can be spared; they count as looked up then.
+    /// Returns whether no target is due. If so, all targets count as cache hits without a lookup of each.
     fn none_is_due(&self, watched: &WatchedTargets) -> bool {
         let now = nanoseconds(self.shared.clock.elapsed());
         let none = now < watched.none_due_before.load(Ordering::Relaxed);
@@ -196,7 +194,7 @@ impl Collector {
         none
     }
 
-    /// Starts the refreshes that are due. Gives those that are under way.
+    /// Starts the refreshes that are due. Returns all that are under way.
     fn start_refreshes(
         &self,
         WatchedTargets { entries, none_due_before, .. }: &WatchedTargets,
@@ -211,7 +209,7 @@ impl Collector {
             }
         }
         if completions.is_empty() {
-            // Refreshes only ever start later than those that are known.
+            // Later changes of the schedules can only move the next refresh further away.
             none_due_before.store(nanoseconds(next_due), Ordering::Relaxed);
         }
         self.lookups.fetch_add(entries.len() as u64, Ordering::Relaxed);
@@ -219,7 +217,7 @@ impl Collector {
         completions
     }
 
-    /// What is known of everything. It refreshes nothing.
+    /// Returns the state of every target and list. It refreshes nothing.
     pub fn overview(&self) -> Overview {
         let Shared { clock, settings, .. } = &*self.shared;
         let (now, date) = (clock.elapsed(), Timestamp::from(clock.now()));
@@ -243,25 +241,25 @@ impl Collector {
         }
     }
 
-    /// Ends all waits for refreshes and logs at once what was not logged yet.
+    /// Ends all waits for refreshes, and logs pending messages at once.
     pub fn stop_waiting(&self) {
         self.stopping.cancel();
         self.shared.watched().region_clients.iter().for_each(|region_client| region_client.close());
     }
 
-    /// Lookups of targets so far, and those that neither started nor joined a refresh.
+    /// The number of target lookups so far, and how many of them neither started nor joined a refresh.
     pub fn lookups_and_hits(&self) -> (u64, u64) {
-        // In this order, for a scrape in between not to make more hits than lookups.
+        // Hits are read first, so that a concurrent scrape cannot make them exceed the lookups.
         let hits = self.hits.load(Ordering::Relaxed);
         (self.lookups.load(Ordering::Relaxed), hits)
     }
 
-    /// The families of all targets as they are now. Put together anew only after a change.
+    /// Returns the families of all targets as they are now. They are rendered only after a change.
     pub fn body(&self) -> Arc<Body> {
         let Shared { clock, settings, generation, .. } = &*self.shared;
         let mut kept = self.body.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock.elapsed();
-        // Read before the targets are: a change in between is seen next time.
+        // The generation is read before the targets. The next scrape then sees a change that happens in between.
         let generation = generation.load(Ordering::Acquire);
         if let Some(kept) = &*kept
             && kept.generation == generation
@@ -286,26 +284,26 @@ impl Collector {
             }
             blocks.extend(view.status);
         }
-        watched.region_clients.iter().for_each(RegionClient::settle);
+        watched.region_clients.iter().for_each(RegionClient::flush_if_idle);
         blocks.extend(watched.applications.iter().map(|application| {
             let entries = watched.entries.get(application.entries.clone()).unwrap_or_default();
             application.block(entries, &settings.tag_labels)
         }));
         blocks.extend(watched.listings.iter().filter_map(|listing| listing.view()));
         let body = Arc::new(answer::body(blocks.iter()));
-        *kept = Some(Kept { generation, until, body: Arc::clone(&body) });
+        *kept = Some(CachedBody { generation, until, body: Arc::clone(&body) });
         body
     }
 }
 
-/// The start of what is due. Permits are handed out after everything has joined the queues, for its order to count.
+/// Starts the readings that are due. Permits are handed out only after all of them have joined the queues, so that their order
+/// counts.
 struct Start<'a> {
     shared: &'a Arc<Shared>,
     now: Duration,
     region_clients: Vec<Arc<RegionClient>>,
 }
 
-/// Something to read.
 enum ReadTask {
     List(Arc<CachedListing>),
     Refresh(Arc<TargetEntry>),
@@ -316,7 +314,7 @@ impl<'a> Start<'a> {
         Self { shared, now: shared.clock.elapsed(), region_clients: Vec::new() }
     }
 
-    /// Starts the reading of a list if it is due. Gives the one that is under way, or until when the list is fresh.
+    /// Starts reading a list if it is due. Returns how long the list is fresh, or the reading that is under way.
     fn list(&mut self, listing: &Arc<CachedListing>) -> Result<Duration, Completion> {
         match listing.look_up(self.now) {
             Lookup::Fresh(until) => Ok(until),
@@ -331,7 +329,7 @@ impl<'a> Start<'a> {
         }
     }
 
-    /// The same for the refresh of a target.
+    /// Starts refreshing a target if it is due. Returns how long its data are fresh, or the refresh that is under way.
     fn refresh(&mut self, entry: &Arc<TargetEntry>) -> Result<Duration, Completion> {
         match entry.look_up(self.now) {
             Lookup::Fresh(until) => Ok(until),
@@ -356,11 +354,11 @@ impl<'a> Start<'a> {
         let (shared, under_way) = (Arc::clone(self.shared), region_client.begin());
         tokio::spawn(async move {
             permit.granted().await;
-            // Made only now, so that what waits takes little memory.
+            // The future is created only after the permit is granted, so a waiting task takes little memory.
             Box::pin(shared.work(work, permit, &guard)).await;
-            // In this order, so that the log has the reading before its end is visible.
+            // `guard` is dropped last, so the log is complete before others see that the reading has ended.
             drop(under_way);
-            shared.tell_first_round();
+            shared.log_first_round();
             drop(guard);
         });
         if !self.region_clients.last().is_some_and(|last| Arc::ptr_eq(last, region_client)) {
@@ -385,7 +383,7 @@ impl Shared {
         self.watch_list().watched()
     }
 
-    /// Starts the reading of the lists that are read for their names and are due. No scrape waits for them.
+    /// Starts reading the due lists that are read only for their names. No scrape waits for them.
     fn start_name_lists(self: &Arc<Self>) {
         let watched = self.watched();
         if watched.name_lists.is_empty() {
@@ -406,7 +404,7 @@ impl Shared {
         }
     }
 
-    /// Reads a list, and starts the reading of what it names and was not known before.
+    /// Reads a list, and starts reading the new lists and targets that it names.
     async fn list(self: &Arc<Self>, listing: &Arc<CachedListing>, permit: Permit, guard: &RefreshGuard) {
         let region_client = &listing.region_client;
         let (started, began) = (self.clock.elapsed(), Timestamp::from(self.clock.now()));
@@ -415,7 +413,7 @@ impl Shared {
             None => region_client.client.applications(permit).boxed(),
         });
         let is_discovery = listing.purpose == Purpose::Discovery;
-        // In this order: who finds the list fresh finds what it names watched.
+        // The new targets are watched before the list counts as fresh. A scrape that finds the list fresh then also finds them.
         let read = read.await.map(|(resources, left_out)| {
             let found = resources.len();
             listing.learn(resources);
@@ -463,8 +461,8 @@ impl Shared {
         }
     }
 
-    /// Starts the reading of what a list has just named and was not watched before, in the same round and whether or not a
-    /// scrape still waits for it.
+    /// Starts reading the lists and targets that a list has just added. They start in the same round, whether or not a scrape
+    /// still waits for them.
     fn start_what_is_new(self: &Arc<Self>, listing: &Arc<CachedListing>) -> Started {
         let change = self.watch_list().learn(listing, self.clock.elapsed());
         listing.region_client.warn_about_overload(self.settings.pace);
@@ -475,7 +473,6 @@ impl Shared {
         Started { lists, refreshes }
     }
 
-    /// Refreshes a target.
     async fn refresh(&self, entry: &TargetEntry, permit: Permit) {
         let (started, date) = (self.clock.elapsed(), Timestamp::from(self.clock.now()));
         let read = caught(self.read(entry, date, permit).boxed()).await;
@@ -491,8 +488,8 @@ impl Shared {
         report(entry, read.map(|(_, left_out)| left_out), before, took);
     }
 
-    /// Logs once how many targets could be read, when each has been.
-    fn tell_first_round(&self) {
+    /// Logs how many targets could be read, once after each of them has been read.
+    fn log_first_round(&self) {
         if self.has_told_first_round.load(Ordering::Relaxed) {
             return;
         }
@@ -532,7 +529,8 @@ impl Shared {
             region_client.warn_about_overload(self.settings.pace);
         }
         let snapshot = builder.finish();
-        // Most refreshes find nothing new, and writing and compressing it is most of what one costs.
+        // Most refreshes find nothing new. Rendering and compressing the block is most of a refresh's cost, so an equal
+        // snapshot keeps its block.
         let unchanged = entry.shown().filter(|shown| *shown.snapshot == snapshot);
         let shown = unchanged.unwrap_or_else(|| {
             let block = block::snapshot(target, &snapshot, self.settings.status_series);
@@ -542,11 +540,10 @@ impl Shared {
     }
 }
 
-/// Why something was not read.
 enum ReadError {
-    /// The API, or the way to it.
+    /// The API or the connection to it failed.
     Api(Error),
-    /// A bug of ours.
+    /// The reading panicked, which is a bug of the exporter.
     Crash,
 }
 
@@ -563,7 +560,7 @@ impl From<&ReadError> for CallError {
     }
 }
 
-/// Reads, and does not let a crash get further.
+/// Awaits a reading and turns a panic into an error.
 async fn caught<T>(read: BoxFuture<'_, Result<T, Error>>) -> Result<T, ReadError> {
     match AssertUnwindSafe(read).catch_unwind().await {
         Ok(result) => result.map_err(ReadError::Api),
@@ -571,7 +568,7 @@ async fn caught<T>(read: BoxFuture<'_, Result<T, Error>>) -> Result<T, ReadError
     }
 }
 
-/// Notes a change for the worse or the better for the log, and logs every refresh at debug level.
+/// Records for the log that a target has failed or recovered, and logs every refresh at debug level.
 fn report(
     TargetEntry { target, region_client, .. }: &TargetEntry,
     read: Result<SkippedParts, ReadError>,

@@ -1,5 +1,7 @@
-//! An account and region: its client, what its targets cost, and its log lines. One cause often hits many targets at once, so
-//! each cause is logged once per round: when nothing is under way any more, or after [`LONGEST_DELAY`].
+//! The client of one account and region, the number of requests that its targets take, and its log lines.
+//!
+//! One cause often affects many targets at once, so each cause is logged once per round. A round ends when no reading is under
+//! way, or after [`LONGEST_DELAY`].
 
 use std::{
     collections::BTreeSet,
@@ -17,63 +19,63 @@ use crate::{
     pinpoint::{Client, SkippedParts},
 };
 
-/// What happened is logged after this time, even while more is under way.
+/// Events are logged after this time at the latest, even while readings are under way.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
 pub(super) struct RegionClient {
     account_id: String,
     region: String,
     pub(super) client: Arc<Client>,
-    /// The requests that refreshing each target once takes.
+    /// How many requests it takes to refresh each target once.
     requests: AtomicU64,
-    /// Whether `CACHE_TTL` could not be held when last looked at.
+    /// Whether the last check found that `CACHE_TTL` cannot be met.
     is_overloaded: AtomicBool,
     pending_log: Mutex<PendingLog>,
 }
 
-/// What has happened and is not logged yet.
+/// Events that are not logged yet.
 #[derive(Default)]
 struct PendingLog {
-    /// In the order in which each first happened.
+    /// In the order in which each event first occurred.
     notes: Vec<(Event, PendingLine)>,
     under_way: u64,
     /// Whether a task waits for [`LONGEST_DELAY`].
     is_timed: bool,
-    /// Whether nothing may wait, since the process is about to end.
+    /// Whether to log at once, because the process is about to end.
     is_closing: bool,
 }
 
-/// What the log says of targets and lists, in one line for all that it happened to.
+/// A kind of log line about targets or lists. One line covers all of those that an event affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A list was not read, for this exception.
+    /// A list could not be read. Holds the name of the exception.
     ListFailed(&'static str),
     ListRecovered,
-    /// Parts of a list could not be understood.
+    /// Parts of a list could not be parsed.
     ListFlawed,
-    /// A list that is read for its names alone was not read, for this exception.
+    /// A list that is read only for its names could not be read. Holds the name of the exception.
     NamesFailed(&'static str),
     NamesRecovered,
-    /// A target was not refreshed, for this exception.
+    /// A target could not be refreshed. Holds the name of the exception.
     Failed(&'static str),
-    /// Parts of a listing could not be understood.
+    /// Parts of a listing could not be parsed.
     Flawed,
     Recovered,
     /// Data became older than `MAX_STALENESS`.
     Dropped,
 }
 
-/// To what it happened.
+/// The targets or lists that an event affects.
 struct PendingLine {
     first: String,
-    /// All of them. One that fails twice counts once.
+    /// A target or list that fails twice counts once.
     all: BTreeSet<String>,
-    /// What there is to say of the first.
+    /// The error or other detail of the first one.
     detail: String,
     left_out: SkippedParts,
 }
 
-/// A reading in this region that is in progress.
+/// A reading in this region that is under way.
 pub(super) struct UnderWay(Arc<RegionClient>);
 
 impl RegionClient {
@@ -88,18 +90,17 @@ impl RegionClient {
         }
     }
 
-    /// The account and the region.
     pub(super) fn place(&self) -> (&str, &str) {
         (&self.account_id, &self.region)
     }
 
-    /// Records that a target costs `now` requests instead of `before`.
+    /// Records that a target takes `now` requests instead of `before`.
     pub(super) fn learn_requests(&self, before: u32, now: u32) {
         self.requests.fetch_add(u64::from(now), Ordering::Relaxed);
         self.requests.fetch_sub(u64::from(before), Ordering::Relaxed);
     }
 
-    /// Logs that `CACHE_TTL` cannot be met for the targets, or that it can again: once for each change.
+    /// Logs, once per change, that `CACHE_TTL` cannot be met for the targets or can be met again.
     pub(super) fn warn_about_overload(&self, pace: RefreshLimits) {
         let Self { account_id, region, .. } = self;
         let overload = pace.overload(self.requests.load(Ordering::Relaxed));
@@ -115,18 +116,17 @@ impl RegionClient {
         self.pending_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reading begins.
+    /// Records that a reading begins. It ends when the result is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
         self.pending_log().under_way += 1;
         UnderWay(Arc::clone(self))
     }
 
-    /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.pending_log().under_way == 0
     }
 
-    /// Records what happened to a target or list. [`RegionClient::settle`] logs it.
+    /// Records an event of a target or list. [`RegionClient::flush_if_idle`] logs it.
     pub(super) fn note(&self, event: Event, what: &impl ToString, detail: String, left_out: SkippedParts) {
         let mut pending_log = self.pending_log();
         let index = pending_log.notes.iter().position(|(noted, _)| *noted == event).unwrap_or_else(|| {
@@ -142,8 +142,8 @@ impl RegionClient {
         note.left_out.members += left_out.members;
     }
 
-    /// Logs what was noted, if nothing is under way that could add to it; else later.
-    pub(super) fn settle(self: &Arc<Self>) {
+    /// Logs the recorded events if no reading is under way. Otherwise a later call or the timer logs them.
+    pub(super) fn flush_if_idle(self: &Arc<Self>) {
         let mut pending_log = self.pending_log();
         if pending_log.notes.is_empty() {
             return;
@@ -164,7 +164,7 @@ impl RegionClient {
         }
     }
 
-    /// Logs at once what was noted, and from now on everything.
+    /// Logs the recorded events at once, and later events without delay.
     pub(super) fn close(&self) {
         self.pending_log().is_closing = true;
         self.log();
@@ -225,7 +225,7 @@ impl RegionClient {
                 format!("the data of {count} targets are no longer shown: {detail}; the first is {first}")
             }
         };
-        // A field without a value is left out of the line.
+        // `tracing` omits a field whose value is `None`.
         let is_list = matches!(
             event,
             Event::ListFailed(_)
@@ -260,6 +260,6 @@ impl RegionClient {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.pending_log().under_way -= 1;
-        self.0.settle();
+        self.0.flush_if_idle();
     }
 }

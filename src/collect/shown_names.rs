@@ -1,5 +1,4 @@
-//! The names of an application and of its segments, as far as they are watched, and the bytes that show them. The bytes are made
-//! once for each change.
+//! The shown names of an application and its watched segments. They are rendered only after a change.
 
 use std::{
     ops::Range,
@@ -15,27 +14,27 @@ use crate::{
     },
 };
 
-/// An application of which something is watched.
+/// An application with a watched list or target.
 pub(super) struct WatchedApplication {
     pub(super) id: String,
     pub(super) region_client: Arc<RegionClient>,
-    /// Which of the entries are its own.
+    /// The range of its entries in the list of all entries.
     pub(super) entries: Range<usize>,
-    /// The list that it is in.
+    /// The list of applications that contains it.
     pub(super) applications: Option<Arc<CachedListing>>,
     /// The list of its segments.
     pub(super) segments: Option<Arc<CachedListing>>,
     pub(super) names: Arc<ShownNames>,
 }
 
-/// The names that were shown last.
+/// The names that were rendered last.
 #[derive(Default)]
 pub(super) struct ShownNames(Mutex<Option<Shown>>);
 
 struct Named {
     application: Option<NamedResource>,
     segments: Arc<[NamedResource]>,
-    /// Which of them are watched.
+    /// The indices of the watched segments.
     watched: Vec<usize>,
 }
 
@@ -45,7 +44,7 @@ struct Shown {
 }
 
 impl WatchedApplication {
-    /// What is known of its name and of those of its segments.
+    /// The known names of the application and its segments.
     pub(super) fn known(&self) -> KnownNames {
         let applications = self.applications.as_ref().and_then(|list| list.resources());
         let application = applications.as_ref().and_then(|all| NamedResource::find(all, &self.id));
@@ -55,8 +54,8 @@ impl WatchedApplication {
         }
     }
 
-    /// The families of the names. `entries` are those of the application; the segments in the listing of a whole application are
-    /// watched too.
+    /// The families of the names. `entries` are those of the application. If a target is a whole application, the segments in
+    /// its jobs are watched too.
     pub(super) fn block(&self, entries: &[Arc<TargetEntry>], tag_labels: &TagLabels) -> Block {
         let applications = self.applications.as_ref().and_then(|list| list.resources());
         let segments = self.segments.as_ref().and_then(|list| list.resources()).unwrap_or_default();
@@ -91,7 +90,7 @@ impl WatchedApplication {
 }
 
 impl Named {
-    /// Whether nothing has changed. Lists that say the same are the same allocation.
+    /// Returns whether nothing has changed. A list that was read again without a change keeps its allocation.
     fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.segments, &other.segments)
             && self.watched == other.watched

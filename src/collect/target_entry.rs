@@ -1,4 +1,4 @@
-//! What is known of one target: the last good snapshot, how the last refresh ended, and whether one is under way.
+//! The state of one target: the last good snapshot, how the last refresh ended, and whether one is under way.
 
 use std::{
     sync::{
@@ -23,11 +23,11 @@ use crate::{
     },
 };
 
-/// A target and what is known of it. Times are those of the clock that never goes back.
+/// Times are those of the monotonic clock.
 pub(super) struct TargetEntry {
     pub(super) target: Target,
     pub(super) region_client: Arc<RegionClient>,
-    /// What a refresh costs, as of the last good one.
+    /// The number of requests that the last good refresh took.
     requests: AtomicU32,
     is_removed: AtomicBool,
     state: Mutex<State>,
@@ -36,11 +36,11 @@ pub(super) struct TargetEntry {
 #[derive(Debug)]
 struct State {
     schedule: Schedule,
-    /// The last refresh that ended.
+    /// The last refresh that ended, good or not.
     last: Option<Last>,
-    /// The last good one.
+    /// The last good refresh.
     good: Option<Good>,
-    /// The bytes of the target's status, and the error they tell of.
+    /// The rendered status of the target, and the error that it shows.
     status: Option<(Option<&'static str>, Block)>,
 }
 
@@ -54,30 +54,29 @@ struct Last {
 struct Good {
     started: Duration,
     date: Timestamp,
-    /// Absent once it is too old.
+    /// `None` once it is too old.
     shown: Option<Shown>,
 }
 
-/// What a good refresh has read, and the bytes of it.
+/// The snapshot of a good refresh, and its rendered families.
 #[derive(Debug, Clone)]
 pub(super) struct Shown {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) block: Block,
 }
 
-/// How a refresh ended.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    /// When it started: by the clock that never goes back, and the date.
+    /// The start by the monotonic clock. `date` is the same moment by the wall clock.
     pub(super) started: Duration,
     pub(super) date: Timestamp,
     pub(super) took: Duration,
     pub(super) result: Result<Shown, CallError>,
-    /// Whether parts of it could not be understood.
+    /// Whether parts of the listing could not be parsed.
     pub(super) flawed: bool,
 }
 
-/// What the log says of a target, and says again only when it changes.
+/// The state of a target for the log, which reports only changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Health {
     pub(super) failure: Option<Exception>,
@@ -86,19 +85,19 @@ pub(super) struct Health {
     pub(super) dropped: bool,
 }
 
-/// What a target shows.
+/// The rendered families of a target.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    /// Its own families; none before a refresh has ended.
+    /// The families of its status. `None` before a refresh has ended.
     pub(super) status: Option<Block>,
-    /// Those of its jobs and segments, and when they will be too old.
+    /// The families of its jobs and segments, and when they become too old.
     pub(super) snapshot: Option<(Block, Duration)>,
-    /// Whether its data have become too old just now.
+    /// Whether this call found that the data have become too old.
     pub(super) dropped: bool,
 }
 
 impl TargetEntry {
-    /// A target of which nothing is known. An `earlier` refresh of the same one may still be under way, whose result will be lost.
+    /// Creates a target without data. An `earlier` refresh of the same target may still be under way. Its result is discarded.
     pub(super) fn new(
         target: Target,
         region_client: Arc<RegionClient>,
@@ -116,7 +115,7 @@ impl TargetEntry {
         }
     }
 
-    /// Marks it as removed, so that it is no longer shown or logged. Returns the refresh that is still under way.
+    /// Marks the target as removed, so that it is no longer shown or logged. Returns the refresh that is still under way.
     pub(super) fn remove(&self) -> Option<Completion> {
         self.is_removed.store(true, Ordering::Relaxed);
         self.state().schedule.under_way().cloned()
@@ -126,12 +125,12 @@ impl TargetEntry {
         self.is_removed.load(Ordering::Relaxed)
     }
 
-    /// How many requests a refresh takes, without retries; 1 before the first good one.
+    /// How many requests a refresh takes, without retries. It is 1 before the first good refresh.
     pub(super) fn requests(&self) -> u32 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Records how many pages a good refresh read. Returns the number before.
+    /// Records how many pages a good refresh read. Returns the previous number.
     pub(super) fn learn_requests(&self, requests: u32) -> u32 {
         self.requests.swap(requests, Ordering::Relaxed)
     }
@@ -140,17 +139,17 @@ impl TargetEntry {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the last good refresh has read, unless that is gone.
+    /// The data of the last good refresh, unless they were dropped.
     pub(super) fn shown(&self) -> Option<Shown> {
         self.state().good.as_ref()?.shown.clone()
     }
 
-    /// Looks whether a refresh is due.
+    /// Checks whether a refresh is due.
     pub(super) fn look_up(&self, now: Duration) -> Lookup {
         self.state().schedule.look_up(now)
     }
 
-    /// Takes note of how a refresh ended. Gives the health before it.
+    /// Stores how a refresh ended. Returns the health before it.
     pub(super) fn finish(&self, outcome: Outcome, ttl: Duration) -> Health {
         let Outcome { started, date, took, result, flawed } = outcome;
         let mut state = self.state();
@@ -169,7 +168,7 @@ impl TargetEntry {
         before.map(|before| Health { dropped, ..before.health() }).unwrap_or_default()
     }
 
-    /// What is shown now: data older than `max_staleness` never are, and are let go.
+    /// Returns what is shown now. It drops data that are older than `max_staleness`.
     pub(super) fn view(&self, now: Duration, max_staleness: Duration) -> View {
         let mut state = self.state();
         let dropped = state.drop_stale_data(now, max_staleness);
@@ -195,12 +194,12 @@ impl TargetEntry {
         View { status: Some(block), snapshot, dropped }
     }
 
-    /// Whether a refresh has ended, and the last one was good.
+    /// Whether the last refresh was good. `None` before one has ended.
     pub(super) fn is_up(&self) -> Option<bool> {
         self.state().last.as_ref().map(|last| last.health().failure.is_none())
     }
 
-    /// What is known of it, without data that are too old. Only [`TargetEntry::view`] drops those.
+    /// Returns the state of the target without data that are too old. Only [`TargetEntry::view`] drops those.
     pub(super) fn overview(&self, now: Duration, max_staleness: Duration, names: KnownNames) -> TargetState {
         let state = self.state();
         let snapshot = |good: &Good| {
@@ -214,7 +213,7 @@ impl TargetEntry {
 }
 
 impl State {
-    /// Lets data go that are too old. Gives whether there were any.
+    /// Drops data that are too old. Returns whether there were any.
     fn drop_stale_data(&mut self, now: Duration, max_staleness: Duration) -> bool {
         let too_old = self.good.as_mut().filter(|good| good.is_too_old(now, max_staleness));
         too_old.is_some_and(|good| good.shown.take().is_some())

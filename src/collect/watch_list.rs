@@ -1,5 +1,5 @@
-//! What is watched: the lists and targets that the patterns name, as far as the lists have been read. A list that was read changes
-//! only what it names, so finding all targets takes time in proportion to their number.
+//! The lists and targets that the patterns and the lists read so far name. A new list updates only what it names, so finding
+//! all targets takes time in proportion to their number.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,68 +27,65 @@ use crate::{
     pinpoint::Clients,
 };
 
-/// An account and a region.
 type RegionKey = (String, String);
 
-/// What is watched, and why.
 pub(super) struct WatchList {
     shard: Shard,
     names: NameSource,
     regions: BTreeMap<RegionKey, RegionState>,
-    /// Refreshes that are still under way of targets that were removed: none of the same target may begin before their end.
+    /// Running refreshes of removed targets. The same target is not refreshed again before its old refresh ends.
     removed_in_progress: BTreeMap<Target, Completion>,
-    /// The current state, built on demand. `None` after a change.
+    /// The lists and targets in order, built on demand. `None` after a change.
     watched: Option<Arc<WatchedTargets>>,
 }
 
-/// What is watched at a time: all in their order.
+/// The lists and targets that are watched now, in order.
 #[derive(Default)]
 pub(super) struct WatchedTargets {
     pub(super) region_clients: Vec<Arc<RegionClient>>,
     pub(super) listings: Vec<Arc<CachedListing>>,
-    /// Lists that are read for the names in them alone.
+    /// Lists that are read only for their names.
     pub(super) name_lists: Vec<Arc<CachedListing>>,
-    /// Those with names to show; none with `NAMES=off`.
+    /// Applications whose names can be shown. Empty with `NAMES=off`.
     pub(super) applications: Vec<WatchedApplication>,
     pub(super) entries: Vec<Arc<TargetEntry>>,
-    /// None of the entries is due before this, in nanoseconds of the clock that never goes back.
+    /// No entry is due before this time, in nanoseconds of the monotonic clock.
     pub(super) none_due_before: AtomicU64,
 }
 
-/// What has changed.
+/// What an update added, kept and removed.
 #[derive(Default)]
 pub(super) struct Change {
     pub(super) new_lists: Vec<Arc<CachedListing>>,
     pub(super) new_targets: Vec<Arc<TargetEntry>>,
-    /// How many targets were looked at and stay.
+    /// How many of the checked targets stay watched.
     pub(super) kept: usize,
-    /// How many targets are gone.
+    /// How many targets were removed.
     pub(super) gone: usize,
 }
 
-/// An account and region.
 struct RegionState {
     region_client: Arc<RegionClient>,
-    /// The patterns of its applications. Those of all applications are under `None`.
+    /// The patterns by application. Patterns for all applications are under `None`.
     patterns: BTreeMap<Option<String>, Vec<TargetPattern>>,
-    /// The list of applications, and what it named last.
+    /// The list of applications, if a pattern needs it. `listed` holds the ids of its last good reading.
     list: Option<Arc<CachedListing>>,
     listed: BTreeSet<String>,
-    /// Where there is no list for the patterns: one for the names.
+    /// A list of applications that is read only for names, if no pattern needs the list.
     name_list: Option<Arc<CachedListing>>,
     applications: BTreeMap<String, ApplicationState>,
 }
 
-/// An application of which something is watched.
+/// An application with a watched list or target.
 #[derive(Default)]
 struct ApplicationState {
     is_listed: bool,
-    /// The list of its segments.
+    /// The list of its segments, if a pattern needs it.
     list: Option<Arc<CachedListing>>,
-    /// Where there is none for the patterns: one for the names.
+    /// A list of its segments that is read only for names, if no pattern needs the list.
     name_list: Option<Arc<CachedListing>>,
     names: Arc<ShownNames>,
-    /// In their order.
+    /// Sorted by target.
     entries: Vec<Arc<TargetEntry>>,
 }
 
@@ -108,7 +105,6 @@ impl WatchList {
         Self { shard, names, regions: BTreeMap::new(), removed_in_progress: BTreeMap::new(), watched: None }
     }
 
-    /// What is watched now.
     pub(super) fn watched(&mut self) -> Arc<WatchedTargets> {
         let Self { shard, names, regions, .. } = &*self;
         let build = || {
@@ -122,7 +118,7 @@ impl WatchList {
                     watched.name_lists.extend(application.name_list.clone());
                     let begin = watched.entries.len();
                     watched.entries.extend(application.entries.iter().cloned());
-                    // A shard leaves applications without a target of its own to the others.
+                    // An application without targets in this shard is shown by the other shards.
                     if *names != NameSource::Off
                         && (!application.entries.is_empty() || *shard == Shard::WHOLE)
                     {
@@ -147,7 +143,7 @@ impl WatchList {
         watched
     }
 
-    /// Replaces the patterns. What they name and was watched before keeps what is known of it.
+    /// Replaces the patterns. Targets and lists that were watched before keep their data.
     pub(super) fn set_targets(&mut self, patterns: Vec<TargetPattern>, clients: &Clients, now: Duration) {
         let mut before = mem::take(&mut self.regions);
         for (place, client) in clients {
@@ -171,7 +167,7 @@ impl WatchList {
         }
         let mut change = Change::default();
         for region in self.regions.values_mut() {
-            region.name_applications(now);
+            region.update_application_list(now);
             let ids: BTreeSet<String> =
                 region.applications.keys().cloned().chain(region.applications_named()).collect();
             for id in ids {
@@ -237,8 +233,8 @@ impl RegionState {
         }
     }
 
-    /// Keeps a list of applications if the patterns ask for one.
-    fn name_applications(&mut self, now: Duration) {
+    /// Creates or removes the list of applications, depending on whether a pattern needs it.
+    fn update_application_list(&mut self, now: Duration) {
         if let Some(pattern) = self.patterns.get(&None).and_then(|patterns| patterns.first()) {
             let list_id = ListId::applications_of(pattern);
             let new =
@@ -250,8 +246,8 @@ impl RegionState {
         }
     }
 
-    /// Keeps a list of applications for their names if none is kept for the patterns, anything is watched and names are to be
-    /// read.
+    /// Keeps a list of applications for their names. It is needed if names are read, something is watched and no pattern needs
+    /// the list.
     fn name_list_of_applications(&mut self, names: NameSource, now: Duration) {
         let is_watched = || self.applications.values().any(|application| !application.entries.is_empty());
         let is_needed = names == NameSource::All && self.list.is_none() && is_watched();
@@ -259,12 +255,12 @@ impl RegionState {
         self.name_list = name_list(kept, is_needed, None, &self.region_client, now);
     }
 
-    /// The applications that patterns name, and those in the list.
+    /// The applications that patterns name or that the list holds.
     fn applications_named(&self) -> impl Iterator<Item = String> {
         self.patterns.keys().flatten().cloned().chain(self.listed.iter().cloned())
     }
 
-    /// Takes up the list of applications. Gives those to which it makes a difference.
+    /// Applies the list of applications. Returns the applications that were added or removed.
     fn list_applications(&mut self, list: &CachedListing) -> Vec<String> {
         let listed = list.resources().unwrap_or_default();
         self.listed = listed.iter().map(|resource| resource.id.clone()).collect();
@@ -273,7 +269,7 @@ impl RegionState {
         gone.map(|(id, _)| id).chain(new).cloned().collect()
     }
 
-    /// Works out what is watched of an application.
+    /// Works out the watched lists and targets of an application.
     fn update(
         &mut self,
         id: &str,
@@ -327,7 +323,7 @@ impl RegionState {
     }
 }
 
-/// The list that is read for its names, if it is needed: the one that is kept, or a new one.
+/// Returns the existing list for names, or a new one, if it is needed.
 fn name_list(
     kept: Option<Arc<CachedListing>>,
     is_needed: bool,
@@ -351,7 +347,7 @@ fn name_list(
 }
 
 impl ApplicationState {
-    /// Nothing of it is watched any more.
+    /// Removes the application with its list and targets.
     fn remove(
         self,
         region_client: &RegionClient,

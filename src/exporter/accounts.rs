@@ -1,4 +1,4 @@
-//! Settings → a client for each account and region of the targets, and the credentials of each account.
+//! The clients of all accounts and regions of the targets, and the credentials of each account.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -12,22 +12,21 @@ use crate::{
     pinpoint::{self, Client, Clients, CredentialsCache, Http, Observer, Owner, ProviderChain, Source, Sts},
 };
 
-/// Whom the exporter asks, and in whose name.
 pub struct Accounts {
     config: Config,
     http: Http,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
-    /// The process's own credentials, which it also assumes roles with.
+    /// The process's own credentials. Roles are assumed with them.
     own: Arc<CredentialsCache>,
-    /// By account and region.
     pub clients: Clients,
-    /// By account of the targets; `""` for targets without one.
+    /// By the account of the targets. The key is `""` for targets without one.
     pub credentials: BTreeMap<String, Arc<CredentialsCache>>,
 }
 
 impl Accounts {
-    /// Those of the configured targets. `own` is the source of the process's own credentials. Nothing is asked of AWS yet.
+    /// Creates the clients and credentials of the configured targets. `own` is the source of the process's own credentials. It
+    /// sends no request to AWS yet.
     pub fn new(
         config: &Config,
         http: &Http,
@@ -48,8 +47,8 @@ impl Accounts {
         Ok(accounts)
     }
 
-    /// Replaces them by those of other targets. A client and credentials that are still needed stay as they are, with what they
-    /// have learnt. After an error nothing has changed.
+    /// Creates what new targets need and removes what no target needs. Clients and credentials that are still needed keep their
+    /// state. An error changes nothing.
     pub fn set_targets(&mut self, targets: &[TargetPattern]) -> Result<(), SetupError> {
         let Self { config, http, clock, observer, .. } = &*self;
         let mut clients = Clients::new();
@@ -80,12 +79,12 @@ impl Accounts {
         Ok(())
     }
 
-    /// How many connections to Pinpoint there may be at once.
+    /// The maximum number of simultaneous connections to Pinpoint.
     pub fn connections(&self) -> usize {
         self.clients.len() * self.config.max_concurrent_requests
     }
 
-    /// When credentials expire, by account: the process's own as `""`, and those of roles.
+    /// When credentials expire, by account: the process's own under `""`, and those of roles.
     pub fn expiries(&self) -> Vec<(String, Timestamp)> {
         let has_role = |account_id: &str| self.config.roles.by_account.contains_key(account_id);
         let of_roles = self.credentials.iter().filter(|(account_id, _)| has_role(account_id));
@@ -95,7 +94,7 @@ impl Accounts {
             .collect()
     }
 
-    /// Credentials for an account: those of its role, or the process's own. `region` is that of one of its targets.
+    /// The credentials of an account: those of its role, or the process's own. `region` is the region of one of its targets.
     fn credentials_of(&self, account_id: &str, region: &str) -> Arc<CredentialsCache> {
         let Self { config, http, own, .. } = self;
         if account_id.is_empty() {
@@ -110,7 +109,7 @@ impl Accounts {
             ),
             None => pinpoint::shared(Arc::clone(own)),
         };
-        // An API of one's own is taken at its word.
+        // With a custom endpoint, the account of the credentials is not verified.
         let owner = config.endpoint_url.is_none();
         let owner =
             owner.then(|| Owner { account_id: account_id.to_owned(), sts: sts(config, http, region) });
@@ -118,7 +117,7 @@ impl Accounts {
     }
 }
 
-/// STS, as it is asked for a target of this region.
+/// The STS client settings for a target in the region `of_target`.
 pub fn sts(config: &Config, http: &Http, of_target: &str) -> Sts {
     Sts {
         http: http.clone(),
@@ -135,7 +134,6 @@ pub fn own_source(config: &Config, http: &Http) -> Arc<Source> {
     pinpoint::default_chain(ProviderChain { environment: config.credentials.clone(), sts })
 }
 
-/// The settings of the client for a region.
 fn client_settings(config: &Config, region: &str) -> Result<pinpoint::Settings, SetupError> {
     let endpoint = match &config.endpoint_url {
         Some(url) => url.clone(),

@@ -1,4 +1,4 @@
-//! The whole of it: settings → a client, a cache, counters, and what a scrape does with them.
+//! Builds the exporter from its settings and answers scrapes: clients, cache, the exporter's own metrics, web server.
 
 pub mod accounts;
 mod error;
@@ -37,26 +37,25 @@ use crate::{
     web::{self, Limits, ScrapeTimeout, config::WatchedWebConfig},
 };
 
-/// Answers scrapes.
 pub struct Exporter {
     collector: Collector,
     accounts: Mutex<Accounts>,
     telemetry: Arc<Telemetry>,
-    /// Of the scrape that ended last, in seconds, as the bits of an `f64`.
+    /// The duration of the last scrape that ended, in seconds, as the bits of an `f64`.
     last_duration: AtomicU64,
     ready: AtomicBool,
-    /// As the page shows them.
+    /// The settings that the status page shows.
     settings: Vec<EffectiveSetting>,
-    /// How the port is protected.
+    /// The configuration of TLS and passwords for the port.
     web_config: Option<Arc<WatchedWebConfig>>,
     targets_file: Option<(TargetsFile, WatchedFile)>,
-    /// How many there may be at once.
+    /// The maximum number of simultaneous connections to Pinpoint.
     connections_to_aws: watch::Sender<usize>,
 }
 
 impl Exporter {
-    /// An exporter of the configured targets. `own` is the source of the process's own credentials. Nothing is asked of AWS
-    /// before the first scrape.
+    /// Creates an exporter of the configured targets. `own` is the source of the process's own credentials. The first scrape
+    /// sends the first request to AWS.
     pub fn new(
         config: &Config,
         http: &Http,
@@ -66,7 +65,7 @@ impl Exporter {
         let web_config = config.web_config_file.as_deref();
         let web_config = web_config.map(|path| WatchedWebConfig::open(path, Arc::clone(&clock))).transpose();
         let web_config = web_config.map_err(SetupError::WebConfig)?.map(Arc::new);
-        // Read again, since it is watched from this moment on.
+        // The file is read again here, because it is watched from now on.
         let mut files = Files::default();
         let targets = config.targets_file.as_ref().map(|file| file.read(&mut files)).transpose();
         let targets = targets.map_err(SetupError::TargetsFile)?.unwrap_or_else(|| config.targets.clone());
@@ -104,11 +103,10 @@ impl Exporter {
         })
     }
 
-    /// Replaces the targets. Those that stay keep their data, and so do their accounts and regions what they have learnt.
-    /// Those that are named no more lose their series at once, and those that are new are read when the next scrape comes.
-    /// After an error nothing has changed.
+    /// Replaces the targets. Targets, accounts and regions that stay keep their data. The series of removed targets disappear
+    /// at once. The next scrape reads the new targets. An error changes nothing.
     pub fn set_targets(&self, targets: Vec<TargetPattern>) -> Result<(), SetupError> {
-        // Held to the end, so that of two changes at a time one comes whole after the other.
+        // The lock is held to the end, so that concurrent changes are applied one after the other.
         let mut accounts = self.accounts();
         accounts.set_targets(&targets)?;
         self.connections_to_aws.send_replace(accounts.connections());
@@ -120,12 +118,12 @@ impl Exporter {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How the port is protected, as `WEB_CONFIG_FILE` says.
+    /// The configuration of TLS and passwords for the port, from `WEB_CONFIG_FILE`.
     pub fn web_config(&self) -> Option<Arc<WatchedWebConfig>> {
         self.web_config.clone()
     }
 
-    /// Reads configuration files again that have changed.
+    /// Reads the configuration files that have changed.
     pub fn reload_changed_files(&self) {
         if let Some(web_config) = &self.web_config {
             web_config.look();
@@ -135,7 +133,7 @@ impl Exporter {
         }
     }
 
-    /// Reads the configuration files again.
+    /// Reads the configuration files again, whether or not they have changed.
     pub fn reload_files(&self) {
         if self.web_config.is_none() && self.targets_file.is_none() {
             tracing::info!("there is no file to read again: TARGETS_FILE and WEB_CONFIG_FILE are not set");
@@ -153,16 +151,16 @@ impl Exporter {
         self.set_targets(targets).map_err(|error| vec![error.to_string()])
     }
 
-    /// How the last reading of the configuration files went, if there are any.
+    /// The result of the last reload of the configuration files. `None` without such files.
     fn reload(&self) -> Option<Reload> {
         let web_config = self.web_config.as_ref().map(|web_config| web_config.reload());
         let targets_file = self.targets_file.as_ref().map(|(_, watched)| watched.reload());
         web_config.into_iter().chain(targets_file).reduce(Reload::and)
     }
 
-    /// Looks for the credentials of every account for the first time. The exporter is ready after it, found or not.
+    /// Looks for the credentials of every account for the first time. Afterwards the exporter is ready, even if there are none.
     pub async fn get_ready(&self) {
-        // A panic has been logged, and scrapes tell of the credentials that are missing.
+        // A panic is already logged, and scrapes report the missing credentials.
         _ = AssertUnwindSafe(self.look_for_credentials()).catch_unwind().await;
         self.ready.store(true, Ordering::Release);
     }
@@ -179,8 +177,8 @@ impl Exporter {
     }
 }
 
-/// Serves scrapes at `listener` until `shutdown`, with the standard credentials and the roles assumed with them. The first
-/// look for them goes on meanwhile.
+/// Serves scrapes at `listener` until `shutdown`, with credentials of the standard chain and the roles assumed with them. The
+/// first look for credentials runs in the background.
 pub async fn run(
     config: &Config,
     listener: TcpListener,
@@ -212,10 +210,10 @@ pub async fn run(
     }
 }
 
-/// How often the configuration files are looked at.
+/// How often the configuration files are checked for changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Looks at the configuration files for ever. A file system that hangs holds up nothing else.
+/// Checks the configuration files forever. A file system that hangs does not block anything else.
 async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
     loop {
         let look = tokio::select! {

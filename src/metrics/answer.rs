@@ -1,9 +1,9 @@
-//! Families → bytes, plain and compressed, in Prometheus's [text format 0.0.4].
+//! Assembles responses from rendered families, plain or compressed, in Prometheus's [text format 0.0.4].
 //!
-//! What a refresh showed becomes a [`Block`] once: the text of its families and the same text deflated, family by family.
-//! An answer is put together from the blocks of all targets, a family at a time, without formatting or compressing them
-//! again. The pieces can be put in any order because each ends with a full flush of the compressor: no piece refers to
-//! bytes of another. Together they are one gzip member, which every client reads to its end (not all go on to a second).
+//! A refresh renders its families into a [`Block`] once, as text and as deflated text. A response joins the blocks of all
+//! targets, one family at a time, without formatting or compressing them again. Each piece ends with a full flush of the
+//! compressor, so no piece refers to bytes of another and any order works. The response is a single gzip member, because some
+//! clients stop after the first one.
 //!
 //! [text format 0.0.4]: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
@@ -17,7 +17,7 @@ use super::{
     family::push_header,
 };
 
-/// The HELP and TYPE lines of every family that comes from targets, plain and compressed.
+/// The HELP and TYPE lines of every family that comes from targets.
 static HEADERS: LazyLock<Block> = LazyLock::new(|| {
     let mut writer = BlockWriter::default();
     let ends = FAMILIES.iter().map(|family| {
@@ -28,7 +28,7 @@ static HEADERS: LazyLock<Block> = LazyLock::new(|| {
     writer.block(ends, 0)
 });
 
-/// Pieces of an answer in their order.
+/// The pieces of a response in order. Small pieces are copied together.
 #[derive(Debug)]
 struct Chunks {
     whole: Vec<Bytes>,
@@ -36,13 +36,12 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// With the room that the small ones of these pieces take: what grows by doubling takes up to twice that.
+    /// Allocates exactly the capacity that the small pieces need. A buffer that grows by doubling can take up to twice that.
     fn of<'a>(pieces: impl Iterator<Item = &'a Range<usize>>) -> Self {
         let small = pieces.map(Range::len).filter(|length| *length < COPIED_BELOW).sum();
         Self { whole: Vec::new(), copied: BytesMut::with_capacity(small) }
     }
 
-    /// Appends a part of `bytes`.
     fn push(&mut self, bytes: &Bytes, range: Range<usize>) {
         if range.len() < COPIED_BELOW {
             self.copied.extend_from_slice(&bytes[range]);
@@ -70,11 +69,11 @@ pub struct Body {
     plain: Vec<Bytes>,
     deflated: Vec<Bytes>,
     checksum: crc32fast::Hasher,
-    /// Job, segment and target series.
+    /// The number of job, segment and target series.
     pub series: usize,
 }
 
-/// Puts the blocks of all targets together, a family at a time. A family without samples is left out.
+/// Joins the blocks of all targets, one family at a time. Omits families without samples.
 pub fn body<'a>(blocks: impl Iterator<Item = &'a Block> + Clone) -> Body {
     let all = || blocks.clone().chain([&*HEADERS]).flat_map(|block| &block.families);
     let (mut plain, mut deflated) =
@@ -102,7 +101,7 @@ pub fn body<'a>(blocks: impl Iterator<Item = &'a Block> + Clone) -> Body {
     }
 }
 
-/// Text that follows the targets' families.
+/// Text that follows the families of the targets.
 #[derive(Debug, Clone, Default)]
 pub struct Part {
     text: Bytes,
@@ -111,14 +110,14 @@ pub struct Part {
 }
 
 impl Part {
-    /// Text that will be sent more than once.
+    /// Compresses text that is sent more than once.
     pub(super) fn compressed(text: String) -> Self {
         let mut deflater = Deflater::default();
         deflater.piece(text.as_bytes());
         Self::of(text, deflater.take())
     }
 
-    /// Text that is sent once, wrapped in stored blocks: [RFC 1951, section 3.2.4].
+    /// Wraps text that is sent once in stored blocks, without compression: [RFC 1951, section 3.2.4].
     ///
     /// [RFC 1951, section 3.2.4]: https://www.rfc-editor.org/rfc/rfc1951#section-3.2.4
     pub(super) fn stored(text: String) -> Self {
@@ -142,10 +141,10 @@ impl Part {
 
 /// The member header of [RFC 1952](https://www.rfc-editor.org/rfc/rfc1952#section-2.3): deflate, no name, no date.
 const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// An empty stored block, which is the last one.
+/// An empty stored block with the flag of the last block.
 const LAST_BLOCK: &[u8] = &[1, 0, 0, 0xff, 0xff];
 
-/// A whole answer.
+/// A complete response. `tail` follows the families of the targets.
 pub fn answer(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
     if !gzip {
         return body.plain.iter().cloned().chain(tail.iter().map(|part| part.text.clone())).collect();
@@ -167,7 +166,7 @@ pub fn answer(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
         .collect()
 }
 
-/// A text by itself, compressed as an answer is.
+/// Compresses a single text in the same format.
 pub fn gzip(text: String) -> Vec<Bytes> {
     answer(&Body::default(), &[Part::compressed(text)], true)
 }
@@ -221,7 +220,7 @@ mod tests {
     fn unzipped(chunks: &[Bytes]) -> String {
         let bytes = chunks.concat();
         let mut text = String::new();
-        // Reads one member only: the whole answer must be in it.
+        // The decoder reads one member only, so this fails if the response has more.
         let mut decoder = GzDecoder::new(&bytes[..]);
         decoder.read_to_string(&mut text).unwrap();
         assert!(decoder.into_inner().is_empty(), "bytes after the member");
@@ -247,7 +246,7 @@ mod tests {
     fn a_block_keeps_its_bytes_and_little_else() {
         for segments in [1, 400] {
             let all = Snapshot { segments: vec![segment(3).segments[0].clone(); segments] };
-            // The first one sets up the writer.
+            // The first call allocates the buffers of the writer.
             drop(snapshot(&target(), &all, StatusSeries::All));
             let mut block = Block::default();
             let allocated = measure(|| block = snapshot(&target(), &all, StatusSeries::All));

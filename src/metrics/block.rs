@@ -1,4 +1,4 @@
-//! The samples of one target, segment list or name as bytes, plain and compressed, made once for each change.
+//! Renders the samples of a target, list or set of names, plain and compressed, once for each change.
 
 use std::{cell::RefCell, ops::Range};
 
@@ -17,30 +17,29 @@ use crate::model::{
     target::Target,
 };
 
-/// Smaller pieces are copied together; larger ones are sent from where they are.
+/// Smaller pieces are copied together. Larger ones are sent without a copy.
 pub(super) const COPIED_BELOW: usize = 8 * 1024;
 
-/// Speed over size: level 6 takes three times as long for a tenth less.
+/// Fast compression: level 6 takes three times as long and saves only a tenth.
 pub(super) const LEVEL: Compression = Compression::fast();
 
-/// The samples of some families of one target: text and deflated text.
+/// The rendered samples of some families, as text and as deflated text.
 #[derive(Debug, Clone, Default)]
 pub struct Block {
     pub(super) text: Bytes,
     pub(super) deflated: Bytes,
-    /// By the family's place in the catalogue.
+    /// In the order of the catalogue.
     pub(super) families: Vec<Piece>,
     pub(super) series: usize,
 }
 
-/// Where a family's samples are in a block.
+/// The position of a family's samples in a block.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Piece {
     pub(super) text: Range<usize>,
     pub(super) deflated: Range<usize>,
 }
 
-/// The job and segment families of a target's snapshot.
 pub fn snapshot(target: &Target, snapshot: &Snapshot, status_series: StatusSeries) -> Block {
     let target_labels = labels(&[
         ("aws_account_id", &target.account_id),
@@ -79,7 +78,7 @@ pub fn snapshot(target: &Target, snapshot: &Snapshot, status_series: StatusSerie
     })
 }
 
-/// The families of a target itself.
+/// Renders the families of a target's status.
 pub fn target_status(target: &Target, status: &TargetStatus) -> Block {
     let labels = labels(&[
         ("aws_account_id", &target.account_id),
@@ -94,7 +93,7 @@ pub fn target_status(target: &Target, status: &TargetStatus) -> Block {
     })
 }
 
-/// The families of the names of an application and its segments. `place` is the account, the region and the application.
+/// Renders the info families of an application and its segments. The array holds the account, the region and the application.
 pub fn names<'a>(
     [account_id, region, application_id]: [&str; 3],
     application: Option<&NamedResource>,
@@ -117,11 +116,11 @@ pub fn names<'a>(
         }
         _ => {}
     });
-    // `pinpoint_exporter_series` counts those of jobs, segments and targets.
+    // `pinpoint_exporter_series` counts only the series of jobs, segments and targets.
     Block { series: 0, ..block }
 }
 
-/// The family of a list of applications or segments.
+/// Renders whether a list of applications or segments was read.
 pub fn discovery_status(list_id: &ListId, up: bool) -> Block {
     let labels = labels(&[
         ("aws_account_id", &list_id.account_id),
@@ -135,7 +134,7 @@ pub fn discovery_status(list_id: &ListId, up: bool) -> Block {
     })
 }
 
-/// The text that a scrape tells of itself: families whole, with HELP and TYPE.
+/// Renders the families about the scrape itself, with HELP and TYPE.
 pub(super) fn scrape_facts(facts: &ScrapeFacts) -> String {
     let mut text = String::with_capacity(1024);
     for family in FAMILIES {
@@ -167,13 +166,13 @@ pub(super) fn with_label(labels: &str, name: &str, value: &str) -> String {
     text
 }
 
-/// Writes with the labels it is given what the function says.
+/// Calls the function to write samples with the given labels.
 pub(super) type Write<'a> = dyn FnMut(&str, &dyn Fn(&mut Samples<'_>)) + 'a;
 
-/// A block: `fill` is asked for the samples of every family in turn.
+/// Builds a block. `fill` is called for each family and writes its samples.
 pub(super) fn block(status_series: StatusSeries, fill: impl Fn(Source, &mut Write<'_>)) -> Block {
     BLOCK_WRITER.with_borrow_mut(|writer| {
-        // What a crash left there, which a refresh survives.
+        // A panic in an earlier call can leave text here.
         writer.text.clear();
         let mut series = 0;
         let mut ends = Vec::with_capacity(FAMILIES.len());
@@ -193,9 +192,9 @@ thread_local! {
     static BLOCK_WRITER: RefCell<BlockWriter> = RefCell::default();
 }
 
-/// Where blocks are made. It is kept from one to the next: a compressor takes a quarter of a megabyte, and blocks that are cut
-/// to size from what had grown would leave holes between them. With thousands of small targets both cost more memory than all
-/// that is shown.
+/// Renders blocks. One writer is kept per thread, for two reasons. A compressor takes a quarter of a megabyte. Blocks that are
+/// shrunk from growing buffers would leave holes in memory. With thousands of small targets, either effect would cost more memory
+/// than the data.
 #[derive(Default)]
 pub(super) struct BlockWriter {
     pub(super) text: String,
@@ -203,7 +202,7 @@ pub(super) struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// Compresses the text family by family; each ends where `ends` says.
+    /// Compresses the text family by family. `ends` holds the end of each family's text.
     pub(super) fn block(&mut self, ends: Vec<usize>, series: usize) -> Block {
         let mut start = 0;
         let families = ends
@@ -225,24 +224,24 @@ impl BlockWriter {
 }
 
 impl Block {
-    /// How many series each family has.
+    /// The number of series of each family.
     pub fn series_by_family(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let lines = |piece: &Piece| self.text[piece.text.clone()].split(|byte| *byte == b'\n').count() - 1;
         FAMILIES.iter().zip(&self.families).map(move |(family, piece)| (family.name, lines(piece)))
     }
 
-    /// What it takes in memory at most, in bytes, while it is replaced: small pieces are in two blocks and, copied together,
-    /// in two bodies, the others in the blocks alone.
+    /// An upper bound on its memory in bytes while it is replaced. During that time two blocks hold each piece, and two bodies
+    /// hold copies of the small ones.
     pub fn memory(&self) -> usize {
         let times = |piece: &Range<usize>| piece.len() * if piece.len() < COPIED_BELOW { 4 } else { 2 };
         self.families.iter().map(|piece| times(&piece.text) + times(&piece.deflated)).sum()
     }
 }
 
-/// Larger buffers are given away, not kept.
+/// Larger buffers are handed over instead of being reused.
 pub(super) const KEPT_BELOW: usize = 256 * 1024;
 
-/// Compresses pieces that can be put in any order.
+/// Compresses pieces that can later be joined in any order.
 pub(super) struct Deflater {
     pub(super) compress: Compress,
     pub(super) out: Vec<u8>,
@@ -255,7 +254,7 @@ impl Default for Deflater {
 }
 
 impl Deflater {
-    /// All pieces. It begins anew.
+    /// Returns all pieces and resets the compressor.
     pub(super) fn take(&mut self) -> Bytes {
         self.compress.reset();
         if self.out.len() > KEPT_BELOW {
@@ -266,11 +265,11 @@ impl Deflater {
         out
     }
 
-    /// Appends a piece, and tells where it is.
+    /// Appends a piece and returns its position.
     pub(super) fn piece(&mut self, mut input: &[u8]) -> Range<usize> {
         let start = self.out.len();
         while !input.is_empty() {
-            // Enough for incompressible input and the flush: one call does it, but for a compressor that knows better.
+            // This is enough for incompressible input and the flush, so one call normally suffices.
             self.out.reserve(input.len() + input.len() / 8 + 64);
             let before = self.compress.total_in();
             let done = self.compress.compress_vec(input, &mut self.out, FlushCompress::Full);

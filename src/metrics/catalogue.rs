@@ -1,4 +1,4 @@
-//! The one table of metric families. A new metric of jobs, segments or targets is one entry here, and nothing else.
+//! The table of metric families. A new metric of jobs, segments or targets needs only one entry here.
 
 use super::family::{Family, Kind, Source};
 use crate::model::job_status::JobStatus;
@@ -12,7 +12,7 @@ macro_rules! segment_labels {
     ($($more:literal),*) => { &["aws_account_id", "aws_region", "application_id", "segment_id" $(, $more)*] };
 }
 
-/// Every family but those of the process, in the order of the exposition.
+/// Every family except those of the process, in the order of the exposition.
 pub static FAMILIES: &[Family] = &[
     Family {
         name: "pinpoint_export_job_pieces",

@@ -11,21 +11,17 @@ use crate::model::{
     timestamp::Timestamp,
 };
 
-/// A metric family of the exposition.
 #[derive(Debug)]
 pub struct Family {
-    /// The metric's name.
     pub name: &'static str,
-    /// The text of its HELP line.
     pub help: &'static str,
-    /// Its type.
     pub kind: Kind,
-    /// The names of all its labels, in their order.
+    /// The names of all labels, in order.
     pub labels: &'static [&'static str],
     pub(super) source: Source,
 }
 
-/// The type of a metric, as the text format names it.
+/// The type of a metric, as in the text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Counter,
@@ -34,7 +30,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word of the TYPE line.
+    /// The word in the TYPE line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -44,47 +40,45 @@ impl Kind {
     }
 }
 
-/// Where the samples of a family come from.
+/// The source of a family's samples.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source {
-    /// Each exported job.
+    /// Called for each exported job.
     Job(fn(&ExportJob, &mut Samples<'_>)),
-    /// Each application of which an entry in a list was read.
+    /// Called for each application that was found in a list.
     ApplicationInfo(fn(&Info<'_>, &mut Samples<'_>)),
-    /// Each segment of which an entry in a list was read.
+    /// Called for each segment that was found in a list.
     SegmentInfo(fn(&Info<'_>, &mut Samples<'_>)),
-    /// Each segment.
     Segment(fn(&Segment, &mut Samples<'_>)),
-    /// Each target.
     Target(fn(&TargetStatus, &mut Samples<'_>)),
-    /// Each list of applications or segments: whether it was read.
+    /// Called for each list of applications or segments, with whether it was read.
     Discovery(fn(bool, &mut Samples<'_>)),
-    /// The scrape itself.
+    /// Called once for each scrape.
     Scrape(fn(&ScrapeFacts, &mut Samples<'_>)),
     /// A counter, gauge or histogram in the registry of [`super::telemetry`].
     Telemetry,
 }
 
-/// What a scrape tells of itself.
+/// What a scrape reports about the exporter.
 #[derive(Debug, Clone, Default)]
 pub struct ScrapeFacts {
-    /// When the credentials in use expire, by account; those that do not expire are not there.
+    /// When the credentials expire, by account. Credentials without an expiration are left out.
     pub credentials_expiry: Vec<(String, Timestamp)>,
     /// Lookups of cached targets so far.
     pub cache_lookups: u64,
-    /// Those of them that neither started nor joined a refresh.
+    /// Lookups that neither started nor joined a refresh.
     pub cache_hits: u64,
-    /// How long the scrape that ended last took, in seconds.
+    /// The duration of the last scrape that ended.
     pub last_duration_seconds: f64,
-    /// Job, segment and target series in this response.
+    /// The number of job, segment and target series in this response.
     pub series: usize,
-    /// Whether the configuration files are in force as they are, and when one was last put in force. `None` without any.
+    /// Whether the last reload of the configuration files succeeded, and when one last did. `None` without such files.
     pub config_reload: Option<(bool, Timestamp)>,
-    /// When the certificate that is served expires. `None` without TLS.
+    /// When the served certificate expires. `None` without TLS.
     pub certificate_expiry: Option<Timestamp>,
 }
 
-/// What a list says of an application or a segment.
+/// An application or segment as found in a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Info<'a> {
     pub(super) resource: &'a NamedResource,
@@ -92,7 +86,7 @@ pub struct Info<'a> {
 }
 
 impl Info<'_> {
-    /// The label of the name, others, and those of the tags. An absent value is `""`.
+    /// The label of the name, the `others`, and the labels of the tags. The value of a missing name or tag is `""`.
     pub(super) fn labels<'a>(
         &'a self,
         name: &'a str,
@@ -106,7 +100,7 @@ impl Info<'_> {
     }
 }
 
-/// Writes the samples of one family and one set of labels.
+/// Writes the samples of one family for one set of labels.
 #[derive(Debug)]
 pub(super) struct Samples<'a> {
     pub(super) text: &'a mut String,
@@ -118,21 +112,21 @@ pub(super) struct Samples<'a> {
 }
 
 impl Samples<'_> {
-    /// A whole number; an absent one is an absent series.
+    /// Writes an integer. `None` writes no series.
     pub(super) fn integer(&mut self, value: Option<i64>) {
         if let Some(value) = value {
             self.labelled(&[], value);
         }
     }
 
-    /// A date in seconds, milliseconds kept; an absent one is an absent series.
+    /// Writes a date in seconds, with its milliseconds. `None` writes no series.
     pub(super) fn timestamp(&mut self, date: Option<Timestamp>) {
         if let Some(date) = date {
             self.labelled_timestamp(&[], date);
         }
     }
 
-    /// A date with labels of its own.
+    /// Writes a date with additional labels.
     pub(super) fn labelled_timestamp(&mut self, labels: &[(&str, &str)], Timestamp(milliseconds): Timestamp) {
         self.start(labels);
         let sign = if milliseconds < 0 { "-" } else { "" };
@@ -143,20 +137,19 @@ impl Samples<'_> {
         };
     }
 
-    /// A duration.
     pub(super) fn seconds(&mut self, seconds: f64) {
         self.start(&[]);
         let _ = writeln!(self.text, "{seconds}");
     }
 
-    /// A number with labels of its own.
+    /// Writes a number with additional labels.
     pub(super) fn labelled(&mut self, labels: &[(&str, &str)], value: impl itoa::Integer) {
         self.start(labels);
         self.text.push_str(itoa::Buffer::new().format(value));
         self.text.push('\n');
     }
 
-    /// The nine states of AWS's models, and the others only where they are the state.
+    /// Writes the nine states of AWS's model. Other states are written only while they are the current one.
     pub(super) fn state_set(&mut self, current: JobStatus) {
         if self.status_series == StatusSeries::All {
             for status in JobStatus::ALL.into_iter().filter(|status| status.is_modelled()) {
@@ -168,7 +161,7 @@ impl Samples<'_> {
         }
     }
 
-    /// Everything of a line before its value.
+    /// Writes the part of a line before the value.
     fn start(&mut self, labels: &[(&str, &str)]) {
         self.series += 1;
         self.text.push_str(self.name);
@@ -184,7 +177,7 @@ impl Samples<'_> {
     }
 }
 
-/// Appends `name="value"`, after a comma where it is not the first.
+/// Appends `name="value"`, with a comma before it unless it is the first label.
 pub(super) fn push_label(text: &mut String, name: &str, value: &str) {
     if !text.is_empty() && !text.ends_with('{') {
         text.push(',');

@@ -1,4 +1,4 @@
-//! What a scrape is told: the table of families, their bytes, and the exporter's own counters.
+//! The metrics: the table of families, their rendering, and the exporter's own counters.
 
 pub mod answer;
 pub mod block;

@@ -1,4 +1,4 @@
-//! The exporter's own counters, histograms and gauges: ordinary instrumentation, in a registry of its own.
+//! The exporter's own counters, histograms and gauges, as ordinary instrumentation in a separate registry.
 
 use std::{
     sync::{
@@ -28,10 +28,9 @@ use crate::{
 /// Upper bounds of the duration histogram, in seconds.
 const BUCKETS: [f64; 9] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// The metrics of the process are read no more often than this.
+/// The process metrics are read at most this often.
 const PROCESS_METRICS_AGE: Duration = Duration::from_secs(1);
 
-/// The registry and what is in it.
 #[derive(Debug)]
 pub struct Telemetry {
     registry: Registry,
@@ -42,16 +41,16 @@ pub struct Telemetry {
     retries: IntCounterVec,
     rate_limit_wait: Counter,
     clock_skew: OnceLock<Gauge>,
-    /// Grows with every change of the above.
+    /// Increases with every change of these metrics.
     version: AtomicU64,
-    /// The text of the registry at a version.
+    /// The rendered registry and its version.
     text: Mutex<Option<(u64, Part)>>,
     process: Registry,
     process_text: Mutex<Option<(Instant, Part)>>,
 }
 
 impl Telemetry {
-    /// Every combination of operation and exception at 0.
+    /// Creates the metrics, with every combination of operation and exception at 0.
     ///
     /// # Errors
     /// If the catalogue holds a name or label that Prometheus does not allow.
@@ -97,14 +96,14 @@ impl Telemetry {
         })
     }
 
-    /// What follows the targets' families in an answer.
+    /// The text that follows the families of the targets in a response.
     pub fn parts(&self, facts: &ScrapeFacts) -> [Part; 3] {
         [self.api(), Part::stored(block::scrape_facts(facts)), self.process()]
     }
 
     fn api(&self) -> Part {
         let mut kept = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read before the text is made: a change in between is seen next time.
+        // The version is read before the text is rendered. The next scrape then sees a change that happens in between.
         let version = self.version.load(Ordering::Acquire);
         match &*kept {
             Some((at, part)) if *at == version => part.clone(),
@@ -176,10 +175,10 @@ impl Observer for Telemetry {
 
     fn clock_skew(&self, seconds: f64) {
         if self.clock_skew.get().is_none() {
-            // Absent before the first answer: registered with it.
+            // The gauge is registered with its first value, so it is absent until then.
             match register(&self.registry, Gauge::with_opts(opts(&catalogue::CLOCK_SKEW))) {
                 Ok(gauge) => drop(self.clock_skew.set(gauge)),
-                // Another answer was first.
+                // Another response registered it first.
                 Err(error) => tracing::trace!(%error, "the clock skew is registered already"),
             }
         }

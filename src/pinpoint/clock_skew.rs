@@ -1,4 +1,4 @@
-//! How wrong this machine's clock is, by AWS's: measured at every answer, and put right in every signature, as the AWS SDKs
+//! Measures the skew of the local clock against AWS's at every response, and corrects it in every signature, as the AWS SDKs
 //! do.
 
 use std::{
@@ -7,16 +7,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// A signature whose date is this wrong may have been refused for it.
+/// If the date of a refused signature is off by more than this, the date may be the reason.
 const SUSPECT: Duration = Duration::from_mins(4);
-/// An answer that took longer says nothing about the clock.
+/// A response that took longer is not used to measure the skew.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_mins(15);
 
-/// A date before 2000 or after 2100 is not AWS's: no correction follows from it. A clock that it shifted could not be
-/// written into a signature.
+/// A date before 2000 or after 2100 cannot be AWS's, so it is ignored. A clock corrected by it could not be written into a
+/// signature.
 const BELIEVED: RangeInclusive<u64> = 946_684_800..=4_133_980_799;
 
-/// AWS's `Date` less our clock, in milliseconds; `i64::MIN` before the first answer.
+/// AWS's `Date` minus the local clock, in milliseconds. `i64::MIN` before the first response.
 #[derive(Debug)]
 pub(super) struct ClockSkew(AtomicI64);
 
@@ -31,7 +31,7 @@ impl ClockSkew {
         Some(self.0.load(Ordering::Relaxed)).filter(|skew| *skew != i64::MIN)
     }
 
-    /// The date by AWS's clock when ours says `now`.
+    /// The time of AWS's clock when the local clock says `now`.
     pub(super) fn corrected(&self, now: SystemTime) -> SystemTime {
         let skew = self.milliseconds().unwrap_or(0);
         let shift = Duration::from_millis(skew.unsigned_abs());
@@ -39,8 +39,8 @@ impl ClockSkew {
         corrected.unwrap_or(now)
     }
 
-    /// Learns from an answer: `date` is its `Date`, which counts as taken in the middle of the round trip that began at
-    /// `sent`. Gives the skew in seconds.
+    /// Measures the skew from the `Date` of a response. That date is assumed to be from the middle of the round trip that began
+    /// at `sent`. Returns the skew in seconds.
     pub(super) fn learn(&self, date: &str, sent: SystemTime, round_trip: Duration) -> Option<f64> {
         if round_trip > LONGEST_ROUND_TRIP {
             return None;
@@ -61,8 +61,8 @@ impl ClockSkew {
         Some(skew as f64 / 1000.0)
     }
 
-    /// Whether a signature dated `signed_at`, when our clock said `now`, was dated so wrongly that its refusal may be due to
-    /// that.
+    /// Whether a wrong date can explain that AWS refused a signature. `signed_at` is the date of the signature, and `now` the
+    /// time of the local clock.
     pub(super) fn explains(&self, signed_at: SystemTime, now: SystemTime) -> bool {
         let right = self.corrected(now);
         let off = right.duration_since(signed_at).unwrap_or_else(|early| early.duration());

@@ -1,22 +1,21 @@
-//! The dates of the API. Its model calls them plain strings in ISO 8601; every sample of AWS's has milliseconds and `Z`. Pure.
+//! Parses the dates of the API. Its model declares them as strings in ISO 8601, and all of AWS's samples have milliseconds and
+//! `Z`. Does no I/O.
 //!
-//! What is read, with white space around it:
+//! Accepted forms, with optional white space around them:
 //!
-//! - `2018-06-04T22:04:20.585Z`, the extended format, or `20180604T220420.585Z`, the basic one. The `T` may be a blank or, like
-//!   the `Z`, a small letter (RFC 3339).
-//! - Seconds may be absent. A fraction of a second has one to nine digits after a point or a comma; what is finer than a
-//!   millisecond is dropped.
-//! - The zone is `Z`, `+02:00`, `+0200` or `+02`. Without one it is UTC.
-//! - A leap second, `23:59:60` UTC at the end of a month, is the millisecond before the next day.
+//! - The extended format `2018-06-04T22:04:20.585Z` or the basic format `20180604T220420.585Z`. `T` may be a space. `T` and `Z`
+//!   may be in lower case (RFC 3339).
+//! - Seconds are optional. A fraction has one to nine digits after a point or a comma, and is truncated to milliseconds.
+//! - The zone is `Z`, `+02:00`, `+0200` or `+02`. Without a zone the date is UTC.
+//! - A leap second, `23:59:60` UTC at the end of a month, becomes the last millisecond of that day.
 //!
-//! Anything else is no date: one without a time, weeks and days of the year, `24:00`, years other than 0000 to 9999 (also after
-//! the offset is taken off).
+//! Anything else is rejected: a date without a time, week dates and ordinal dates, `24:00`, and years outside 0000 to 9999,
+//! also after conversion to UTC.
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 use crate::model::timestamp::Timestamp;
 
-/// Reads a date.
 pub(super) fn parse(text: &str) -> Option<Timestamp> {
     let mut rest = Rest(text.trim().as_bytes());
     let year = rest.digits(4)?;
@@ -42,7 +41,7 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
     is_credible.then(|| utc.into())
 }
 
-/// Whether it is in the last minute of a month.
+/// Whether the date is in the last minute of a month.
 fn ends_a_month(date: OffsetDateTime) -> bool {
     date.day() == date.month().length(date.year()) && (date.hour(), date.minute()) == (23, 59)
 }
@@ -51,7 +50,7 @@ fn narrow(number: u32) -> Option<u8> {
     number.try_into().ok()
 }
 
-/// What of the text is not read yet.
+/// The text that is not parsed yet.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
@@ -65,7 +64,7 @@ impl Rest<'_> {
         Some(*first)
     }
 
-    /// Takes what the extended format has between two numbers, and the basic one has not.
+    /// Takes the separator of the extended format. The basic format has none.
     fn separator(&mut self, is_extended: bool, separator: &[u8]) -> Option<()> {
         if is_extended { self.take(separator).map(drop) } else { Some(()) }
     }
@@ -74,7 +73,7 @@ impl Rest<'_> {
         self.0.first().is_some_and(u8::is_ascii_digit)
     }
 
-    /// Takes a number of so many digits.
+    /// Takes a number of exactly `count` digits.
     fn digits(&mut self, count: usize) -> Option<u32> {
         let (digits, rest) = self.0.split_at_checked(count)?;
         let number = digits.iter().try_fold(0, |number, digit| {
@@ -84,7 +83,7 @@ impl Rest<'_> {
         number
     }
 
-    /// Takes a fraction of a second, and gives its nanoseconds: 0 without one.
+    /// Takes a fraction of a second. Returns its nanoseconds, or 0 if there is none.
     fn fraction(&mut self) -> Option<u32> {
         if self.take(b".,").is_none() {
             return Some(0);
@@ -94,7 +93,7 @@ impl Rest<'_> {
         Some(self.digits(count)? * 10_u32.pow(u32::try_from(missing).ok()?))
     }
 
-    /// Takes the offset to UTC, which ends the text.
+    /// Takes the offset from UTC, which must end the text.
     fn zone(&mut self) -> Option<UtcOffset> {
         let (mut hours, mut minutes) = (0, 0);
         let sign = self.take(b"Zz+-");

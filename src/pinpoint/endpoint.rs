@@ -1,17 +1,17 @@
-//! Where the API lives: AWS's own address of a region, or the one that the settings give. Pure.
+//! The endpoint of the API: AWS's own endpoint of a region, or a configured one. Does no I/O.
 
 use url::Url;
 
-/// How a partition of AWS is named in ARNs, and how it names its hosts.
+/// An AWS partition: its name in ARNs and the domains of its hosts.
 struct Partition {
     name: &'static str,
-    /// The start of its regions' names.
+    /// The prefix of its region names.
     region_prefix: &'static str,
     dns_suffix: &'static str,
     dualstack_dns_suffix: &'static str,
 }
 
-/// The commercial partition, whose regions have no prefix in common. Any region of no other partition is one of it.
+/// The commercial partition. It has every region that belongs to no other partition.
 const COMMERCIAL: Partition = partition("aws", "", "amazonaws.com", "api.aws");
 
 /// The other partitions, as AWS's SDKs know them.
@@ -38,19 +38,19 @@ fn partition_of(region: &str) -> &'static Partition {
     OTHERS.iter().find(|partition| region.starts_with(partition.region_prefix)).unwrap_or(&COMMERCIAL)
 }
 
-/// The partition that ARNs of a region name.
+/// The name of a region's partition in ARNs.
 pub fn partition_name(region: &str) -> &'static str {
     partition_of(region).name
 }
 
-/// Whether a host is one of AWS's own.
+/// Whether a host belongs to AWS.
 pub(super) fn is_aws_host(host: &str) -> bool {
     let is_below = |suffix: &str| host.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'));
     let mut partitions = std::iter::once(&COMMERCIAL).chain(&OTHERS);
     partitions.any(|partition| is_below(partition.dns_suffix) || is_below(partition.dualstack_dns_suffix))
 }
 
-/// The address of the API in a region, as the [endpoint rules] of AWS's SDKs give it.
+/// The endpoint of the API in a region, by the [endpoint rules] of AWS's SDKs.
 ///
 /// [endpoint rules]: https://docs.aws.amazon.com/general/latest/gr/pinpoint.html
 pub fn aws_endpoint(region: &str, fips: bool, dualstack: bool) -> Result<Url, url::ParseError> {
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn every_partition_has_its_hosts() {
-        // Region, FIPS, dual-stack: the host that the rules of botocore 1.44.5 give.
+        // Region, FIPS, dual-stack, and the host by the rules of botocore 1.44.5.
         let hosts = [
             ("us-east-1", false, false, "pinpoint.us-east-1.amazonaws.com"),
             ("us-east-1", true, false, "pinpoint-fips.us-east-1.amazonaws.com"),

@@ -1,5 +1,4 @@
-//! What can go wrong with a call, and the one table of it: the label it is counted under, and whether it is worth another
-//! attempt.
+//! The errors of a call. One table decides the exception label of each error and whether it is retried.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -10,24 +9,24 @@ use super::{
 };
 use crate::model::{exception::Exception, overview::CallError};
 
-/// Whether another attempt is worth while, as the [AWS SDKs] decide: by the name of the exception first.
+/// Whether to retry a failed attempt, by the rules of the [AWS SDKs]: the exception name decides first.
 ///
 /// [AWS SDKs]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// The API wants fewer requests: retried, after a longer wait.
+    /// The API asks for fewer requests. Retried after a longer wait.
     Throttled,
-    /// The API, or the way to it, was out of order: retried.
+    /// The API or the connection failed temporarily. Retried.
     Transient,
-    /// The request was signed with a wrong date, which is known by now: retried.
+    /// The signature had a wrong date, and the skew is now known. Retried.
     ClockSkew,
-    /// The credentials expired before they were expected to: retried once with new ones.
+    /// The credentials expired earlier than expected. Retried once with new ones.
     ExpiredCredentials,
-    /// Another attempt would end the same way.
+    /// Another attempt would fail in the same way. Not retried.
     Final,
 }
 
-/// Names that mean throttling in the SDKs' standard retry mode.
+/// Exception names that the SDKs' standard retry mode treats as throttling.
 const THROTTLING: [&str; 14] = [
     "Throttling",
     "ThrottlingException",
@@ -49,11 +48,9 @@ const THROTTLING: [&str; 14] = [
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct Error {
-    /// The operation that was called.
     pub operation: Operation,
-    /// The resource it was called on, in words.
+    /// A description of the resource.
     pub resource: String,
-    /// What went wrong.
     #[source]
     pub failure: AttemptError,
 }
@@ -75,27 +72,26 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}{}", self.where_from())]
 pub struct AttemptError {
-    /// The label it is counted under.
+    /// The exception label in metrics.
     pub exception: Exception,
-    /// Whether it is worth another attempt.
     pub class: Class,
-    /// AWS's or the cause's words: one line, cut short, without anything secret.
+    /// The message of AWS or of the cause: one line, truncated, with secrets masked.
     pub message: String,
-    /// The HTTP status, if there was an answer.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
-    /// `x-amzn-RequestId`, by which AWS's support finds a request.
+    /// `x-amzn-RequestId`, which AWS's support uses to find a request.
     pub request_id: Option<String>,
-    /// The wait that the answer asks for.
+    /// The wait that the response asks for.
     pub retry_after: RetryAfter,
-    /// Amazon Pinpoint did not answer: the connection failed, or something else answered. The message names the URL and says
-    /// what to do.
+    /// Whether Amazon Pinpoint did not respond: the connection failed, or something else responded. The message then names the
+    /// URL and says what to do.
     pub is_foreign: bool,
 }
 
-/// The waits an answer may ask for before the next attempt.
+/// The waits that a response asks for before the next attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetryAfter {
-    /// `x-amz-retry-after`, in milliseconds: AWS's own header, which the SDKs follow within 5 s of their own wait.
+    /// `x-amz-retry-after`, in milliseconds. This is AWS's own header. The SDKs follow it within 5 s of their own wait.
     pub amz: Option<Duration>,
     /// `Retry-After` of [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
     pub http: Option<Duration>,
@@ -112,7 +108,7 @@ json::object! {
 }
 
 impl AttemptError {
-    /// A failure without an answer.
+    /// Creates a failure without a response.
     pub(super) fn new(exception: Exception, message: impl Into<String>) -> Self {
         let class = match exception {
             Exception::Timeout | Exception::ConnectionError => Class::Transient,
@@ -129,13 +125,13 @@ impl AttemptError {
         }
     }
 
-    /// An answer of success that is no listing.
+    /// Creates the failure of a success response whose body is not a page of a listing.
     pub(super) fn unreadable(status: u16, why: &str, secrets: &Secrets) -> Self {
         let message = format!("the body is no page of a listing: {}", secrets.show(why));
         Self { status: Some(status), ..Self::new(Exception::InvalidResponse, message) }
     }
 
-    /// The failure that an answer tells of: `type_header` is `x-amzn-ErrorType`.
+    /// Creates the failure of an error response. `type_header` is `x-amzn-ErrorType`.
     pub(super) fn of_answer(
         status: u16,
         type_header: Option<Foreign<'_>>,
@@ -144,7 +140,7 @@ impl AttemptError {
     ) -> Self {
         let body: ErrorBody<'_> = json::parse_object(body).unwrap_or_default();
         let text = |member: Option<_>| member.and_then(json::text);
-        // Of the two places in a body the SDKs look at `code` first.
+        // Like the SDKs, it checks `code` first in the body.
         let names =
             [type_header.map(|name| Cow::Borrowed(name.unmasked())), text(body.code), text(body.error_type)];
         let name = names.iter().flatten().map(|name| sanitized(name)).find(|name| !name.is_empty());
@@ -163,7 +159,7 @@ impl AttemptError {
         }
     }
 
-    /// Whether a body tells of an error as AWS's protocol does.
+    /// Whether the body is an error in AWS's protocol.
     pub(super) fn is_told_by(body: &[u8]) -> bool {
         let ErrorBody { code, error_type, message, capital_message } =
             json::parse_object(body).unwrap_or_default();
@@ -194,7 +190,7 @@ fn class_of(exception: Exception, name: Option<&str>, status: u16) -> Class {
     }
 }
 
-/// The name alone, as the [rest-json protocol] says: what is before the first `:`, and of that what is after the `#`.
+/// The bare exception name by the [rest-json protocol]: the text before the first `:` and after the `#`.
 ///
 /// [rest-json protocol]: https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html#operation-error-serialization
 fn sanitized(name: &str) -> &str {

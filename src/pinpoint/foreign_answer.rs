@@ -1,4 +1,5 @@
-//! Answers that something other than Amazon Pinpoint gave: a proxy, a gateway, a web server at a wrong address. Pure.
+//! Detects responses that do not come from Amazon Pinpoint, but from a proxy, a gateway or a web server at a wrong address.
+//! Does no I/O.
 
 use http::StatusCode;
 use url::Url;
@@ -10,9 +11,9 @@ use super::{
     transport::origin,
 };
 
-/// What answered in place of Amazon Pinpoint, and what to do; `None` if the answer looks like Pinpoint's.
+/// Describes what responded instead of Amazon Pinpoint, and what to do. Returns `None` if the response looks like Pinpoint's.
 ///
-/// Pinpoint gives every answer an `x-amzn-RequestId`, and names its errors in a header or in JSON.
+/// Every response of Pinpoint has an `x-amzn-RequestId`. Its errors are named in a header or in JSON.
 pub(super) fn describe(answer: &Answer, url: &Url, secrets: &Secrets) -> Option<String> {
     let is_success = (200..300).contains(&answer.status);
     let names_error =
@@ -46,7 +47,7 @@ pub(super) fn describe(answer: &Answer, url: &Url, secrets: &Secrets) -> Option<
     ))
 }
 
-/// The scheme and host of a redirect, whatever the scheme.
+/// The scheme and host of a redirect target. Works for any scheme.
 fn origin_of(target: &Url) -> String {
     match target.host_str() {
         Some(_) if target.origin().is_tuple() => origin(target),

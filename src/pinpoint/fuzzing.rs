@@ -1,5 +1,5 @@
-//! A window onto what reads the API's answers, for the properties that the fuzz targets and the tests of their corpus hold it
-//! to. Pure functions; the exporter itself does not look through it.
+//! Gives the fuzz targets and the tests of their corpus access to the parsers of API responses. Does no I/O. The exporter
+//! itself does not use it.
 
 use std::{
     sync::Arc,
@@ -22,31 +22,29 @@ use crate::model::{
     names::{NamedResource, TagLabels},
 };
 
-/// One page of a listing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// What could be understood.
+    /// The items that could be parsed.
     pub items: Vec<T>,
-    /// Items left out.
+    /// The number of items that were left out.
     pub skipped: u64,
-    /// Members that count as absent.
+    /// The number of members that count as absent.
     pub bad_members: u64,
-    /// The way to the next page.
     pub next_token: Option<String>,
 }
 
-/// Reads a body of export jobs, with `segment_id` as that segment's own listing.
+/// Parses a body of export jobs. With `segment_id` it is the listing of that segment.
 pub fn export_jobs(body: &[u8], segment_id: Option<&str>) -> Result<Page<ExportJob>, String> {
     let segment_id: Option<Arc<str>> = segment_id.map(Arc::from);
     page(|sink| wire::export_jobs(body, segment_id.as_ref(), sink))
 }
 
-/// Reads a body of applications or segments, with the tags that are shown.
+/// Parses a body of applications or segments with the given tags.
 pub fn resources(body: &[u8], tags: &TagLabels) -> Result<Page<NamedResource>, String> {
     page(|sink| wire::resources(body, Some(tags), sink))
 }
 
-/// Collects the items of a page. A body that is refused must not have given any.
+/// Collects the items of a page. Checks that a rejected body has passed on no item.
 fn page<T>(
     read: impl FnOnce(&mut dyn FnMut(T)) -> Result<wire::Page, serde_json::Error>,
 ) -> Result<Page<T>, String> {
@@ -62,7 +60,7 @@ fn page<T>(
     }
 }
 
-/// Reads an answer that is no success: `type_header` is `x-amzn-ErrorType`, the credentials those of the request.
+/// Parses an error response. `type_header` is `x-amzn-ErrorType`, and the credentials are those of the request.
 pub fn failure(
     status: u16,
     type_header: Option<&str>,
@@ -72,22 +70,22 @@ pub fn failure(
     AttemptError::of_answer(status, type_header.map(Foreign::new), body, &Secrets::of(credentials))
 }
 
-/// The waits that an answer with these headers asks for.
+/// The waits that a response with these headers asks for.
 pub fn retry_after(headers: HeaderMap, now: SystemTime) -> RetryAfter {
     super::retry_after(&Answer { status: 503, headers, body: Vec::new() }, now)
 }
 
-/// When credentials expire, as their source writes it.
+/// Parses the expiration of credentials.
 pub fn expiration(text: &str) -> Option<SystemTime> {
     expiration::parse(text)
 }
 
-/// The answer of a container or an instance as AWS's providers of credentials get it.
+/// Rewrites the response of a container or an instance for AWS's credential providers.
 pub fn provider_answer(body: &[u8]) -> Result<Vec<u8>, String> {
     provider_http::with_utc_expiration(body.to_vec())
 }
 
-/// What is shown of an answer by which a source of credentials refuses a request with this token.
+/// The message for a response that refuses a request with this token to a source of credentials.
 pub fn provider_refusal(body: &[u8], token: &str) -> String {
     let mut headers = HeaderMap::new();
     if let Ok(token) = token.try_into() {
@@ -102,7 +100,7 @@ pub fn provider_refusal(body: &[u8], token: &str) -> String {
     }
 }
 
-/// AWS's clock less ours in seconds, by the `Date` of an answer.
+/// AWS's clock minus the local clock in seconds, from the `Date` of a response.
 pub fn clock_skew(date: &str, sent: SystemTime, round_trip: Duration) -> Option<f64> {
     ClockSkew::default().learn(date, sent, round_trip)
 }

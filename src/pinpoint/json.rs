@@ -1,8 +1,8 @@
-//! Reads JSON that may hold anything. A value that cannot be used costs nothing but itself.
+//! Parses untrusted JSON. A value that cannot be used affects no other value.
 //!
-//! `serde_json` checks the syntax of a text and finds where each value ends, but each value is read only on demand.
-//! So a number out of range, half of a surrogate pair or a deeply nested value does no harm to its neighbours, and nothing is
-//! copied that is not used. A text that is not UTF-8 is no JSON ([RFC 8259, section 8.1]).
+//! `serde_json` checks the syntax of a text and finds where each value ends. Each value is parsed only on demand, and unused
+//! values are not copied. A number out of range, half of a surrogate pair or a deeply nested value therefore does not break its
+//! neighbours. Text that is not UTF-8 is not JSON ([RFC 8259, section 8.1]).
 //!
 //! [RFC 8259, section 8.1]: https://www.rfc-editor.org/rfc/rfc8259#section-8.1
 
@@ -14,14 +14,14 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// The members of an object that are used, each as the JSON text of its value. A member that is `null` is absent. If a member
-/// occurs twice, the later one counts.
+/// The used members of an object, each as the JSON text of its value. A `null` member counts as absent. If a member occurs
+/// twice, the later one counts.
 pub(super) trait Members<'a>: Default {
-    /// Where the member of that name goes.
+    /// The slot for the member of that name. `None` if the member is not used.
     fn member(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>>;
 }
 
-/// Declares an object with the names of its members.
+/// Declares a type for an object and the names of its members.
 macro_rules! object {
     ($(#[$doc:meta])* $object:ident { $($field:ident: $name:literal,)* }) => {
         $(#[$doc])*
@@ -40,23 +40,23 @@ macro_rules! object {
 }
 pub(super) use object;
 
-/// Reads a whole text that is one object.
+/// Parses a whole text that is one object.
 pub(super) fn parse_object<'a, T: Members<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
     let text = str::from_utf8(text).map_err(serde_json::Error::custom)?;
-    // An error of `serde_json` quotes a string that it does not expect, however long it is.
+    // An error of `serde_json` can quote an unexpected string, however long it is.
     if !from_next_value(text).starts_with('{') {
         return Err(serde_json::Error::custom("it is not a JSON object"));
     }
     serde_json::from_str(text).map(|Object(members)| members)
 }
 
-/// Reads a value that is an object.
+/// Parses a value that is an object.
 pub(super) fn members<'a, T: Members<'a>>(value: &'a RawValue) -> Option<T> {
     parse_object(value.get().as_bytes()).ok()
 }
 
-/// Hands every member of a value that is an object to `each`, whatever its name: `None` for one that is `null`, which is absent.
-/// One whose name holds half of a surrogate pair is ignored. Returns `None` if the value is no object.
+/// Calls `each` for every member of an object, with `None` if the value is `null`. Ignores a member whose name holds half of a
+/// surrogate pair. Returns `None` if the value is not an object.
 pub(super) fn each_member<'a>(
     value: &'a RawValue,
     each: impl FnMut(&str, Option<&'a RawValue>),
@@ -65,7 +65,7 @@ pub(super) fn each_member<'a>(
     EachMember(each).deserialize(&mut deserializer).ok()
 }
 
-/// The elements of a value that is an array: the members of those that are objects, and `None` for the others.
+/// The elements of an array. Each is the members of an object, or `None` if the element is not an object.
 pub(super) fn objects<'a, T: Members<'a>>(value: &'a RawValue) -> Option<impl Iterator<Item = Option<T>>> {
     elements(value, |rest| {
         if rest.starts_with('{') {
@@ -76,12 +76,12 @@ pub(super) fn objects<'a, T: Members<'a>>(value: &'a RawValue) -> Option<impl It
     })
 }
 
-/// The elements of a value that is an array, as [`text`] reads them.
+/// The elements of an array, each parsed by [`text`].
 pub(super) fn texts(value: &RawValue) -> Option<impl Iterator<Item = Option<Cow<'_, str>>>> {
     elements(value, |rest| take(rest).map(text))
 }
 
-/// The text without what stands between the values of an array. It may be megabytes, so it is skipped byte by byte.
+/// Skips to the next value of an array. The text between two values can be megabytes, so it is skipped byte by byte.
 fn from_next_value(text: &str) -> &str {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -91,7 +91,7 @@ fn from_next_value(text: &str) -> &str {
     text.get(at..).unwrap_or_default()
 }
 
-/// Reads the elements of an array one by one, as they are asked for. `read` takes one from the beginning of the text.
+/// Iterates over the elements of an array lazily. `read` takes one element from the start of the text.
 fn elements<'a, T>(
     value: &'a RawValue,
     read: impl Fn(&mut &'a str) -> Option<T>,
@@ -103,7 +103,7 @@ fn elements<'a, T>(
     }))
 }
 
-/// Takes the first value of a text that is well-formed.
+/// Takes the first value from a valid text.
 fn take<'a, T: Deserialize<'a>>(rest: &mut &'a str) -> Option<T> {
     let mut values = serde_json::Deserializer::from_str(rest).into_iter();
     let value = values.next()?.ok();
@@ -111,14 +111,14 @@ fn take<'a, T: Deserialize<'a>>(rest: &mut &'a str) -> Option<T> {
     value
 }
 
-/// The text of a value that is a string. One that holds half of a surrogate pair is no text.
+/// The text of a string value. `None` if it holds half of a surrogate pair.
 pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     let quoted = value.get().strip_prefix('"')?.strip_suffix('"')?;
     if quoted.contains('\\') { unescaped(quoted).map(Cow::Owned) } else { Some(Cow::Borrowed(quoted)) }
 }
 
-/// Replaces the escapes of a string, in one allocation of its length. The buffer of `serde_json` grows by doubling, to three
-/// times the text.
+/// Decodes the escapes of a string in one allocation of its length. The buffer of `serde_json` grows by doubling, to up to
+/// three times the text.
 fn unescaped(mut rest: &str) -> Option<String> {
     let mut text = String::with_capacity(rest.len());
     while let Some((plain, escape)) = rest.split_once('\\') {
@@ -142,7 +142,7 @@ fn unescaped(mut rest: &str) -> Option<String> {
     Some(text)
 }
 
-/// The character that follows `\u`: one code unit of UTF-16, or two.
+/// Decodes the character after `\u`, from one or two UTF-16 code units.
 fn character(rest: &mut &str) -> Option<char> {
     let unit = |rest: &mut &str| {
         let (digits, after) = rest.split_at_checked(4)?;
@@ -158,7 +158,7 @@ fn character(rest: &mut &str) -> Option<char> {
     char::decode_utf16([first, second]).next()?.ok()
 }
 
-/// A value that is a whole number from 0 to 2^63 - 1, however it is written: `3.0` and `1e3` are whole too.
+/// Parses an integer from 0 to 2^63 - 1 in any notation. `3.0` and `1e3` are integers too.
 pub(super) fn whole_number(value: &RawValue) -> Option<i64> {
     let text = value.get();
     if let Ok(number) = text.parse::<i64>() {
@@ -175,7 +175,7 @@ pub(super) fn whole_number(value: &RawValue) -> Option<i64> {
     }
     let out_of_range = if exponent.starts_with('-') { i64::MIN } else { i64::MAX };
     let exponent = exponent.parse().unwrap_or(out_of_range);
-    // How many of the digits stand before the point once the exponent has moved it.
+    // The number of digits before the decimal point, after applying the exponent.
     let point = i64::try_from(whole.len()).ok()?.saturating_add(exponent);
     let mut number = 0_i64;
     let mut at = 0;
@@ -187,7 +187,7 @@ pub(super) fn whole_number(value: &RawValue) -> Option<i64> {
         }
         at += 1;
     }
-    // A number other than 0 is out of range after at most 19 rounds.
+    // Multiplying a number other than 0 overflows after at most 19 steps.
     while number != 0 && at < point {
         number = number.checked_mul(10)?;
         at += 1;
@@ -195,7 +195,7 @@ pub(super) fn whole_number(value: &RawValue) -> Option<i64> {
     (number == 0 || !is_negative).then_some(number)
 }
 
-/// An object's members.
+/// Deserializes an object into its members.
 struct Object<T>(T);
 
 impl<'de, T: Members<'de>> Deserialize<'de> for Object<T> {
@@ -228,7 +228,7 @@ impl<'de, T: Members<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Hands on an object's members one by one, so that an object of many costs no memory.
+/// Passes on the members of an object one by one, so a large object needs no memory.
 struct EachMember<F>(F);
 
 impl<'de, F: FnMut(&str, Option<&'de RawValue>)> DeserializeSeed<'de> for EachMember<F> {

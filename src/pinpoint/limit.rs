@@ -1,4 +1,4 @@
-//! How many requests go out per second in one account and region. A request waits for its turn here.
+//! The rate limit of one account and region. Requests wait here for a token.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,11 +9,11 @@ use tokio::time::sleep_until;
 
 use crate::model::token_bucket::TokenBucket;
 
-/// The limit of an account and region. Its bucket holds a tenth of a second's tokens, at least one.
+/// A token bucket that requests wait for. Its capacity is the tokens of a tenth of a second, at least one.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     bucket: Mutex<TokenBucket>,
-    /// Those that wait, in the order in which they came.
+    /// Held by the first waiter. The others wait for it in order of arrival.
     line: tokio::sync::Mutex<()>,
 }
 
@@ -24,7 +24,7 @@ impl RateLimit {
         Self { bucket: Mutex::new(bucket), line: tokio::sync::Mutex::default() }
     }
 
-    /// Waits for a token, after those that wait already.
+    /// Waits for a token in order of arrival.
     pub(super) async fn turn(&self) {
         let _first_in_line = self.line.lock().await;
         while !self.take() {
@@ -33,7 +33,7 @@ impl RateLimit {
         }
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token, if one is available.
     pub(super) fn take(&self) -> bool {
         self.bucket().take()
     }
@@ -76,7 +76,7 @@ mod tests {
                 .count();
             assert!(within <= 55, "{within} in the second from {from:?}");
         }
-        // 5 at once, 195 at 20 ms each.
+        // 5 tokens at once, then 195 at 20 ms each.
         let last = times[199];
         assert!((Duration::from_millis(3_880)..Duration::from_millis(4_200)).contains(&last), "{last:?}");
     }

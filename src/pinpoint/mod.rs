@@ -1,4 +1,4 @@
-//! The client of Amazon Pinpoint, API version 2016-12-01: one method per operation, which reads the whole listing.
+//! The client of Amazon Pinpoint, API version 2016-12-01. Each operation is one method, which reads the whole listing.
 
 mod clock_skew;
 mod credentials;
@@ -68,105 +68,99 @@ use crate::model::{
     names::{NamedResource, TagLabels},
 };
 
-/// Who wants to know what the client does: its counters.
+/// Receives the events that the client's metrics count.
 pub trait Observer: Send + Sync + 'static {
-    /// An attempt is sent; `retry` if it is not the first of its request.
+    /// An attempt is sent. `retry` is `false` for the first attempt of a request.
     fn attempt(&self, operation: Operation, retry: bool);
-    /// An attempt ended, well or not, after this time.
+    /// An attempt ended, with or without success.
     fn attempt_ended(&self, operation: Operation, duration: Duration);
-    /// An attempt failed, or its answer was refused or of use only in part; or there were no credentials for one.
+    /// An attempt failed, its response was rejected or only partly usable, or it had no credentials.
     fn error(&self, operation: Operation, exception: Exception);
-    /// Items of an answer that could not be understood.
+    /// Items of a response could not be parsed.
     fn skipped_items(&self, operation: Operation, items: u64);
-    /// A request waited for the rate limit.
+    /// A request has waited for the rate limit.
     fn rate_limit_wait(&self, duration: Duration);
-    /// AWS's clock less ours.
+    /// AWS's clock minus the local clock.
     fn clock_skew(&self, seconds: f64);
 }
 
-/// How the client behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The region of the API, which signatures name.
+    /// The region of the API. Signatures contain it.
     pub region: String,
-    /// The address of the API.
     pub endpoint: Url,
-    /// The items of a page to ask for.
+    /// The number of items to request per page.
     pub page_size: u32,
-    /// The most pages of a listing.
+    /// The maximum number of pages of a listing.
     pub max_pages: u32,
-    /// The most requests under way at a time.
+    /// The maximum number of concurrent requests.
     pub max_concurrent_requests: usize,
-    /// The most requests a second; `None` for no limit.
+    /// The maximum number of requests per second. `None` means no limit.
     pub max_requests_per_second: Option<u32>,
-    /// The longest an attempt may take.
+    /// The time limit of one attempt.
     pub request_timeout: Duration,
-    /// The longest a listing may take, from its first attempt.
+    /// The time limit of a listing, counted from its first attempt.
     pub refresh_timeout: Duration,
-    /// The most attempts of a request, the first included.
+    /// The maximum number of attempts of a request, including the first.
     pub max_attempts: u32,
-    /// The tags of applications and segments to read beside their names; `None` to read neither.
+    /// The tags of applications and segments to read. `None` reads neither tags nor names.
     pub tags: Option<Arc<TagLabels>>,
-    /// The jitter of retries: even numbers in `0.0..1.0`.
+    /// Returns uniform random numbers in `0.0..1.0` for the jitter of retries.
     pub random: fn() -> f64,
 }
 
-/// Where the jobs of a listing go, one by one.
+/// Receives the jobs of a listing one by one.
 pub type Sink<'a> = dyn FnMut(ExportJob) + Send + 'a;
 
-/// Reads the body of a page.
+/// Parses the body of a page.
 type Decode<'a> = dyn FnMut(&[u8]) -> Result<Page, serde_json::Error> + Send + 'a;
 
-/// What of a listing could not be understood, and was left out.
+/// The parts of a listing that could not be parsed and were left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SkippedParts {
-    /// Items that are no object or have no usable `Id`.
+    /// Items that are not an object or have no usable `Id`.
     pub items: u64,
-    /// Members of a wrong type, and dates that cannot be read.
+    /// Members of a wrong type, and dates that cannot be parsed.
     pub members: u64,
 }
 
-/// What was read of a listing, apart from its items.
+/// The result of reading a listing, without its items.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Read {
-    /// The pages that were read.
     pub pages: u32,
-    /// What could not be understood.
     pub left_out: SkippedParts,
 }
 
-/// The beginning of a listing of jobs.
+/// The result of reading the first page of a listing of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FirstPage {
-    /// The jobs in it that could be understood.
+    /// The number of jobs on it that could be parsed.
     pub jobs: usize,
-    /// Whether it is the whole listing.
+    /// Whether the listing has no further page.
     pub is_last: bool,
-    /// What of it could not be understood.
     pub left_out: SkippedParts,
 }
 
-/// How far a listing is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum Extent {
     Whole,
     FirstPage,
 }
 
-/// Where the reading of a listing stands.
+/// The progress of reading a listing.
 struct Reading {
     pages: Pages,
     budget: Budget,
     permit: Permit,
 }
 
-/// A wait for the rate limit. It is counted when it ends, also if that is because nobody waits for it any more.
+/// Measures a wait for the rate limit. It reports the wait when dropped, so a cancelled wait counts too.
 struct RateLimitWait<'a> {
     began: Instant,
     observer: &'a dyn Observer,
 }
 
-/// Waits for a token of the rate limit, and counts the wait.
+/// Waits for a token of the rate limit, and reports the wait.
 async fn counted_turn(bucket: &RateLimit, observer: &dyn Observer) {
     let _counted = RateLimitWait { began: Instant::now(), observer };
     bucket.turn().await;
@@ -192,11 +186,11 @@ pub struct Client {
     observer: Arc<dyn Observer>,
 }
 
-/// A client for each account and region.
+/// The clients by account and region.
 pub type Clients = BTreeMap<(String, String), Arc<Client>>;
 
 impl Client {
-    /// A client. Each of its listings has one request under way at a time, for which it needs a [`Permit`].
+    /// Creates a client. Each listing has at most one request under way, and each request needs a [`Permit`].
     pub fn new(
         settings: Settings,
         http: Http,
@@ -218,27 +212,27 @@ impl Client {
         }
     }
 
-    /// Adds a listing to the queue of requests. No permit is handed out before [`Client::hand_out`], so that everything that is
-    /// due can join first.
+    /// Adds a listing to the queue of requests. No permit is handed out before [`Client::hand_out`], so everything that is due
+    /// can join first.
     pub fn join(&self, turn: Priority) -> Permit {
         self.queue.join(turn)
     }
 
-    /// Gives the free permits to the listings whose turn it is.
+    /// Hands out the free permits in order of priority.
     pub fn hand_out(&self) {
         self.queue.hand_out();
     }
 
-    /// A permit for a listing that has been due for longer than any other.
+    /// Joins the queue with the highest priority, and hands out the free permits.
     pub fn permit(&self) -> Permit {
         let permit = self.join(Priority::list(Duration::ZERO));
         self.hand_out();
         permit
     }
 
-    /// `GetSegmentExportJobs`: every export job of a segment.
+    /// `GetSegmentExportJobs`: reads every export job of a segment.
     ///
-    /// After an error the jobs that reached `sink` are part of a listing that was not read whole.
+    /// After an error, `sink` has received only part of the listing.
     pub async fn segment_export_jobs(
         &self,
         application_id: &str,
@@ -247,10 +241,10 @@ impl Client {
         sink: &mut Sink<'_>,
     ) -> Result<Read, Error> {
         let listing = Listing::segment_export_jobs(application_id, segment_id);
-        Ok(self.read_jobs(listing, Some(segment_id), Reach::Whole, permit, sink).await?.0)
+        Ok(self.read_jobs(listing, Some(segment_id), Extent::Whole, permit, sink).await?.0)
     }
 
-    /// `GetExportJobs`: every export job of an application. An error means the same as above.
+    /// `GetExportJobs`: reads every export job of an application. After an error, `sink` has received only part of the listing.
     pub async fn export_jobs(
         &self,
         application_id: &str,
@@ -258,10 +252,10 @@ impl Client {
         sink: &mut Sink<'_>,
     ) -> Result<Read, Error> {
         let listing = Listing::export_jobs(application_id);
-        Ok(self.read_jobs(listing, None, Reach::Whole, permit, sink).await?.0)
+        Ok(self.read_jobs(listing, None, Extent::Whole, permit, sink).await?.0)
     }
 
-    /// The first page alone of one of the two: that of a segment, or without one that of the application.
+    /// Reads only the first page of a segment's jobs, or of the application's jobs without `segment_id`.
     pub async fn first_page_of_jobs(
         &self,
         application_id: &str,
@@ -275,11 +269,11 @@ impl Client {
         let mut sink = |_: ExportJob| jobs += 1;
         let permit = self.permit();
         let (read, is_last) =
-            self.read_jobs(listing, segment_id, Reach::FirstPage, permit, &mut sink).await?;
+            self.read_jobs(listing, segment_id, Extent::FirstPage, permit, &mut sink).await?;
         Ok(FirstPage { jobs, is_last, left_out: read.left_out })
     }
 
-    /// `GetSegments`: an application's segments, imported ones too, in the order of their ids.
+    /// `GetSegments`: reads the segments of an application, including imported ones, sorted by id.
     pub async fn segments(
         &self,
         application_id: &str,
@@ -288,7 +282,7 @@ impl Client {
         self.read_resources(Listing::segments(application_id), permit).await
     }
 
-    /// `GetApps`: the region's applications, in the order of their ids.
+    /// `GetApps`: reads the applications of the region, sorted by id.
     pub async fn applications(&self, permit: Permit) -> Result<(Vec<NamedResource>, SkippedParts), Error> {
         self.read_resources(Listing::applications(), permit).await
     }
@@ -302,7 +296,7 @@ impl Client {
         let mut sink = |resource: NamedResource| _ = resources.insert(resource.id.clone(), resource);
         let tags = self.settings.tags.as_deref();
         let mut decode = |body: &[u8]| wire::resources(body, tags, &mut sink);
-        let (read, _) = self.read(listing, Reach::Whole, permit, &mut decode).await?;
+        let (read, _) = self.read(listing, Extent::Whole, permit, &mut decode).await?;
         Ok((resources.into_values().collect(), read.left_out))
     }
 
@@ -310,7 +304,7 @@ impl Client {
         &self,
         listing: Listing,
         segment_id: Option<&str>,
-        reach: Reach,
+        reach: Extent,
         permit: Permit,
         sink: &mut Sink<'_>,
     ) -> Result<(Read, bool), Error> {
@@ -319,11 +313,11 @@ impl Client {
         self.read(listing, reach, permit, &mut decode).await
     }
 
-    /// Reads a listing, and gives whether that was the whole of it.
+    /// Reads a listing. Also returns whether that was all of it.
     async fn read(
         &self,
         listing: Listing,
-        reach: Reach,
+        reach: Extent,
         permit: Permit,
         decode: &mut Decode<'_>,
     ) -> Result<(Read, bool), Error> {
@@ -346,7 +340,7 @@ impl Client {
                     Err(failure) => {
                         reading.permit.release();
                         if failure.class != Class::ExpiredCredentials {
-                            reading.permit.put_off(self.clock.elapsed());
+                            reading.permit.lower_priority(self.clock.elapsed());
                         }
                         attempts.failed(failure, &reading.budget).await.map_err(failed)?;
                     }
@@ -357,14 +351,14 @@ impl Client {
             read.left_out.items += page.skipped;
             read.left_out.members += page.bad_members;
             token = page.next_token;
-            if token.is_none() || reach == Reach::FirstPage {
+            if token.is_none() || reach == Extent::FirstPage {
                 return Ok((read, token.is_none()));
             }
             reading.permit.ask();
         }
     }
 
-    /// One attempt at one page: its turn, credentials, the rate limit, the request, the answer.
+    /// Makes one attempt at one page: waits for a permit, credentials and the rate limit, then sends the request.
     async fn attempt(
         &self,
         operation: Operation,
@@ -392,7 +386,7 @@ impl Client {
         if let Some(bucket) = self.rate_limit.as_ref().filter(|bucket| !bucket.take()) {
             let turn = counted_turn(bucket, &*self.observer);
             timeout_at(budget.deadline(), turn).await.map_err(|_elapsed| out_of_time())?;
-            // They may have expired meanwhile.
+            // The credentials can expire during the wait.
             issued = credentials().await?;
         }
         let left = budget.start_attempt();
@@ -437,7 +431,7 @@ impl Client {
         match result {
             Err(failure) if failure.class == Class::ExpiredCredentials => {
                 let replaced = timeout_at(budget.deadline(), self.credentials.replaced(&issued)).await;
-                // With the same credentials it would be refused again.
+                // AWS would refuse the same credentials again.
                 let class = if replaced.unwrap_or(false) { failure.class } else { Class::Final };
                 Err(AttemptError { class, ..failure })
             }
@@ -445,7 +439,7 @@ impl Client {
         }
     }
 
-    /// Sends a signed request and reads the answer.
+    /// Sends a signed request and reads the response.
     async fn exchange(
         &self,
         credentials: &Credentials,
@@ -475,14 +469,14 @@ impl Client {
         Err(AttemptError {
             class: if late { Class::ClockSkew } else { failure.class },
             request_id: answer.header("x-amzn-requestid").map(|id| id.shown(&secrets, LONGEST_REQUEST_ID)),
-            // A date in the answer is by AWS's clock.
+            // Dates in the response are by AWS's clock.
             retry_after: retry_after(&answer, self.skew.corrected(self.clock.now())),
             ..failure
         })
     }
 
     fn learn_the_date(&self, answer: &send::Answer, sent: SystemTime, round_trip: Duration) {
-        // A cache's date says nothing about AWS's clock.
+        // The `Date` of a cached response says nothing about AWS's clock.
         if let (Some(date), None) = (answer.header("date"), answer.header("age"))
             && let Some(seconds) = self.skew.learn(date.unmasked(), sent, round_trip)
         {
@@ -491,20 +485,20 @@ impl Client {
     }
 }
 
-/// When a request was sent: by our clock, and as its signature has it.
+/// The time of a request by the local clock, and the corrected time in its signature.
 #[derive(Debug, Clone, Copy)]
 struct Dates {
     ours: SystemTime,
     signed: SystemTime,
 }
 
-/// A longer `x-amzn-RequestId` is cut. AWS's have 36 characters.
+/// A longer `x-amzn-RequestId` is truncated. AWS's have 36 characters.
 const LONGEST_REQUEST_ID: usize = 100;
 
-/// No answer asks for a longer wait, as far as this client can tell: it is beyond any budget.
+/// Longer waits are reduced to this. It already exceeds every budget.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
-/// The waits that an answer asks for; what cannot be read asks for none.
+/// The waits that a response asks for. Headers that cannot be parsed are ignored.
 fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {
     let header = |name| answer.header(name).map(|value| value.unmasked().trim());
     let amz = header("x-amz-retry-after").and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
@@ -523,7 +517,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps the waits for the rate limit.
+    /// Records the waits for the rate limit.
     #[derive(Default)]
     struct Waits(Mutex<Vec<Duration>>);
 

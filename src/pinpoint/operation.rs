@@ -1,11 +1,11 @@
-//! An operation of the API as a value: its name, its path, its query. Pure.
+//! The operations of the API as values: name, path and query. Does no I/O.
 
 use percent_encoding::utf8_percent_encode;
 use url::Url;
 
 use crate::model::path_segment::ESCAPED;
 
-/// The operations of the API that the exporter knows, as [the API reference] and IAM name them.
+/// The API operations that the exporter uses, named as in [the API reference] and in IAM.
 ///
 /// [the API reference]: https://docs.aws.amazon.com/pinpoint/latest/apireference/operations.html
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,11 +17,10 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Every operation.
     pub const ALL: [Self; 4] =
         [Self::GetSegmentExportJobs, Self::GetExportJobs, Self::GetSegments, Self::GetApps];
 
-    /// The name in AWS's documentation, which is also that of the IAM action.
+    /// The name in AWS's documentation and of the IAM action.
     pub const fn name(self) -> &'static str {
         match self {
             Self::GetSegmentExportJobs => "GetSegmentExportJobs",
@@ -32,11 +31,11 @@ impl Operation {
     }
 }
 
-/// A paged listing of the API: an operation on a resource.
+/// A paginated listing of the API: an operation on a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listing {
     pub(super) operation: Operation,
-    /// For messages: the resource as people name it.
+    /// A description of the resource for messages.
     pub(super) resource: String,
     path: String,
 }
@@ -74,7 +73,7 @@ impl Listing {
         Self { operation: Operation::GetApps, resource: "the region".to_owned(), path: "/v1/apps".to_owned() }
     }
 
-    /// The address of one page. `endpoint`'s own path is kept in front, without a slash at its end.
+    /// The URL of one page. It keeps the path of `endpoint` as a prefix, without a trailing slash.
     pub(super) fn url(
         &self,
         endpoint: &Url,
@@ -82,11 +81,11 @@ impl Listing {
         token: Option<&str>,
     ) -> Result<Url, UnusableAddress> {
         let mut url = endpoint.clone();
-        // Escaped already: `set_path` and `set_query` leave `%` and the unreserved characters as they are.
+        // The path and the token are already escaped. `set_path` and `set_query` keep `%` and unreserved characters.
         url.set_path(&format!("{}{}", endpoint.path().trim_end_matches('/'), self.path));
         let token = token.map(|token| format!("&token={}", escape(token))).unwrap_or_default();
         url.set_query(Some(&format!("page-size={page_size}{token}")));
-        // In a path `.` and `..` are steps, also escaped: without them it names another resource.
+        // `set_path` resolves `.` and `..`, even when escaped, so the path would name another resource.
         if !url.path().ends_with(&self.path) || self.path.contains("//") {
             return Err(UnusableAddress::OtherResource);
         }
@@ -97,16 +96,16 @@ impl Listing {
     }
 }
 
-/// Longer URLs are refused by the HTTP client, and by servers long before.
+/// The maximum length of a URL. The HTTP client rejects longer ones, and servers reject much shorter ones.
 const MAX_URL_BYTES: usize = 60_000;
 
-/// Why a page has no address.
+/// Why a page has no valid URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnusableAddress {
-    /// An id that a path cannot hold.
+    /// An id cannot be part of a path.
     #[error("an id is empty, `.` or `..`, so the URL would name another resource; nothing was sent")]
     OtherResource,
-    /// An id of many thousand characters.
+    /// An id has many thousands of characters.
     #[error("the URL with these ids is longer than {MAX_URL_BYTES} bytes; nothing was sent")]
     TooLong,
 }

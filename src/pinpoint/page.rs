@@ -1,8 +1,8 @@
-//! Follows the tokens of a listing, and ends one that would go round for ever. Knows no Pinpoint.
+//! Follows the page tokens of a listing, and stops a listing that would never end. Independent of Pinpoint.
 
 use std::collections::HashSet;
 
-/// Where a listing stands.
+/// The progress through the pages of a listing.
 #[derive(Debug)]
 pub(super) struct Pages {
     limit: u32,
@@ -10,30 +10,28 @@ pub(super) struct Pages {
     seen: HashSet<Box<str>>,
 }
 
-/// The longest token that is followed. Escaped it may be three times as long.
+/// The maximum length of a token. Escaping can triple it.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// Why a listing cannot be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Endless {
-    /// A token that led to an earlier page came again.
+pub(super) enum PaginationError {
+    /// A token that led to an earlier page was returned again.
     #[error("page {page} of the listing gives a token that an earlier page gave")]
     RepeatedToken {
         /// Counted from 1.
         page: u32,
     },
-    /// A token that does not fit into a URL.
+    /// A token is too long for a URL.
     #[error("page {page} of the listing gives a token of {bytes} bytes, more than a URL can hold")]
     TokenTooLong {
         /// Counted from 1.
         page: u32,
-        /// Its length.
         bytes: usize,
     },
-    /// More pages than allowed.
     #[error("the listing has more than {limit} pages; if that is right, raise PINPOINT_EXPORTER_MAX_PAGES")]
     TooManyPages {
-        /// The allowed number.
+        /// The value of `PINPOINT_EXPORTER_MAX_PAGES`.
         limit: u32,
     },
 }
@@ -43,17 +41,17 @@ impl Pages {
         Self { limit, fetched: 0, seen: HashSet::new() }
     }
 
-    /// Takes note of one more page and the token it gave for the next, which may be followed if this is `Ok`.
-    pub(super) fn fetched(&mut self, next_token: Option<&str>) -> Result<(), Endless> {
+    /// Records a page and its token for the next page. Returns an error if the token must not be followed.
+    pub(super) fn fetched(&mut self, next_token: Option<&str>) -> Result<(), PaginationError> {
         self.fetched += 1;
         match next_token {
             Some(token) if token.len() > MAX_TOKEN_BYTES => {
-                Err(Endless::TokenTooLong { page: self.fetched, bytes: token.len() })
+                Err(PaginationError::TokenTooLong { page: self.fetched, bytes: token.len() })
             }
             Some(token) if !self.seen.insert(token.into()) => {
-                Err(Endless::RepeatedToken { page: self.fetched })
+                Err(PaginationError::RepeatedToken { page: self.fetched })
             }
-            Some(_) if self.fetched >= self.limit => Err(Endless::TooManyPages { limit: self.limit }),
+            Some(_) if self.fetched >= self.limit => Err(PaginationError::TooManyPages { limit: self.limit }),
             _ => Ok(()),
         }
     }
@@ -68,14 +66,14 @@ mod tests {
         let mut pages = Pages::up_to(10);
         assert_eq!(pages.fetched(Some("a")), Ok(()));
         assert_eq!(pages.fetched(Some("b")), Ok(()));
-        assert_eq!(pages.fetched(Some("a")), Err(Endless::RepeatedToken { page: 3 }));
+        assert_eq!(pages.fetched(Some("a")), Err(PaginationError::RepeatedToken { page: 3 }));
     }
 
     #[test]
     fn a_token_is_followed_as_long_as_it_fits_into_a_url() {
         let mut pages = Pages::up_to(10);
         assert_eq!(pages.fetched(Some(&"a".repeat(16 * 1024))), Ok(()));
-        let too_long = Err(Endless::TokenTooLong { page: 2, bytes: 16 * 1024 + 1 });
+        let too_long = Err(PaginationError::TokenTooLong { page: 2, bytes: 16 * 1024 + 1 });
         assert_eq!(pages.fetched(Some(&"a".repeat(16 * 1024 + 1))), too_long);
     }
 
@@ -86,6 +84,6 @@ mod tests {
         assert_eq!(pages.fetched(None), Ok(()));
         let mut pages = Pages::up_to(2);
         assert_eq!(pages.fetched(Some("a")), Ok(()));
-        assert_eq!(pages.fetched(Some("b")), Err(Endless::TooManyPages { limit: 2 }));
+        assert_eq!(pages.fetched(Some("b")), Err(PaginationError::TooManyPages { limit: 2 }));
     }
 }

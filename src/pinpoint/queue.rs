@@ -1,11 +1,11 @@
-//! Which request of one account and region goes next: `MAX_CONCURRENT_REQUESTS` are under way at a time, and the others wait
-//! here, each in its turn. A listing holds a permit only while one of its requests is under way, so a listing that waits for a
-//! retry holds back no other.
+//! The queue of requests of one account and region. At most `MAX_CONCURRENT_REQUESTS` requests are under way, and the others
+//! wait here in order of priority. A listing holds a permit only while one of its requests is under way, so a listing that
+//! waits for a retry does not block others.
 //!
-//! A listing keeps its turn from page to page, so later ones do not overtake it. A new one therefore begins only when no
-//! listing under way can use the permit. The listings that are open, and keep what they have read, are those that hold a
-//! permit, those that wait for a retry, which [`super::retry`] limits, and the few that lists of applications and segments
-//! have overtaken.
+//! A listing keeps its priority from page to page, so later listings do not overtake it. A new listing therefore begins only
+//! when no listing under way can use the permit. This bounds the number of open listings, which keep in memory what they have
+//! read. A listing is open if it holds a permit, if it waits for a retry, or if a list of applications or segments has
+//! overtaken it. [`super::retry`] limits the listings that wait for a retry, and only a few are overtaken.
 
 use std::{
     collections::BTreeMap,
@@ -15,54 +15,55 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// The order of requests: the least goes first. The order of the fields is that of their weight.
+/// The priority of a request: the smallest value goes first. The fields are compared in the order of their declaration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Priority {
     kind: Kind,
-    /// What has been due for longer goes first. By the clock that never goes back.
+    /// The request that has been due for longest goes first. A time of the monotonic clock.
     due: Duration,
-    /// Of those that have been due equally long, those that failed go last.
+    /// Among requests with the same due time, those that failed go last.
     has_failed: bool,
-    /// What came first goes first. It differs for each listing.
+    /// Among equal requests, the first to arrive goes first. Each listing has a different number.
     arrival: u64,
 }
 
-/// What is read. The order of the variants is that of their turns.
+/// The kind of listing. The variants are in order of priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    /// A list of applications or segments, since targets wait for it unseen.
+    /// A list of applications or segments. It goes first because it can name targets that are not shown yet.
     List,
     /// The jobs of a target.
     Target,
-    /// A list of which only the names are used.
+    /// A list that is read only for its names.
     Names,
 }
 
 impl Priority {
-    /// That of a list of applications or segments.
+    /// The priority of a list of applications or segments.
     pub fn list(due: Duration) -> Self {
         Self { kind: Kind::List, due, has_failed: false, arrival: 0 }
     }
 
-    /// That of a target's listing.
+    /// The priority of a target's listing.
     pub fn target(due: Duration) -> Self {
         Self { kind: Kind::Target, due, has_failed: false, arrival: 0 }
     }
 
-    /// That of a list of which only the names are used: after every target.
+    /// The priority of a list that is read only for its names. It comes after every target.
     pub fn names(due: Duration) -> Self {
         Self { kind: Kind::Names, due, has_failed: false, arrival: 0 }
     }
 
-    /// After everything of its kind that is due by now. What becomes due later still goes after it, so it is not put off for ever.
-    /// A list goes after the targets then.
+    /// Lowers the priority after a failure. The request goes after everything of its kind that is due by now, and a list also
+    /// goes after the targets. It still goes before those of the same kind that become due later, so it is not postponed
+    /// forever.
     #[must_use]
     pub fn after_failure(self, now: Duration) -> Self {
         Self { kind: self.kind.max(Kind::Target), due: now, has_failed: true, ..self }
     }
 }
 
-/// The permits of an account and region, and who waits for them.
+/// The free permits of an account and region, and the requests that wait for one.
 #[derive(Debug)]
 pub(super) struct RequestQueue {
     state: Mutex<State>,
@@ -75,11 +76,11 @@ struct State {
     arrivals: u64,
 }
 
-/// One of the requests that may be under way. It is free again when this is dropped.
+/// One permit to send a request. Dropping it frees the permit.
 #[derive(Debug)]
 struct Slot(Arc<RequestQueue>);
 
-/// What a listing needs to send its requests: its turn, and a permit for each of them.
+/// A listing's place in the queue. It is granted once for each request.
 #[derive(Debug)]
 pub struct Permit {
     queue: Arc<RequestQueue>,
@@ -104,8 +105,8 @@ impl RequestQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins the queue. Free permits are handed out by [`RequestQueue::hand_out`], after everything that is due has joined:
-    /// for its order to count.
+    /// Joins the queue. Call [`RequestQueue::hand_out`] after everything that is due has joined, so that the order of priority
+    /// applies.
     pub(super) fn join(self: &Arc<Self>, turn: Priority) -> Permit {
         let mut state = self.state();
         state.arrivals += 1;
@@ -116,7 +117,7 @@ impl RequestQueue {
         permit
     }
 
-    /// Gives the free permits to those whose turn it is.
+    /// Hands out the free permits in order of priority.
     pub(super) fn hand_out(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
@@ -126,7 +127,7 @@ impl RequestQueue {
             let Some((_, next)) = state.waiting.pop_first() else { return };
             state.free -= 1;
             drop(state);
-            // It comes back at once from one that has just stopped waiting.
+            // If the receiver has stopped waiting, the slot is dropped and frees its permit at once.
             drop(next.send(Slot(Arc::clone(self))));
         }
     }
@@ -140,7 +141,7 @@ impl Drop for Slot {
 }
 
 impl Permit {
-    /// Waits for the permit to send a request.
+    /// Waits until the next request may be sent.
     pub async fn granted(&mut self) {
         if matches!(self.state, PermitState::Released) {
             self.ask();
@@ -153,21 +154,21 @@ impl Permit {
         }
     }
 
-    /// Asks for a permit for the next request. One that is held becomes free only after that, so no listing goes first but those
-    /// whose turn is before this one's.
+    /// Asks for a permit for the next request. A permit that is held is freed only after that, so only listings of higher
+    /// priority can go first.
     pub(super) fn ask(&mut self) {
         let (sender, slot) = oneshot::channel();
         self.queue.state().waiting.insert(self.turn, sender);
         self.state = PermitState::Awaited(slot);
     }
 
-    /// The request has ended and there is no other one for now.
+    /// Frees the permit without asking for another one.
     pub(super) fn release(&mut self) {
         self.state = PermitState::Released;
     }
 
-    /// The request failed: the next of this listing goes after those that are due by now.
-    pub(super) fn put_off(&mut self, now: Duration) {
+    /// Lowers the priority after a failed request: the listing goes after those that are due by now.
+    pub(super) fn lower_priority(&mut self, now: Duration) {
         self.turn = self.turn.after_failure(now);
     }
 }
@@ -243,7 +244,7 @@ mod tests {
         assert!(is_granted(&mut earlier) && !is_granted(&mut first));
         drop(earlier);
         assert!(is_granted(&mut first));
-        first.put_off(2 * SECOND);
+        first.lower_priority(2 * SECOND);
         first.release();
         assert!(is_granted(&mut second) && !is_granted(&mut first));
         drop(second);
@@ -256,7 +257,7 @@ mod tests {
         let waiting: Vec<_> = (0..5).map(|_| queue.join(Priority::target(SECOND))).collect();
         drop(waiting);
         assert!(queue.state().waiting.is_empty());
-        // Granted, and never noticed.
+        // This permit is granted, but its owner never waits for it.
         let unnoticed = queue.join(Priority::target(SECOND));
         queue.hand_out();
         drop(unnoticed);

@@ -1,5 +1,5 @@
-//! Which failures are tried again, and when: the standard mode of the AWS SDKs in its [current form], as a table of
-//! figures and the wait they give. The only room that sleeps but [`super::limit`], where requests queue. Knows no HTTP.
+//! Decides which failures are retried, and when: the standard retry mode of the AWS SDKs in its [current form]. Does not depend
+//! on HTTP. In the client, only this module and [`super::limit`] sleep.
 //!
 //! [current form]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 
@@ -12,30 +12,31 @@ use tokio::time::{Instant, sleep_until};
 
 use super::error::{AttemptError, Class, RetryAfter};
 
-/// The wait before the first retry, at most.
+/// The base of the exponential backoff, which is the maximum wait before the first retry.
 const BASE: Duration = Duration::from_millis(50);
-/// The same after throttling.
+/// The base of the exponential backoff after throttling.
 const THROTTLED_BASE: Duration = Duration::from_secs(1);
-/// The longest wait.
+/// The cap of the exponential backoff.
 const CAP: Duration = Duration::from_secs(20);
-/// `x-amz-retry-after` lengthens a wait by this at most.
+/// `x-amz-retry-after` lengthens a wait by at most this.
 const AMZ_EXTENSION: Duration = Duration::from_secs(5);
 
-/// Further off than any refresh.
+/// Longer than any refresh.
 const FOREVER: Duration = Duration::from_hours(8760);
 
-/// The tokens of a full quota.
+/// The capacity of the retry quota, in tokens.
 const QUOTA: u32 = 500;
-/// What a retry costs.
+/// The cost of a retry.
 const COST: u32 = 14;
-/// What a retry after throttling costs.
+/// The cost of a retry after throttling.
 const THROTTLED_COST: u32 = 5;
 
-/// So many requests may be in a retry, and wait for it, at a time. A listing that waits keeps what it has read, so one more
-/// fails instead. Without successes in between the quota ends them long before.
+/// The maximum number of requests in a retry at a time. A waiting listing keeps what it has read in memory, so one more fails
+/// instead of waiting. If no request succeeds, the quota stops retries long before this limit.
 const MOST_RETRYING: u32 = 500;
 
-/// Tokens that retries cost and successes give back, shared by all calls to one API: while it is down, retries dry up.
+/// The token bucket for retries, shared by all calls to one API. Retries cost tokens and successes return them, so retries stop
+/// while the API is down.
 #[derive(Debug)]
 pub(super) struct Quota(Mutex<QuotaState>);
 
@@ -45,7 +46,7 @@ struct QuotaState {
     retrying: u32,
 }
 
-/// A request in a retry. It counts as one until this is dropped.
+/// Counts a request as being in a retry until it is dropped.
 #[derive(Debug)]
 struct Retrying<'a>(&'a Quota);
 
@@ -60,7 +61,7 @@ impl Quota {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the cost of a retry, if it is there.
+    /// Takes `cost` tokens. Takes nothing and returns `false` if there are fewer.
     fn take(&self, cost: u32) -> bool {
         let mut state = self.state();
         let rest = state.tokens.checked_sub(cost);
@@ -73,7 +74,7 @@ impl Quota {
         state.tokens = (state.tokens + tokens).min(QUOTA);
     }
 
-    /// Begins a retry, unless there are too many.
+    /// Starts a retry, unless too many requests are in one.
     fn retry(&self) -> Option<Retrying<'_>> {
         let mut state = self.state();
         (state.retrying < MOST_RETRYING).then(|| {
@@ -89,8 +90,8 @@ impl Drop for Retrying<'_> {
     }
 }
 
-/// The time a refresh may take. It starts with the first attempt, so waiting for credentials or a permit before that does not
-/// count. All waits after it do.
+/// The time that a refresh may take. It starts with the first attempt. Waits for credentials or a permit before that do not
+/// count, later waits do.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: Duration,
@@ -102,14 +103,14 @@ impl Budget {
         Self { limit, end: None }
     }
 
-    /// An attempt starts now: the first one sets the end. Gives the time that is left.
+    /// Records that an attempt starts. The first one sets the end. Returns the time that is left.
     pub(super) fn start_attempt(&mut self) -> Duration {
         let now = Instant::now();
         let limit = self.limit;
         self.end.get_or_insert_with(|| now + limit).saturating_duration_since(now)
     }
 
-    /// When waiting is of no more use: the end, once there was an attempt.
+    /// The end of the budget, which is far in the future before the first attempt.
     pub(super) fn deadline(&self) -> Instant {
         self.end.unwrap_or_else(|| Instant::now() + FOREVER)
     }
@@ -119,22 +120,21 @@ impl Budget {
     }
 }
 
-/// How calls are retried.
 #[derive(Debug, Clone)]
 pub(super) struct Policy {
-    /// The first one included.
+    /// Including the first attempt.
     pub(super) max_attempts: u32,
-    /// A number in `0.0..1.0`, even for every call: the jitter.
+    /// Returns uniform random numbers in `0.0..1.0` for the jitter.
     pub(super) random: fn() -> f64,
 }
 
-/// The attempts of one request. The caller makes them; a loop over a closure would read better, but the future of an async
-/// closure cannot be shown to be `Send` yet.
+/// The attempts of one request. The caller makes them. A method that loops over an async closure would be simpler, but its
+/// future cannot be shown to be `Send` yet.
 #[derive(Debug)]
 pub(super) struct Attempts<'a> {
     policy: &'a Policy,
     quota: &'a Quota,
-    /// Of the attempt that is to be made or was made last, from 1.
+    /// The number of the next or the last attempt, counted from 1.
     pub(super) number: u32,
     paid: Option<u32>,
     retrying: Option<Retrying<'a>>,
@@ -142,13 +142,13 @@ pub(super) struct Attempts<'a> {
 }
 
 impl Attempts<'_> {
-    /// The request succeeded: its last retry's cost comes back.
+    /// Records a success. It returns the cost of the last retry to the quota.
     pub(super) fn succeeded(self) {
         self.quota.give(self.paid.unwrap_or(1));
     }
 
-    /// An attempt failed. Waits until the next one may be made; or gives the failure back if that is of no use, not allowed,
-    /// or not within the budget.
+    /// Records a failure and waits until the next attempt may start. Returns the failure if a retry is useless, not allowed or
+    /// outside the budget.
     pub(super) async fn failed(
         &mut self,
         failure: AttemptError,
@@ -161,7 +161,7 @@ impl Attempts<'_> {
             Class::Final => return Err(failure),
             Class::ExpiredCredentials if self.renewed_credentials => return Err(failure),
             Class::ExpiredCredentials => {
-                // Not the API's fault: costs nothing and waits for nothing.
+                // The API is not at fault, so the retry costs no tokens and does not wait.
                 self.renewed_credentials = true;
                 self.number += 1;
                 return Ok(());
@@ -189,12 +189,13 @@ impl Attempts<'_> {
 }
 
 impl Policy {
-    /// Begins a request.
+    /// Starts the attempts of a request.
     pub(super) fn attempts<'a>(&'a self, quota: &'a Quota) -> Attempts<'a> {
         Attempts { policy: self, quota, number: 1, paid: None, retrying: None, renewed_credentials: false }
     }
 
-    /// The wait before retry `index`, counted from 0: full jitter over an exponential, lengthened by what the answer asks.
+    /// The wait before retry `index`, counted from 0: exponential backoff with full jitter, lengthened by the wait that the
+    /// response asks for.
     fn wait(&self, index: u32, failure: &AttemptError) -> Duration {
         let base = if failure.class == Class::Throttled { THROTTLED_BASE } else { BASE };
         let ceiling = base.saturating_mul(2_u32.saturating_pow(index)).min(CAP);
@@ -242,7 +243,7 @@ mod tests {
         assert_eq!(wait(0, Class::Throttled, http(60)), Duration::from_mins(1));
     }
 
-    /// Makes calls that always fail, and tells how many attempts each took.
+    /// Makes calls that always fail. Returns the number of attempts of each.
     async fn storm(quota: &Quota, class: Class, calls: usize) -> Vec<u32> {
         let policy = Policy { max_attempts: 3, random: || 0.0 };
         let budget = Budget::new(Duration::from_mins(1));
@@ -259,10 +260,10 @@ mod tests {
     async fn retries_dry_up_when_everything_fails_and_successes_bring_them_back() {
         let quota = Quota::default();
         let made = storm(&quota, Class::Transient, 20).await;
-        // 500 tokens pay for 35 retries at 14 each, two per call.
+        // 500 tokens pay for 35 retries at 14 tokens each, two per call.
         assert_eq!(made.iter().map(|made| made - 1).sum::<u32>(), 35);
         assert_eq!(made[19], 1, "no retry is left");
-        // 10 tokens were left; each success at the first attempt brings one.
+        // 10 tokens are left. Each success at the first attempt returns one.
         for _ in 0..4 {
             ALWAYS_LONGEST.attempts(&quota).succeeded();
         }
@@ -286,7 +287,7 @@ mod tests {
         let (quota, budget) = (Quota::default(), Budget::new(Duration::from_mins(1)));
         let mut waiting = Vec::new();
         for _ in 0..MOST_RETRYING {
-            // Others succeed meanwhile, so the tokens would last.
+            // Other requests succeed meanwhile, so the quota does not run out.
             (0..THROTTLED_COST).for_each(|_| ALWAYS_LONGEST.attempts(&quota).succeeded());
             let mut attempts = ALWAYS_LONGEST.attempts(&quota);
             attempts.failed(failing(Class::Throttled), &budget).await.unwrap();

@@ -1,7 +1,8 @@
-//! The mask for texts from outside. AWS and others repeat parts of a request in their messages, and a message may be shown.
+//! Masks secrets in texts from outside. AWS and others repeat parts of a request in their messages, and the exporter shows
+//! these messages.
 //!
-//! A text from outside is shown only as [`Secrets::show`] or [`Secrets::mask`] returns it. Both compare the text with the
-//! secrets after every decoding of it, because an echo may be encoded, and more than once.
+//! A text from outside is shown only as [`Secrets::show`] or [`Secrets::mask`] returns it. Both decode the text layer by layer
+//! and look for the secrets in each layer, because an echo can be encoded several times.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -14,28 +15,27 @@ use aws_smithy_types::base64;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-/// What stands where a secret was.
 const MASK: &str = "***";
 
-/// A shorter text is not treated as a secret, because the mask would hide innocent words.
+/// A shorter text is not treated as a secret, because the mask would hide ordinary words.
 const SHORTEST: usize = 6;
 
-/// From this length on, a secret that lacks two characters at an end is a secret too.
+/// A secret of at least this length is masked even without its first or last two characters.
 const LONG: usize = 16;
 
-/// A longer text is not shown. This bounds the cost of the mask; AWS's messages have a few hundred bytes.
+/// A longer text is not shown, which bounds the cost of masking. AWS's messages have a few hundred bytes.
 const LONGEST: usize = 16 * 1024;
 
-/// A text that can be decoded more often is not shown.
+/// A text with more layers of encoding is not shown.
 const MOST_LAYERS: usize = 8;
 
-/// How often a secret may be in base64 or hexadecimal, one within the other, and is found.
+/// A secret is found inside at most this many nested layers of base64 or hexadecimal.
 const MOST_CODINGS: usize = 2;
 
-/// The most secrets that are remembered, the oldest of which are forgotten first. A request has a handful.
+/// The maximum number of secrets that are remembered. A request has only a few.
 const MOST_SECRETS: usize = 256;
 
-/// The secrets that a text from outside may repeat. Clones share them, so what one place learns masks the texts of all.
+/// The secrets that a text from outside can repeat. Clones share them, so a secret that one part learns is masked everywhere.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Arc<Mutex<VecDeque<String>>>);
 
@@ -45,8 +45,7 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// A text from outside, such as a header of an answer. It has no `Display` and no `Debug`, so that it cannot be shown by
-/// mistake.
+/// A text from outside, such as a header of a response. It has no `Display` and no `Debug`, so it cannot be shown by mistake.
 #[derive(Clone, Copy)]
 pub(super) struct Foreign<'a>(&'a str);
 
@@ -55,13 +54,13 @@ impl<'a> Foreign<'a> {
         Self(text)
     }
 
-    /// The text as it is, to be read and not to be shown. A test knows the files that call this.
+    /// The raw text, which must not be shown. A test lists the files that may call this.
     pub(super) fn unmasked(self) -> &'a str {
         self.0
     }
 
-    /// The text as one line, at most so many characters of it. It is masked before it is shortened, since the first part of a
-    /// secret would not be recognised.
+    /// The text as one line of at most `limit` characters. It is masked before it is truncated, because a truncated secret
+    /// would not be recognised.
     pub(super) fn shown(self, secrets: &Secrets, limit: usize) -> String {
         secrets.show(self.0).chars().take(limit).collect()
     }
@@ -74,11 +73,11 @@ impl Secrets {
         secrets
     }
 
-    /// Remembers a secret.
     pub(super) fn learn(&self, secret: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for form in [secret.to_owned(), visible(secret), decoded(secret)] {
-            // Without the part that a group of base64 digits may lack, most of it is still there.
+            // A base64 run can lack digits of its first or last group. Most of the secret is still in it, so that part is
+            // masked too.
             let long = Some(&*form).filter(|form| form.len() >= LONG);
             let parts = long.map(|form| [form.get(2..), form.get(..form.len() - 2)]);
             let parts = parts.into_iter().flatten().flatten().chain([&*form]);
@@ -109,7 +108,7 @@ impl Secrets {
             "proxy-authorization",
         ];
         let values = names.into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
-        // A signature is no secret, and the credentials in it are known.
+        // A signature is not a secret, and the credentials in it are already known.
         for value in values.filter(|value| !value.starts_with("AWS4-")) {
             self.learn(value);
             // `Bearer TOKEN`
@@ -117,7 +116,7 @@ impl Secrets {
         }
     }
 
-    /// Remembers the values of members that hold a secret by their name: of a form, of JSON, or of XML.
+    /// Remembers the values of members whose name says that they are secret, in form data, JSON or XML.
     pub(super) fn learn_members(&self, text: &str) {
         const NAMES: [&str; 5] = ["token", "secretaccesskey", "accesskeyid", "clientsecret", "externalid"];
         let mut rest = text;
@@ -139,20 +138,19 @@ impl Secrets {
         }
     }
 
-    /// The first line of a text, masked and cut short.
+    /// The first line of a text, masked and truncated.
     pub(super) fn show(&self, text: &str) -> String {
         one_line(&self.mask(text.trim()))
     }
 
-    /// The text without control characters and with its secrets masked. If a secret is in it, encoded or not, this is the
-    /// decoded text.
+    /// Masks the secrets in a text and removes its control characters. Returns the decoded text if a secret was in it.
     pub(super) fn mask(&self, text: &str) -> String {
         if text.len() > LONGEST {
             return format!("(a text of {} bytes, too long to be shown)", text.len());
         }
         let mut known: Vec<_> =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        // A secret that holds another one goes first.
+        // Longer secrets go first, because they can contain shorter ones.
         known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         let mut is_masked = false;
         let mut search = Search { known: &known, clean: Default::default() };
@@ -173,7 +171,7 @@ impl Secrets {
     }
 }
 
-/// Replaces every occurrence of a secret, in any case. Returns whether there was one.
+/// Replaces every occurrence of a secret, ignoring case. Returns whether there was one.
 fn mask_plain(text: &mut String, secret: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let found: Vec<_> = lower.match_indices(secret).map(|(at, _)| at).collect();
@@ -183,7 +181,7 @@ fn mask_plain(text: &mut String, secret: &str) -> bool {
     !found.is_empty()
 }
 
-/// Replaces every run of base64 or hexadecimal digits that a secret is encoded in. Returns whether there was one.
+/// Replaces every run of base64 or hexadecimal digits that encodes a secret. Returns whether there was one.
 fn mask_runs(text: &mut String, search: &mut Search<'_>) -> bool {
     let found: Vec<_> =
         runs(text).filter(|run| search.is_in_run(run, MOST_CODINGS)).map(str::to_owned).collect();
@@ -193,15 +191,15 @@ fn mask_runs(text: &mut String, search: &mut Search<'_>) -> bool {
     !found.is_empty()
 }
 
-/// A search for secrets within runs of base64 or hexadecimal digits.
 struct Search<'a> {
     known: &'a [String],
-    /// Runs without a secret, by the codings that were still allowed in them. The layers of a text repeat most of its runs.
+    /// Runs that hold no secret, by the number of codings that were still allowed. The layers of a text have most runs in
+    /// common, so this saves repeated work.
     clean: [HashSet<String>; MOST_CODINGS],
 }
 
 impl Search<'_> {
-    /// Whether a text holds a secret in any encoding.
+    /// Returns whether a text holds a secret in any encoding.
     fn is_in(&mut self, text: &str, codings: usize) -> bool {
         let mut layer = visible(text);
         for _ in 0..MOST_LAYERS {
@@ -217,7 +215,7 @@ impl Search<'_> {
             }
             layer = next;
         }
-        // It cannot be said that it holds none.
+        // The limit is reached before everything is decoded, so the text may hold a secret.
         true
     }
 
@@ -227,11 +225,11 @@ impl Search<'_> {
             return false;
         }
         let mut is_in_bytes = |bytes: &[u8]| self.is_in(&String::from_utf8_lossy(bytes), codings);
-        // Within a longer text a secret begins at any place of a group of digits.
+        // In a longer text, a secret can begin at any position within a group of digits.
         let base64 = run.replace('-', "+").replace('_', "/");
         let is_in_base64 = (0..4).any(|skip| {
             let digits = &base64[skip..];
-            // The last group may lack digits, and an A adds no bit.
+            // An incomplete last group is padded with `A`, which adds only zero bits.
             let missing = digits.len().next_multiple_of(4) - digits.len();
             base64::decode(digits.to_owned() + &"A".repeat(missing)).is_ok_and(|bytes| is_in_bytes(&bytes))
         });
@@ -246,7 +244,7 @@ impl Search<'_> {
     }
 }
 
-/// The parts of a text that may be base64 or hexadecimal, and are long enough for a secret.
+/// The parts of a text that can be base64 or hexadecimal and are long enough for a secret.
 fn runs(text: &str) -> impl Iterator<Item = &str> {
     let is_digit = |c: char| c.is_ascii_alphanumeric() || "+/-_".contains(c);
     text.split(move |c| !is_digit(c)).filter(|run| run.len() >= SHORTEST * 4 / 3)
@@ -258,7 +256,7 @@ fn bytes_of_hex(digits: &str) -> Vec<u8> {
     pairs.filter_map(|pair| Some(value(pair[0])? << 4 | value(pair[1])?)).collect()
 }
 
-/// The text decoded until nothing is left to decode, within the limit.
+/// Decodes a text until nothing is left to decode or the limit is reached.
 fn decoded(text: &str) -> String {
     let mut layer = visible(text);
     for _ in 0..MOST_LAYERS {
@@ -267,7 +265,7 @@ fn decoded(text: &str) -> String {
     layer
 }
 
-/// The text with one layer of escapes decoded: those of percent encoding, of JSON, and of HTML.
+/// Decodes one layer of escapes: percent encoding, JSON and HTML.
 fn decoded_once(text: &str) -> String {
     let text = percent_decode_str(text).decode_utf8_lossy();
     let mut decoded = String::with_capacity(text.len());
@@ -284,14 +282,14 @@ fn decoded_once(text: &str) -> String {
     decoded + rest
 }
 
-/// The character that an escape of JSON or JavaScript at the beginning of a text means, and the length of the escape.
+/// The character of a JSON or JavaScript escape at the start of a text, and the length of the escape.
 fn backslash(text: &str) -> Option<(char, usize)> {
     let escaped = text.strip_prefix('\\')?;
     let first = escaped.chars().next()?;
     let digits = match first {
         'u' => escaped.get(1..5),
         'x' => escaped.get(1..3),
-        // Line ends and the like.
+        // These stand for line ends and other control characters.
         'b' | 'f' | 'n' | 'r' | 't' => return Some(('\n', 2)),
         c if c.is_ascii_punctuation() => return Some((c, 2)),
         _ => None,
@@ -299,7 +297,8 @@ fn backslash(text: &str) -> Option<(char, usize)> {
     Some((char_of(digits, 16)?, 2 + digits.len()))
 }
 
-/// The same for a character reference of HTML or XML. Letters and digits have none by name.
+/// The character of an HTML or XML character reference at the start of a text, and the length of the reference. Letters and
+/// digits have no named reference.
 fn entity(text: &str) -> Option<(char, usize)> {
     const NAMES: [(&str, char); 16] = [
         ("amp", '&'),
@@ -320,7 +319,7 @@ fn entity(text: &str) -> Option<(char, usize)> {
         ("num", '#'),
     ];
     let inner = text.strip_prefix('&')?;
-    // Leading zeros are allowed.
+    // Leading zeros are allowed, so the number can be long.
     let end = inner.bytes().take(40).position(|byte| byte == b';')?;
     let name = &inner[..end];
     let c = if let Some(number) = name.strip_prefix('#') {
@@ -338,12 +337,12 @@ fn char_of(digits: &str, radix: u32) -> Option<char> {
     u32::from_str_radix(digits, radix).ok().and_then(char::from_u32)
 }
 
-/// The text without characters that are not seen, which would hide a secret that they split.
+/// Removes invisible characters, which could hide a secret by splitting it.
 fn visible(text: &str) -> String {
     text.chars().filter(|c| !is_invisible(*c)).collect()
 }
 
-/// Control characters, those that Unicode lets programs ignore, and the one that stands for bytes that are no text.
+/// Control characters, characters that Unicode lets programs ignore, and the replacement character for invalid bytes.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -353,8 +352,8 @@ fn is_invisible(c: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The first line, at most 500 characters of it, without control characters. AWS says at the end of a refusal, after two ARNs,
-/// which kind of policy it is from.
+/// The first line without control characters, truncated to 500 characters. That is enough for AWS's refusals, which name two
+/// ARNs and then the kind of policy that denies the request.
 pub(super) fn one_line(text: &str) -> String {
     const LIMIT: usize = 500;
     let line = text.trim().lines().next().unwrap_or_default();
@@ -403,10 +402,10 @@ mod tests {
             assert_eq!(masked.replace('=', ""), "before *** after", "{form}");
         }
         for text in [
-            // "user:se/cr+et=", and the same one byte on.
+            // "user:se/cr+et=", and the same text shifted by one byte.
             "dXNlcjpzZS9jcitldD0=",
             "dXNlcjE6c2UvY3IrZXQ9",
-            // In base64 of its percent encoding, in URL-safe base64 after base64, in hexadecimal of base64.
+            // Base64 of percent encoding, URL-safe base64 of base64, and hexadecimal of base64.
             "c2UlMkZjciUyQmV0JTNE",
             "YzJVdlkzSXJaWFE5",
             "63325576593349725a585139",
@@ -446,7 +445,7 @@ mod tests {
             let shown = secrets().mask(&text);
             assert!(shown.starts_with("(a text ") && shown.ends_with("to be shown)"), "{shown}");
         }
-        // Each of them is decoded as often as the limits allow.
+        // Each of these texts is decoded as often as the limits allow.
         for part in ["AKIDEXAMPL", "%2525252525", "0123456789abcdef", "QUtJREVYQU1Q ", "&amp;", "a"] {
             let text = part.repeat(LONGEST / part.len());
             assert!(secrets().mask(&text).len() <= LONGEST);

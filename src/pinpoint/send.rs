@@ -1,5 +1,5 @@
-//! One request, one answer: sends it as it is signed, and reads the body within its limits. The only user of `reqwest`,
-//! also for the HTTP calls of the credential chain.
+//! Sends one request as it is signed, and reads the body of the response within limits. The only user of `reqwest`, which the
+//! credential chain also uses through this module.
 
 use std::{io::Write as _, path::Path};
 
@@ -16,22 +16,22 @@ use super::{
 };
 use crate::{config::proxy::Proxies, model::exception::Exception};
 
-/// The largest body of a success that is read, after decompression.
+/// The maximum size of a success body, after decompression.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// The largest answer of a source of credentials that is read. Real ones have a few thousand bytes.
+/// The maximum size of a response from a source of credentials. Real ones have a few thousand bytes.
 const MAX_PROVIDER_BODY_BYTES: usize = 1024 * 1024;
 
-/// The largest body of an error that is read, after decompression. It says no more than a name and a sentence.
+/// The maximum size of an error body, after decompression. An error body holds only a name and a sentence.
 const MAX_ERROR_BODY_BYTES: usize = 1024 * 1024;
 
-/// The most times that a body may be compressed.
+/// The maximum number of compression layers of a body.
 const MAX_CODINGS: usize = 4;
 
-/// How the exporter names itself to AWS.
+/// The user agent that the exporter sends to AWS.
 const USER_AGENT: &str = concat!("pinpoint-exporter/", env!("CARGO_PKG_VERSION"));
 
-/// An answer, whatever its status.
+/// A response with any status.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -40,40 +40,38 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A header's text, if there is one and it is ASCII.
+    /// The text of a header, if it is present and ASCII.
     pub(super) fn header(&self, name: &str) -> Option<Foreign<'_>> {
         self.headers.get(name)?.to_str().ok().map(Foreign::new)
     }
 }
 
-/// Why there is no HTTP client.
+/// Why the HTTP client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `AWS_CA_BUNDLE` is of no use.
     #[error(transparent)]
     CaBundle(#[from] BundleError),
-    /// The client cannot be made.
     #[error("the HTTP client cannot be set up: check AWS_CA_BUNDLE")]
     Client(#[source] reqwest::Error),
 }
 
-/// HTTP/1.1 clients without redirects, retries or timeouts of their own: each of them is the caller's business.
+/// HTTP/1.1 clients without redirects, retries or timeouts, which are up to the caller.
 #[derive(Debug, Clone)]
 pub struct Http {
-    /// Through the proxies.
+    /// Uses the proxies.
     client: reqwest::Client,
-    /// For `http://` alone, without a proxy: metadata services are on this machine, and proxies know nothing of them. It
-    /// trusts no certificate, so none is loaded for it.
+    /// Sends `http://` requests without a proxy. Metadata services are local, and a proxy cannot reach them. It trusts no
+    /// certificate, so it loads none.
     direct: reqwest::Client,
-    /// The proxies that `client` uses, for errors to name them.
+    /// The proxies of `client`, for error messages.
     proxies: Proxies,
 }
 
 impl Http {
-    /// The clients. With `ca_bundle` only its certificates are trusted, else the system's; a system without any falls
-    /// back to Mozilla's, which are built in.
+    /// Creates the clients. With `ca_bundle` they trust only its certificates. Otherwise they trust the system's, or Mozilla's
+    /// built-in list if the system has none.
     pub fn new(ca_bundle: Option<&Path>, proxies: &Proxies) -> Result<Self, SetupError> {
-        // An error means that one is installed already.
+        // An error means that a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let with_proxies = || {
             let proxies = proxies.clone();
@@ -95,8 +93,8 @@ impl Http {
         })
     }
 
-    /// Sends a `GET` and reads its answer. The caller bounds its time. The body of an error that cannot be read is empty: its
-    /// status and its headers tell what went wrong.
+    /// Sends a `GET` and reads the response. The caller must limit the time. If the body of an error cannot be read, it is left
+    /// empty, because the status and the headers are enough.
     pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, AttemptError> {
         let failed = |error: RequestError| -> AttemptError {
             TransportError::new(&error, &url, proxy_of(&url, &self.proxies).as_deref()).into()
@@ -116,8 +114,8 @@ impl Http {
         })
     }
 
-    /// Sends a request to a source of credentials and reads its answer. The caller bounds its time. Metadata services are asked
-    /// without a proxy.
+    /// Sends a request to a source of credentials and reads the response. The caller must limit the time. Requests to metadata
+    /// services use no proxy.
     pub(super) async fn ask_provider(
         &self,
         request: http::Request<Vec<u8>>,
@@ -150,7 +148,7 @@ impl Http {
     }
 }
 
-/// Reads a body of at most `limit` bytes. `failed` says why a connection broke.
+/// Reads a body of at most `limit` bytes. `failed` converts the error of a broken connection.
 async fn read_body(
     response: &mut reqwest::Response,
     limit: usize,
@@ -166,7 +164,7 @@ async fn read_body(
     body.finish().map_err(|error| refused_body(&error))
 }
 
-/// How many times a body is compressed: [RFC 9110, section 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4).
+/// The number of compression layers of a body: [RFC 9110, section 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4).
 fn gzip_codings(headers: &HeaderMap) -> Result<usize, AttemptError> {
     let mut count = 0;
     for value in headers.get_all(header::CONTENT_ENCODING) {
@@ -175,7 +173,7 @@ fn gzip_codings(headers: &HeaderMap) -> Result<usize, AttemptError> {
             if ["gzip", "x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip)) {
                 count += 1;
             } else if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
-                // The name is not shown: whatever answers could repeat a secret in it.
+                // The name of the coding is not shown, because it can repeat a secret.
                 let message = "the answer has a content encoding that was not asked for";
                 return Err(AttemptError::new(Exception::InvalidResponse, message));
             }
@@ -190,7 +188,7 @@ fn gzip_codings(headers: &HeaderMap) -> Result<usize, AttemptError> {
 
 fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
-        // The environment's are read, and validated, with the settings.
+        // The settings already read and validate the proxies of the environment.
         .no_proxy()
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
@@ -198,10 +196,10 @@ fn builder() -> reqwest::ClientBuilder {
         .user_agent(USER_AGENT)
 }
 
-/// A body while it arrives: its content, or a layer of compression around it. Each layer is bounded, since a few bytes of
-/// one can be many of the next.
+/// A body as it arrives: the content, or a layer of compression around it. Each layer is limited, because a few bytes of one
+/// layer can expand to many in the next.
 struct Layer {
-    /// How many bytes may still come.
+    /// How many more bytes are accepted.
     room: usize,
     kind: Kind,
 }
@@ -216,7 +214,8 @@ impl Layer {
         Self { room: limit, kind: Kind::Content(Vec::new()) }
     }
 
-    /// What arrives from now on is this body compressed. That may be a little more than the body itself.
+    /// Wraps the body in a layer of compression. Compressed data can be slightly larger than the content, so twice the limit is
+    /// accepted.
     fn compressed(self, limit: usize) -> Self {
         Self { room: 2 * limit, kind: Kind::Gzip(Box::new(MultiGzDecoder::new(self))) }
     }
@@ -252,8 +251,8 @@ impl std::io::Write for Layer {
     }
 }
 
-/// Larger bodies get room for the largest at once. The operating system provides it as it is filled, and takes all of it back.
-/// A buffer that grows would be copied each time, and what it leaves behind stays with the process.
+/// A larger body gets its maximum capacity at once. The operating system provides the memory as it is filled, and gets all of
+/// it back. A growing buffer would be copied repeatedly and would fragment the memory of the process.
 const GROWS_BELOW: usize = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
@@ -291,7 +290,7 @@ mod tests {
         gzip_codings(&headers).map_err(|failure| failure.message)
     }
 
-    /// Reads a body that is compressed so many times, in pieces of some bytes.
+    /// Decodes a body of `codings` compression layers, in pieces of a few bytes.
     fn read(bytes: &[u8], codings: usize) -> std::io::Result<Vec<u8>> {
         let mut body = Layer::content(LIMIT);
         for _ in 0..codings {
@@ -340,7 +339,7 @@ mod tests {
         assert!(read(&gzip(&vec![0; LIMIT]), 1).is_ok());
         assert!(read(&vec![0; LIMIT + 1], 0).is_err());
         assert!(read(&gzip(&vec![0; LIMIT + 1]), 1).is_err());
-        // Nothing comes out of it, but what is between the two layers would keep a processor busy for hours.
+        // The result is empty, but the data between the two layers would take hours to decompress.
         let empty_members = gzip(b"").repeat(2 * LIMIT / 20 + 1);
         assert!(read(&gzip(&empty_members), 2).is_err());
         assert!(read(&empty_members, 1).is_err(), "and on the wire");
@@ -354,7 +353,7 @@ mod tests {
             let content = vec![b'x'; size];
             for (codings, bytes) in [(0, content.clone()), (1, gzip(&content)), (2, gzip(&gzip(&content)))] {
                 let most = measure(|| drop(read(&bytes, codings).unwrap())).bytes_max;
-                // A decompressor takes some 100 kB.
+                // A decompressor takes about 100 kB.
                 let allowed = (allowed + 128 * 1024 * codings) as u64;
                 assert!(most <= allowed, "{most} bytes for {size}, compressed {codings} times");
             }

@@ -1,4 +1,4 @@
-//! Request + credentials + region + date → the headers that sign it. The only user of `aws-sigv4`.
+//! Signs a request. The only user of `aws-sigv4`.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,29 +10,30 @@ use aws_sigv4::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-/// The name of Amazon Pinpoint in signatures.
+/// The service name of Amazon Pinpoint in signatures.
 const SIGNING_NAME: &str = "mobiletargeting";
 
-/// The last second of the year 9999: the signer panics at later dates. What it can write before 1970 no clock shows.
+/// The last second of the year 9999. The signer panics at later dates. Dates before 1970 become 1970, because no working clock
+/// shows them.
 const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
 /// Why a request could not be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The signer refused the request.
     #[error("the request cannot be signed")]
     Signing(#[from] SigningError),
-    /// A parameter of the signature is missing.
     #[error("the request cannot be signed")]
     Parameters(#[from] v4::signing_params::BuildError),
-    /// The credentials hold characters that cannot stand in a header.
+    /// The credentials hold characters that are not allowed in a header.
     #[error("the access key id or the session token holds characters that no HTTP header may hold")]
     Header(#[from] http::header::InvalidHeaderValue),
 }
 
-/// The headers that sign a `GET` of `url`, which must be sent exactly as it is here: [Signature Version 4] with the date
-/// `at`, and the session token where the credentials have one. A date that a signature cannot hold is moved to the nearest that
-/// it can, which AWS refuses, and its answer says by how much the clock is wrong.
+/// The headers that sign a `GET` of `url`, by [Signature Version 4]. The URL must be sent exactly as it is here. `at` is the
+/// date of the signature. The headers include the session token, if the credentials have one.
+///
+/// A date that a signature cannot hold is replaced by the nearest possible one. AWS refuses it, and the response tells the skew
+/// of the clock.
 ///
 /// [Signature Version 4]: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 pub fn signed_headers(

@@ -1,5 +1,5 @@
-//! Why a connection failed, in words that name the URL and the cure. The one place that reads the errors of `reqwest`, `hyper`
-//! and `rustls`, whose own texts name neither or are Rust's debug form.
+//! Explains why a connection failed, with the URL and what to do. Only this module reads the errors of `reqwest`, `hyper` and
+//! `rustls`. Their own texts name neither, or are Rust debug output.
 
 use std::{
     error::Error as StdError,
@@ -14,15 +14,15 @@ use url::{Host, Url};
 use super::{endpoint::is_aws_host, error::AttemptError};
 use crate::{config::proxy::Proxies, model::exception::Exception};
 
-/// The most names of a certificate that a message lists.
+/// The maximum number of certificate names in a message.
 const MOST_NAMES: usize = 3;
 
-/// A request without a whole answer: no connection, or one that broke.
+/// A request without a complete response: the connection failed or broke.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct TransportError {
     pub(super) exception: Exception,
-    /// What was attempted on which URL, what came back, and what to do. It holds no path, query or password.
+    /// What was attempted on which URL, what happened, and what to do. It holds no path, query or password.
     pub(super) message: String,
 }
 
@@ -33,7 +33,7 @@ impl From<TransportError> for AttemptError {
 }
 
 impl TransportError {
-    /// The error of a request to `url`, which went through `proxy` if there is one ([`proxy_of`]).
+    /// Creates the error of a request to `url`. `proxy` is the proxy that it went through, if any ([`proxy_of`]).
     pub(super) fn new(error: &RequestError, url: &Url, proxy: Option<&str>) -> Self {
         let peer = Peer { url, proxy };
         let find_io = || causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last();
@@ -70,21 +70,21 @@ impl TransportError {
     }
 }
 
-/// The proxy that requests to this URL go through, without the user name and password of its URL.
+/// The proxy for requests to this URL, without the user name and password of the proxy URL.
 pub(super) fn proxy_of(url: &Url, proxies: &Proxies) -> Option<String> {
     let mut proxy = proxies.of(url)?.clone();
-    // A URL that has a host has room for both.
+    // This cannot fail, because a URL with a host can hold both.
     _ = proxy.set_username("");
     _ = proxy.set_password(None);
     Some(proxy.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Scheme, host and port of a URL, the last only if it is not the scheme's own.
+/// Scheme, host and port of a URL. The default port is left out.
 pub(super) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// An error and its causes. An `io::Error` is followed by the error it holds, which its `source` would skip.
+/// An error and its causes. It includes the error inside an `io::Error`, which `source` skips.
 fn causes<'a>(error: &'a RequestError) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error as &(dyn StdError + 'static)), |&cause| {
         match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -222,7 +222,7 @@ impl Peer<'_> {
     fn certificate(&self, error: &CertificateError) -> String {
         let date = |at: u64| {
             let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at));
-            // Dates after 9999 have no form in HTTP.
+            // HTTP dates end with the year 9999.
             date.filter(|_| at < 253_402_300_800).map_or("?".to_owned(), httpdate::fmt_http_date)
         };
         let what = match error {
@@ -264,7 +264,7 @@ impl Peer<'_> {
     }
 }
 
-/// The first of a certificate's names, which `rustls` gives in debug form, such as `DnsName("localhost")`.
+/// The first names of a certificate. `rustls` gives them in debug form, such as `DnsName("localhost")`.
 fn listed(names: &[String]) -> String {
     let bare = |name: &String| {
         let (_, inner) = name.split_once('(')?;
@@ -279,7 +279,7 @@ fn listed(names: &[String]) -> String {
     shown.join(", ")
 }
 
-/// A name of a Rust type or variant as words: `HandshakeFailure` becomes `handshake failure`. What a variant holds is left out.
+/// The name of a Rust type or variant in words, without its fields: `HandshakeFailure` becomes `handshake failure`.
 fn words(debug: &str) -> String {
     let end = debug.find(['(', '{', '[']).unwrap_or(debug.len());
     let mut words = String::new();

@@ -1,4 +1,4 @@
-//! `AWS_CA_BUNDLE`: the only certificates that are trusted.
+//! `AWS_CA_BUNDLE`: trusts only the certificates in its file.
 
 use std::{
     io,
@@ -19,38 +19,33 @@ use rustls::{
 
 use crate::config::profile::{read_file, shown};
 
-/// The largest bundle that is read. Those of operating systems have less than a megabyte.
+/// The maximum size of a bundle. Those of operating systems have less than a megabyte.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// Why a bundle is of no use.
+/// Why a bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// It cannot be read.
     #[error(
         "AWS_CA_BUNDLE, or ca_bundle of the AWS profile, names {}, which cannot be read; let the exporter's user read it",
         shown(path)
     )]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why not.
         #[source]
         source: io::Error,
     },
-    /// It is no list of certificates.
     #[error(
         "AWS_CA_BUNDLE, or ca_bundle of the AWS profile, names {}, which {what}; name a file of certificates in PEM",
         shown(path)
     )]
     Unusable {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         what: &'static str,
     },
 }
 
-/// TLS that trusts the certificates of a file and no others.
+/// A TLS configuration that trusts only the certificates of a file.
 pub(super) fn only(path: &Path) -> Result<ClientConfig, BundleError> {
     let pem = read_file(path, MAX_BYTES + 1)
         .map_err(|source| BundleError::Unreadable { path: path.to_owned(), source })?;
@@ -79,10 +74,10 @@ pub(super) fn only(path: &Path) -> Result<ClientConfig, BundleError> {
     Ok(config)
 }
 
-/// Verifies a server as usual, and like OpenSSL also accepts a certificate of the bundle itself.
+/// Verifies a server as usual. Like OpenSSL, it also accepts a certificate of the bundle itself.
 ///
-/// `openssl req -x509` marks the certificate that it makes as an authority's. Servers with such a certificate are common, and rustls
-/// refuses them. Its key could sign any certificate that the bundle trusts, so accepting it as a server certificate adds no risk.
+/// `openssl req -x509` marks its certificates as those of a certificate authority. Such server certificates are common, and
+/// rustls refuses them. Their key can sign any certificate that the bundle trusts, so accepting them adds no risk.
 #[derive(Debug)]
 struct BundleVerifier {
     by_authority: Arc<WebPkiServerVerifier>,
@@ -101,7 +96,7 @@ impl ServerCertVerifier for BundleVerifier {
         let verified =
             self.by_authority.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            // The dates are verified before this error is found, the name is not.
+            // rustls reports this error after it has verified the dates and before the name.
             Err(error) if is_authority(&error) && self.bundle.iter().any(|one| one == end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -133,7 +128,7 @@ impl ServerCertVerifier for BundleVerifier {
     }
 }
 
-/// Whether a certificate is refused only since it is that of an authority.
+/// Whether a certificate is refused only because it belongs to a certificate authority.
 fn is_authority(error: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
     other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity)

@@ -1,9 +1,9 @@
-//! The mirror of AWS's JSON: a page of `ExportJobsResponse` → jobs. Pure, and the only room that knows the wire's names.
+//! Parses AWS's JSON, such as a page of `ExportJobsResponse`, into jobs and resources. Does no I/O. Only this module knows the
+//! member names of AWS's listings.
 //!
-//! It reads what is there and loses as little as it can: one bad member costs that member, one bad item that item
-//! (AWS's own SDKs lose the whole page). Only a body that is not the structure at all is refused, which is where the SDKs
-//! see an empty listing. Each item is handed on before the next one is read, so reading a page takes no memory but what is
-//! kept of it.
+//! A bad member is dropped but its item is kept. A bad item is dropped but the rest of its page is kept. AWS's own SDKs drop
+//! the whole page. A body of another structure is rejected, where the SDKs would see an empty listing. Each item is passed on
+//! before the next one is parsed, so parsing a page needs memory only for what is kept.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -22,26 +22,25 @@ use crate::model::{
     timestamp::Timestamp,
 };
 
-/// What a page of a listing tells apart from its items.
+/// The result of parsing a page, without its items.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
-    /// Items left out: no object, or without a usable `Id`.
+    /// Items that are not an object or have no usable `Id`. They are left out.
     pub(super) skipped: u64,
-    /// Members of a wrong type, and dates that cannot be read: they count as absent.
+    /// Members of a wrong type, and dates that cannot be parsed. They count as absent.
     pub(super) bad_members: u64,
-    /// Absent, `null` and `""` all end the listing.
+    /// The token of the next page. If it is absent, `null` or `""`, the listing ends.
     pub(super) next_token: Option<String>,
 }
 
 impl Page {
-    /// Whether every item was understood whole.
+    /// Whether every item was parsed completely.
     pub(super) fn is_clean(&self) -> bool {
         self.skipped == 0 && self.bad_members == 0
     }
 }
 
-/// Reads a body of export jobs. With `segment_id` the listing is that segment's, and so is every job in it. A body that is
-/// refused gives `sink` nothing.
+/// Parses a body of export jobs. With `segment_id` every job belongs to that segment. A rejected body passes nothing to `sink`.
 pub(super) fn export_jobs(
     body: &[u8],
     segment_id: Option<&Arc<str>>,
@@ -50,8 +49,8 @@ pub(super) fn export_jobs(
     page(body, |item: Item<'_>, bad_members| item.into_job(segment_id, bad_members), sink)
 }
 
-/// Reads a body of applications or segments: their ids and, with `tags`, what they are called. A body that is refused gives
-/// `sink` nothing.
+/// Parses a body of applications or segments: their ids and, with `tags`, their names, types and tags. A rejected body passes
+/// nothing to `sink`.
 pub(super) fn resources(
     body: &[u8],
     tags: Option<&TagLabels>,
@@ -60,20 +59,20 @@ pub(super) fn resources(
     page(body, |item: Resource<'_>, bad_members| item.into_resource(tags, bad_members), sink)
 }
 
-/// Reads a body item by item; an item of which nothing can be made is skipped.
+/// Parses a body item by item. Skips an item if `make` returns `None`.
 fn page<'a, I: Members<'a>, T>(
     body: &'a [u8],
     make: impl Fn(I, &mut u64) -> Option<T>,
     sink: &mut dyn FnMut(T),
 ) -> Result<Page, serde_json::Error> {
-    // The syntax of the whole body is checked here: what follows cannot fail half way.
+    // This checks the syntax of the whole body, so the rest cannot fail halfway.
     let Body { items, next_token } = json::parse_object(body)?;
     let items = items
         .and_then(json::objects)
         .ok_or_else(|| serde_json::Error::custom("the member `Item` is missing or is not a list"))?;
     let mut page = Page::default();
     if let Some(token) = next_token {
-        // Without its token the rest of the listing is out of reach, and half a listing is never shown.
+        // Without its token the rest of the listing is unreachable, and a partial listing is never shown.
         let token = json::text(token)
             .ok_or_else(|| serde_json::Error::custom("the member `NextToken` is not a string"))?;
         page.next_token = Some(token.into_owned()).filter(|token| !token.is_empty());
@@ -88,8 +87,7 @@ fn page<'a, I: Members<'a>, T>(
 }
 
 json::object! {
-    /// `ExportJobsResponse`, `SegmentsResponse`, `ApplicationsResponse`. It is the payload itself: the body has no wrapper
-    /// around it.
+    /// `ExportJobsResponse`, `SegmentsResponse` or `ApplicationsResponse`. It is the body itself, without a wrapper.
     Body {
         items: "Item",
         next_token: "NextToken",
@@ -116,7 +114,7 @@ json::object! {
 }
 
 json::object! {
-    /// `SegmentResponse` or `ApplicationResponse`. In both the name of `tags` is in lower case.
+    /// `SegmentResponse` or `ApplicationResponse`. In both, the name of `tags` is in lower case.
     Resource {
         id: "Id",
         name: "Name",
@@ -136,12 +134,12 @@ json::object! {
 }
 
 impl Item<'_> {
-    /// The job, or `None` without a usable `Id`. Counts members that cannot be used.
+    /// Converts the item, or returns `None` without a usable `Id`. Counts unusable members.
     fn into_job(self, segment_id: Option<&Arc<str>>, bad_members: &mut u64) -> Option<ExportJob> {
         let id = id(self.id)?.into();
         let mut bad = 0;
         let definition: Definition<'_> = note(&mut bad, self.definition, json::members).unwrap_or_default();
-        // Read for its type alone: the request knows the application.
+        // Parsed only to check its type. The application is known from the request.
         note(&mut bad, self.application_id, json::text);
         let listed_segment = note(&mut bad, definition.segment_id, text);
         let status = note(&mut bad, self.job_status, json::text);
@@ -173,8 +171,8 @@ impl Item<'_> {
 }
 
 impl Resource<'_> {
-    /// The application or segment, or `None` without a usable `Id`. Counts members that cannot be used, but not tags that are not
-    /// shown: they are ignored like any unknown member.
+    /// Converts the item, or returns `None` without a usable `Id`. Counts unusable members. Tags that are not shown are
+    /// ignored, like unknown members.
     fn into_resource(self, tags: Option<&TagLabels>, bad_members: &mut u64) -> Option<NamedResource> {
         let id = id(self.id).filter(|id| is_usable_id(id))?.into_owned();
         let Some(TagLabels { keys, .. }) = tags else { return Some(NamedResource::unnamed(id)) };
@@ -199,12 +197,12 @@ impl Resource<'_> {
     }
 }
 
-/// The one member that an item cannot do without.
+/// The `Id` of an item, the only required member.
 fn id(member: Option<&RawValue>) -> Option<Cow<'_, str>> {
     json::text(member?).filter(|id| !id.is_empty())
 }
 
-/// Reads a member, and counts it if it cannot be used.
+/// Reads a member, and counts it if it is unusable.
 fn note<'a, T>(
     bad_members: &mut u64,
     member: Option<&'a RawValue>,
@@ -234,7 +232,7 @@ struct Failures {
 }
 
 impl Failures {
-    /// The API promises 100 messages at most. Of a longer list the others are only counted.
+    /// The API promises at most 100 messages. Further ones are only counted.
     const KEPT: usize = 100;
 
     fn read(value: &RawValue) -> Option<Self> {
@@ -259,7 +257,7 @@ mod tests {
         export_jobs(body.as_bytes(), None).unwrap()
     }
 
-    /// The page of one item with this member beside its id.
+    /// Parses a page of one item with an id and this member.
     fn with(member: &str) -> Page<ExportJob> {
         page(&format!(r#"{{"Item":[{{"Id":"j",{member}}}]}}"#))
     }
@@ -611,7 +609,7 @@ mod tests {
             filled("\"", r"\u0001", "\""),
             filled("{\"", r"\u0001", "\":0}"),
             filled(r#"{"Item":[0"#, ",0", ","),
-            // serde_json notes each level of nesting in a byte.
+            // serde_json uses a byte for each level of nesting.
             ["{\"Item\":[", &"[".repeat(half), &"]".repeat(half), "]}"].concat(),
         ] {
             let begin = &body[..body.floor_char_boundary(40)];

@@ -1,7 +1,7 @@
-//! The credentials of an account, shared by every request in its name.
+//! Caches the credentials of an account for all of its requests.
 //!
-//! A look for credentials is a task of its own, and there is one at a time. Requests wait for it only while there are no
-//! credentials that can be used, so a slow source delays nobody while the present ones are valid.
+//! Each look for credentials is a task, and only one runs at a time. Requests wait for it only if there are no usable
+//! credentials. A slow source therefore delays no request while the current credentials are valid.
 
 use std::{
     fmt,
@@ -32,49 +32,49 @@ use crate::{
 
 /// Credentials are renewed this long before they expire.
 const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
-/// This long before they expire they are used no more: a request needs time to arrive.
+/// Credentials are no longer used this long before they expire, because a request takes time to arrive.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
-/// Credentials without a date of expiry are read again after this time, since a file may have changed.
+/// Credentials without an expiration are read again after this time, because their file may have changed.
 const UNDATED_LIFE: Duration = Duration::from_mins(15);
-/// A source that waits for another cache's look is given this much longer, so that the error of that look arrives.
+/// A source that waits for the look of another cache has a longer time limit, so that the error of that look still arrives.
 const NESTED_LOOK_TIMEOUT: Duration = Duration::from_secs(16);
-/// A look that has not ended this long after its limit blocks its thread. Requests fail then without waiting for it.
+/// A look that runs this much longer than its limit is blocking its thread. Requests then fail without waiting for it.
 const OVERDUE: Duration = Duration::from_secs(1);
-/// A source that failed, or gave credentials that expire soon, is not asked again before this time has passed. Without any
-/// that can be used it is asked as often as targets are refreshed, where that is more often, but not for each of them.
+/// The minimum time between two looks after a failure, or if the credentials expire soon. Without usable credentials the time
+/// is `CACHE_TTL`, limited to the range of these two values. A look then happens once per refresh and not once per target.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// Keys and tokens are shorter. AWS's session tokens have a few thousand bytes, and no server takes a header of this size.
+/// The maximum length of a key or token. AWS's session tokens have a few thousand bytes, and no server accepts a header of this
+/// size.
 const LONGEST_TOKEN: usize = 64 * 1024;
 
-/// Where the credentials of an account come from. Each look starts anew, since some providers read a file once in their life,
-/// and some do not recover from a failure.
+/// Where the credentials of an account come from. Each look creates a new provider, because some providers read a file only
+/// once and some do not recover from a failure.
 pub struct Source {
     look: Box<Find>,
     limit: Duration,
 }
 
-/// Finds credentials. The error says in words why there are none, and holds no secret.
+/// Finds credentials. The error says why there are none and holds no secret.
 type Find = dyn Fn(Look) -> BoxFuture<'static, Result<Credentials, String>> + Send + Sync;
 
-/// What a source is told about the look that it is asked for.
+/// The context of one look.
 #[derive(Clone, Default)]
 pub struct Look {
-    /// Keeps the last request of the look, for its error to name.
+    /// Records the last request of the look, so that an error can name it.
     pub(in crate::pinpoint) trace: Trace,
-    /// AWS refused these credentials.
+    /// The credentials that AWS refused, if that caused the look.
     pub(in crate::pinpoint) refused: Option<Credentials>,
 }
 
 impl Source {
-    /// A source that `look` asks.
     pub fn new(
         look: impl Fn(Look) -> BoxFuture<'static, Result<Credentials, String>> + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self { look: Box::new(look), limit: LOOK_TIMEOUT })
     }
 
-    /// A source whose `look` also waits for that of another cache.
+    /// Creates a source whose `look` also waits for the look of another cache.
     pub(in crate::pinpoint) fn nested(
         look: impl Fn(Look) -> BoxFuture<'static, Result<Credentials, String>> + Send + Sync + 'static,
     ) -> Arc<Self> {
@@ -82,8 +82,8 @@ impl Source {
     }
 }
 
-/// Looks for the credentials of every account, side by side, so that a source that hangs delays no other. Gives the accounts
-/// that have none.
+/// Looks for the credentials of all accounts concurrently, so that one slow source does not delay the others. Returns the
+/// accounts without credentials, with the reason.
 pub async fn prefetch<'a>(
     accounts: impl IntoIterator<Item = (&'a String, &'a Arc<CredentialsCache>)>,
 ) -> Vec<(&'a String, AttemptError)> {
@@ -92,47 +92,44 @@ pub async fn prefetch<'a>(
     join_all(looks).await.into_iter().flatten().collect()
 }
 
-/// The credentials of one account.
 pub struct CredentialsCache {
     source: Arc<Source>,
     clock: Arc<dyn Clock>,
-    /// How long a look is not repeated while there are no credentials.
+    /// The minimum time between two looks while there are no credentials.
     pause: Duration,
     owner: Option<Owner>,
     state: Mutex<State>,
-    /// Told when a look has ended.
+    /// Notified when a look has ended.
     look_ended: Notify,
 }
 
-/// The account that the credentials must belong to. Pinpoint's requests name none: with another account's credentials its
-/// data would be shown under a wrong name.
+/// The account that the credentials must belong to. Pinpoint's requests name no account. With credentials of another account,
+/// its data would appear under the wrong account.
 #[derive(Debug)]
 pub struct Owner {
-    /// The account.
     pub account_id: String,
-    /// Can tell the account of credentials that do not.
+    /// Determines the account of credentials that do not name one.
     pub sts: Sts,
 }
 
 #[derive(Default)]
 struct State {
     current: Option<Current>,
-    /// What looks have learned. A source can repeat in an error what it gave in an earlier look, used or not.
+    /// The secrets of the last credentials. An error of the source can repeat them.
     secrets: Secrets,
-    /// Grows with every set of credentials.
+    /// Increases with every new set of credentials.
     generation: u64,
-    /// When the look that is under way began.
+    /// When the current look started. `None` if no look is running.
     look_began: Option<Instant>,
     drain_pending_reads: Option<EndedLook>,
-    /// AWS refused the current credentials, and the look for others has not ended.
+    /// Whether AWS refused the current credentials and the look for new ones still runs.
     is_refused: bool,
     /// When a refusal last started a look.
     refused_at: Option<Duration>,
 }
 
-/// How the last look for credentials ended.
 struct EndedLook {
-    /// By the clock that never goes back.
+    /// A time of the monotonic clock.
     at: Duration,
     failure: Option<String>,
 }
@@ -142,7 +139,7 @@ struct Current {
     read_at: SystemTime,
 }
 
-/// Credentials, and which set of them it is.
+/// Credentials and their generation.
 #[derive(Clone)]
 pub(in crate::pinpoint) struct Issued {
     pub(in crate::pinpoint) credentials: Credentials,
@@ -156,7 +153,7 @@ impl fmt::Debug for CredentialsCache {
 }
 
 impl CredentialsCache {
-    /// An empty cache in front of a source. Without an `owner` any account's credentials will do.
+    /// Creates an empty cache for a source. Without an `owner`, credentials of any account are accepted.
     pub fn new(
         source: Arc<Source>,
         clock: Arc<dyn Clock>,
@@ -173,18 +170,18 @@ impl CredentialsCache {
         }
     }
 
-    /// When the credentials expire; `None` if they do not, or there are none.
+    /// When the credentials expire. `None` if they do not expire or there are none.
     pub fn expiry(&self) -> Option<Timestamp> {
         let expiry = self.state().current.as_ref()?.credentials.expiry()?;
         (self.clock.now() < expiry).then(|| expiry.into())
     }
 
-    /// Looks for credentials, for the first request to find them at hand.
+    /// Looks for credentials in advance, so that the first request does not wait.
     pub async fn prefetch(self: &Arc<Self>) -> Result<(), AttemptError> {
         self.get().await.map(drop)
     }
 
-    /// Whose the credentials are, as STS says. The error has no secrets in it.
+    /// Asks STS who the credentials belong to. The error holds no secret.
     pub async fn identity(self: &Arc<Self>, sts: &Sts) -> Result<Identity, String> {
         let issued = self.get().await.map_err(|failure| failure.message)?;
         let trace = Trace::default();
@@ -192,8 +189,8 @@ impl CredentialsCache {
         timeout(LOOK_TIMEOUT, asked).await.unwrap_or_else(|_elapsed| Err(trace.timed_out(LOOK_TIMEOUT)))
     }
 
-    /// Credentials that do not expire before a request arrives. If there are some, this does not wait. If they are to be
-    /// renewed, that goes on beside the request.
+    /// Returns credentials that stay valid until a request arrives. It waits only if there are none. A renewal runs in the
+    /// background.
     pub(in crate::pinpoint) async fn get(self: &Arc<Self>) -> Result<Issued, AttemptError> {
         let ended = {
             let mut state = self.state();
@@ -220,8 +217,8 @@ impl CredentialsCache {
             .ok_or_else(|| AttemptError::new(Exception::CredentialsError, failure()))
     }
 
-    /// AWS refused these credentials as expired. The source is asked again, once for all refused requests. Returns whether there
-    /// are other credentials now. A source that has just given what AWS refused is not asked again so soon.
+    /// Handles credentials that AWS refused as expired. It starts one look for all requests that were refused. Returns whether
+    /// there are other credentials now. Refusals start at most one look per [`LONGEST_PAUSE`].
     pub(in crate::pinpoint) async fn replaced(self: &Arc<Self>, refused: &Issued) -> bool {
         let ended = {
             let mut state = self.state();
@@ -235,7 +232,7 @@ impl CredentialsCache {
             if state.is_refused { self.look_end(state.look_began) } else { None }
         };
         if let Some(ended) = ended {
-            // If it is overdue there are no others.
+            // An overdue look has found no other credentials.
             let _ = ended.await;
         }
         let state = self.state();
@@ -247,7 +244,8 @@ impl CredentialsCache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the last look is too recent for another one. If what it found has expired since, it is not.
+    /// Whether the last look is too recent to start another. It does not count if the credentials that it found have expired
+    /// since.
     fn is_pausing(&self, state: &State, now: SystemTime) -> bool {
         let is_usable = state.usable(now).is_some();
         let pause = if is_usable { LONGEST_PAUSE } else { self.pause };
@@ -256,7 +254,7 @@ impl CredentialsCache {
         })
     }
 
-    /// Starts a look, unless one is under way.
+    /// Starts a look, unless one is running.
     fn start_look(self: &Arc<Self>, state: &mut State) {
         if state.look_began.is_some() {
             return;
@@ -269,7 +267,7 @@ impl CredentialsCache {
         };
         let cache = Arc::clone(self);
         tokio::spawn(async move {
-            // Providers do arithmetic on dates and numbers that others wrote, which can panic.
+            // Providers compute with dates and numbers from outside, which can panic.
             let found = AssertUnwindSafe(timeout(cache.source.limit, cache.look(&look))).catch_unwind().await;
             let found = match found {
                 Ok(Ok(found)) => found.and_then(Current::checked),
@@ -280,10 +278,10 @@ impl CredentialsCache {
         });
     }
 
-    /// The end of the look under way, if there is one. The error is for a look that is overdue.
+    /// Returns a future that waits for the current look, if there is one. It fails if the look is overdue.
     fn look_end(&self, began: Option<Instant>) -> Option<impl Future<Output = Result<(), String>> + use<'_>> {
         let deadline = began? + self.source.limit + OVERDUE;
-        // From here on it is notified of the end, even before it is polled.
+        // A `Notified` future gets notifications from its creation on, so an end before its first poll is not missed.
         let ended = self.look_ended.notified();
         Some(async move {
             timeout_at(deadline, ended).await.map_err(|_elapsed| {
@@ -338,7 +336,7 @@ impl CredentialsCache {
 }
 
 impl State {
-    /// The credentials at hand, if a request with them arrives before they expire.
+    /// The current credentials, if a request with them arrives before they expire.
     fn usable(&self, now: SystemTime) -> Option<&Current> {
         self.current.as_ref().filter(|current| !self.is_refused && current.is_usable(now))
     }
@@ -350,7 +348,7 @@ impl State {
 }
 
 impl Owner {
-    /// Whether the credentials belong to the account: by their own account id, else by what `sts:GetCallerIdentity` says.
+    /// Checks that the credentials belong to the account. Asks `sts:GetCallerIdentity` if they do not name one.
     async fn check(&self, credentials: &Credentials, trace: &Trace) -> Result<(), String> {
         let found = match credentials.account_id() {
             Some(account) => account.as_str().to_owned(),
@@ -375,7 +373,7 @@ impl Current {
         self.credentials.expiry().is_none_or(|expiry| now + LAST_MOMENTS < expiry)
     }
 
-    /// Refuses credentials that no request can be signed with.
+    /// Rejects credentials that cannot sign a request.
     fn checked(self) -> Result<Self, String> {
         let Self { credentials, read_at } = &self;
         for (what, text) in [
@@ -408,7 +406,7 @@ impl Current {
     }
 }
 
-/// Whether both sign the same requests. What else is known about them may differ.
+/// Whether both produce the same signatures. Other data, such as the expiration, may differ.
 pub(in crate::pinpoint) fn are_same(one: &Credentials, other: &Credentials) -> bool {
     let parts = |credentials: &Credentials| {
         let (id, secret) = (credentials.access_key_id(), credentials.secret_access_key());
@@ -417,7 +415,7 @@ pub(in crate::pinpoint) fn are_same(one: &Credentials, other: &Credentials) -> b
     parts(one) == parts(other)
 }
 
-/// Some sources write an empty token for credentials that have none.
+/// Removes an empty session token, which some sources write for credentials without a token.
 fn without_empty_token(credentials: Credentials) -> Credentials {
     if credentials.session_token() != Some("") {
         return credentials;
@@ -430,7 +428,7 @@ fn without_empty_token(credentials: Credentials) -> Credentials {
     without.build()
 }
 
-/// A date as people read it, also one that no calendar has.
+/// A date for messages. It also handles dates outside the range of the calendar.
 fn date(at: SystemTime) -> String {
     let seconds = Timestamp::from(at).0.div_euclid(1_000);
     let date = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|date| date.format(&Rfc3339).ok());
@@ -445,7 +443,7 @@ mod tests {
 
     use super::*;
 
-    /// A clock that runs with tokio's, which these tests stop.
+    /// A clock that follows tokio's time, which these tests pause.
     #[derive(Debug)]
     struct PausedClock(Instant);
 
@@ -468,7 +466,7 @@ mod tests {
         PanicLater,
     }
 
-    /// A source that a test changes, and that counts how often it is asked.
+    /// A source with a configurable answer, which counts its looks.
     struct Script {
         answer: Mutex<Answer>,
         asked: AtomicUsize,
@@ -485,7 +483,7 @@ mod tests {
         }
     }
 
-    /// Counts a look until it ends or is given up.
+    /// Counts a look until it ends or is cancelled.
     struct UnderWay(Arc<Script>);
 
     impl Drop for UnderWay {
@@ -565,7 +563,7 @@ mod tests {
         }
     }
 
-    /// Lets what can go on without waiting go on.
+    /// Lets other tasks run until they wait.
     async fn settle() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -578,7 +576,7 @@ mod tests {
         script.answer(Answer::Hang);
         tokio::time::advance(seconds(10)).await;
         let begin = Instant::now();
-        // A look of 15 s, a pause of 10 s, and so on: nine times until the credentials are used no more.
+        // A look takes 15 s and a pause 10 s. Nine looks fit in before the credentials can no longer be used.
         while begin.elapsed() < seconds(220) {
             let asked_at = Instant::now();
             assert_eq!(key(&cache).await.as_deref(), Ok("ASIA1"));
@@ -732,7 +730,7 @@ mod tests {
         let refused = join_all((0..10).map(|_| cache.get())).await;
         let refused: Vec<_> = refused.into_iter().map(Result::unwrap).collect();
         let replaced = || join_all(refused.iter().map(|issued| cache.replaced(issued)));
-        // The source has nothing but these, whose date may be another one.
+        // The source still has only these credentials, though their expiration may differ.
         script.answer(numbered(&cache, 1, seconds(7_200)));
         assert_eq!((replaced().await, script.asked()), (vec![false; 10], 2));
         assert_eq!((replaced().await, script.asked()), (vec![false; 10], 2), "not so soon");

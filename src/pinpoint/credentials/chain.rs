@@ -1,5 +1,5 @@
-//! AWS's standard chain: the environment, the profile, web identity, a container, instance metadata. Only the first source
-//! that is configured is used. If it fails, no other source is tried.
+//! AWS's standard chain: environment, profile, web identity, container, instance metadata. Only the first configured source is
+//! used. If it fails, no other source is tried.
 
 use std::collections::BTreeSet;
 
@@ -33,29 +33,29 @@ use crate::{
     model::printable,
 };
 
-/// The largest token of web identity that is read.
+/// The maximum size of a web identity token.
 const MAX_TOKEN_BYTES: usize = 256 * 1024;
 
-/// Where the standard chain looks.
+/// The inputs of the standard chain.
 #[derive(Debug, Clone)]
 pub struct ProviderChain {
-    /// What AWS's variables say.
+    /// The values of AWS's environment variables.
     pub environment: AwsEnvironment,
-    /// How roles are assumed.
+    /// The STS client that assumes roles.
     pub sts: Sts,
 }
 
-/// The source that a profile's credentials begin with.
+/// The source of a profile's first credentials, before any role is assumed.
 enum Base<'a> {
     Key(Credentials),
-    /// With the account that counts when the program names none.
+    /// The account applies if the program's output names none.
     Process(Value, Option<AccountId>),
     WebIdentity(WebIdentity),
     Sso(&'a Profile),
     Named(Value),
 }
 
-/// One look.
+/// One look for credentials.
 pub(in crate::pinpoint) struct Look<'a> {
     chain: &'a ProviderChain,
     trace: &'a Trace,
@@ -63,7 +63,7 @@ pub(in crate::pinpoint) struct Look<'a> {
 }
 
 impl ProviderChain {
-    /// Reads AWS's files as they are now, and asks the source that is configured.
+    /// Reads AWS's files as they are now, and asks the configured source.
     pub(in crate::pinpoint) async fn find(&self, trace: &Trace) -> Result<Credentials, String> {
         if self.environment.has_key()? {
             return of_environment().await.map_err(|error| describe(&error, trace));
@@ -91,7 +91,7 @@ async fn of_environment() -> Result<Credentials, CredentialsError> {
 }
 
 impl Look<'_> {
-    /// `None` if the profile says nothing about credentials.
+    /// Returns `None` if the profile configures no credentials.
     async fn of_profile(&self) -> Result<Option<Credentials>, String> {
         let Some(first) = self.profiles.selected() else { return Ok(None) };
         let (base, roles) = self.steps(first)?;
@@ -110,7 +110,7 @@ impl Look<'_> {
         Ok(Some(credentials))
     }
 
-    /// What the profile begins with, and the roles that are assumed from there, the last one first.
+    /// The base of the profile, and the roles to assume from there. The last role comes first.
     fn steps<'a>(&'a self, first: &'a Profile) -> Result<(Option<Base<'a>>, Vec<Role>), String> {
         let mut roles = Vec::new();
         let mut seen = BTreeSet::new();
@@ -122,7 +122,7 @@ impl Look<'_> {
                     named(profile)
                 ));
             }
-            // The keys of a source go before its role.
+            // The keys of a source profile take precedence over its role.
             if !roles.is_empty()
                 && let Some(key) = key(profile)?
             {
@@ -231,13 +231,13 @@ impl Look<'_> {
                 let file = shown(file);
                 format!("{CONTAINER_TOKEN_FILE}={file}: the token cannot be read ({why}); check the file")
             };
-            // `aws-config` reads all of it, and would wait for the other end of a pipe.
+            // `aws-config` reads a file without a size limit, and would block on a pipe.
             let token = read_file(file, MAX_TOKEN_BYTES + 1).map_err(|error| unusable(&reason(&error)))?;
             if token.len() > MAX_TOKEN_BYTES {
                 return Err(unusable("it is larger than 256 KiB"));
             }
         }
-        // `aws-config` shows an address that it refuses.
+        // `aws-config` shows a URI that it rejects, so the mask must know the secrets in it.
         let uri = self.chain.environment.container_uri().unwrap_or_default();
         for secret in printable::secrets_of_url(uri) {
             self.trace.secrets.learn(secret);
@@ -253,7 +253,7 @@ impl Look<'_> {
             let shown = escaped(&printable::url(&endpoint));
             format!("AWS_EC2_METADATA_SERVICE_ENDPOINT={shown}: this is no URL ({why}); correct or unset it")
         };
-        // An error of `aws-config` would show it.
+        // An error of `aws-config` would show the address.
         if !endpoint.contains("://") {
             return Err(unusable("it lacks http://"));
         }
@@ -261,7 +261,7 @@ impl Look<'_> {
         let client = client.map_err(|error| unusable(&error.to_string()))?;
         let instance =
             ImdsCredentialsProvider::builder().configure(&config).imds_client(client.build()).build();
-        // The error of a chain says what can be configured.
+        // The error of a chain explains what can be configured.
         let chain = CredentialsProviderChain::first_try("Ec2InstanceMetadata", instance);
         chain.provide_credentials().await.map_err(|error| self.describe(&error))
     }
@@ -290,7 +290,7 @@ fn named(profile: &Profile) -> String {
     format!("the AWS profile {} ({})", profile.shown_name(), profile.place)
 }
 
-/// The role that a profile assumes with the credentials of another source.
+/// The role of a profile that uses the credentials of another source.
 fn role(profile: &Profile) -> Result<Option<Role>, String> {
     let text = |name: &str| profile.get(name).map(|value| value.text);
     let Some(arn) = text("role_arn").filter(|_| text("web_identity_token_file").is_none()) else {
@@ -306,12 +306,12 @@ fn role(profile: &Profile) -> Result<Option<Role>, String> {
         arn,
         session_name: text("role_session_name"),
         external_id: text("external_id"),
-        // botocore ignores what is no number, too.
+        // botocore also ignores a value that is not a number.
         duration: text("duration_seconds").and_then(|seconds| seconds.parse().ok()),
     }))
 }
 
-/// What a profile without a role to assume gives, in the order of botocore.
+/// The credentials of a profile without a role, in botocore's order.
 fn base(profile: &Profile) -> Result<Option<Base<'_>>, String> {
     let text = |name: &str| profile.get(name).map(|value| value.text);
     if let Some(token_file) = text("web_identity_token_file") {
@@ -344,7 +344,6 @@ fn base(profile: &Profile) -> Result<Option<Base<'_>>, String> {
     }
 }
 
-/// The access key of a profile.
 fn key(profile: &Profile) -> Result<Option<Credentials>, String> {
     let text = |name: &str| profile.get(name).map(|value| value.text);
     let (id, secret) = match (text("aws_access_key_id"), text("aws_secret_access_key")) {

@@ -1,7 +1,7 @@
-//! The date on which credentials expire, as their sources write it.
+//! Parses the expiration of credentials.
 //!
-//! The documentation of AWS asks for ISO 8601. AWS's own services write `2026-01-01T00:00:00Z`. Other sources write an offset
-//! or `UTC`, which botocore reads and `aws-config` refuses.
+//! AWS's documentation asks for ISO 8601, and AWS's own services write `2026-01-01T00:00:00Z`. Other sources write an offset or
+//! `UTC`, which botocore accepts and `aws-config` rejects.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,16 +9,17 @@ use time::{
     PrimitiveDateTime, UtcOffset, format_description::BorrowedFormatItem, macros::format_description,
 };
 
-/// The date and time without an offset. Seconds and their fraction may be left out.
+/// The date and time without an offset. Seconds and their fraction are optional.
 const LOCAL: &[BorrowedFormatItem<'_>] = format_description!(
     version = 2,
     "[year]-[month]-[day]T[hour]:[minute][optional [:[second][optional [.[subsecond]]]]]"
 );
 
-/// How long `YYYY-MM-DD` is.
+/// The length of `YYYY-MM-DD`.
 const DATE_LENGTH: usize = 10;
 
-/// Reads a date with `Z`, `UTC`, `GMT`, an offset with or without a colon, or none, which means UTC. `None` for any other text.
+/// Parses a date with `Z`, `UTC`, `GMT`, an offset with or without a colon, or no zone, which means UTC. Returns `None` for any
+/// other text.
 pub(in crate::pinpoint) fn parse(text: &str) -> Option<SystemTime> {
     let text = text.trim();
     let (date, rest) = text.split_at_checked(DATE_LENGTH)?;

@@ -1,4 +1,4 @@
-//! Credentials: the cache of an account's, AWS's provider chain, roles, and whose credentials they are.
+//! Credentials: the cache of each account, AWS's provider chain, roles, and caller identity.
 
 pub(super) mod cache;
 pub(super) mod chain;

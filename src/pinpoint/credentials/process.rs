@@ -1,5 +1,5 @@
-//! `credential_process`: a program that prints credentials. It runs in a process group of its own, which is ended with it, at
-//! its time limit and when the exporter ends.
+//! `credential_process`: runs a program that prints credentials. It runs in its own process group. The group is killed at the
+//! time limit of the program and when the exporter ends.
 
 use std::{
     collections::BTreeSet,
@@ -20,17 +20,17 @@ use tokio::{
 use super::expiration;
 use crate::config::profile::{Value, words};
 
-/// The largest output that is read.
+/// The maximum size of the output.
 const MAX_OUTPUT_BYTES: u64 = 1024 * 1024;
 
-/// The process ids of the programs that run now. Each leads a process group.
+/// The process ids of the running programs. Each of them leads a process group.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 fn running() -> MutexGuard<'static, BTreeSet<i32>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends every program that runs when it is dropped, with those that they started.
+/// Kills all running programs and their process groups when dropped.
 #[derive(Debug)]
 pub struct ProcessCleanup;
 
@@ -48,7 +48,7 @@ fn end_group(id: i32) {
     }
 }
 
-/// A program that runs. If it has not ended by itself, its group is ended when this is dropped.
+/// A running program. Dropping it kills the process group, unless the program has already ended.
 struct Running {
     child: Child,
     id: i32,
@@ -65,8 +65,8 @@ impl Drop for Running {
     }
 }
 
-/// Runs a command and reads the credentials that it prints. They belong to `account_id` if it prints no account. The error holds
-/// nothing of what it printed.
+/// Runs a command and parses the credentials that it prints. They belong to `account_id` if the output names no account. Errors
+/// hold nothing of the output.
 pub(in crate::pinpoint) async fn credentials(
     command: &Value,
     account_id: Option<AccountId>,
@@ -105,7 +105,7 @@ async fn output(text: &str) -> Result<Vec<u8>, String> {
     Ok(output)
 }
 
-/// The lock is held until the program is known as running, so that [`reap`] does not take its exit status.
+/// Starts the program. The lock is held until the program is registered, so that [`reap`] does not take its exit status.
 fn start(command: &mut Command) -> io::Result<Running> {
     let mut running = running();
     let child = command.spawn()?;
@@ -141,10 +141,10 @@ fn cannot_start(program: &str, text: &str, error: &io::Error) -> String {
     }
 }
 
-/// Characters that mean something to a shell alone.
+/// Characters that have a meaning only in a shell.
 const SPECIAL: &str = "| & ; < > ( ) $ ` * ? [ ] { } ~ !";
 
-/// The program and its arguments: as botocore splits them, or a shell where the command needs one.
+/// The program and its arguments. The command is split as botocore does, or passed to a shell if it needs one.
 fn argv(text: &str) -> Result<Vec<String>, String> {
     if needs_shell(text) {
         return Ok(vec!["sh".to_owned(), "-c".to_owned(), text.to_owned()]);
@@ -152,8 +152,8 @@ fn argv(text: &str) -> Result<Vec<String>, String> {
     words(text).ok_or_else(|| "a quote or a backslash ends the command; close the quote".to_owned())
 }
 
-/// Whether a shell would do more than split the words: a special character stands outside quotes, or the first word is an
-/// assignment. Double quotes keep the meaning of `$` and a backtick.
+/// Whether the command needs a shell: it has a special character outside quotes, or its first word is an assignment. `$` and
+/// the backtick are special inside double quotes too.
 fn needs_shell(text: &str) -> bool {
     let mut quote = None;
     let mut chars = text.chars();
@@ -175,7 +175,7 @@ fn needs_shell(text: &str) -> bool {
     })
 }
 
-/// What a program prints.
+/// The output of a program.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Printed {
@@ -190,7 +190,7 @@ struct Printed {
 fn read(output: &[u8], account_id: Option<AccountId>) -> Result<Credentials, String> {
     const CURE: &str = "it has to print Version, AccessKeyId, SecretAccessKey, and for temporary credentials SessionToken \
                         and Expiration";
-    // The error of the decoder may quote a secret.
+    // The error of the decoder can quote a secret, so it is dropped.
     let printed: Printed = serde_json::from_slice(output)
         .map_err(|_| format!("the output is no JSON object of credentials; {CURE}"))?;
     if printed.version != 1 {
@@ -215,8 +215,8 @@ fn read(output: &[u8], account_id: Option<AccountId>) -> Result<Credentials, Str
     Ok(credentials.build())
 }
 
-/// Takes the exit status of processes that ended as children of this one without being started by it, for as long as it runs.
-/// Only the first process of a container gets such children.
+/// Reaps children that this process did not start, for as long as it runs. Only the first process of a container gets such
+/// children.
 pub async fn reap_orphans() -> io::Result<()> {
     let mut ended = signal(SignalKind::child())?;
     loop {
@@ -225,7 +225,7 @@ pub async fn reap_orphans() -> io::Result<()> {
     }
 }
 
-/// Reaps what ended and is unknown.
+/// Reaps the ended children that this process did not start.
 fn reap() {
     let Ok(processes) = std::fs::read_dir("/proc") else { return };
     let own = std::process::id();
@@ -241,7 +241,7 @@ fn reap() {
 /// Whether the process is a zombie with this parent.
 fn has_ended_under(id: i32, parent: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    // The name, in parentheses, may hold anything.
+    // The name of the program is in parentheses and can contain any character.
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let mut fields = rest.split_whitespace();
     fields.next() == Some("Z") && fields.next().and_then(|id| id.parse().ok()) == Some(parent)
@@ -266,7 +266,7 @@ mod tests {
         assert!(argv("creds 'a").unwrap_err().contains("close the quote"));
     }
 
-    /// The text of a file, once it is there.
+    /// Waits for a file and returns its text.
     async fn text_of(path: &std::path::Path) -> String {
         loop {
             match std::fs::read_to_string(path) {
@@ -288,7 +288,7 @@ mod tests {
         let limit = std::time::Duration::from_mins(1);
         let ended = tokio::time::timeout(limit, async {
             for id in started.split_whitespace() {
-                // A zombie that nobody reaps has ended too.
+                // A zombie that nobody reaps counts as ended.
                 while std::fs::read_to_string(format!("/proc/{id}/stat"))
                     .is_ok_and(|stat| !stat.contains(") Z "))
                 {

@@ -1,5 +1,5 @@
-//! Why there are no credentials, in words: from the errors of AWS's providers, whose own text names no URL and shows the debug
-//! form of its causes.
+//! Explains why there are no credentials. The errors of AWS's providers name no URL and print their causes in debug form, so
+//! their text is not used as it is.
 
 use std::{env::VarError, error::Error as StdError};
 
@@ -14,18 +14,18 @@ use aws_smithy_types::error::ErrorMetadata;
 use super::provider_http::{Exchange, Outcome, Trace};
 use crate::pinpoint::secrets::Secrets;
 
-/// What STS says when a policy forbids it.
+/// The error code of STS if a policy denies the request.
 const ACCESS_DENIED: &str = "AccessDenied";
 
-/// The last part of the URL by which SSO gives the credentials of a role.
+/// The end of the path of the SSO request for the credentials of a role.
 const SSO_PATH: &str = "/federation/credentials";
 
-/// Why there are no credentials, in our own words.
+/// A reason in the exporter's own words.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(in crate::pinpoint) struct Reason(pub(in crate::pinpoint) String);
 
-/// What AWS's types say about an error that they only wrap.
+/// The texts of AWS's error types that only wrap another error.
 const WRAPPERS: [&str; 16] = [
     "service error",
     "dispatch failure",
@@ -45,7 +45,7 @@ const WRAPPERS: [&str; 16] = [
     "unhandled error",
 ];
 
-/// What went wrong, in one line: first the cause, then the cure. The secrets that the look knows are masked.
+/// The error in one line, the cause before the cure. Secrets that the look knows are masked.
 pub(in crate::pinpoint) fn describe(error: &CredentialsError, trace: &Trace) -> String {
     trace.secrets.show(&explain(error, trace))
 }
@@ -54,7 +54,7 @@ fn explain(error: &CredentialsError, trace: &Trace) -> String {
     if let Some(Reason(why)) = cause(error) {
         return why.clone();
     }
-    // The advice comes first, for the rest may be long.
+    // The advice comes first because the rest can be long.
     if let Some(refusal) = refusal(error) {
         let advice = "check the policy of the caller, the trust policy of the role, and \
                       PINPOINT_EXPORTER_ROLE_EXTERNAL_ID";
@@ -72,7 +72,7 @@ fn explain(error: &CredentialsError, trace: &Trace) -> String {
     without_credentials(error, trace)
 }
 
-/// Why STS does not say whose credentials are.
+/// Explains why STS did not return the caller identity.
 pub(in crate::pinpoint) fn describe_identity(error: &(dyn StdError + 'static), trace: &Trace) -> String {
     let why = match cause::<GetCallerIdentityError>(error) {
         Some(refusal) if refusal.meta().code().is_some() => refused(
@@ -86,7 +86,7 @@ pub(in crate::pinpoint) fn describe_identity(error: &(dyn StdError + 'static), t
     trace.secrets.show(&why)
 }
 
-/// The code by which STS refuses to assume a role, if that is why there are no credentials.
+/// The error code if STS refused to assume a role.
 pub(in crate::pinpoint) fn refusal_code(error: &CredentialsError) -> Option<&str> {
     refusal(error)?.meta().code()
 }
@@ -103,7 +103,7 @@ fn refused(action: &str, advice: &str, why: &ErrorMetadata, secrets: &Secrets) -
     format!("{action} is refused{advice} ({}: {message})", secrets.show(code))
 }
 
-/// Nothing is configured, and the metadata of the instance, which need no configuration, hold no credentials.
+/// Explains that no source is configured and that the instance metadata, which need no configuration, hold no credentials.
 fn nothing_found(chain: &ProviderChainError<CredentialsError>, trace: &Trace) -> String {
     let why = || {
         let text = text_of(chain.attempts().last()?.error());
@@ -117,7 +117,7 @@ fn nothing_found(chain: &ProviderChainError<CredentialsError>, trace: &Trace) ->
     )
 }
 
-/// How the last request failed.
+/// Explains how the last request failed.
 fn exchange_failure(trace: &Trace) -> Option<String> {
     let Exchange { request, outcome } = trace.last()?;
     match outcome {
@@ -147,7 +147,7 @@ fn without_credentials(error: &(dyn StdError + 'static), trace: &Trace) -> Strin
     text + advice
 }
 
-/// What the causes say, each thing once, without wrappers and without debug forms.
+/// Joins the texts of all causes, without repetitions, wrappers and debug forms.
 fn text_of(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
     let mut first = None;
@@ -165,7 +165,7 @@ fn text_of(error: &(dyn StdError + 'static)) -> String {
     if text.is_empty() { first.unwrap_or_default() } else { text }
 }
 
-/// A text up to the debug form of a structure, which is for programmers.
+/// Cuts a text before the debug form of a struct.
 fn without_structure(text: &str) -> &str {
     match text.split_once(" { ") {
         None => text,

@@ -1,8 +1,9 @@
-//! The HTTP client of AWS's credential providers: metadata services, STS, SSO. It bounds each exchange in time and size, and
-//! keeps what was asked last and how that ended, since the providers' own errors name no URL.
+//! The HTTP client of AWS's credential providers: metadata services, STS, SSO. It limits the time and size of each exchange. It
+//! also records the last request and its outcome, because the providers' own errors name no URL.
 //!
-//! It also rewrites the date in the answer of a container or instance, because `aws-config` reads it with `Z` only, and
-//! botocore with any offset. Replacing the date keeps the rest of the protocol in `aws-config`.
+//! It rewrites the expiration in the responses of containers and instances. `aws-config` accepts only `Z`, while botocore
+//! accepts any offset. Because only the date is replaced, `aws-config` handles
+//! the rest of the protocol.
 
 use std::{
     collections::BTreeMap,
@@ -34,14 +35,14 @@ use crate::{
     },
 };
 
-/// How long a source may take.
+/// The time limit of a look at one source.
 pub(in crate::pinpoint) const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What a provider asked last, and how it ended. Clones share it.
+/// The last request of a provider and its outcome. Clones share it.
 #[derive(Clone, Default)]
 pub(in crate::pinpoint) struct Trace {
     last: Arc<Mutex<Option<Exchange>>>,
-    /// What the requests and answers of the look held, and an error of it may repeat.
+    /// The secrets in the requests and responses of the look. An error can repeat them.
     pub(in crate::pinpoint) secrets: Secrets,
 }
 
@@ -60,20 +61,19 @@ pub(in crate::pinpoint) struct Exchange {
     pub(in crate::pinpoint) outcome: Outcome,
 }
 
-/// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::pinpoint) enum Outcome {
-    /// It has not.
+    /// It has not ended.
     Pending,
-    /// There was no answer that could be read.
+    /// No readable response arrived.
     Failed(String),
-    /// The answer has another status than success. Redirects are not followed.
+    /// The response has a status other than success. Redirects are not followed.
     Refused {
         status: StatusCode,
-        /// What the answer says about it.
+        /// The error message in the response.
         message: Option<String>,
     },
-    /// The answer has the status of success.
+    /// The response has a success status.
     Answered,
 }
 
@@ -93,7 +93,7 @@ impl Trace {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
     }
 
-    /// Why a look has ended without a result after `limit`.
+    /// The error of a look that exceeds `limit`.
     pub(in crate::pinpoint) fn timed_out(&self, limit: Duration) -> String {
         let limit = format_duration(limit);
         match self.last() {
@@ -105,29 +105,29 @@ impl Trace {
         }
     }
 
-    /// Why a look has ended with a panic.
+    /// The error of a look that panicked.
     pub(in crate::pinpoint) fn panicked(&self) -> String {
         let place = self.last().map_or_else(String::new, |exchange| format!(" after {}", exchange.request));
         format!("the look for credentials ended with an internal error{place}, which the log describes")
     }
 }
 
-/// The client for one look.
+/// The HTTP client of one look.
 #[derive(Debug, Clone)]
 pub(in crate::pinpoint) struct ProviderHttp {
     http: Http,
     trace: Trace,
-    /// Whether it asks a service of this machine, which no proxy reaches.
+    /// Whether it calls a service of this machine. Such services are not reachable through a proxy.
     is_metadata: bool,
 }
 
 impl ProviderHttp {
-    /// A client of STS or SSO.
+    /// Creates a client of STS or SSO.
     pub(in crate::pinpoint) fn of_service(http: &Http, trace: &Trace) -> Self {
         Self { http: http.clone(), trace: trace.clone(), is_metadata: false }
     }
 
-    /// A client of a container's or an instance's metadata.
+    /// Creates a client of the metadata of a container or an instance.
     pub(in crate::pinpoint) fn of_metadata(http: &Http, trace: &Trace) -> Self {
         Self { http: http.clone(), trace: trace.clone(), is_metadata: true }
     }
@@ -135,7 +135,7 @@ impl ProviderHttp {
 
 impl HttpClient for ProviderHttp {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        // The time to connect is part of the exchange, so the two limits bound it together.
+        // The exchange includes connecting, so its limit is the sum of both timeouts.
         let limit = settings.read_timeout().map(|read| {
             read.saturating_add(settings.connect_timeout().unwrap_or_default()).min(LOOK_TIMEOUT)
         });
@@ -146,11 +146,11 @@ impl HttpClient for ProviderHttp {
 #[derive(Debug)]
 struct Connector {
     client: ProviderHttp,
-    /// The longest that an exchange may take.
+    /// The time limit of an exchange.
     limit: Duration,
 }
 
-/// Why there is no answer.
+/// The reason that no response arrived.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct NoAnswer(String);
@@ -194,7 +194,7 @@ impl HttpConnector for Connector {
             let mut response = http::Response::new(SdkBody::from(body));
             *response.status_mut() = status;
             *response.headers_mut() = answer.headers;
-            // The body may have another length by now.
+            // The length of the body can have changed.
             response.headers_mut().remove(CONTENT_LENGTH);
             response.try_into().map_err(|error: aws_smithy_runtime_api::http::HttpError| {
                 ConnectorError::other(error.into(), None)
@@ -203,7 +203,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// A URL without what may be secret in it: a password, or the query.
+/// A URL without its password and query, which can be secret.
 fn shown(uri: &Uri) -> String {
     let host = uri.host().unwrap_or_default();
     let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -218,7 +218,7 @@ pub(in crate::pinpoint) fn outcome(status: StatusCode, answer: &Answer, secrets:
     Outcome::Refused { status, message: message.filter(|message| !message.is_empty()) }
 }
 
-/// What an answer says about its error: the code and the message of JSON, or a line of text. A page for people says nothing.
+/// The error message in a response: the code and message from JSON, or one line of text. An HTML page gives none.
 fn error_message(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct ErrorBody {
@@ -235,7 +235,7 @@ fn error_message(body: &[u8]) -> Option<String> {
     (!text.starts_with(['<', '{', '['])).then(|| text.to_owned())
 }
 
-/// The answer with its date of expiry as `aws-config` reads it. What holds no credentials stays as it is.
+/// Rewrites the expiration in a response so that `aws-config` can read it. Other responses stay as they are.
 pub(in crate::pinpoint) fn with_utc_expiration(mut body: Vec<u8>) -> Result<Vec<u8>, String> {
     let Some((range, text)) = expiration_of(&body) else { return Ok(body) };
     let date = expiration::parse(&text).and_then(|date| DateTime::from(date).fmt(Format::DateTime).ok());
@@ -244,7 +244,7 @@ pub(in crate::pinpoint) fn with_utc_expiration(mut body: Vec<u8>) -> Result<Vec<
     Ok(body)
 }
 
-/// Where credentials in JSON say when they expire, and what they say.
+/// The position and the text of the expiration in JSON credentials.
 fn expiration_of(body: &[u8]) -> Option<(Range<usize>, String)> {
     let members: BTreeMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
     let find = |names: &[&str]| {

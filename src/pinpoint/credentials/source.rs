@@ -1,5 +1,5 @@
-//! Where credentials come from: AWS's standard chain, and roles assumed through STS. Each look asks the source anew; the cache is
-//! [`super::credentials`].
+//! The sources of credentials: AWS's standard chain, and roles assumed through STS. Each look asks the source again. The cache
+//! is [`super::cache`].
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::{
     sts::{Role, Sts},
 };
 
-/// What STS says when it does not take the credentials of the caller.
-const OF_THE_CALLER: [&str; 4] =
+/// The error codes of STS if it rejects the credentials of the caller.
+const CALLER_ERRORS: [&str; 4] =
     ["ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch"];
 
-/// The standard provider chain of AWS: environment, profile, web identity, container, instance metadata. With a profile,
-/// SSO and `credential_process` among its ways.
+/// AWS's standard chain: environment, profile, web identity, container, instance metadata. A profile can also use SSO or
+/// `credential_process`.
 pub fn default_chain(chain: ProviderChain) -> Arc<Source> {
     let chain = Arc::new(chain);
     Source::new(move |look| {
@@ -24,7 +24,7 @@ pub fn default_chain(chain: ProviderChain) -> Arc<Source> {
     })
 }
 
-/// The credentials of `base`, for an account that has no role.
+/// The credentials of `base`, for an account without a role.
 pub fn shared(base: Arc<CredentialsCache>) -> Arc<Source> {
     Source::nested(move |look| {
         let base = Arc::clone(&base);
@@ -56,7 +56,7 @@ pub fn assumed_role(
             let mut issued = base.get().await.map_err(|failure| failure.message)?;
             let mut assumed = sts.assume_role(role, issued.credentials.clone(), &look.trace).await;
             let code = assumed.as_ref().err().and_then(refusal_code);
-            if code.is_some_and(|code| OF_THE_CALLER.contains(&code)) && base.replaced(&issued).await {
+            if code.is_some_and(|code| CALLER_ERRORS.contains(&code)) && base.replaced(&issued).await {
                 issued = base.get().await.map_err(|failure| failure.message)?;
                 assumed = sts.assume_role(role, issued.credentials.clone(), &look.trace).await;
             }

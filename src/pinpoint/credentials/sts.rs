@@ -1,5 +1,5 @@
-//! AWS's Security Token Service: roles to assume, and whose credentials are. The only user of its client, so that every request
-//! goes to the endpoint that the settings choose.
+//! The client of AWS's Security Token Service: assumes roles and returns the caller identity. No other module uses the STS
+//! crate, so every request goes to the configured endpoint.
 
 use std::time::SystemTime;
 
@@ -22,29 +22,25 @@ use super::{
 };
 use crate::pinpoint::send::Http;
 
-/// How the exporter's sessions are named in AWS's audit log.
+/// The session name of the exporter in AWS's audit log.
 const SESSION_NAME: &str = "pinpoint-exporter";
 
-/// An STS endpoint and the client that calls it.
 #[derive(Debug, Clone)]
 pub struct Sts {
-    /// The HTTP client.
     pub http: Http,
-    /// The region that is asked.
     pub region: String,
-    /// The address, instead of AWS's own.
+    /// A custom endpoint instead of AWS's own.
     pub endpoint: Option<Url>,
-    /// Whether AWS's FIPS address is asked.
+    /// Whether to use AWS's FIPS endpoint.
     pub use_fips: bool,
-    /// Whether AWS's dual-stack address is asked.
+    /// Whether to use AWS's dual-stack endpoint.
     pub use_dualstack: bool,
 }
 
-/// A role to assume.
 #[derive(Debug, Clone, Default)]
 pub(in crate::pinpoint) struct Role {
     pub(in crate::pinpoint) arn: String,
-    /// How the session is named; `None` for the exporter's name.
+    /// The session name. `None` means [`SESSION_NAME`].
     pub(in crate::pinpoint) session_name: Option<String>,
     pub(in crate::pinpoint) external_id: Option<String>,
     /// How long the credentials are valid, in seconds.
@@ -57,12 +53,11 @@ impl Role {
     }
 }
 
-/// Whose credentials are, as `sts:GetCallerIdentity` tells.
+/// The caller identity that `sts:GetCallerIdentity` returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The account.
     pub account_id: String,
-    /// The user, or the session of a role.
+    /// The ARN of the user or of the role session.
     pub arn: String,
 }
 
@@ -85,7 +80,7 @@ impl Sts {
         credentials(answer.credentials, answer.assumed_role_user.as_ref())
     }
 
-    /// Assumes a role with a token, which needs no credentials.
+    /// Assumes a role with a web identity token. This needs no credentials.
     pub(in crate::pinpoint) async fn assume_role_with_web_identity(
         &self,
         role: &Role,
@@ -103,7 +98,7 @@ impl Sts {
         credentials(answer.credentials, answer.assumed_role_user.as_ref())
     }
 
-    /// Asks whose the credentials are, which needs no permission.
+    /// Returns the caller identity. This needs no permission.
     pub(in crate::pinpoint) async fn caller_identity(
         &self,
         credentials: &Credentials,
@@ -137,7 +132,7 @@ impl Sts {
     }
 }
 
-/// The credentials of an answer, with the account of the role.
+/// The credentials in a response, with the account of the role.
 fn credentials(found: Option<types::Credentials>, user: Option<&types::AssumedRoleUser>) -> provider::Result {
     let unusable = |why: &str| CredentialsError::provider_error(Reason(format!("the answer of STS {why}")));
     let found = found.ok_or_else(|| unusable("holds no credentials"))?;
