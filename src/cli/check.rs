@@ -546,7 +546,7 @@ impl fmt::Display for Check {
         }
         if let Some(policy) = &self.missing_names {
             let text = serde_json::to_string_pretty(policy).map_err(|_| fmt::Error)?;
-            let heading = "Some names cannot be read, which is no error. This policy would allow it; NAMES=discovered does \
+            let heading = "Some names cannot be read. The other metrics still work. This policy allows it; NAMES=discovered does \
                            without:";
             wrapped(f, 0, heading)?;
             writeln!(f, "\n{}\n", printable_json(&text))?;
