@@ -39,7 +39,7 @@ alerts: ## The tests of the alerts: promtool, amtool, and live with Prometheus a
 dashboards: ## The tests of the dashboards: Grafana's schema, every query live, panels drawn by Grafana's components
 	@tests/run dashboards
 
-pictures: ## Draws the README's pictures of the dashboards anew, which takes 6 minutes (needs pngquant)
+pictures: ## Draws the README's pictures of the dashboards and of the status page anew, which takes 7 minutes (needs pngquant)
 	@tests/run pictures
 
 manifests: ## The tests of deploy: Helm, Kubernetes, Compose, systemd

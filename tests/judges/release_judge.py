@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import platform
+import posixpath
 import re
 import shutil
 import socket
@@ -92,12 +93,23 @@ class Files(unittest.TestCase):
         for arch in EMULATORS:
             with tarfile.open(one(f"*linux-{arch}.tar.gz")) as archive:
                 members = {member.name.split("/", 1)[1]: member for member in archive if member.isfile()}
+                texts = {name: archive.extractfile(member).read().decode() for name, member in members.items()
+                         if name == "README.md" or name.startswith("docs/")}
             self.assertLessEqual({
                 NAME, "README.md", "LICENSE", "CHANGELOG.md", f"{NAME}.1", f"{NAME}.service", "environment.example",
-                "rules/pinpoint.yaml", "dashboards/export-jobs.json",
+                "rules/pinpoint.yaml", "rules/pinpoint-settings.yaml", "dashboards/export-jobs.json", "docs/SETTINGS.md",
             }, set(members))
             self.assertEqual(members[NAME].mode & 0o777, 0o755)
             self.assertEqual({(member.uid, member.gid) for member in members.values()}, {(0, 0)})
+            self.look_at_links(texts)
+
+    def look_at_links(self, texts):
+        """That every relative link leads to another of these files."""
+        self.assertGreater(len(texts), 10)
+        for name, text in texts.items():
+            links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+            self.assertEqual([link for link in links if posixpath.normpath(f"{posixpath.dirname(name)}/{link}".lstrip("/")) not in texts],
+                             [], name)
 
     def test_the_manual_page_has_no_mistake(self):
         with tarfile.open(one(f"*linux-{HOST[0]}.tar.gz")) as archive:
@@ -241,6 +253,8 @@ class Packages(unittest.TestCase):
         self.assertIn(NAME, program.stdout)
         self.assertEqual((root / f"etc/{NAME}/environment").stat().st_mode & 0o777, 0o600)
         self.assertFalse([*root.glob(f"etc/systemd/system/**/{NAME}.service")])
+        self.assertTrue((root / f"usr/share/{NAME}/rules/pinpoint-settings.yaml").exists())
+        self.assertTrue((root / f"usr/share/doc/{NAME}/docs/SETTINGS.md").exists())
         unit = root / f"usr/lib/systemd/system/{NAME}.service"
         ended = run("systemd-analyze", "verify", "--man=no", f"--root={root}", unit.name, check=False)
         findings = [line for line in ended.stderr.splitlines() if NAME in line]

@@ -203,7 +203,7 @@ def own_files():
 # The cases whose outcome is another one here, and the row of docs/PORT.md that says so.
 OLD_TLS = "TLS 1.0 and 1.1, cipher suites with CBC, the curve P-521, keys on P-521"
 RSA = "RSA keys of 1024 bits, and of more than 4096 in the server's certificate or 8192 in a client's"
-HASH = "bcrypt hashes that begin with `$2$`, or go on after 60 characters"
+HASH = "bcrypt hashes that begin with `$2$`, or have more than 60 characters"
 NO_AUTHORITY = "`RequireAndVerifyClientCert` without `client_ca_file`"
 DIFFERENCES = {
     "valid tls config yml with all ciphers": OLD_TLS,

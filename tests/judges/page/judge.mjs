@@ -4,6 +4,8 @@
 //
 // The page must satisfy WCAG 2.2 AA, light and dark, ask for nothing but itself, be the same without scripts, and fit a phone;
 // the JSON must be as docs/jobs.schema.json says. Every world below is looked at through a real exporter.
+//
+// With DOCUMENTATION=1 it judges nothing and draws the pictures of the documentation, for `make pictures`.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -75,7 +77,7 @@ const VIEWS = {
   },
   failing: {
     world: one(failing), targets: "*/*", settings: { SHOW_FAILURES: "true", REQUEST_TIMEOUT: "10s" },
-    also: [{ viewport: PAPER, colorScheme: "dark", media: "print" }],
+    also: [{ viewport: PAPER, colorScheme: "dark", media: "print" }, ...LAPTOPS.map((viewport) => ({ viewport, colorScheme: "light" }))],
     faults: [
       { segment: id(100), fault: refusal("AccessDeniedException", `User: arn:aws:sts::123456789012:assumed-role/exporter/x is not authorized to perform: mobiletargeting:GetSegmentExportJobs on resource: arn:aws:mobiletargeting:us-east-1:123456789012:apps/${APP}/segments/${id(100)}`) },
       { segment: id(101), fault: { kind: "hang" } },
@@ -200,6 +202,11 @@ async function look(browser, name, url, { colorScheme, viewport, media = "screen
     if (javaScriptEnabled) {
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       assert.ok(overflow <= 0, `${name} is ${overflow} px too wide at ${viewport.width} px`);
+      if (media === "screen" && viewport.width > 1100) {
+        const wrapped = await page.evaluate(() => [...document.querySelectorAll("#targets + table .id bdi")]
+          .filter((id) => /^[0-9a-f]{32}$/.test(id.textContent) && id.getClientRects().length > 1).length);
+        assert.equal(wrapped, 0, `${name} breaks ids of targets into lines at ${viewport.width} px`);
+      }
       assert.equal(await page.evaluate(() => document.scripts.length), 0, `${name} has a script`);
       await page.evaluate(axe);
       const { violations, incomplete, passes } = await page.evaluate((tags) => axe.run({ runOnly: tags }), WCAG);
@@ -249,11 +256,34 @@ async function judge(browser, name, view) {
   console.log(`ok: ${name}`);
 }
 
+/** The pictures of the documentation: which view they show, and how. `at` is the heading at the top. */
+const DOCUMENTATION = {
+  failing: { view: VIEWS.failing, viewport: DESK, colorScheme: "light" },
+  jobs: { view: { ...VIEWS.healthy, targets: "*/*" }, viewport: { width: 1440, height: 800 }, colorScheme: "dark", at: "#jobs" },
+  phone: { view: VIEWS.failing, viewport: { width: 390, height: 844 }, colorScheme: "dark", deviceScaleFactor: 2, at: "#segments" },
+};
+
+async function draw(browser, name, { view, at, ...options }) {
+  await serving(view, async (url) => {
+    const context = await browser.newContext(options);
+    try {
+      const page = await context.newPage();
+      page.setDefaultTimeout(HANG_LIMIT);
+      await page.goto(`${url}/`);
+      if (at) await page.locator(at).evaluate((heading) => window.scrollTo(0, heading.offsetTop - 16));
+      await page.screenshot({ path: path.join(pictures, `${name}.png`) });
+    } finally {
+      await context.close();
+    }
+  });
+}
+
 const browser = await launch();
 try {
   const only = process.env.VIEWS?.split(",");
-  for (const [name, view] of Object.entries(VIEWS)) {
-    if (!only || only.includes(name)) await judge(browser, name, view);
+  const [work, all] = process.env.DOCUMENTATION ? [draw, DOCUMENTATION] : [judge, VIEWS];
+  for (const [name, what] of Object.entries(all)) {
+    if (!only || only.includes(name)) await work(browser, name, what);
   }
 } finally {
   await browser.close();
