@@ -178,9 +178,10 @@ def later_success(*matchers):
 
 # The newest job of a segment, if it FAILED without a CompletionDate. A job without series of its own is found this way.
 LATEST_UNDATED = (
-    f"(max by ({SEGMENT}) ({watched('pinpoint_segment_latest_export_job_created_timestamp_seconds')}"
-    f""" and on (job, instance, {SEGMENT}) {watched(LATEST, 'status="FAILED"')} == 1)"""
+    f"(({per_segment('pinpoint_segment_latest_export_job_created_timestamp_seconds')}"
     f" > ({LAST_FAILURE} or {constant(LONG_AGO, KNOWN)}))"
+    f""" and on ({SEGMENT}) {watched(LATEST, 'status="FAILED"')} == 1"""
+    f""" unless on ({SEGMENT}) {watched(LATEST, 'status!="FAILED"')} == 1)"""
 )
 
 FAILED = (
