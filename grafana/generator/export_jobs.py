@@ -91,7 +91,7 @@ from queries import (
 
 UID = "pinpoint-export-jobs"
 UNKNOWN = unknown()
-CHARTED = "Of the 20 most urgent segments."
+CHARTED = "For the 20 most urgent segments."
 
 
 def to_table(why):
@@ -298,8 +298,8 @@ JOBS = row(
     throughput(job_label, LEGEND),
     time_series(
         "Running exports by state",
-        "What are the running exports waiting for? In PENDING_JOB a job waits for another one of its application. Of the last"
-        " 6 hours.",
+        "What are the running exports waiting for? In PENDING_JOB a job waits for another one of its application. The panel"
+        " shows the last 6 hours.",
         "none",
         [query(f"sum by (status) ({jobs_by_status(RUNNING)})", "{{status}}")],
         stacked=True,
@@ -313,8 +313,8 @@ FAILED_AND_SLOW = row(
     "Failures and durations",
     time_series(
         "Share of endpoints lost",
-        f"What part of its endpoints could an export not write? {CHARTED} Their last success, and the jobs that run. From 5 % on"
-        " an alert fires.",
+        f"What part of its endpoints could an export not write? {CHARTED} The panel shows their last success and the"
+        " running jobs. From 5 % on an alert fires.",
         "percentunit",
         [
             query(job_label(lost_share(DRAWN)), "{{segment}} running {{job}}"),

@@ -155,14 +155,14 @@ API = row(
     ),
     time_series(
         "Errors",
-        "Which calls fail, and why? The name is AWS's exception, or what kept the answer from coming.",
+        "Which calls fail, and why? The name is AWS's exception, or the reason that no answer came.",
         "reqps",
         [query(f"{rate('pinpoint_api_errors_total', by='operation, exception')} > 0", "{{operation}} {{exception}}")],
         stacked=True,
     ),
     time_series(
         "Latency",
-        "How long do calls take, waits for retries excluded? Half of them, and 99 of 100, took at most so long.",
+        "How long do calls take, without the waits for retries? The lines are the 50th and the 99th percentile.",
         "s",
         [query(latency(0.5), "{{operation}} half"), query(latency(0.99), "{{operation}} 99 %")],
     ),

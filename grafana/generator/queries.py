@@ -176,10 +176,19 @@ def later_success(*matchers):
     return f"max by ({SEGMENT}) ({per_job('created_timestamp_seconds', *matchers)} and on ({JOB}) {completed})"
 
 
+# The newest job of a segment, if it FAILED without a CompletionDate. A job without series of its own is found this way.
+LATEST_UNDATED = (
+    f"(({per_segment('pinpoint_segment_latest_export_job_created_timestamp_seconds')}"
+    f" > ({LAST_FAILURE} or {constant(LONG_AGO, KNOWN)}))"
+    f""" and on ({SEGMENT}) {watched(LATEST, 'status="FAILED"')} == 1"""
+    f""" unless on ({SEGMENT}) {watched(LATEST, 'status!="FAILED"')} == 1)"""
+)
+
 FAILED = (
     f"(max by ({SEGMENT}) ({LAST_FAILURE} > {SUCCESS_IF_ANY}"
     f" or {undated(CURRENT)} >= on ({SEGMENT}) group_left ()"
-    f" ({later_success(CURRENT)} or {constant(LONG_AGO, KNOWN)})) > time() - {TOLD})"
+    f" ({later_success(CURRENT)} or {constant(LONG_AGO, KNOWN)})"
+    f" or {LATEST_UNDATED}) > time() - {TOLD})"
 )
 
 FAILING = f"""max by ({SEGMENT}) ({watched('pinpoint_export_job_status', 'status="FAILING"', CURRENT)} == 1)"""

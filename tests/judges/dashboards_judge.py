@@ -625,8 +625,8 @@ class Alerts(unittest.TestCase):
             named = ",".join(f"{label}={json.dumps(text)}" for label, text in labels.items())
             self.series[f'{name}{{job="pinpoint",instance="{instance}",{named}}}'] = value
 
-    def segment(self, segment, *jobs, up=1, readable=True, **names):
-        """A segment with jobs: status, created and ended in hours ago, and counts."""
+    def segment(self, segment, *jobs, up=1, readable=True, series=True, **names):
+        """A segment with jobs: status, created and ended in hours ago, and counts. Jobs may have no series of their own."""
         where = {"aws_account_id": "", "aws_region": "us-east-1", "application_id": "app", "segment_id": segment}
         self.put("pinpoint_target_up", up, **where)
         self.put("pinpoint_target_last_success_timestamp_seconds", self.NOW - 30, **where)
@@ -641,13 +641,16 @@ class Alerts(unittest.TestCase):
         ended = {}
         statuses = catalogue.statuses()[:9]
         for number, (status, created, completed, counts) in enumerate(jobs):
+            if completed is not None:
+                ended[status] = max(ended.get(status, -1e12), self.NOW - completed * self.HOUR)
+            if not series:
+                continue
             one = {**where, "job_id": f"{segment}-{number}"}
             for other in statuses:
                 self.put("pinpoint_export_job_status", int(other == status), **one, status=other)
             self.put("pinpoint_export_job_created_timestamp_seconds", self.NOW - created * self.HOUR, **one)
             if completed is not None:
                 self.put("pinpoint_export_job_completed_timestamp_seconds", self.NOW - completed * self.HOUR, **one)
-                ended[status] = max(ended.get(status, -1e12), self.NOW - completed * self.HOUR)
             for count, value in counts.items():
                 self.put(f"pinpoint_export_job_{count}", value, **one)
         for status in statuses:
@@ -725,6 +728,8 @@ class Alerts(unittest.TestCase):
         self.segment("failed-six-times", *(("FAILED", 12 - n, 11 - n, {}) for n in range(6)), running)
         self.segment("failed-without-a-date", ("COMPLETED", 9, 8, good), ("FAILED", 3, None, {}), running)
         self.segment("failed-without-a-date-mended", ("FAILED", 5, None, {}), ("COMPLETED", 4, 3, good))
+        self.segment("failed-without-a-date-or-series", ("COMPLETED", 9, 8, good), ("FAILED", 3, None, {}), series=False)
+        self.segment("succeeded-without-series", ("FAILED", 5, None, {}), ("COMPLETED", 4, 3, good), series=False)
         self.segment("failed-long-ago", ("FAILED", 80, 79, {}))
         self.segment("failed-and-mended", ("FAILED", 5, 4, {}), ("COMPLETED", 3, 2, good))
         self.segment("failing", ("FAILING", 1, None, {}))
@@ -752,7 +757,7 @@ class Alerts(unittest.TestCase):
     def test_a_number_agrees_with_its_alert(self):
         self.eventful()
         for title, names, number in (
-            ("Failed", ("PinpointExportFailed",), 3),
+            ("Failed", ("PinpointExportFailed",), 4),
             ("Stuck", ("PinpointExportStuck",), 2),
             ("Overdue", ("PinpointExportOverdue",), 2),
             ("Lost endpoints", ("PinpointExportFailureRatioHigh", "PinpointExportPartlyFailed"), 5),
@@ -769,7 +774,8 @@ class Alerts(unittest.TestCase):
         self.eventful()
         reasons = {
             "denied": 1,
-            **{name: 2 for name in ("failed-and-tries-again", "failed-six-times", "failed-without-a-date")},
+            **{name: 2 for name in ("failed-and-tries-again", "failed-six-times")},
+            **{name: 2 for name in ("failed-without-a-date", "failed-without-a-date-or-series")},
             "failing": 3,
             **{name: 4 for name in ("stuck", "stuck-in-created")},
             **{name: 5 for name in ("late", "expected-and-never-ran")},
@@ -781,14 +787,14 @@ class Alerts(unittest.TestCase):
                 name: 10
                 for name in (
                     *("well", "failed-without-a-date-mended", "failed-long-ago", "failed-and-mended"),
-                    *("in-time", "lost-long-ago"),
+                    *("in-time", "lost-long-ago", "succeeded-without-series"),
                 )
             },
         }
         rows = f"sum by (segment_id) ({self.query('Segments by urgency')})"
         self.ask((rows, [(f'{{segment_id="{name}"}}', place) for name, place in reasons.items()]))
         failed = f"count({self.query('Segments by urgency', why='(Failed|Stuck)')})"
-        self.ask((failed, [("{}", 5)]))
+        self.ask((failed, [("{}", 6)]))
         none = self.query("Segments by urgency", why="(Overdue|nothing)", segment="well")
         self.ask((none, [("{}", 100)]))
 
