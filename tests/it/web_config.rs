@@ -102,7 +102,7 @@ const CASES: &[(&str, &str, Verdict)] = &[
     (
         "a policy without authorities",
         tls!("client_auth_type: RequireAndVerifyClientCert"),
-        RefusedHere("write whose certificates are good"),
+        RefusedHere("set it to the CA of your clients"),
     ),
     (
         "allowed names",
@@ -261,7 +261,7 @@ fn keys_that_cannot_be_used_are_refused_with_the_cure() {
     let own = pki.read("server.key");
     for (key, words) in [
         (pki.read("Stranger.key"), "this is not the key of the certificate"),
-        (own.replace("PRIVATE", "ENCRYPTED PRIVATE"), "the private key is encrypted"),
+        (own.replace("PRIVATE", "ENCRYPTED PRIVATE"), "encrypted private keys are not supported"),
         (own.replace("PRIVATE", "PUBLIC"), "there is no private key in it"),
         (String::new(), "there is no private key in it"),
     ] {
