@@ -76,7 +76,7 @@ pub enum Command {
         /// Print JSON.
         json: bool,
     },
-    /// Check the running server with [`healthcheck`].
+    /// Check the running server with [`healthcheck()`].
     Healthcheck,
 }
 

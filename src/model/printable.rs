@@ -52,7 +52,7 @@ pub(crate) fn url(text: &str) -> String {
     masked
 }
 
-/// The parts that [`url`] masks, with the delimiters around them.
+/// The parts that [`url()`] masks, with the delimiters around them.
 pub(crate) fn secrets_of_url(text: &str) -> [&str; 2] {
     let (start, end) = public_part(text);
     [&text[text[..start].find("//").unwrap_or(0)..start], &text[end..]]
