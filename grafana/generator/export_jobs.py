@@ -210,6 +210,7 @@ COLOURS = {
     "Empty": "yellow",
     "Never exported": "#5a5f66",
     "Running": "blue",
+    "No result": "#8e8e8e",
     "Well": GREEN,
 }
 

@@ -292,6 +292,8 @@ URGENT = {
     "Empty": (f"max by ({SEGMENT}) ({EMPTY})", "PinpointExportEmpty"),
     "Never exported": (NEVER, "PinpointExportNeverRan"),
     "Running": (f"sum by ({SEGMENT}) ({jobs_by_status(RUNNING)}) > 0", "README"),
+    # The newest export was cancelled, or is in a state that the exporter does not know.
+    "No result": (f"""max by ({SEGMENT}) ({watched(LATEST, 'status=~"CANCELLED|UNKNOWN"')} == 1)""", "README"),
     "Well": (KNOWN, "README"),
 }
 

@@ -639,7 +639,8 @@ class Alerts(unittest.TestCase):
         for reason in ("age", "count"):
             self.put("pinpoint_segment_suppressed_export_jobs", 0, **where, reason=reason)
         ended = {}
-        statuses = catalogue.statuses()[:9]
+        modelled = catalogue.statuses()[:9]
+        statuses = [*modelled, *sorted({job[0] for job in jobs} - set(modelled))]
         for number, (status, created, completed, counts) in enumerate(jobs):
             if completed is not None:
                 ended[status] = max(ended.get(status, -1e12), self.NOW - completed * self.HOUR)
@@ -724,6 +725,8 @@ class Alerts(unittest.TestCase):
         good = {"processed_endpoints": 100, "failed_endpoints": 0, "failed_pieces": 0}
         running = ("PROCESSING", 1, None, {"processed_endpoints": 10, "failed_endpoints": 0})
         self.segment("well", ("COMPLETED", 2, 1, good))
+        self.segment("cancelled", ("COMPLETED", 9, 8, good), ("CANCELLED", 2, 1, {}))
+        self.segment("unknown", ("COMPLETED", 9, 8, good), ("UNKNOWN", 2, None, {}))
         self.segment("failed-and-tries-again", ("COMPLETED", 50, 49, good), ("FAILED", 3, 2, {}), running)
         self.segment("failed-six-times", *(("FAILED", 12 - n, 11 - n, {}) for n in range(6)), running)
         self.segment("failed-without-a-date", ("COMPLETED", 9, 8, good), ("FAILED", 3, None, {}), running)
@@ -782,9 +785,10 @@ class Alerts(unittest.TestCase):
             **{name: 6 for name in ("all-lost", "partly", "pieces", "loses-now", "loses-all-now")},
             "empty": 7,
             "never-ran": 8,
+            **{name: 10 for name in ("cancelled", "unknown")},
             **{name: 9 for name in ("not-yet-stuck", "stuck-but-a-success-followed", "loses-a-little-now")},
             **{
-                name: 10
+                name: 11
                 for name in (
                     *("well", "failed-without-a-date-mended", "failed-long-ago", "failed-and-mended"),
                     *("in-time", "lost-long-ago", "succeeded-without-series"),
