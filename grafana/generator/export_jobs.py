@@ -122,35 +122,35 @@ OVERVIEW = row(
     "Needs attention",
     attention(
         "Not readable",
-        "How many targets can no exporter read? Their data are old and vanish soon. The number links to the"
-        " exporter's dashboard, which names the reasons.",
+        "How many targets can no exporter read? Their data are old and vanish soon. The number links to the dashboard"
+        " *Exporter*, which names the reasons.",
         counted(f"{UP} == 0", UP),
         links=[link("Why they cannot be read", f"/d/pinpoint-exporter?{KEPT}&${{__url_time_range}}")],
     ),
     attention(
         "Failed",
-        "In how many segments did the last finished export fail? This is what the alert PinpointExportFailed counts. A newer"
-        " export that still runs does not end it. A success does, or 3 days.",
+        "In how many segments did an export fail with no success since? The alert PinpointExportFailed counts the same. A"
+        " newer export that still runs does not end it. It ends with a success, or after 3 days.",
         counted(FAILED),
     ),
     attention(
         "Stuck",
-        "In how many segments has an export been running for longer than the budget of its state? This is what the alert"
-        " PinpointExportStuck counts.",
+        "In how many segments has an export been running for longer than the budget of its state? The alert"
+        " PinpointExportStuck counts the same.",
         counted(f"count by ({SEGMENT}) ({STUCK})"),
         steps=WARNING,
     ),
     attention(
         "Overdue",
-        "In how many segments is the last success older than the interval that is expected? You set the intervals in"
+        "In how many segments is the last success older than the interval that you expect? You set the intervals in"
         " a rules file: deploy/prometheus/expected-intervals.example.yaml.",
         f"count({OVERDUE}) or {constant(0, f'count({EXPECTED})')} or {constant(NO_JOB, f'count({UP})')}",
         mappings=[values({NO_JOB: ("No intervals", GREY)})],
     ),
     attention(
         "Lost endpoints",
-        "In how many segments did the last success of the past 3 days lose endpoints or pieces, or does a running export lose"
-        " more than 5 %? Lost endpoints are missing in S3, even if the job is COMPLETED.",
+        "How many segments have lost endpoints? Their last success of the past 3 days lost endpoints or pieces, or a running"
+        " export loses more than 5 %. Lost endpoints are missing in S3, even if the job is COMPLETED.",
         counted(f"count by ({SEGMENT}) ({LOST})"),
         steps=WARNING,
     ),
@@ -180,7 +180,7 @@ OVERVIEW = row(
     ),
     stat(
         "Never exported",
-        "How many segments have no export job at all? One with an expected interval is overdue instead.",
+        "How many segments have no export job at all? A segment with an expected interval counts as overdue instead.",
         "none",
         [now(counted(NEVER))],
         steps=WARNING,
@@ -218,9 +218,9 @@ SEGMENTS = row(
     "Segments",
     table(
         "Segments by urgency",
-        "Which segment needs attention, and why? The most urgent first. The reason links to its runbook, the segment to its"
-        " history. State is that of the newest export, or the error if the segment cannot be read. Interval is the part of the"
-        " expected interval that has passed since the last success.",
+        "Which segment needs attention, and why? The most urgent segment is first. The reason links to its runbook, and the"
+        " segment to its history. State is the state of the newest export, or the error if the segment cannot be read."
+        " Interval is the share of the expected interval that has passed since the last success.",
         {
             "Why": only(named_fully(detailed(urgency())), "why", "$why"),
             "Last success": f"{per_segment('pinpoint_segment_last_completed_export_timestamp_seconds')} * 1000",
@@ -291,8 +291,8 @@ JOBS = row(
     "Jobs",
     job_table(
         "Export jobs",
-        "How far is each export, or how did it end? The newest 100 in the states chosen under Status. Files links to the"
-        " bucket. Old jobs have no series and no row: see FINISHED_JOB_MAX_AGE and FINISHED_JOBS_PER_SEGMENT.",
+        "How far is each export, or how did it end? The table shows the newest 100 in the states chosen under Status. Files"
+        " links to the bucket. Old jobs have no series and no row: see FINISHED_JOB_MAX_AGE and FINISHED_JOBS_PER_SEGMENT.",
     ),
     progress_chart(job_label, LEGEND),
     time_left(job_label, LEGEND),
@@ -314,8 +314,8 @@ FAILED_AND_SLOW = row(
     "Failures and durations",
     time_series(
         "Share of endpoints lost",
-        f"What part of its endpoints could an export not write? {CHARTED} The panel shows their last success and the"
-        " running jobs. From 5 % on an alert fires.",
+        f"What share of its endpoints could each export not write? {CHARTED} The panel shows their last success and the"
+        " running jobs. Above 5 % an alert fires.",
         "percentunit",
         [
             query(job_label(lost_share(DRAWN)), "{{segment}} running {{job}}"),
@@ -326,7 +326,7 @@ FAILED_AND_SLOW = row(
     ),
     time_series(
         "Failed jobs kept",
-        f"How many of the jobs that the API still lists failed? {CHARTED} A step up is a new failure.",
+        f"How many of the jobs that the API still lists failed? {CHARTED} Each step up is a new failure.",
         "none",
         [query(named(per_segment("pinpoint_segment_export_jobs", 'status="FAILED"', SHOWN), SHOWN), "{{segment}}")],
         step_line=True,

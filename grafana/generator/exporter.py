@@ -76,7 +76,7 @@ OVERVIEW = row(
     ),
     stat(
         "Not readable",
-        "How many targets can no exporter read? The table below says which, and why.",
+        "How many targets can no exporter read? The table below shows which, and why.",
         "none",
         [now(f"count({UP} == 0) or 0 * count({UP})")],
         steps=ALARM,
@@ -134,8 +134,8 @@ OVERVIEW = row(
     ),
     stat(
         "Clock skew",
-        "By how much is AWS's clock ahead of ours? Beyond a minute ages are wrong, beyond 5 AWS refuses what is not "
-        "corrected.",
+        "By how much is AWS's clock ahead of the exporter's? Beyond a minute, finished jobs leave the metrics early or late."
+        " Beyond 5 minutes, AWS refuses requests that are not corrected.",
         "s",
         [now(f"max({own('pinpoint_exporter_clock_skew_seconds')})")],
         steps=thresholds((-1e9, RED), (-60, GREEN), (60, RED)),
@@ -148,14 +148,15 @@ API = row(
     "Calls to AWS",
     time_series(
         "Requests",
-        "How often is Pinpoint asked? The quota is 300 a second for each operation, account and region.",
+        "How many requests per second does the exporter send to Pinpoint? AWS's quota is 300 for each operation, account and"
+        " region.",
         "reqps",
         [query(called(rate("pinpoint_api_requests_total")), "{{operation}}")],
         stacked=True,
     ),
     time_series(
         "Errors",
-        "Which calls fail, and why? The name is AWS's exception, or the reason that no answer came.",
+        "Which calls fail, and why? The name is AWS's exception, or the reason why there was no answer.",
         "reqps",
         [query(f"{rate('pinpoint_api_errors_total', by='operation, exception')} > 0", "{{operation}} {{exception}}")],
         stacked=True,
@@ -168,8 +169,8 @@ API = row(
     ),
     time_series(
         "Throttling and retries",
-        "Is the account's quota used up? Attempts that AWS throttled, all attempts that were repeated, and seconds a"
-        " second that requests waited for MAX_REQUESTS_PER_SECOND.",
+        "Is the account's quota used up? The lines are attempts that AWS throttled, all retries, and the seconds per second"
+        " that requests waited for MAX_REQUESTS_PER_SECOND.",
         "short",
         [
             query(rate("pinpoint_api_errors_total", THROTTLED, by=""), "throttled"),
@@ -179,15 +180,15 @@ API = row(
     ),
     time_series(
         "Items skipped",
-        "Did answers hold jobs, segments or applications that could not be understood? They are not shown, the rest of "
-        "the answer is; the log says more.",
+        "How many jobs, segments or applications in AWS's answers could the exporter not read? It leaves them out and shows"
+        " the rest of the answer. The log says more.",
         "reqps",
         [query(called(rate("pinpoint_api_skipped_items_total")), "{{operation}}")],
         width=8,
     ),
     time_series(
         "Time to credentials' expiry",
-        "Are credentials renewed in time? A saw-tooth that turns before it reaches 4 minutes.",
+        "Are credentials renewed in time? If they are, the line is a saw-tooth that stays above 4 minutes.",
         "s",
         [query(f"{EXPIRY} - time()", "{{instance}} {{aws_account_id}}")],
         width=8,
@@ -207,8 +208,8 @@ FRESHNESS = row(
     "Targets and freshness",
     time_series(
         "Refresh time",
-        "Does a refresh fit into CACHE_TTL? Above the line data are older than it promises: more requests per second, a"
-        " longer CACHE_TTL, or shards.",
+        "Does a refresh fit into CACHE_TTL? Above the line, data get older than CACHE_TTL. Then raise"
+        " MAX_REQUESTS_PER_SECOND or CACHE_TTL, or use shards.",
         "s",
         [
             query(f"max(pinpoint_target_refresh_duration_seconds{{{APPLICATION}}})", "slowest target"),
@@ -220,7 +221,7 @@ FRESHNESS = row(
     ),
     time_series(
         "Age of the data",
-        "How old are the data that are shown? Above the line they vanish.",
+        "How old are the data that the exporter shows? Above the line they vanish.",
         "s",
         [
             query(f"max({DATA_AGE})", "oldest target"),
@@ -273,8 +274,8 @@ FRESHNESS = row(
     ),
     time_series(
         "Lists",
-        "Can the lists of applications and of segments be read? 0 is a list that cannot. A line without an application is the"
-        " list of a region's applications.",
+        "Can the lists of applications and of segments be read? 0 means that a list cannot be read. A line without an"
+        " application is the list of a region's applications.",
         "none",
         [
             query(
@@ -299,8 +300,8 @@ SCRAPES = row(
     ),
     time_series(
         "Cache hits",
-        "How much does the cache save? With one Prometheus and CACHE_TTL below the scrape interval nothing, and that is"
-        " right; with two it should be about half.",
+        "How much does the cache save? With one Prometheus and CACHE_TTL below the scrape interval, it saves nothing, and"
+        " that is right. With two servers, it should save about half.",
         "percentunit",
         [
             query(
@@ -321,8 +322,7 @@ SCRAPES = row(
     ),
     time_series(
         "Series",
-        "How many series of jobs, segments and targets are in a scrape? At the sample_limit Prometheus drops all of"
-        " them.",
+        "How many series of jobs, segments and targets are in a scrape? Above the sample_limit, Prometheus drops all of them.",
         "short",
         [query(own("pinpoint_exporter_series"), "{{instance}}")],
         width=8,

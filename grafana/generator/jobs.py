@@ -140,7 +140,8 @@ def progress_chart(label, legend, width=12):
     """How far the running exports are. `label` gives each its legend's labels."""
     return time_series(
         "Progress of running exports",
-        "How far is each running export? The part of its pieces that is done. A level line is an export that makes no progress."
+        "How far is each running export? The lines show the share of its pieces that is done. A level line is an export that"
+        " makes no progress."
         " The panel shows the last 6 hours of the 20 longest-running jobs, and is empty when none runs.",
         "percentunit",
         [query(label(progress(DRAWN)), legend)],
@@ -155,8 +156,8 @@ def time_left(label, legend, width=12):
     share = f"({progress(DRAWN)} > 0)"
     return time_series(
         "Time left",
-        "When will each running export be done? Estimated from its progress so far. A rising line is an export that slows down"
-        " or hangs. There is no estimate before the first piece is done.",
+        "When will each running export be done? The estimate comes from its progress so far. A rising line is an export that"
+        " slows down or hangs. There is no estimate before the first piece is done.",
         "s",
         [query(label(f"{age(DRAWN)} * (1 - {share}) / {share}"), legend)],
         width=width,

@@ -99,8 +99,8 @@ NOW = row(
     ),
     stat(
         "Endpoints",
-        "How many endpoints are in the last good export? 0 is an empty export: the segment has no members any more, or"
-        " its criteria are wrong.",
+        "How many endpoints are in the last good export? 0 is an empty export: the segment has no members, or its criteria"
+        " are wrong.",
         "short",
         [now(one(newest_success(per_job("processed_endpoints"))))],
         mappings=NO_SUCCESS,
@@ -109,7 +109,7 @@ NOW = row(
     ),
     stat(
         "Lost share",
-        "What part of its endpoints did the last good export lose?",
+        "What share of its endpoints did the last good export lose?",
         "percentunit",
         [now(one(newest_success(lost_share())))],
         mappings=NO_SUCCESS,
@@ -119,7 +119,7 @@ NOW = row(
     ),
     stat(
         "Readable",
-        "Can the exporter read this segment, or its application? If not, the rest is old, and gone after"
+        "Can the exporter read this segment, or its application? If not, the other panels show old data, which vanish after"
         " MAX_STALENESS.",
         "none",
         [now(f"max(pinpoint_target_up{{{TARGET}}})")],
@@ -140,15 +140,15 @@ HISTORY = row(
     "History",
     state_timeline(
         "State of the newest export",
-        "How did the exports of this segment go? Red is a failed export until the next one starts. A long blue bar is an"
+        "How did the exports of this segment go? A failed export stays red until the next one starts. A long blue bar is an"
         " export that hangs.",
         [query(one(state(LATEST, SEGMENT)), "newest export")],
         height=4,
     ),
     state_timeline(
         "Export jobs",
-        "When did each export run, and through which states did it go? One line for each job, by the time it was created,"
-        " which ends soon after the job did. The first line says when the segment could be read.",
+        "When did each export run, and through which states did it go? Each job has a line, named by the time of its"
+        " creation, which ends soon after the job. The first line shows when the exporter could read the segment.",
         [
             query(
                 f"max({constant(UNREADABLE, f'{UP} == 0')}) or max({constant(READABLE, f'{UP} == 1')})", "segment"
@@ -169,7 +169,7 @@ HISTORY = row(
     ),
     time_series(
         "Endpoints of the last good export",
-        "Does the export grow or shrink? A sudden step is a changed segment, or lost endpoints.",
+        "Does the export grow or shrink? A sudden step means that the segment changed, or that endpoints were lost.",
         "short",
         [
             query(f"max({newest_success(per_job('processed_endpoints'))})", "processed"),
@@ -179,7 +179,7 @@ HISTORY = row(
     ),
     time_series(
         "Share of endpoints lost",
-        "What part of its endpoints could an export not write? From 5 % on an alert fires.",
+        "What share of its endpoints could each export not write? Above 5 % an alert fires.",
         "percentunit",
         [
             query(f"max({newest_success(lost_share())})", "last success"),
@@ -200,8 +200,8 @@ LAST_JOBS = row(
     "Jobs",
     job_table(
         "Its last jobs",
-        "How did the last exports end, and how is one that runs? The newest first, in the states that Status chooses. "
-        "Files leads to the bucket.",
+        "How did the last exports end, and how far are those that run? The newest is first. The table shows the states"
+        " chosen under Status. Files links to the bucket.",
         segment=False,
         height=9,
     ),
@@ -210,8 +210,7 @@ LAST_JOBS = row(
     throughput(begun, LEGEND),
     time_series(
         "Jobs by state",
-        "How many export jobs of this segment does the API list, in which states, and how many of them have no series "
-        "of their own?",
+        "How many export jobs of this segment does the API list in each state? How many of them have no series of their own?",
         "none",
         [
             query(f"sum by (status) ({jobs_by_status()}) > 0", "{{status}}"),
