@@ -232,7 +232,8 @@ class Drawn(unittest.TestCase):
 
     def test_the_most_urgent_segment_comes_first(self):
         rows, _ = shown(self.documents["export-jobs"])["Segments by urgency"]
-        words = ["Not readable", "Failed", "Stuck", "Overdue", "Lost endpoints", "Running", "No result", "Well"]
+        # Those that follow are on the second page.
+        words = ["Not readable", "Failed", "Stuck", "Overdue", "Lost endpoints", "Running"]
         places = [rows.index(word, rows.index("Not readable")) for word in words]
         self.assertEqual(places, sorted(places))
 
