@@ -65,7 +65,8 @@ mod tests {
             let (_, ids) = known.iter().find(|(id, _)| *id == list_id.application_id.as_deref())?;
             Some(ids.iter().map(|id| NamedResource::unnamed(*id)).collect())
         });
-        let list_ids = wanted.list_ids.into_iter().map(|c| c.application_id.unwrap_or_default()).collect();
+        let list_ids =
+            wanted.list_ids.into_iter().map(|list_id| list_id.application_id.unwrap_or_default()).collect();
         (list_ids, wanted.targets.iter().map(ToString::to_string).collect())
     }
 
@@ -81,8 +82,8 @@ mod tests {
             ("*", &[""], &["a", "b"]),
             ("a/* a/1 a/9", &["a"], &["a/1", "a/2", "a/9"]),
         ] {
-            let (found_catalogs, found_targets) = resolve(text, known);
-            assert_eq!(found_catalogs, list_ids, "{text}");
+            let (found_lists, found_targets) = resolve(text, known);
+            assert_eq!(found_lists, list_ids, "{text}");
             assert_eq!(found_targets, targets, "{text}");
         }
     }

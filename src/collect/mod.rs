@@ -34,7 +34,7 @@ use self::{
 use crate::{
     metrics::{
         answer::{self, Body},
-        block::{self},
+        block,
     },
     model::{
         clock::Clock,

@@ -16,8 +16,7 @@ use tokio::time::Instant;
 
 use super::{
     answer::Part,
-    block::{self},
-    catalogue::{self},
+    block, catalogue,
     family::{Family, ScrapeFacts},
 };
 use crate::{
