@@ -10,7 +10,7 @@ use super::{
     aws_variables::{self, CA_BUNDLE},
     effective::{ENVIRONMENT, EffectiveSetting},
     error::{SettingError, SettingErrors, Warning},
-    profile::AwsEnvironment,
+    profile::{AwsEnvironment, is_blank},
     settings::{PREFIX, RawSettings, SETTINGS},
     suggest,
 };
@@ -101,10 +101,6 @@ impl Environment {
     pub(super) fn other(&self, variable: &str) -> Option<&str> {
         self.others.get(variable).map(String::as_str)
     }
-}
-
-pub(super) fn is_blank(text: &OsStr) -> bool {
-    text.to_str().is_some_and(|text| text.trim().is_empty())
 }
 
 /// Returns a warning if the name has the exporter's prefix, ignoring case.

@@ -460,7 +460,7 @@ impl Value {
     }
 }
 
-fn is_blank(text: &OsStr) -> bool {
+pub(super) fn is_blank(text: &OsStr) -> bool {
     text.to_str().is_some_and(|text| text.trim().is_empty())
 }
 
