@@ -95,7 +95,9 @@ impl Witness {
     fn outcome(&self, request: &Request) -> Outcome {
         match request.fault.as_deref() {
             Some("hang" | "hang_in_body") => Outcome::Late,
-            Some("reset" | "reset_in_body" | "truncated" | "corrupt_gzip" | "oversized") => Outcome::Broken,
+            Some("reset" | "reset_in_body" | "truncated") => Outcome::Broken,
+            // The headers of an error tell its name, even if its body cannot be read.
+            Some("corrupt_gzip" | "oversized") => label(request).map_or(Outcome::Broken, Outcome::Answered),
             // It is of use, and counts as one that is not understood whole.
             Some("padded") if request.status == Some(200) => Outcome::Broken,
             Some("redirect") => Outcome::Answered("Other"),
@@ -204,16 +206,35 @@ mod tests {
         net::TcpStream,
     };
 
+    use fake_pinpoint::fault::Fault;
+
     use super::*;
 
-    /// A fake that has been asked once.
+    /// A fake that has been asked once, without a signature.
     async fn asked() -> FakePinpoint {
         let fake = FakePinpoint::start(World::default()).await.unwrap();
+        ask(&fake).await;
+        fake
+    }
+
+    async fn ask(fake: &FakePinpoint) {
         let mut socket = TcpStream::connect(fake.address()).await.unwrap();
         let request = b"GET /v1/apps HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         socket.write_all(request).await.unwrap();
         socket.read_to_end(&mut Vec::new()).await.unwrap();
-        fake
+    }
+
+    #[tokio::test]
+    async fn an_error_whose_body_is_damaged_keeps_its_name() {
+        let fake = FakePinpoint::start(World::default()).await.unwrap();
+        for fault in [Fault::CorruptGzip, Fault::Oversized { mebibytes: 1, gzip: true }] {
+            fake.fault(fault.times(1));
+            ask(&fake).await;
+        }
+        let witness = Witness::new(World::default(), 10);
+        witness.follow(fake);
+        let outcomes = witness.outcomes().remove("GetApps").unwrap();
+        assert_eq!(outcomes, BTreeMap::from([(Outcome::Answered("MissingAuthenticationTokenException"), 2)]));
     }
 
     #[tokio::test]
