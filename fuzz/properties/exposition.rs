@@ -395,13 +395,13 @@ fn job(from: &mut Unstructured<'_>, segment_id: Option<&str>) -> Result<ExportJo
         total_processed: from.arbitrary()?,
         total_failures: from.arbitrary()?,
         failure_samples,
-        failures: Vec::new(),
         creation_date: date(from)?,
         completion_date: date(from)?,
         job_type: optional(from)?,
         segment_version: from.arbitrary()?,
         s3_url_prefix: optional(from)?,
         role_arn: optional(from)?,
+        ..ExportJob::default()
     })
 }
 

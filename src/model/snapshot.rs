@@ -300,19 +300,9 @@ mod tests {
             id: id.into(),
             segment_id: segment.into(),
             status,
-            total_pieces: None,
-            completed_pieces: None,
-            failed_pieces: None,
-            total_processed: None,
-            total_failures: None,
-            failure_samples: None,
-            failures: Vec::new(),
             creation_date: created.map(Timestamp),
             completion_date: completed.map(Timestamp),
-            job_type: None,
-            segment_version: None,
-            s3_url_prefix: None,
-            role_arn: None,
+            ..ExportJob::default()
         }
     }
 
