@@ -141,7 +141,7 @@ impl Reader<'_> {
     fn of_profile(&self, variable: &'static str, property: &str) -> Option<Found> {
         let profile = self.selected()?;
         let value = profile.get(property)?;
-        let source = format!("AWS profile {} ({})", profile.shown_name(), value.place);
+        let source = format!("AWS profile {} ({})", profile.shown_name(), value.position);
         Some(Found {
             variable,
             name: format!("{property} of the {source}"),
@@ -181,7 +181,7 @@ impl Reader<'_> {
             return None;
         };
         let value = section.nested(service, "endpoint_url")?;
-        let source = format!("AWS services {} ({})", section.shown_name(), value.place);
+        let source = format!("AWS services {} ({})", section.shown_name(), value.position);
         let name = format!("endpoint_url of {service} in the {source}");
         Some(Found { variable, name, text: value.text, source: Some(source) })
     }

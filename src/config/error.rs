@@ -122,9 +122,9 @@ impl fmt::Display for Warning {
 
 /// Returns a value as problems show it: quoted, escaped, shortened, and without anything that looks like a key.
 pub(crate) fn quoted(value: &str) -> String {
-    const LONGEST: usize = 80;
+    const MAX_CHARACTERS: usize = 80;
     let value = printable::without_keys(value);
-    let mut shown: String = value.chars().take(LONGEST).collect();
+    let mut shown: String = value.chars().take(MAX_CHARACTERS).collect();
     if shown.len() < value.len() {
         shown.push('…');
     }

@@ -4,7 +4,7 @@ use super::value::Explanation;
 use crate::model::shard::Shard;
 
 /// The maximum number of shards. A larger number is a mistake, and the time to find a target's shard grows with the number.
-pub(crate) const MOST_SHARDS: u32 = 1000;
+pub(crate) const MAX_SHARDS: u32 = 1000;
 
 /// Parses `2/5` or `auto/5`. With `auto`, the ordinal is the number at the end of `host_name`.
 pub(super) fn shard(text: &str, host_name: Option<&str>) -> Result<Shard, Explanation> {
@@ -15,8 +15,8 @@ pub(super) fn shard(text: &str, host_name: Option<&str>) -> Result<Shard, Explan
     };
     let (ordinal, count) = text.split_once('/').ok_or_else(|| format!("this is no shard; {CURE}"))?;
     let count = match number(count.trim()) {
-        Some(count) if count > MOST_SHARDS => {
-            return Err(format!("{count} shards are too many; write at most {MOST_SHARDS}, as in 2/5"));
+        Some(count) if count > MAX_SHARDS => {
+            return Err(format!("{count} shards are too many; write at most {MAX_SHARDS}, as in 2/5"));
         }
         Some(0) | None => return Err(format!("{count:?} is no number of shards; {CURE}")),
         Some(count) => count,

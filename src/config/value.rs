@@ -14,7 +14,7 @@ use crate::model::duration::duration;
 pub(crate) type Explanation = String;
 
 /// The maximum of a number. A larger one is a mistake, and semaphores and capacities must be able to hold it.
-const MOST: u32 = 1_000_000;
+const MAX_NUMBER: u32 = 1_000_000;
 
 /// Parses a timeout. Zero is refused, because nothing could finish within it.
 pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
@@ -28,13 +28,13 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
 
 /// Parses a whole number, including 0.
 pub(crate) fn number(text: &str) -> Result<u32, Explanation> {
-    let wrong = || format!("this is no whole number; write one from 0 to {MOST}");
+    let wrong = || format!("this is no whole number; write one from 0 to {MAX_NUMBER}");
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
     match text.parse() {
-        Ok(number) if number <= MOST => Ok(number),
-        _ => Err(format!("the number is too large; write one of at most {MOST}")),
+        Ok(number) if number <= MAX_NUMBER => Ok(number),
+        _ => Err(format!("the number is too large; write one of at most {MAX_NUMBER}")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use humantime::{DurationError, parse_duration};
 
 /// A longer duration is a mistake. The limit also keeps additions to dates and instants from overflowing.
-const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+const MAX_DURATION: Duration = Duration::from_hours(100 * 365 * 24);
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text.starts_with('-') {
@@ -26,7 +26,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if has_unit_month(text) {
         return Err("M means months; write m for minutes, or days such as 30d".into());
     }
-    if duration > LONGEST {
+    if duration > MAX_DURATION {
         return Err(too_long());
     }
     Ok(duration)

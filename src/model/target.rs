@@ -254,8 +254,8 @@ fn parse_entries<'a>(
 
 /// For each pattern that reads whole applications, the first pattern that reads one of them by segment.
 fn read_twice(patterns: &BTreeMap<TargetPattern, Entry>) -> Vec<Error> {
-    type Place<'a> = (&'a str, &'a str);
-    let mut by_segment: BTreeMap<Place<'_>, BTreeMap<&IdPattern, &Entry>> = BTreeMap::new();
+    type AccountAndRegion<'a> = (&'a str, &'a str);
+    let mut by_segment: BTreeMap<AccountAndRegion<'_>, BTreeMap<&IdPattern, &Entry>> = BTreeMap::new();
     for (pattern, entry) in patterns.iter().filter(|(pattern, _)| pattern.segment.is_some()) {
         by_segment
             .entry((&pattern.account_id, &pattern.region))

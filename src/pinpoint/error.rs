@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use super::{
     json,
     operation::Operation,
-    secrets::{Foreign, Secrets, one_line},
+    secrets::{Secrets, UntrustedText, one_line},
 };
 use crate::model::{exception::Exception, overview::CallError};
 
@@ -61,7 +61,7 @@ impl Error {
         let advice = failure
             .exception
             .advice()
-            .filter(|_| !failure.is_foreign)
+            .filter(|_| !failure.is_from_intermediary)
             .map(|advice| format!("; {advice}"))
             .unwrap_or_default();
         format!("{} of {resource} failed with {}{advice}", operation.name(), failure.exception.name())
@@ -85,7 +85,7 @@ pub struct AttemptError {
     pub retry_after: RetryAfter,
     /// Whether Amazon Pinpoint did not respond: the connection failed, or something else responded. The message then names the
     /// URL and says what to do.
-    pub is_foreign: bool,
+    pub is_from_intermediary: bool,
 }
 
 /// The waits that a response asks for before the next attempt.
@@ -121,7 +121,7 @@ impl AttemptError {
             status: None,
             request_id: None,
             retry_after: RetryAfter::default(),
-            is_foreign: false,
+            is_from_intermediary: false,
         }
     }
 
@@ -134,7 +134,7 @@ impl AttemptError {
     /// Creates the failure of an error response. `type_header` is `x-amzn-ErrorType`.
     pub(super) fn of_answer(
         status: u16,
-        type_header: Option<Foreign<'_>>,
+        type_header: Option<UntrustedText<'_>>,
         body: &[u8],
         secrets: &Secrets,
     ) -> Self {

@@ -339,8 +339,8 @@ fn plan_makes_no_calls_but_those_that_find_targets_and_offline_none() {
     run(async {
         let fake = fake().await;
         let plan = json_of(&command_on(&fake, "*/*", &["plan", "--json"]).await);
-        let place = &plan["places"][0];
-        assert_eq!((&place["targets"], &place["lists"]), (&json!(4), &json!(3)));
+        let region = &plan["regions"][0];
+        assert_eq!((&region["targets"], &region["lists"]), (&json!(4), &json!(3)));
         let operations: Vec<_> = fake.requests().iter().filter_map(|request| request.operation).collect();
         assert_eq!(operations, [Operation::GetApps, Operation::GetSegments, Operation::GetSegments]);
         let text = text(&command_on(&fake, "*/*", &["plan"]).await);
@@ -388,7 +388,7 @@ fn plan_says_which_lists_it_could_not_read() {
         );
         let plan = json_of(&command_on(&fake, "*/*", &["plan", "--json"]).await);
         let unread: Vec<_> = plan["unread"].as_array().unwrap().iter().map(|list| &list["target"]).collect();
-        assert_eq!((unread, &plan["places"][0]["targets"]), (vec![&json!("two/*")], &json!(2)));
+        assert_eq!((unread, &plan["regions"][0]["targets"]), (vec![&json!("two/*")], &json!(2)));
     });
 }
 

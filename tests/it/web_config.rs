@@ -333,31 +333,31 @@ fn a_change_holds_when_it_has_been_seen_twice_and_a_broken_file_changes_nothing(
     let pki = Pki::new();
     let path = pki.write("web.yml", &user("alice"));
     let watched = watched(&path);
-    let Reload { successful: true, last_success: first } = watched.reload() else { panic!() };
-    watched.look();
+    let Reload { successful: true, last_success: first } = watched.last_reload() else { panic!() };
+    watched.reload_if_changed();
     pki.write("web.yml", &user("bob"));
-    watched.look();
+    watched.reload_if_changed();
     assert_eq!(users(&watched), ["alice"], "it may be half written");
-    watched.look();
+    watched.reload_if_changed();
     assert_eq!(users(&watched), ["bob"]);
-    let Reload { successful: true, last_success: second } = watched.reload() else { panic!() };
+    let Reload { successful: true, last_success: second } = watched.last_reload() else { panic!() };
     assert!(second > first);
 
     let broken = Reload { successful: false, last_success: second };
     for text in ["", "# nothing\n", "basic_auth_users:\n  carol: open sesame\n", "x: 1"] {
         pki.write("web.yml", text);
-        watched.look();
-        watched.look();
-        assert_eq!((users(&watched), watched.reload()), (vec!["bob".to_owned()], broken), "{text}");
+        watched.reload_if_changed();
+        watched.reload_if_changed();
+        assert_eq!((users(&watched), watched.last_reload()), (vec!["bob".to_owned()], broken), "{text}");
     }
     fs::remove_file(&path).unwrap();
-    watched.look();
-    watched.look();
-    assert_eq!((users(&watched), watched.reload()), (vec!["bob".to_owned()], broken));
+    watched.reload_if_changed();
+    watched.reload_if_changed();
+    assert_eq!((users(&watched), watched.last_reload()), (vec!["bob".to_owned()], broken));
     pki.write("web.yml", &user("carol"));
-    watched.look();
-    watched.look();
-    assert_eq!((users(&watched), watched.reload().successful), (vec!["carol".to_owned()], true));
+    watched.reload_if_changed();
+    watched.reload_if_changed();
+    assert_eq!((users(&watched), watched.last_reload().successful), (vec!["carol".to_owned()], true));
 }
 
 #[test]
@@ -367,9 +367,9 @@ fn a_file_that_comes_back_as_it_was_is_whole_again() {
     let watched = watched(&path);
     for (text, successful) in [("x: 1", false), (&user("alice"), true)] {
         pki.write("web.yml", text);
-        watched.look();
-        watched.look();
-        assert_eq!(watched.reload().successful, successful);
+        watched.reload_if_changed();
+        watched.reload_if_changed();
+        assert_eq!(watched.last_reload().successful, successful);
     }
 }
 
@@ -381,9 +381,9 @@ fn tls_is_neither_switched_on_nor_off_on_the_way() {
         let watched = watched(&path);
         let had_tls = watched.current().tls.is_some();
         pki.write("web.yml", &after);
-        watched.look();
-        watched.look();
-        assert_eq!((watched.current().tls.is_some(), watched.reload().successful), (had_tls, false));
+        watched.reload_if_changed();
+        watched.reload_if_changed();
+        assert_eq!((watched.current().tls.is_some(), watched.last_reload().successful), (had_tls, false));
     }
 }
 
@@ -397,12 +397,12 @@ fn a_certificate_whose_key_has_not_come_yet_is_waited_for() {
     pki.renew_server();
     let new = pki.read("server.key");
     pki.write("server.key", &key);
-    watched.look();
+    watched.reload_if_changed();
     pki.write("server.key", &new);
-    watched.look();
-    assert!(Arc::ptr_eq(&watched.current(), &old) && watched.reload().successful);
-    watched.look();
-    assert!(!Arc::ptr_eq(&watched.current(), &old) && watched.reload().successful);
+    watched.reload_if_changed();
+    assert!(Arc::ptr_eq(&watched.current(), &old) && watched.last_reload().successful);
+    watched.reload_if_changed();
+    assert!(!Arc::ptr_eq(&watched.current(), &old) && watched.last_reload().successful);
 }
 
 /// As much as a fuzzer tries.
@@ -434,10 +434,10 @@ fn a_file_that_is_nested_too_deeply_is_refused_with_its_line_and_the_old_one_sta
             "{shown:?}: {fault}"
         );
         pki.write("web.yml", &text);
-        watched.look();
-        watched.look();
+        watched.reload_if_changed();
+        watched.reload_if_changed();
         assert_eq!(
-            (users(&watched), watched.reload().successful),
+            (users(&watched), watched.last_reload().successful),
             (vec!["alice".to_owned()], false),
             "{shown}"
         );
@@ -483,16 +483,16 @@ fn a_file_is_read_again_at_once_when_it_is_asked_for() {
     let pki = Pki::new();
     let path = pki.write("web.yml", &user("alice"));
     let watched = watched(&path);
-    let first = watched.reload().last_success;
+    let first = watched.last_reload().last_success;
     pki.write("web.yml", &user("bob"));
-    watched.read_again();
+    watched.reload();
     assert_eq!(users(&watched), ["bob"]);
-    let second = watched.reload().last_success;
-    watched.read_again();
-    assert!(first < second && second < watched.reload().last_success);
+    let second = watched.last_reload().last_success;
+    watched.reload();
+    assert!(first < second && second < watched.last_reload().last_success);
     pki.write("web.yml", "x: 1");
-    watched.read_again();
-    assert_eq!((users(&watched), watched.reload().successful), (vec!["bob".to_owned()], false));
+    watched.reload();
+    assert_eq!((users(&watched), watched.last_reload().successful), (vec!["bob".to_owned()], false));
 }
 
 #[test]

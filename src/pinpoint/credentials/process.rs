@@ -71,7 +71,7 @@ pub(in crate::pinpoint) async fn credentials(
     command: &Value,
     account_id: Option<AccountId>,
 ) -> Result<Credentials, String> {
-    let failed = |why: String| format!("credential_process ({}): {why}", command.place);
+    let failed = |why: String| format!("credential_process ({}): {why}", command.position);
     let output = output(&command.text).await.map_err(&failed)?;
     read(&output, account_id).map_err(failed)
 }
