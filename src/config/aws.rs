@@ -71,7 +71,9 @@ impl Aws {
         if let Some(region) = &region
             && !target::is_region(&region.text)
         {
-            reader.refuse(region.problem("this is no region; write one in lower case, such as us-east-1"));
+            reader.refuse(
+                region.problem("this is not a valid region; write one in lower case, such as us-east-1"),
+            );
         }
         let ignored = reader.switch(IGNORE_ENDPOINT_URLS, "ignore_configured_endpoint_urls").is_some();
         let fips = reader.switch(USE_FIPS, "use_fips_endpoint");

@@ -97,7 +97,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownSetting { variable, close, from_service } => {
-                write!(f, "{variable} is no setting and has no effect; ")?;
+                write!(f, "{variable} is not a setting and has no effect; ")?;
                 match close {
                     Some(close) => write!(f, "the closest is {close}")?,
                     None => f.write_str("pinpoint-exporter --help lists all settings")?,

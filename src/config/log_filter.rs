@@ -63,7 +63,7 @@ pub(super) fn log_filter(text: &str) -> Result<Targets, Explanation> {
             None => ("", level(directive)?),
             Some((target, _)) if !is_target(target.trim()) => {
                 return Err(format!(
-                    "{target:?} is no module of a program; write such as pinpoint_exporter=debug"
+                    "{target:?} is not the name of a module; write a filter such as pinpoint_exporter=debug"
                 ));
             }
             Some((target, text)) => (target.trim(), level(text.trim())?),
@@ -88,7 +88,7 @@ fn level(text: &str) -> Result<LevelFilter, Explanation> {
             }
             let names = LEVELS.map(|(name, _)| name);
             let nearest = nearest(text, names).unwrap_or_default();
-            format!("{text:?} is no level; the closest is {nearest}, of {}", names.join(", "))
+            format!("{text:?} is not a log level; the closest is {nearest}, of {}", names.join(", "))
         },
     )
 }

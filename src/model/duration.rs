@@ -18,10 +18,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
             )
         }
         DurationError::UnknownUnit { unit, .. } => {
-            format!("{unit:?} is no unit of time; write a duration such as 500ms, 30s, 5m, 2h or 7d")
+            format!("{unit:?} is not a unit of time; write a duration such as 500ms, 30s, 5m, 2h or 7d")
         }
         DurationError::NumberOverflow => too_long(),
-        _ => "this is no duration; write one such as 500ms, 30s, 5m, 2h or 7d".into(),
+        _ => "this is not a valid duration; write one such as 500ms, 30s, 5m, 2h or 7d".into(),
     })?;
     if has_unit_month(text) {
         return Err("M means months; write m for minutes, or days such as 30d".into());

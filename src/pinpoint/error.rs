@@ -127,7 +127,7 @@ impl AttemptError {
 
     /// Creates the failure of a success response whose body is not a page of a listing.
     pub(super) fn unreadable(status: u16, why: &str, secrets: &Secrets) -> Self {
-        let message = format!("the body is no page of a listing: {}", secrets.show(why));
+        let message = format!("the body is not a page of a listing: {}", secrets.show(why));
         Self { status: Some(status), ..Self::new(Exception::InvalidResponse, message) }
     }
 

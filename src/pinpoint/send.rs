@@ -262,7 +262,7 @@ struct TooLarge;
 fn refused_body(error: &std::io::Error) -> AttemptError {
     let message = match error.get_ref().and_then(|inner| inner.downcast_ref::<TooLarge>()) {
         Some(too_large) => too_large.to_string(),
-        None => format!("the body is no gzip stream: {error}"),
+        None => format!("the body is not valid gzip: {error}"),
     };
     AttemptError::new(Exception::InvalidResponse, message)
 }

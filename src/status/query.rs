@@ -219,7 +219,7 @@ fn sort(text: &str) -> Result<Sort, String> {
 fn number(parameter: &str, text: &str) -> Result<Number, String> {
     match text.parse() {
         Ok(page) if (1..=1_000_000).contains(&page) => Ok(Number(page)),
-        _ => Err(format!("{parameter} is no number of a page: {text:?}; write one from 1 to 1000000")),
+        _ => Err(format!("{parameter} is not a page number: {text:?}; write one from 1 to 1000000")),
     }
 }
 
@@ -256,11 +256,11 @@ mod tests {
             ("sort=age", "write one of created, completed"),
             ("name=a&name=b", "name is given twice"),
             (&format!("name={}", "%C3%A9".repeat(257)), "name has 257 characters"),
-            ("page=0", "page is no number of a page: \"0\""),
+            ("page=0", "page is not a page number: \"0\""),
             ("page=-1", "write one from 1"),
             ("page=1&page=2", "page is given twice"),
             ("segment_id=&segment=a", "segment and segment_id are both there"),
-            ("targets_page=99999999999999999999", "targets_page is no number"),
+            ("targets_page=99999999999999999999", "targets_page is not a page number"),
         ] {
             let problem = Query::parse(text).unwrap_err();
             assert!(problem.contains(expected), "{text}: {problem}");

@@ -294,7 +294,7 @@ fn wrong_arguments_are_named_with_what_would_be_right() {
         (&["plan", "--segmnets", "5"], "the closest is --segments"),
         (&["plan", "--offline"], "--offline needs --segments"),
         (&["plan", "--segments", "5"], "--segments and --applications need --offline"),
-        (&["plan", "--jobs-per-segment", "many"], "--jobs-per-segment \"many\": this is no whole number"),
+        (&["plan", "--jobs-per-segment", "many"], "--jobs-per-segment \"many\": this is not a whole number"),
         (
             &["plan", "--scrape-interval", "0s"],
             "--scrape-interval \"0s\": Prometheus scrapes at an interval above 0s",

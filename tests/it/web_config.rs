@@ -152,7 +152,7 @@ const CASES: &[(&str, &str, Verdict)] = &[
     ("P-521", tls!("curve_preferences: [CurveP521]"), RefusedHere("has no P-521")),
     ("an invented curve", tls!("curve_preferences: [CurveP257]"), Refused("the closest is CurveP256")),
     ("versions", tls!("min_version: TLS12", "max_version: TLS12"), Accepted),
-    ("an invented version", tls!("min_version: TLS111"), Refused("is no version of TLS")),
+    ("an invented version", tls!("min_version: TLS111"), Refused("is not a supported version of TLS")),
     ("TLS 1.0", tls!("min_version: TLS10"), RefusedHere("TLS10 is broken")),
     ("TLS 1.1 at most", tls!("max_version: TLS11"), RefusedHere("TLS11 is broken")),
     (
@@ -190,11 +190,15 @@ const CASES: &[(&str, &str, Verdict)] = &[
         "basic_auth_users:\n  alice: $2y$10$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPze\n",
         Accepted,
     ),
-    ("a password that is not hashed", "basic_auth_users:\n  john: doe\n", Refused("this is no bcrypt hash")),
+    (
+        "a password that is not hashed",
+        "basic_auth_users:\n  john: doe\n",
+        Refused("this is not a bcrypt hash"),
+    ),
     (
         "a hash that is cut",
         "basic_auth_users:\n  john: $2y$10$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPz\n",
-        Refused("this is no bcrypt hash"),
+        Refused("this is not a bcrypt hash"),
     ),
     (
         "a name with a colon",
@@ -276,7 +280,7 @@ fn keys_that_cannot_be_used_are_refused_with_the_cure() {
         .write("misplaced.yml", &tls!().replace("key_file: server.key\n", &format!("key_file: |\n{inline}")));
     assert_eq!(
         config::read(Path::new(&misplaced)).unwrap_err(),
-        ["line 3: tls_server_config.key_file: this is no path but PEM (not shown); write it as key"]
+        ["line 3: tls_server_config.key_file: this is PEM (not shown) instead of a path; write it as key"]
     );
     pki.write("server.key", &own);
     pki.write("server.crt", "no certificate");
@@ -304,7 +308,7 @@ fn everything_that_is_wrong_is_said_at_once_by_every_command_and_no_secret_with_
             "line 3: tls_server_config.min_version: TLS10 is broken",
             "line 4: tls_server_config.prefer_server_cipher_suites: \"maybe\" is neither",
             "line 5: basic_auth_user: there is no such field here; the closest is basic_auth_users",
-            "line 7: basic_auth_users.alice: this is no bcrypt hash",
+            "line 7: basic_auth_users.alice: this is not a bcrypt hash",
         ];
         for words in words {
             let line =

@@ -251,7 +251,9 @@ impl ChainResolver<'_> {
         let endpoint = self.chain.environment.metadata_endpoint(self.profiles.selected());
         let unusable = |why: &str| {
             let shown = escaped(&printable::url(&endpoint));
-            format!("AWS_EC2_METADATA_SERVICE_ENDPOINT={shown}: this is no URL ({why}); correct or unset it")
+            format!(
+                "AWS_EC2_METADATA_SERVICE_ENDPOINT={shown}: this is not a valid URL ({why}); correct or unset it"
+            )
         };
         // An error of `aws-config` would show the address.
         if !endpoint.contains("://") {

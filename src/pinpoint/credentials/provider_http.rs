@@ -240,7 +240,8 @@ fn error_message(body: &[u8]) -> Option<String> {
 pub(in crate::pinpoint) fn with_utc_expiration(mut body: Vec<u8>) -> Result<Vec<u8>, String> {
     let Some((range, text)) = expiration_of(&body) else { return Ok(body) };
     let date = expiration::parse(&text).and_then(|date| DateTime::from(date).fmt(Format::DateTime).ok());
-    let date = date.ok_or("the Expiration in the answer is no ISO 8601 date such as 2026-01-02T03:04:05Z")?;
+    let date =
+        date.ok_or("the Expiration in the answer is not an ISO 8601 date such as 2026-01-02T03:04:05Z")?;
     body.splice(range, format!("\"{date}\"").into_bytes());
     Ok(body)
 }

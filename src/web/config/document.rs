@@ -56,7 +56,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Value>, String> {
         let (event, span) = event.map_err(|error| match (error.marker().line(), error.info()) {
             // The parser looks for the end of a possible key before it reports the start of the key.
             (line, "recursion limit exceeded") => too_deep(line),
-            (line, info) => format!("line {line}: this is no YAML: {info}"),
+            (line, info) => format!("line {line}: this is not valid YAML: {info}"),
         })?;
         let line = span.start.line();
         let done = match event {
@@ -291,7 +291,7 @@ mod tests {
         ] {
             assert_eq!(faults_of(text), expected, "{text}");
         }
-        assert!(faults_of("one: [").contains("this is no YAML"));
+        assert!(faults_of("one: [").contains("this is not valid YAML"));
     }
 
     #[test]

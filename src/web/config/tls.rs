@@ -128,7 +128,8 @@ impl<'a> Reader<'a, '_> {
         }
         if path.contains("-----BEGIN") {
             // The value may be a private key.
-            self.errors.add(field, format_args!("this is no path but PEM (not shown); write it as {inline}"));
+            self.errors
+                .add(field, format_args!("this is PEM (not shown) instead of a path; write it as {inline}"));
             return Err(Faulty);
         }
         let contents = self.files.read(&self.folder.join(path), MAX_BYTES);
@@ -159,7 +160,7 @@ impl<'a> Reader<'a, '_> {
             Ok(certificates) if certificates.is_empty() => {
                 Err("there is no certificate in it; write one in PEM".to_owned())
             }
-            other => other.map_err(|_| "this is no PEM; write a certificate in PEM".to_owned()),
+            other => other.map_err(|_| "this is not valid PEM; write a certificate in PEM".to_owned()),
         };
         self.errors.keep(field, certificates)
     }
@@ -204,7 +205,7 @@ impl<'a> Reader<'a, '_> {
             "TLS10" | "TLS11" => Err(format!(
                 "{text} is broken, and the exporter's TLS library (rustls) does not speak it; write TLS12 or TLS13"
             )),
-            _ => Err(format!("{text:?} is no version of TLS; write TLS12 or TLS13")),
+            _ => Err(format!("{text:?} is not a supported version of TLS; write TLS12 or TLS13")),
         };
         self.errors.keep(field, version)
     }

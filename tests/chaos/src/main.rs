@@ -70,7 +70,7 @@ fn on_runtime(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Resul
 fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T> {
     match env::var(name) {
         Err(_) => Ok(default),
-        Ok(value) => value.parse().ok().with_context(|| format!("{name}={value} is no number")),
+        Ok(value) => value.parse().ok().with_context(|| format!("{name}={value} is not a number")),
     }
 }
 
