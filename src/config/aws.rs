@@ -177,9 +177,9 @@ impl Reader<'_> {
     fn of_services(&mut self, variable: &'static str, service: &str) -> Option<Found> {
         let name = self.of_profile("services", "services")?;
         let Some(section) = self.profiles?.services(&name.text) else {
-            self.refuse(
-                name.problem("there is no such section; write [services NAME] with that name, or remove it"),
-            );
+            self.refuse(name.problem(
+                "the section does not exist; add [services NAME] with that name, or remove this line",
+            ));
             return None;
         };
         let value = section.nested(service, "endpoint_url")?;

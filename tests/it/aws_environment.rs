@@ -238,7 +238,7 @@ fn what_aws_files_lack_or_cannot_say_is_named_with_file_line_and_cure() {
             [("AWS_CONFIG_FILE", named.as_str()), ("AWS_PROFILE", "none")],
             "AWS_PROFILE=\"none\": the profile is neither in".to_owned(),
         ),
-        ([("AWS_CONFIG_FILE", named.as_str()), ("AWS_PROFILE", "")], "there is no such section".to_owned()),
+        ([("AWS_CONFIG_FILE", named.as_str()), ("AWS_PROFILE", "")], "the section does not exist".to_owned()),
     ] {
         let found = problems(&variables);
         assert!(

@@ -323,7 +323,7 @@ fn wrong_arguments_are_named_with_what_would_be_right() {
             &["check", "--config.file", "x"],
             "there is no configuration file: settings are environment variables",
         ),
-        (&["serve"], "there is no argument \"serve\" here; without arguments it serves"),
+        (&["serve"], "unknown argument \"serve\"; without arguments, the exporter serves"),
         (&["plan", "--scrape-interval"], "missing argument for option '--scrape-interval'"),
         (&["healthcheck", "now"], "no argument \"now\" here"),
     ] {

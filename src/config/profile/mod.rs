@@ -290,7 +290,7 @@ impl AwsEnvironment {
         problem.push_str(&if names.is_empty() {
             format!("; set {CONFIG_FILE} to the file that has it, or add [profile {}]", escaped(name))
         } else {
-            format!("; set it to one that is there: {}{more}", names.join(", "))
+            format!("; set it to one of these: {}{more}", names.join(", "))
         });
         problem
     }
@@ -541,7 +541,7 @@ mod tests {
         for (name, cure) in [
             ("mine", "config, line 1 has [mine], write [profile mine]"),
             ("yours", "credentials, line 1 has [profile yours], write [yours]"),
-            ("none", "set it to one that is there: other"),
+            ("none", "set it to one of these: other"),
         ] {
             let errors = read(&home, &[("AWS_PROFILE", name)]).unwrap_err();
             assert_eq!((errors[0].variable, errors[0].value.as_deref()), ("AWS_PROFILE", Some(name)));

@@ -134,7 +134,7 @@ impl ChainResolver<'_> {
                 (Some(source), None) if source.text == profile.name => break,
                 (Some(source), None) => self.profiles.get(&source.text).ok_or_else(|| {
                     format!(
-                        "source_profile ({}): there is no profile {}; correct the name",
+                        "source_profile ({}): the profile {} does not exist; correct the name",
                         source.position,
                         escaped(&source.text)
                     )
@@ -167,7 +167,7 @@ impl ChainResolver<'_> {
             "ecscontainer" => self.resolve_container().await,
             "ec2instancemetadata" => self.resolve_instance_metadata().await,
             _ => Err(format!(
-                "credential_source ({}): there is no such source; write Environment, EcsContainer or Ec2InstanceMetadata",
+                "credential_source ({}): unknown source; write Environment, EcsContainer or Ec2InstanceMetadata",
                 source.position
             )),
         }
@@ -198,7 +198,7 @@ impl ChainResolver<'_> {
             None => None,
             Some(name) => Some(self.profiles.sso_session(&name.text).ok_or_else(|| {
                 format!(
-                    "sso_session ({}): there is no [sso-session {}]; add it",
+                    "sso_session ({}): the section [sso-session {}] does not exist; add it",
                     name.position,
                     escaped(&name.text)
                 )

@@ -158,7 +158,7 @@ impl<'a> Reader<'a, '_> {
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let certificates = match certificates {
             Ok(certificates) if certificates.is_empty() => {
-                Err("there is no certificate in it; write one in PEM".to_owned())
+                Err("it contains no certificate; write one in PEM".to_owned())
             }
             other => other.map_err(|_| "this is not valid PEM; write a certificate in PEM".to_owned()),
         };
@@ -176,7 +176,7 @@ impl<'a> Reader<'a, '_> {
                 "encrypted private keys are not supported; store it unencrypted, \
                  readable by the exporter alone"
             } else {
-                "there is no private key in it; write one in PEM"
+                "it contains no private key; write one in PEM"
             }
         });
         self.errors.keep(&field, key)
@@ -266,8 +266,7 @@ impl<'a> Reader<'a, '_> {
                 }
                 _ => {
                     let nearest = nearest(text, ["X25519", "CurveP256", "CurveP384"]).unwrap_or_default();
-                    self.errors
-                        .add(name, format_args!("there is no curve {text:?}; the closest is {nearest}"));
+                    self.errors.add(name, format_args!("unknown curve {text:?}; the closest is {nearest}"));
                     continue;
                 }
             };
@@ -347,6 +346,6 @@ fn unknown_suite(text: &str) -> String {
              that is safe is {nearest}"
         )
     } else {
-        format!("there is no cipher suite {text:?}; the closest is {nearest}")
+        format!("unknown cipher suite {text:?}; the closest is {nearest}")
     }
 }
