@@ -910,7 +910,7 @@ fn a_container_that_fails_is_named_with_what_came_back_in_words() {
             (
                 200,
                 &expiring("tomorrow"),
-                "GET URL/creds failed: the Expiration in the answer is no ISO 8601 date",
+                "GET URL/creds failed: the Expiration in the answer is not an ISO 8601 date",
             ),
         ] {
             let url = always(status, body).await;

@@ -189,8 +189,8 @@ impl Exporter {
     }
 
     /// How long it was kept waiting for a processor so far: what a busy machine owes it.
-    fn owed(&self) -> Duration {
-        owed(self.pid)
+    fn processor_wait(&self) -> Duration {
+        processor_wait(self.pid)
     }
 
     /// Whether it has ended, which it must not by itself.
@@ -203,19 +203,19 @@ impl Exporter {
         Ok(kill_process(self.pid, Signal::TERM)?)
     }
 
-    /// Waits for its end, and for the end of its log. Gives the status and how long it took without what the machine owed it.
+    /// Waits for its end, and for the end of its log. Gives the status and how long it took without the time the process waited for a processor.
     pub(crate) async fn end(&mut self) -> anyhow::Result<(ExitStatus, Duration)> {
-        let (started, before) = (Instant::now(), self.owed());
-        let mut owed = Duration::ZERO;
+        let (started, before) = (Instant::now(), self.processor_wait());
+        let mut processor_wait = Duration::ZERO;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
             ensure!(started.elapsed() < HANG_LIMIT, "it does not end");
-            owed = owed.max(self.owed().saturating_sub(before));
+            processor_wait = processor_wait.max(self.processor_wait().saturating_sub(before));
             sleep(Duration::from_millis(5)).await;
         };
-        let took = started.elapsed().saturating_sub(owed);
+        let took = started.elapsed().saturating_sub(processor_wait);
         if let Some(reader) = self.reader.take() {
             timeout(HANG_LIMIT, reader).await.context("its log does not end")??;
         }
@@ -224,7 +224,7 @@ impl Exporter {
 }
 
 /// The time that the threads of a process have waited for a processor.
-pub(crate) fn owed(pid: Pid) -> Duration {
+pub(crate) fn processor_wait(pid: Pid) -> Duration {
     let threads =
         fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
     let of_thread = threads.filter_map(|thread| {
