@@ -11,7 +11,6 @@ use std::{
 use anyhow::Context as _;
 use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Options};
 use fastrand::Rng;
-use rustix::process::{Pid, getpid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -26,15 +25,16 @@ use crate::{
     judge::{Judge, Rules, judge_secrets},
     lock,
     model::{Bounds, REGION},
-    process::{Exporter, Log, Plan, Program, owed},
+    process::{Exporter, Log, Plan, Program},
     proxy::{Mode, Proxy},
     report::{Report, say},
     schedule::{self, Action, Kind},
+    starvation::Starvation,
     witness::Witness,
     world,
 };
 
-/// How much later than it said a scraper may get its answer, besides what a busy machine owes the exporter and the scraper.
+/// How much later than its timeout a scraper may get its response, in addition to the time that the machine lost.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long SIGTERM may take.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ struct Scene {
     report: Mutex<Report>,
     violations: Mutex<Vec<String>>,
     born: Instant,
-    pid: Pid,
+    starvation: Arc<Starvation>,
     stop: CancellationToken,
 }
 
@@ -68,11 +68,6 @@ impl Scene {
         }
     }
 
-    /// How long the exporter and this program were kept waiting for a processor so far.
-    fn owed(&self) -> Duration {
-        owed(self.pid) + owed(getpid())
-    }
-
     fn has_enough(&self) -> bool {
         lock(&self.violations).len() >= ENOUGH
     }
@@ -81,7 +76,7 @@ impl Scene {
     async fn scrape(&self, client: &'static str, manner: Manner) -> Option<crate::text_format::Scrape> {
         let before = self.judge.before();
         let seconds = manner.timeout.unwrap_or(1.0);
-        let owed = self.owed();
+        let began = self.starvation.now();
         let answer = timeout(HANG_LIMIT, client::get(self.address, "/metrics", manner)).await;
         let mut wrong = Vec::new();
         let scrape = match answer {
@@ -96,7 +91,7 @@ impl Scene {
             Ok(Ok(answer)) => {
                 // Who reads slowly is slow himself.
                 if manner.pause.is_zero() {
-                    self.judge_time(&answer, seconds, owed, &mut wrong);
+                    self.judge_time(&answer, seconds, began, &mut wrong);
                 }
                 self.judge.judge(&before, &answer, &mut wrong)
             }
@@ -106,11 +101,11 @@ impl Scene {
         scrape
     }
 
-    fn judge_time(&self, answer: &Answer, seconds: f64, owed_before: Duration, wrong: &mut Vec<String>) {
-        let (took, owed) = (answer.took, self.owed().saturating_sub(owed_before));
-        let over = took.saturating_sub(Duration::from_secs_f64(seconds) + owed);
+    fn judge_time(&self, answer: &Answer, seconds: f64, began: i64, wrong: &mut Vec<String>) {
+        let (took, lost) = (answer.took, self.starvation.since(began));
+        let over = took.saturating_sub(Duration::from_secs_f64(seconds) + lost);
         if over > GRACE {
-            wrong.push(format!("the answer took {took:?} of {seconds} s; the machine owed {owed:?}"));
+            wrong.push(format!("the answer took {took:?} of {seconds} s; the machine lost {lost:?}"));
         }
         let mut report = lock(&self.report);
         report.latest = report.latest.max(over.as_millis());
@@ -330,12 +325,12 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
     };
     let mut exporter = Exporter::start(&plan).await?;
     let scene = Arc::new(Scene {
-        judge: Judge::new(Arc::clone(&witness), targets, rules),
+        judge: Judge::new(Arc::clone(&witness), targets, rules, Arc::clone(&exporter.starvation)),
         address: exporter.address,
         report: Mutex::default(),
         violations: Mutex::default(),
         born: Instant::now(),
-        pid: exporter.pid,
+        starvation: Arc::clone(&exporter.starvation),
         stop: CancellationToken::new(),
     });
     let mut clients = JoinSet::new();
@@ -409,7 +404,7 @@ fn describe(plan: &Plan, actions: &[(Duration, Action)], exporter: &Exporter) {
 
 /// Waits until everything is up again, and holds the exporter's account against the API's.
 async fn recover(scene: &Scene, surroundings: &Surroundings, kind: Kind) {
-    let end = Instant::now() + HANG_LIMIT;
+    let (calm, began) = (Instant::now(), scene.starvation.now());
     let (since, mut well) = (scene.judge.now() + surroundings.passed, BTreeSet::new());
     loop {
         let manner = Manner { timeout: Some(5.0), ..Manner::default() };
@@ -426,9 +421,17 @@ async fn recover(scene: &Scene, surroundings: &Surroundings, kind: Kind) {
             }
             return;
         }
-        if Instant::now() > end {
+        // While a machine has no processor for the exporter, all requests with a short timeout can fail.
+        let lost = scene.starvation.since(began);
+        if calm.elapsed() > HANG_LIMIT + lost {
             wrong.truncate(3);
-            wrong.insert(0, format!("all has been well for {HANG_LIMIT:?}, and the exporter is not"));
+            let calm = calm.elapsed();
+            wrong.insert(
+                0,
+                format!(
+                    "all is well since {calm:?}, of which the machine lost {lost:?}, but the exporter is not"
+                ),
+            );
             return scene.violated(wrong);
         }
         sleep(Duration::from_millis(50)).await;

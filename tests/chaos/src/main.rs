@@ -22,6 +22,7 @@ mod report;
 mod schedule;
 mod shutdown;
 mod soak;
+mod starvation;
 #[path = "../../it/support/text_format.rs"]
 mod text_format;
 mod witness;
