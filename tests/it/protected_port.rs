@@ -11,7 +11,7 @@ use std::{
 
 use base64::Engine as _;
 use bytes::Bytes;
-use fake_pinpoint::{FakePinpoint, Options, world::World};
+use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Options, world::World};
 use futures_util::future::join_all;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
@@ -393,12 +393,13 @@ fn a_fresh_client_gets_in_behind_the_address_of_a_flood_and_beside_one_from_twen
     run(async {
         let pki = Pki::new();
         let slow = bcrypt::hash("secret", 8).unwrap();
-        for (addresses, fresh) in [(1, 100), (20, 99)] {
+        // From 20 addresses come more passwords than can wait.
+        for (addresses, clients, fresh) in [(1, 60, 100), (20, 160, 99)] {
             // Right after a restart: nobody is known.
             let server = Server::start(&pki, &format!("basic_auth_users:\n  alice: {slow}\n")).await;
             let stop = CancellationToken::new();
             let mut flood = Vec::new();
-            for number in 0..60 {
+            for number in 0..clients {
                 let last = 100 + u8::try_from(number % addresses).unwrap();
                 flood.push(tokio::spawn(guess(last, server.address, number, stop.clone())));
             }
@@ -420,7 +421,7 @@ fn a_fresh_client_gets_in_behind_the_address_of_a_flood_and_beside_one_from_twen
 fn scrapes_of_others_go_on_over_tls_and_http2_while_one_address_takes_none_of_its_answers() {
     run(async {
         let pki = Pki::new();
-        let long = Duration::from_mins(5);
+        let long = 2 * HANG_LIMIT;
         let timeouts = ClientTimeouts { idle: long, head: long, write: long };
         let limits = Limits { connections: 8, timeouts, ..Limits::default() };
         let server = Server::start_with(&pki, TLS, limits).await;
@@ -571,8 +572,9 @@ fn a_slow_handshake_is_cut_off_and_gives_way_to_others() {
             assert!(ended.is_ok_and(|read| read == 0) || !begin.is_empty(), "{begin:?}");
         }
         server.close().await;
-        let limits = Limits { connections: 2, ..patient() };
-        let server = Server::start_with(&pki, TLS, limits).await;
+        let long = 2 * HANG_LIMIT;
+        let timeouts = ClientTimeouts { idle: long, head: long, write: long };
+        let server = Server::start_with(&pki, TLS, Limits { connections: 2, timeouts, ..patient() }).await;
         let mut waiting = Vec::new();
         for _ in 0..3 {
             let mut socket = TcpStream::connect(server.address).await.unwrap();
@@ -580,6 +582,7 @@ fn a_slow_handshake_is_cut_off_and_gives_way_to_others() {
             waiting.push(socket);
         }
         assert_eq!(ask(server.address, pki.client("", &TLS13), "/-/healthy").await, Ok(StatusCode::OK));
+        _ = within("the end of the first", waiting.remove(0).read_to_end(&mut Vec::new())).await;
         server.close().await;
     });
 }
