@@ -171,9 +171,13 @@ def with_hidden(name, chosen, query):
     """The choices with the values of the dashboard's hidden variables, which say what charts and tables show."""
     for one in DASHBOARDS[name]["templating"]["list"]:
         if one["name"] in ("current", "shown", "running", "listed"):
-            values = [value for _, value in options(one, chosen, query)]
-            chosen = {**chosen, one["name"]: f"({'|'.join(values)})"}
+            chosen = {**chosen, one["name"]: regex([value for _, value in options(one, chosen, query)])}
     return chosen
+
+
+def regex(values):
+    """Several values of a variable, as Grafana writes them into a query."""
+    return f"({'|'.join(values)})"
 
 
 def numbers(result):
