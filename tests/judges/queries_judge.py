@@ -31,7 +31,7 @@ USERS_OWN = "pinpoint:expected_export_interval:seconds"
 CLOSED = ("status", "exception", "operation", "reason")
 VARIABLES = (
     *("job", "instance", "account", "region", "application", "segment", "status", "why"),
-    *("current", "shown", "running", "listed"),
+    *("recorded", "shown", "gone", "running", "listed"),
 )
 
 
