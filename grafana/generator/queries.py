@@ -221,7 +221,11 @@ RUNS = (
     f" * on ({JOB}) group_left () (time() - ({per_job('created_timestamp_seconds', COMPUTED)}"
     f" unless on ({JOB}) {jobs_in(FINISHED, COMPUTED)})))"
 )
-FAILING = of_chosen(f"""max by ({SEGMENT}) ({RUNS} and on (status) {marked('vector(1)', status='FAILING')})""")
+IS_FAILING = 'status="FAILING"'
+FAILING = of_chosen(
+    f"max by ({SEGMENT}) ({recorded('export_job:pinpoint_export_job_running:seconds', IS_FAILING)}"
+    f" or {watched('pinpoint_export_job_status', IS_FAILING, COMPUTED)} == 1)"
+)
 # A job that is beyond the budget of its state. A success that ended after the budget did takes the place of a job that hangs.
 STUCK = of_chosen(
     f"({recorded('export_job:pinpoint_export_job_stuck:seconds')} or"

@@ -614,7 +614,7 @@ class RealGrafana(unittest.TestCase):
                 with self.subTest(name):
                     for selector, _ in promql.selectors(tree(target["expr"])):
                         values = {value for _, _, value in promql.matchers(selector)}
-                        self.assertTrue(selector.at or values & {"$shown|", "$running"}, selector.prettify())
+                        self.assertTrue(selector.at or values & {"$shown|$gone|", "$running"}, selector.prettify())
 
 
 class Alerts(unittest.TestCase):
@@ -862,7 +862,7 @@ class Alerts(unittest.TestCase):
                 [(f'{{segment="{text}",application="app"}}', 1) for text in labels.values()],
             ),
             (
-                f"count by (segment) ({self.query('Duration of the last good export', shown='.*')})",
+                f"count by (segment) ({self.query('Duration of the last good export', shown='.*', gone='')})",
                 [(f'{{segment="{text}"}}', 1) for text in labels.values()],
             ),
         )
@@ -909,7 +909,7 @@ class Variables(unittest.TestCase):
     def test_they_are_those_of_the_dashboard(self):
         chosen = ["datasource", "job", "instance", "account", "region", "application"]
         self.assertEqual(list(variables(DASHBOARDS["export-jobs"])), [*chosen, "segment", "status", "why", *DRAWN])
-        self.assertEqual(list(variables(DASHBOARDS["segment"])), [*chosen, "segment", "status", *DRAWN[2:]])
+        self.assertEqual(list(variables(DASHBOARDS["segment"])), [*chosen, "segment", "status", "recorded", *DRAWN[3:]])
         self.assertEqual(list(variables(DASHBOARDS["exporter"])), [*chosen, "cache_ttl", "max_staleness"])
 
     def test_the_first_are_named_as_in_other_dashboards(self):

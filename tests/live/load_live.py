@@ -1,6 +1,6 @@
 """What the rules and the dashboards cost a Prometheus with 10,000 jobs, and with the other worlds that have a limit.
 
-    .venv/bin/python tests/live/load_live.py target/debug/fake-pinpoint target/debug/pinpoint-exporter [--before COMMIT] [WORLD…]
+    .venv/bin/python tests/live/load_live.py target/debug/fake-pinpoint target/debug/pinpoint-exporter [--before COMMIT] [--world WORLD]…
 
 A real Prometheus scrapes real exporters and evaluates the rules. The day before is copied from a scrape into blocks. Then each
 query of each panel, annotation and variable is sent as Grafana sends it, and the processor time of Prometheus is read before
@@ -118,10 +118,13 @@ class History:
 
     def write(self, until_time):
         """Two hours at a time, because promtool holds what it reads."""
-        for begin in range(int(until_time) - DAY, int(until_time), 2 * 3600):
+        until_time = int(until_time)
+        first = until_time - DAY
+        # The blocks of Prometheus begin at even hours.
+        for begin in range(first - first % 7200, until_time, 7200):
             file = self.folder / "history"
             with open(file, "wb") as text:
-                for moment in range(begin, min(begin + 2 * 3600, int(until_time)), MINUTE):
+                for moment in range(max(begin, first), min(begin + 7200, until_time), MINUTE):
                     text.write((self.segments + self.jobs).replace(b"\n", b" %d\n" % moment))
                 text.write(b"# EOF\n")
             subprocess.run(
@@ -170,16 +173,17 @@ class Load:
 
     def __init__(self, stack, exporters, build, data):
         self.build, self.exporters = build, exporters
-        self.config = scrape_config(exporters, interval=f"{ROUND}s", rules=build.rules)
         self.prometheus = stack.prometheus(scrape_config([]), "--storage.tsdb.retention.time=2d")
         # The blocks have to be there before it starts.
         self.prometheus.kill()
         shutil.copytree(data, self.prometheus.folder / "data", dirs_exist_ok=True, copy_function=os.link)
         self.prometheus.start()
 
-    def rounds(self, config, number=6):
-        """The processor time of a round of scrapes and rules."""
-        self.prometheus.configure(config)
+    def rounds(self, rules=(), number=6):
+        """The processor time of a round of the rules, and of a sixth of a scrape."""
+        config = json.loads(scrape_config(self.exporters, interval=f"{MINUTE}s", rules=rules))
+        config["global"]["evaluation_interval"] = f"{ROUND}s"
+        self.prometheus.configure(json.dumps(config))
         self.prometheus.until(f"count(up == 1) == {len(self.exporters)}")
         time.sleep(3 * ROUND)
         begin, started = processor_time(self.prometheus), time.monotonic()
@@ -188,8 +192,8 @@ class Load:
 
     def rules(self):
         """The processor time that the rules take in a round, and the number of recorded series."""
-        without = self.rounds(scrape_config(self.exporters, interval=f"{ROUND}s"))
-        both = self.rounds(self.config)
+        without = self.rounds()
+        both = self.rounds(self.build.rules)
         self.now = time.time() - 1
         recorded = int(self.prometheus.query('count({__name__=~".+:.+"})', self.now)[0]["value"][1])
         # From here on nothing but queries costs time.
@@ -198,11 +202,12 @@ class Load:
         return both - without, recorded
 
     def cost(self, path, **parameters):
-        """The processor time of a request, and the samples that its query touches."""
+        """The processor time of a request, and its answer."""
+        ask = self.prometheus.post if path.startswith("query") else self.prometheus.get
         found = []
         for _ in range(TIMES):
             before = processor_time(self.prometheus)
-            answer = self.prometheus.get(path, **parameters)
+            answer = ask(path, **parameters)
             found.append(processor_time(self.prometheus) - before)
         return min(found), answer
 
@@ -214,9 +219,9 @@ class Load:
                 continue
             name, definition = variable["name"], variable["definition"]
             if found := re.fullmatch(r"label_values\((.+), (\w+)\)", definition, re.S):
-                costs[f"${name}"], values = self.cost(
-                    f"label/{found[2]}/values", **{"match[]": demo.fill(found[1], chosen)}, start=self.now - DAY, end=self.now
-                )
+                expr = {"match[]": demo.fill(found[1], chosen)}
+                path = f"label/{found[2]}/values"
+                costs[f"${name}"], values = self.cost(path, **expr, start=self.now - DAY, end=self.now)
             else:
                 expr = demo.fill(re.fullmatch(r"query_result\((.+)\)", definition, re.S)[1], chosen)
                 costs[f"${name}"], answer = self.cost("query", query=expr, time=self.now)
@@ -233,8 +238,9 @@ class Load:
             if variable["name"] in chosen and variable["type"] == "custom":
                 chosen[variable["name"]] = variable["allValue"]
         if name == "segment":
-            one = self.prometheus.query('topk(1, pinpoint_export_job_pieces and on (segment_id) pinpoint_segment_latest_export_job_status{status="PROCESSING"} == 1)', self.now)
-            chosen |= {"application": one[0]["metric"]["application_id"], "segment": one[0]["metric"]["segment_id"]}
+            running = 'topk(1, pinpoint_segment_latest_export_job_status{status="PROCESSING"} == 1)'
+            (one,) = self.prometheus.query(running, self.now)
+            chosen |= {"application": one["metric"]["application_id"], "segment": one["metric"]["segment_id"]}
         costs = self.variables(dashboard, chosen)
         for panel in dashboard["panels"]:
             span = seconds(panel["timeFrom"]) if "timeFrom" in panel else DAY
@@ -242,7 +248,11 @@ class Load:
             step = step_of(span, panel["gridPos"]["w"] * WIDTH / 24, least)
             total = 0
             for target in panel.get("targets", ()):
-                macros = {"__interval": f"{step}s", "__interval_ms": f"{step * 1000:.0f}", "__rate_interval": f"{max(4 * MINUTE, step + MINUTE):.0f}s"}
+                macros = {
+                    "__interval": f"{step:.0f}s",
+                    "__interval_ms": f"{step * 1000:.0f}",
+                    "__rate_interval": f"{max(4 * MINUTE, step + MINUTE):.0f}s",
+                }
                 expr = demo.promql.substitute(target["expr"], {**demo.MACROS, **macros, **chosen})
                 if target["instant"]:
                     total += self.cost("query", query=expr, time=self.now)[0]
@@ -271,8 +281,8 @@ def measure(name, world, arguments):
         jobs = world.segments * world.jobs
         for exporter in exporters:
             until(lambda: exporter.scrape().count("pinpoint_export_job_info{") == jobs, exporter.log)
-        urgent = [identifier("segment", number) for number in range(world.segments) if number % 25 == 3 or world.segments < 50]
-        history = History(stack.folder, exporters, urgent[:20])
+        numbers = range(3, world.segments, 25) if world.segments > 50 else range(world.segments)
+        history = History(stack.folder, exporters, [identifier("segment", number) for number in numbers][:20])
         history.write(time.time() - 5 * MINUTE)
         builds = {"now": None} if arguments.before is None else {"before": arguments.before, "now": None}
         found = {}
@@ -294,8 +304,7 @@ def report(name, world, found):
     for part, costs in found["now"].items():
         before = found.get("before", {}).get(part, {})
         print(f"| {part} | {'before | now | ratio' if before else 'now'} |\n| --- |{' --- |' * (3 if before else 1)}")
-        rows = dict(costs) if part == "rules" else {"all": sum(costs.values()), **costs}
-        old = dict(before) if part == "rules" else {"all": sum(before.values()), **before}
+        rows, old = (side if part == "rules" else {"all": sum(side.values()), **side} for side in (costs, before))
         for row in {**rows, **old}:
             cells = [f"{side[row]:.3g}" if row in side else "-" for side in ([old, rows] if before else [rows])]
             if before:
@@ -304,8 +313,14 @@ def report(name, world, found):
         print(flush=True)
         if part == "rules":
             continue
-        limits = {row: world.panel for row in costs} | ({"all": world.dashboard} if world.dashboard and part == "export-jobs" else {})
-        exceeded += [f"{name}, {part}: {row} takes {rows[row]:.2f} s, limit {limit}" for row, limit in limits.items() if rows[row] > limit]
+        limits = dict.fromkeys(costs, world.panel)
+        if world.dashboard and part == "export-jobs":
+            limits["all"] = world.dashboard
+        exceeded += [
+            f"{name}, {part}: {row} takes {rows[row]:.2f} s, limit {limit} s"
+            for row, limit in limits.items()
+            if rows[row] > limit
+        ]
     return exceeded
 
 
@@ -313,11 +328,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("fake")
     parser.add_argument("exporter")
-    parser.add_argument("--before")
-    parser.add_argument("worlds", nargs="*", metavar="world")
+    parser.add_argument("--before", metavar="COMMIT")
+    parser.add_argument("--world", action="append", choices=WORLDS)
     arguments = parser.parse_args()
     exceeded = []
-    for name in arguments.worlds or WORLDS:
+    for name in arguments.world or WORLDS:
         exceeded += measure(name, WORLDS[name], arguments)
     sys.exit("\n".join(exceeded) if exceeded else 0)
 
