@@ -14,7 +14,7 @@ from matplotlib import pyplot  # noqa: E402
 
 
 def growth(text):
-    """The rows of the table: targets, jobs, first scrape, cached scrape, resident."""
+    """The rows of the table: targets, jobs, text, first scrape, cached scrape, resident."""
     _, _, table = text.partition("### Growth\n")
     rows = re.findall(r"^\| (\d.*) \|$", table.partition("\n###")[0], re.MULTILINE)
     rows = [[float(cell) for cell in row.split(" | ")] for row in rows]
@@ -29,7 +29,7 @@ def main(source, drawing):
     figure, panels = pyplot.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     kinds = {"one target": lambda targets: targets == 1, "targets of 10 jobs": lambda targets: targets > 1}
     names = ["first scrape, ms", "cached scrape, gzip, ms", "resident, MB"]
-    for column, (panel, name) in enumerate(zip(panels, names, strict=True), start=2):
+    for column, (panel, name) in enumerate(zip(panels, names, strict=True), start=3):
         for kind, belongs in kinds.items():
             points = [(row[1], row[column]) for row in rows if belongs(row[0])]
             panel.plot(*zip(*points, strict=True), marker="o", label=kind)

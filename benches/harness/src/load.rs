@@ -23,14 +23,10 @@ pub(crate) async fn load(
     gzip: bool,
     seconds: u64,
 ) -> anyhow::Result<Load> {
-    let before = server.cpu_seconds()?;
+    let before = server.cpu_milliseconds()?;
     let (answers, seconds, p99_milliseconds) = wrk(server.address, connections, gzip, seconds).await?;
-    let cpu = server.cpu_seconds()? - before;
-    Ok(Load {
-        answers_per_second: answers / seconds,
-        p99_milliseconds,
-        cpu_milliseconds: cpu * 1e3 / answers,
-    })
+    let cpu = server.cpu_milliseconds()? - before;
+    Ok(Load { answers_per_second: answers / seconds, p99_milliseconds, cpu_milliseconds: cpu / answers })
 }
 
 async fn wrk(

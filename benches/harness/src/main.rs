@@ -14,21 +14,28 @@ use std::{fmt, io::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 
-use crate::world::Shape;
+use crate::{
+    process::{now, own_cpu_milliseconds},
+    world::Shape,
+};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["api", applications, segments, jobs, delay, throttled] => {
-            let shape = Shape {
-                applications: applications.parse()?,
-                segments: segments.parse()?,
-                jobs: jobs.parse()?,
-            };
+            let shape = Shape::parse([applications, segments, jobs])?;
             servers::api(shape, Duration::from_millis(delay.parse()?), throttled.parse()?).await
         }
         ["bare", folder] => servers::bare(Path::new(folder)).await,
+        ["by-hand", api, applications, segments, jobs, work] => {
+            let shape = Shape::parse([applications, segments, jobs])?;
+            let (began, cpu) = (now(), own_cpu_milliseconds()?);
+            limit::by_hand(api.parse()?, shape, measure::CONNECTIONS, work.parse()?).await?;
+            let time = began.elapsed().as_secs_f64() * 1e3;
+            say(format_args!("{time} {}", own_cpu_milliseconds()? - cpu));
+            Ok(())
+        }
         ["run", program, ref chapters @ ..] => {
             let rounds = std::env::var("ROUNDS").ok().map_or(Ok(7), |text| text.parse().context("ROUNDS"))?;
             measure::run(Path::new(program), rounds, chapters).await
