@@ -1,10 +1,11 @@
-//! `make bench`: the exporter beside its limits, interleaved, on this machine. Prints tables in Markdown; `docs/BENCHMARKS.md`
-//! says how to read them.
+//! `make bench` and `make bench-peers`: the exporter beside its limits, and beside other programs, in turns on this machine.
+//! Prints tables in Markdown; `docs/BENCHMARKS.md` explains them.
 
 mod http1;
 mod limit;
 mod load;
 mod measure;
+mod peers;
 mod process;
 mod report;
 mod servers;
@@ -36,14 +37,17 @@ async fn main() -> anyhow::Result<()> {
             say(format_args!("{time} {}", own_cpu_milliseconds()? - cpu));
             Ok(())
         }
-        ["run", program, ref chapters @ ..] => {
-            let rounds = std::env::var("ROUNDS").ok().map_or(Ok(7), |text| text.parse().context("ROUNDS"))?;
-            measure::run(Path::new(program), rounds, chapters).await
-        }
-        _ => {
-            bail!("usage: pinpoint-bench run PROGRAM [CHAPTER …]; chapters: {}", measure::CHAPTERS.join(", "))
-        }
+        ["run", program, ref chapters @ ..] => measure::run(Path::new(program), rounds()?, chapters).await,
+        ["peers", program, ref folders @ ..] => peers::run(Path::new(program), folders, rounds()?).await,
+        _ => bail!(
+            "usage: pinpoint-bench run PROGRAM [CHAPTER …], or pinpoint-bench peers PROGRAM FOLDER …; chapters: {}",
+            measure::CHAPTERS.join(", ")
+        ),
     }
+}
+
+fn rounds() -> anyhow::Result<usize> {
+    std::env::var("ROUNDS").ok().map_or(Ok(7), |text| text.parse().context("ROUNDS"))
 }
 
 /// Prints a line at once.

@@ -142,17 +142,17 @@ impl Bench {
         Ok([time.parse()?, cpu.parse()?])
     }
 
-    /// Fails unless all jobs are shown, once.
-    pub(crate) async fn ensure_whole(&self) -> anyhow::Result<usize> {
+    /// A scrape as text. Fails unless it shows all jobs, once.
+    pub(crate) async fn ensure_whole(&self) -> anyhow::Result<Bytes> {
         let plain = self.scrape("identity").await?;
         let jobs = count(&plain, b"\npinpoint_export_job_info{");
         ensure!(jobs == self.shape.all_jobs(), "{jobs} jobs are shown of {}", self.shape.all_jobs());
-        Ok(plain.len())
+        Ok(plain)
     }
 
     /// Fails unless the limit makes the text that the exporter makes.
     async fn ensure_same_text(&self) -> anyhow::Result<()> {
-        let plain = self.scrape("identity").await?;
+        let plain = self.ensure_whole().await?;
         let by_hand = |work| limit::by_hand(self.api.address, self.shape, CONNECTIONS, work);
         limit::ensure_same_lines(&plain, &by_hand(Work::Plain).await?)?;
         limit::ensure_same_lines(&plain, &[limit::unzipped(&by_hand(Work::Gzip).await?)?])
@@ -164,6 +164,11 @@ async fn timed_scrape(address: SocketAddr, encoding: &str) -> anyhow::Result<f64
     let response = Connection::to(address).await?.read("/metrics", encoding).await?;
     ensure!(response.status() == 200, "the scrape was answered with {}", response.status());
     Ok(began.elapsed().as_secs_f64() * 1e3)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
 
 fn count(text: &[u8], wanted: &[u8]) -> usize {
@@ -187,8 +192,7 @@ async fn settled(process: &Process) -> anyhow::Result<f64> {
 /// answers at once.
 async fn start(program: &Path, rounds: usize) -> anyhow::Result<()> {
     let mut samples = Samples::default();
-    #[expect(clippy::cast_precision_loss, reason = "megabytes")]
-    samples.add("size", std::fs::metadata(program)?.len() as f64 / 1e6);
+    samples.add("size", megabytes(std::fs::metadata(program)?.len()));
     for _ in 0..rounds * 3 {
         let bench = Bench::of(program, TEN, 0, &[]).await?;
         bench.timed_scrape("identity").await?;
@@ -224,7 +228,6 @@ async fn first(program: &Path, rounds: usize) -> anyhow::Result<()> {
             samples.add("exporter", bench.timed_scrape(encoding).await?);
             samples.add("exporter cpu", settled(&bench.exporter).await? - before);
             if round == 0 {
-                bench.ensure_whole().await?;
                 bench.ensure_same_text().await?;
             }
             for (name, work) in [("by hand", work), ("fetch", "fetch")] {
@@ -299,19 +302,21 @@ async fn refresh(program: &Path, rounds: usize) -> anyhow::Result<()> {
 }
 
 /// A bare server of what an exporter has cached.
-struct Bare {
-    server: Process,
+pub(crate) struct Bare {
+    pub(crate) server: Process,
+    pub(crate) text_megabytes: f64,
     _folder: Folder,
 }
 
 impl Bare {
-    async fn of(bench: &Bench) -> anyhow::Result<Self> {
-        bench.ensure_whole().await?;
+    pub(crate) async fn of(bench: &Bench) -> anyhow::Result<Self> {
+        let text = bench.ensure_whole().await?;
         let folder = Folder::new()?;
-        std::fs::write(folder.0.join("plain"), bench.scrape("identity").await?)?;
+        std::fs::write(folder.0.join("plain"), &text)?;
         std::fs::write(folder.0.join("gzip"), bench.scrape("gzip").await?)?;
         let path = folder.0.to_str().context("the folder for temporary files has a strange name")?;
-        Ok(Self { server: Process::myself(&["bare", path]).await?, _folder: folder })
+        let server = Process::myself(&["bare", path]).await?;
+        Ok(Self { server, text_megabytes: megabytes(text.len() as u64), _folder: folder })
     }
 }
 
@@ -321,13 +326,13 @@ async fn cached(program: &Path, rounds: usize) -> anyhow::Result<()> {
     let mut memory = Vec::new();
     for (jobs, shape) in [("10", TEN), ("1,000", THOUSAND), ("10,000", TEN_THOUSAND)] {
         let bench = Bench::of(program, shape, 0, &[]).await?;
-        let Bare { server: bare, _folder } = Bare::of(&bench).await?;
+        let bare = Bare::of(&bench).await?;
         let filled = bench.exporter.megabytes("VmRSS")?;
         for (name, gzip) in [("plain", false), ("gzip", true)] {
             for connections in [1, 16] {
                 let mut samples = Samples::default();
                 for _ in 0..rounds {
-                    for (who, server) in [("exporter", &bench.exporter), ("bare", &bare)] {
+                    for (who, server) in [("exporter", &bench.exporter), ("bare", &bare.server)] {
                         let load = load(server, connections, gzip, LOAD_SECONDS).await?;
                         samples.add(format!("{who} rate"), load.answers_per_second);
                         samples.add(format!("{who} p99"), load.p99_milliseconds);
@@ -450,8 +455,7 @@ async fn memory(program: &Path, rounds: usize) -> anyhow::Result<()> {
             settled(&bench.exporter).await?;
             samples.add("gzip only", bench.exporter.megabytes("VmRSS")?);
             samples.add("most", bench.exporter.megabytes("VmHWM")?);
-            #[expect(clippy::cast_precision_loss, reason = "megabytes")]
-            samples.add("text", bench.scrape("identity").await?.len() as f64 / 1e6);
+            samples.add("text", megabytes(bench.scrape("identity").await?.len() as u64));
             settled(&bench.exporter).await?;
             samples.add("plain too", bench.exporter.megabytes("VmRSS")?);
         }
@@ -497,8 +501,7 @@ async fn growth(program: &Path) -> anyhow::Result<()> {
         }
         settled(&bench.exporter).await?;
         let resident = bench.exporter.megabytes("VmRSS")?;
-        #[expect(clippy::cast_precision_loss, reason = "megabytes")]
-        let text = bench.ensure_whole().await? as f64 / 1e6;
+        let text = megabytes(bench.ensure_whole().await?.len() as u64);
         rows.push(vec![
             shape.targets().to_string(),
             shape.all_jobs().to_string(),
