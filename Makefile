@@ -63,7 +63,7 @@ bench: ## The exporter beside its limits, on a machine with nothing else to do; 
 bench-peers: ## The exporter beside three programs that do the same with common libraries
 	@tests/run tools bench_peers
 
-plots: ## Draws the growth that a run of bench has measured, which must be in target/bench.md
+plots: ## Puts target/bench.md and target/bench-peers.md into docs/BENCHMARKS.md, and draws the growth
 	@tests/run tools plots
 
 fuzz: ## Looks for inputs that break what must hold, a minute for each target (FUZZ_SECONDS, FUZZ_TARGETS)
