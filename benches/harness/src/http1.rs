@@ -22,6 +22,11 @@ impl Connection {
         Ok(Self(send))
     }
 
+    /// Whether it takes another request. Some servers close a connection after each response.
+    pub(crate) async fn is_open(&mut self) -> bool {
+        self.0.ready().await.is_ok()
+    }
+
     /// The whole response to a `GET`, as it was sent.
     pub(crate) async fn get(&mut self, path: &str, encoding: &str) -> anyhow::Result<Response<Bytes>> {
         let (head, body) = self.send(path, encoding).await?.into_parts();

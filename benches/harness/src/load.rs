@@ -44,6 +44,9 @@ pub(crate) async fn patient_load(address: SocketAddr, connections: usize, gzip: 
             let mut connection = Connection::to(address).await?;
             let mut responses = 0;
             while responses == 0 || began.elapsed() < PATIENT_LOAD {
+                if !connection.is_open().await {
+                    connection = Connection::to(address).await?;
+                }
                 let response = connection.read("/metrics", encoding).await?;
                 ensure!(response.status() == 200, "the scrape was answered with {}", response.status());
                 responses += 1;
