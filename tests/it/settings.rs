@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use fake_pinpoint::HANG_LIMIT;
 use pinpoint_exporter::{
     config::{
         Config, LogFormat, PREFIX, SETTINGS, SettingErrors, Warning,
@@ -383,7 +384,7 @@ fn run(arguments: &[&str], variables: Vec<(OsString, OsString)>) -> Run {
     let stdout = child.stdout.take().unwrap();
     let stderr = child.stderr.take().unwrap();
     thread::spawn(move || _ = sender.send((read(stdout), read(stderr))));
-    let read = receiver.recv_timeout(Duration::from_mins(1));
+    let read = receiver.recv_timeout(HANG_LIMIT);
     if read.is_err() {
         child.kill().unwrap();
     }
