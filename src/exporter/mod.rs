@@ -226,11 +226,11 @@ async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
 }
 
 impl web::Exporter for Exporter {
-    async fn scrape(&self, wait: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(&self, wait: Duration, answer_now: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
         let started = Instant::now();
         tokio::select! {
             () = self.collector.refresh(wait) => {}
-            () = hurry => {}
+            () = answer_now => {}
         }
         let body = self.collector.body();
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
