@@ -226,7 +226,12 @@ async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
 }
 
 impl web::Exporter for Exporter {
-    async fn scrape(&self, wait: Duration, answer_now: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(
+        &self,
+        wait: Duration,
+        answer_now: impl Future<Output = ()> + Send,
+        gzip: bool,
+    ) -> Vec<Bytes> {
         let started = Instant::now();
         tokio::select! {
             () = self.collector.refresh(wait) => {}

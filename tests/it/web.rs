@@ -52,7 +52,12 @@ fn unpacked(answer: &Answer) -> Vec<u8> {
 }
 
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, answer_now: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(
+        &self,
+        _: Duration,
+        answer_now: impl Future<Output = ()> + Send,
+        gzip: bool,
+    ) -> Vec<Bytes> {
         self.scrapes.add_permits(1);
         assert!(!self.panics.load(Ordering::SeqCst), "as it was told");
         tokio::select! {
