@@ -394,7 +394,7 @@ fn a_fresh_client_gets_in_behind_the_address_of_a_flood_and_beside_one_from_twen
         let pki = Pki::new();
         let slow = bcrypt::hash("secret", 8).unwrap();
         // From 20 addresses come more passwords than can wait.
-        for (addresses, clients, fresh) in [(1, 60, 100), (20, 160, 99)] {
+        for (addresses, clients, fresh) in [(1, 60, 100), (20, 400, 99)] {
             // Right after a restart: nobody is known.
             let server = Server::start(&pki, &format!("basic_auth_users:\n  alice: {slow}\n")).await;
             let stop = CancellationToken::new();
