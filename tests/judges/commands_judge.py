@@ -61,6 +61,7 @@ CHART = "needs a cluster; tests/judges/helm_judge.py renders the chart and check
 CLUSTER = "by hand: needs a cluster"
 SERVICE = "needs systemd as PID 1; tests/judges/systemd_judge.py checks the unit, make test-release installs the package"
 ACCOUNT = "by hand: needs an AWS account"
+UPLOAD = "needs an AWS account; tests/judges/ecs_judge.py uploads the same files to moto"
 # Not run here, and why, or where instead.
 ELSEWHERE = {
     "git clone https://github.com/pinpoint-exporter/pinpoint-exporter": "by hand: needs github.com",
@@ -115,7 +116,9 @@ ELSEWHERE = {
     'aws logs tail --follow "$(aws cloudformation describe-stacks --stack-name pinpoint-exporter '
     "--query 'Stacks[0].Outputs[?OutputKey==`LogGroupName`].OutputValue' --output text)\"": ACCOUNT,
     "aws amp create-rule-groups-namespace --workspace-id ws-01234567-89ab-cdef-0123-456789abcdef --name pinpoint "
-    "--data fileb://../prometheus/rules/pinpoint.yaml": ACCOUNT,
+    "--data fileb://../prometheus/rules/pinpoint.yaml": UPLOAD,
+    "aws amp create-rule-groups-namespace --workspace-id ws-01234567-89ab-cdef-0123-456789abcdef --name pinpoint-settings "
+    "--data fileb://../prometheus/rules/pinpoint-settings.yaml": UPLOAD,
     'docker run --rm --network host --volume "$PWD/collector.yaml:/etc/otelcol-contrib/config.yaml:ro" '
     "--env OTLP_ENDPOINT=http://localhost:4318 docker.io/otel/opentelemetry-collector-contrib:0.120.0":
         "by hand: needs the image; tests/judges/ecs_judge.py checks the file",

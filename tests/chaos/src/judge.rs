@@ -12,10 +12,10 @@ use crate::{
     credentials::SECRETS,
     lock,
     model::{self, Bounds, Key, Series, WITHOUT_ANSWER},
+    recorder::{Listings, Outcome, Recorder},
     schedule::CHANGING,
     starvation::{Starvation, milliseconds},
     text_format::{self, Sample, Scrape},
-    witness::{Listings, Outcome, Witness},
     world::{self, Target},
 };
 
@@ -55,7 +55,7 @@ pub(crate) struct Before {
 
 /// The judge of one life of the exporter.
 pub(crate) struct Judge {
-    pub(crate) witness: Arc<Witness>,
+    pub(crate) recorder: Arc<Recorder>,
     targets: Vec<Target>,
     rules: Rules,
     /// Counters as they were in answers that are whole.
@@ -78,13 +78,13 @@ struct Shown {
 
 impl Judge {
     pub(crate) fn new(
-        witness: Arc<Witness>,
+        recorder: Arc<Recorder>,
         targets: Vec<Target>,
         rules: Rules,
         starvation: Arc<Starvation>,
     ) -> Self {
         Self {
-            witness,
+            recorder,
             targets,
             rules,
             floor: Mutex::default(),
@@ -113,7 +113,7 @@ impl Judge {
 
     /// To be called before a scrape is sent.
     pub(crate) fn before(&self) -> Before {
-        Before { floor: lock(&self.floor).clone(), requests: self.witness.counts(), sent: self.now() }
+        Before { floor: lock(&self.floor).clone(), requests: self.recorder.counts(), sent: self.now() }
     }
 
     /// Judges an answer of `/metrics`. Gives what is in it, and adds what is wrong with it.
@@ -175,7 +175,7 @@ impl Judge {
 
     /// Attempts, errors, and what the API knows of both.
     fn judge_equation(&self, before: &Before, scrape: &Scrape, wrong: &mut Vec<String>) {
-        let answered = self.witness.answered_errors();
+        let answered = self.recorder.answered_errors();
         for operation in ["GetApps", "GetSegments", "GetSegmentExportJobs", "GetExportJobs"] {
             let labels = [("operation", operation)];
             let count = Count::of(scrape, operation);
@@ -206,7 +206,7 @@ impl Judge {
 
     /// The same to the last one, when all is quiet and nothing was lost on the way.
     pub(crate) fn judge_account(&self, scrape: &Scrape, wrong: &mut Vec<String>) {
-        for (operation, outcomes) in self.witness.outcomes() {
+        for (operation, outcomes) in self.recorder.outcomes() {
             let count = Count::of(scrape, operation);
             let all: u64 = outcomes.values().sum();
             let of = |outcome| outcomes.get(&outcome).copied().unwrap_or(0);
@@ -271,7 +271,7 @@ impl Judge {
             let said = scrape.value("pinpoint_exporter_series", &[]);
             wrong.push(format!("{series} series are said to be {said:?}"));
         }
-        let listings = self.witness.listings();
+        let listings = self.recorder.listings();
         let none = Listings::default();
         for (number, (target, shown)) in self.targets.iter().zip(&shown).enumerate() {
             let of_target = listings.get(&(target.application.to_owned(), target.segment.clone()));
@@ -413,7 +413,7 @@ impl Judge {
             return Arc::clone(known);
         }
         let target = &self.targets[number];
-        let items = self.witness.items(target, instant);
+        let items = self.recorder.items(target, instant);
         let made =
             model::series(target.application, target.segment.as_deref(), &items, date, self.rules.bounds);
         let made = Arc::new(made);
@@ -571,8 +571,8 @@ mod tests {
             fails_unseen: false,
         };
         let target = Target { application: world::FIXED, segment: Some("plain".to_owned()) };
-        let witness = Arc::new(Witness::new(World::default(), 10));
-        Judge::new(witness, vec![target], rules, Starvation::once(200_000, 120_000))
+        let recorder = Arc::new(Recorder::new(World::default(), 10));
+        Judge::new(recorder, vec![target], rules, Starvation::once(200_000, 120_000))
     }
 
     /// Judges a target that is up and shows the jobs of this instant, when its listing was read at these times.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -14,7 +14,6 @@ use fake_pinpoint::HANG_LIMIT;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    net::TcpListener,
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -86,12 +85,19 @@ fn beside(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// An address for a program that is started next. The kernel gives nobody a port of this range.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let ports = std::iter::repeat_with(|| fastrand::u16(20_000..30_000)).take(100);
+    let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    addresses
+        .find(|address| TcpListener::bind(address).is_ok())
+        .context("no port between 20000 and 30000 is free")
+}
+
 impl Exporter {
     /// Starts it on a free port, and waits until it serves.
     pub(crate) async fn start(plan: &Plan) -> anyhow::Result<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").await?;
-        let address = free.local_addr()?;
-        drop(free);
+        let address = free_address()?;
         let (program, argument) = match plan.program {
             Program::Real => (beside("pinpoint-exporter")?, ""),
             Program::Turned => (std::env::current_exe()?, "exporter"),
