@@ -80,7 +80,7 @@ impl WatchedApplication {
         {
             return shown.block.clone();
         }
-        let (account_id, region) = self.region_client.place();
+        let (account_id, region) = self.region_client.account_and_region();
         let watched = named.watched.iter().filter_map(|at| named.segments.get(*at));
         let block =
             block::names([account_id, region, &self.id], named.application.as_ref(), &watched, tag_labels);

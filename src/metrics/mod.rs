@@ -1,7 +1,7 @@
 //! The metrics: the table of families, their rendering, and the exporter's own counters.
 
-pub mod answer;
 pub mod block;
 pub mod catalogue;
+pub mod exposition;
 pub mod family;
 pub mod telemetry;

@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 
 use super::{
-    connection_phase::ConnectionPhase, connections::ResponseHolder, responses_in_flight::HeldResponse,
+    connection_phase::ConnectionPhase, connections::ResponseHolder, responses_in_flight::TrackedResponse,
     streams::Stream,
 };
 
@@ -37,7 +37,7 @@ impl Drop for AnsweringGuard {
 struct InFlight {
     /// `None` over HTTP/1.
     stream: Option<Stream>,
-    _held: HeldResponse,
+    _held: TrackedResponse,
 }
 
 #[derive(Debug)]

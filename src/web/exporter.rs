@@ -8,12 +8,12 @@ use tokio::sync::watch;
 /// What the server serves.
 pub trait Exporter: Send + Sync + 'static {
     /// Returns the exposition as consecutive chunks. It refreshes the data that are due and waits for them until `wait` has
-    /// passed or `hurry` resolves. Then it returns the data that are cached. With `gzip`, the chunks together are one gzip
+    /// passed or `answer_now` resolves. Then it returns the data that are cached. With `gzip`, the chunks together are one gzip
     /// stream.
     fn scrape(
         &self,
         wait: Duration,
-        hurry: impl Future<Output = ()> + Send,
+        answer_now: impl Future<Output = ()> + Send,
         gzip: bool,
     ) -> impl Future<Output = Vec<Bytes>> + Send;
 

@@ -39,7 +39,8 @@ ALL = {
     "region": ".*",
     "application": ".*",
     "segment": ".*",
-    "status": ".+",
+    # Matches what has no such label.
+    "status": "^$",
     "why": ".*",
 }
 
@@ -170,10 +171,15 @@ def options(variable, chosen, query):
 def with_hidden(name, chosen, query):
     """The choices with the values of the dashboard's hidden variables, which say what charts and tables show."""
     for one in DASHBOARDS[name]["templating"]["list"]:
-        if one["name"] in ("current", "shown", "running", "listed"):
+        if one["hide"] == 2 and one.get("definition", "").startswith("query_result"):
             values = [value for _, value in options(one, chosen, query)]
-            chosen = {**chosen, one["name"]: f"({'|'.join(values)})"}
+            chosen = {**chosen, one["name"]: regex(values) if one["multi"] else next(iter(values), "")}
     return chosen
+
+
+def regex(values):
+    """Several values of a variable, as Grafana writes them into a query."""
+    return f"({'|'.join(values)})"
 
 
 def numbers(result):

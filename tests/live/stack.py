@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import urllib.request
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "judges"))
 from limits import HANG_LIMIT, UNHURRIED  # noqa: E402
+from ports import free_port  # noqa: E402
 
 # How often an event is looked for.
 PAUSE = 0.05
@@ -45,9 +45,7 @@ def ask(method, url, body=None):
 
 def free_address():
     """An address of loopback that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return "{}:{}".format(*listener.getsockname())
+    return f"127.0.0.1:{free_port()}"
 
 
 def until(condition, explain):
@@ -224,6 +222,12 @@ class Prometheus(Configured):
     def get(self, path, **parameters):
         """`data` of an answer of the API: `get("series", **{"match[]": "up"})`."""
         return json.loads(ask("GET", f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"))["data"]
+
+    def post(self, path, **parameters):
+        """The same by POST, as Grafana asks: a query can be longer than a URL may be."""
+        request = urllib.request.Request(f"{self.url}/api/v1/{path}", urllib.parse.urlencode(parameters).encode())
+        with _direct.open(request, timeout=HANG_LIMIT) as answer:
+            return json.loads(answer.read())["data"]
 
     def query(self, expression, time=None):
         """The result of an instant query: a list of `{"metric": {…}, "value": [time, "…"]}`. An error names the query."""

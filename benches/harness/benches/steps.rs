@@ -9,7 +9,7 @@ use aws_credential_types::Credentials;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pinpoint_exporter::{
-    metrics::{answer, block},
+    metrics::{block, exposition},
     model::{
         job::ExportJob,
         snapshot::{FinishedJobLimits, Snapshot, SnapshotBuilder},
@@ -82,10 +82,10 @@ fn steps(criterion: &mut Criterion) {
 
     let blocks: Vec<_> = (0..100).map(|n| block::snapshot(&target(n), &one, StatusSeries::All)).collect();
     let mut group = criterion.benchmark_group("100 targets of 100 jobs");
-    group.bench_function("put together", |bencher| bencher.iter(|| answer::body(blocks.iter())));
-    let body = answer::body(blocks.iter());
+    group.bench_function("put together", |bencher| bencher.iter(|| exposition::body(blocks.iter())));
+    let body = exposition::body(blocks.iter());
     for (name, gzip) in [("answer, plain", false), ("answer, gzip", true)] {
-        group.bench_function(name, |bencher| bencher.iter(|| answer::answer(&body, &[], gzip)));
+        group.bench_function(name, |bencher| bencher.iter(|| exposition::render(&body, &[], gzip)));
     }
     group.finish();
 }

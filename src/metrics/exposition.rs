@@ -145,7 +145,7 @@ const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 const LAST_BLOCK: &[u8] = &[1, 0, 0, 0xff, 0xff];
 
 /// A complete response. `tail` follows the families of the targets.
-pub fn answer(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
+pub fn render(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
     if !gzip {
         return body.plain.iter().cloned().chain(tail.iter().map(|part| part.text.clone())).collect();
     }
@@ -168,7 +168,7 @@ pub fn answer(body: &Body, tail: &[Part], gzip: bool) -> Vec<Bytes> {
 
 /// Compresses a single text in the same format.
 pub fn gzip(text: String) -> Vec<Bytes> {
-    answer(&Body::default(), &[Part::compressed(text)], true)
+    render(&Body::default(), &[Part::compressed(text)], true)
 }
 
 #[cfg(test)]
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn label_values_are_escaped_and_dates_keep_their_milliseconds() {
         let block = snapshot(&target(), &segment(3), StatusSeries::All);
-        let text = text_of(&answer(&body([block].iter()), &[], false));
+        let text = text_of(&render(&body([block].iter()), &[], false));
         let labels =
             r#"{aws_account_id="",aws_region="eu-west-1",application_id="a\\b\"c\nd",segment_id="日本""#;
         for line in [
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn a_family_without_samples_is_left_out() {
         let block = snapshot(&target(), &segment(0), StatusSeries::All);
-        let text = text_of(&answer(&body([block].iter()), &[], false));
+        let text = text_of(&render(&body([block].iter()), &[], false));
         assert!(!text.contains("pinpoint_export_job_pieces"));
         assert!(!text.contains("pinpoint_segment_latest_export_job_status"));
     }
@@ -277,8 +277,8 @@ mod tests {
             let body = body(blocks.iter());
             let tail =
                 [Part::compressed("# a\n".repeat(1000)), Part::stored("x".repeat(70_000)), Part::default()];
-            let plain = text_of(&answer(&body, &tail, false));
-            assert_eq!(unzipped(&answer(&body, &tail, true)), plain);
+            let plain = text_of(&render(&body, &tail, false));
+            assert_eq!(unzipped(&render(&body, &tail, true)), plain);
             assert_eq!(body.series, 13 * usize::try_from(targets).unwrap());
             assert_eq!(
                 plain.matches("# HELP pinpoint_segment_export_jobs ").count(),
