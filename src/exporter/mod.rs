@@ -30,11 +30,15 @@ use crate::{
     collect::{self, Collector},
     config::{Config, EffectiveSetting, TargetsFile},
     file_watch::{Files, Reload, WatchedFile},
-    metrics::{answer, family::ScrapeFacts, telemetry::Telemetry},
+    metrics::{
+        answer::{self, Answer},
+        family::ScrapeFacts,
+        telemetry::Telemetry,
+    },
     model::{clock::Clock, snapshot::FinishedJobLimits, target::TargetPattern},
     pinpoint::{self, Http, Observer, ProcessCleanup, Source},
     status,
-    web::{self, Limits, ScrapeTimeout, config::WatchedWebConfig},
+    web::{self, Content, Limits, RenderedText, ScrapeTimeout, config::WatchedWebConfig},
 };
 
 pub struct Exporter {
@@ -226,10 +230,10 @@ async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
 }
 
 impl web::Exporter for Exporter {
-    async fn scrape(&self, wait: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(&self, wait: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Content {
         let started = Instant::now();
         tokio::select! {
-            () = self.collector.refresh(wait) => {}
+            () = self.collector.refresh(wait, gzip) => {}
             () = hurry => {}
         }
         let body = self.collector.body();
@@ -245,7 +249,13 @@ impl web::Exporter for Exporter {
         };
         let answer = answer::answer(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);
-        answer
+        match answer {
+            Answer::Chunks(chunks) => chunks.into(),
+            Answer::Rendered(text) => {
+                let (length, source) = (text.length(), text.source());
+                Content::Rendered(RenderedText { pieces: Box::new(text), length, source })
+            }
+        }
     }
 
     fn page(&self, query: &str) -> Result<String, String> {

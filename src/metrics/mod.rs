@@ -3,5 +3,6 @@
 pub mod answer;
 pub mod block;
 pub mod catalogue;
+mod deflate;
 pub mod family;
 pub mod telemetry;
