@@ -63,8 +63,6 @@ pub struct Settings {
     /// The limits on the finished jobs that are shown.
     pub bounds: FinishedJobLimits,
     pub status_series: StatusSeries,
-    /// Whether to keep the messages about failed endpoints.
-    pub keep_failures: bool,
     pub names: NameSource,
     /// The tags to show beside names.
     pub tag_labels: Arc<TagLabels>,
@@ -518,8 +516,7 @@ impl Shared {
         permit: Permit,
     ) -> Result<(Shown, SkippedParts), Error> {
         let TargetEntry { target, region_client, .. } = entry;
-        let mut builder = SnapshotBuilder::begin(self.settings.bounds, date, target.segment_id.as_deref())
-            .keeping_failures(self.settings.keep_failures);
+        let mut builder = SnapshotBuilder::begin(self.settings.bounds, date, target.segment_id.as_deref());
         let mut sink = |job| builder.add([job]);
         let read = match &target.segment_id {
             Some(segment) => {

@@ -90,7 +90,6 @@ impl Exporter {
                 per_segment: config.finished_jobs_per_segment,
             },
             status_series: config.status_series,
-            keep_failures: config.show_failures,
             names: config.names,
             tag_labels: Arc::clone(&config.tag_labels),
         };
@@ -237,6 +236,11 @@ impl web::Exporter for Exporter {
             () = hurry => {}
         }
         let body = self.collector.body();
+        if gzip && body.takes_long_to_compress() {
+            // The threads that serve connections go on meanwhile. A panic would happen again below.
+            let body = Arc::clone(&body);
+            _ = spawn_blocking(move || body.compress()).await;
+        }
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
         let facts = ScrapeFacts {
             credentials_expiry: self.accounts().expiries(),

@@ -231,7 +231,8 @@ impl Families {
     /// Returns the number of series that were rendered, and whether the family is complete.
     fn render(&self, family: usize, cursor: &mut Cursor, out: &mut Output, limit: usize) -> (usize, bool) {
         let family = &FAMILIES[family];
-        let mut lines = Lines { family, series: 0, prefix: String::new(), of_all: 0, block: self, out, limit };
+        let mut lines =
+            Lines { family, series: 0, prefix: String::new(), of_all: 0, block: self, out, limit };
         let is_complete = lines.render(cursor);
         (lines.series, is_complete)
     }

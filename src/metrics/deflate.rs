@@ -30,7 +30,7 @@ const LEVEL: Compression = Compression::fast();
 const RENDERED_AT_ONCE: usize = 32 * 1024;
 
 /// A text of at least this size is compressed by several threads. To start one takes as long as to compress 50 kB.
-const SHARED_FROM: usize = 1024 * 1024;
+pub(super) const SHARED_FROM: usize = 1024 * 1024;
 
 /// Larger buffers are handed over instead of being reused.
 const KEPT_BELOW: usize = 256 * 1024;

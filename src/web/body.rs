@@ -230,7 +230,9 @@ mod tests {
         let context = &mut Context::from_waker(Waker::noop());
         for (sent, left) in [("abc", 6), ("de", 3), ("f", 1)] {
             assert_eq!((body.length(), body.is_end_stream()), (left, false));
-            let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(context) else { panic!("{sent}") };
+            let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(context) else {
+                panic!("{sent}")
+            };
             assert_eq!(frame.into_data().unwrap().chunk(), sent.as_bytes());
         }
         assert!(body.is_end_stream());
