@@ -12,9 +12,9 @@ use arbitrary::{Result, Unstructured};
 use flate2::read::GzDecoder;
 use pinpoint_exporter::{
     metrics::{
-        answer::{self, Answer},
         block,
         catalogue::FAMILIES,
+        exposition::{self, Exposition},
     },
     model::{
         exception::Exception,
@@ -43,7 +43,7 @@ struct World {
     targets: Vec<(Target, Vec<ExportJob>, TargetStatus)>,
     /// The names of applications, in the order of their accounts, regions and ids.
     names: Vec<Names>,
-    bounds: FinishedJobLimits,
+    limits: FinishedJobLimits,
     status_series: StatusSeries,
 }
 
@@ -119,7 +119,7 @@ impl Names {
 impl World {
     fn arbitrary(from: &mut Unstructured<'_>) -> Result<Self> {
         let max_age = from.arbitrary::<Option<u16>>()?;
-        let bounds = FinishedJobLimits {
+        let limits = FinishedJobLimits {
             max_age: max_age.map(|hours| Duration::from_hours(hours.into())),
             per_segment: from.arbitrary::<Option<u8>>()?.map(|count| usize::from(count) % 8 + 1),
         };
@@ -160,7 +160,7 @@ impl World {
         Ok(Self {
             names,
             targets: targets.into_iter().map(|(target, (jobs, status))| (target, jobs, status)).collect(),
-            bounds,
+            limits,
             status_series,
         })
     }
@@ -183,10 +183,10 @@ impl World {
             .chain(names)
             .map(Some)
             .collect();
-        let body = Arc::new(answer::body(&[blocks], None));
-        let bytes = |gzip| match answer::answer(&body, &[], gzip) {
-            Answer::Chunks(chunks) => chunks.concat(),
-            Answer::Rendered(text) => text.collect::<Vec<_>>().concat(),
+        let body = Arc::new(exposition::body(&[blocks], None));
+        let bytes = |gzip| match exposition::render(&body, &[], gzip) {
+            Exposition::Chunks(chunks) => chunks.concat(),
+            Exposition::Rendered(text) => text.collect::<Vec<_>>().concat(),
         };
         let (plain, packed) = (bytes(false), bytes(true));
         let mut unpacked = Vec::new();
@@ -221,7 +221,7 @@ impl World {
     }
 
     fn snapshot(&self, target: &Target, jobs: &[ExportJob]) -> Snapshot {
-        let mut builder = SnapshotBuilder::begin(self.bounds, Timestamp(NOW), target.segment_id.as_deref());
+        let mut builder = SnapshotBuilder::begin(self.limits, Timestamp(NOW), target.segment_id.as_deref());
         jobs.chunks(3).for_each(|page| builder.add(page.to_vec()));
         builder.finish()
     }
@@ -310,10 +310,10 @@ impl World {
         let (mut aged, mut outnumbered) = (0, 0);
         for (place, job) in finished.into_iter().enumerate() {
             let age = date(job).map(|date| i128::from(NOW) - i128::from(date.0));
-            let limit = self.bounds.max_age.map(|limit| limit.as_millis().cast_signed());
+            let limit = self.limits.max_age.map(|limit| limit.as_millis().cast_signed());
             match (age, limit) {
                 (Some(age), Some(limit)) if age > limit => aged += 1,
-                _ if self.bounds.per_segment.is_some_and(|limit| place >= limit) => outnumbered += 1,
+                _ if self.limits.per_segment.is_some_and(|limit| place >= limit) => outnumbered += 1,
                 _ => shown.push(job),
             }
         }
@@ -411,13 +411,13 @@ fn job(from: &mut Unstructured<'_>, segment_id: Option<&str>) -> Result<ExportJo
         total_processed: from.arbitrary()?,
         total_failures: from.arbitrary()?,
         failure_samples,
-        failures: Vec::new(),
         creation_date: date(from)?,
         completion_date: date(from)?,
         job_type: optional(from)?,
         segment_version: from.arbitrary()?,
         s3_url_prefix: optional(from)?,
         role_arn: optional(from)?,
+        ..ExportJob::default()
     })
 }
 

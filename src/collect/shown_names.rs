@@ -74,7 +74,7 @@ impl WatchedApplication {
         {
             return shown.block.clone();
         }
-        let (account_id, region) = self.region_client.place();
+        let (account_id, region) = self.region_client.account_and_region();
         let block = block::names([account_id, region, &self.id], names.clone());
         *shown = Some(Shown { names, block: block.clone() });
         block

@@ -18,7 +18,7 @@ use super::{
     connection_phase::ConnectionPhase,
     connections::ResponseHolder,
     exporter::{Content, RenderedText},
-    responses_in_flight::HeldResponse,
+    responses_in_flight::TrackedResponse,
     streams::Stream,
 };
 
@@ -41,7 +41,7 @@ impl Drop for AnsweringGuard {
 struct InFlight {
     /// `None` over HTTP/1.
     stream: Option<Stream>,
-    _held: HeldResponse,
+    _held: TrackedResponse,
 }
 
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     client_address::ClientAddress,
     connection_phase::ConnectionPhase,
-    responses_in_flight::{HeldResponse, ResponsesInFlight},
+    responses_in_flight::{ResponsesInFlight, TrackedResponse},
 };
 
 /// How many connections beyond the limit may be about to close.
@@ -36,7 +36,7 @@ pub(super) struct Connections {
     leave: CancellationToken,
     /// Cancelled to end all connections at once.
     cut: CancellationToken,
-    answers: ResponsesInFlight,
+    responses: ResponsesInFlight,
 }
 
 #[derive(Debug, Default)]
@@ -121,7 +121,7 @@ impl Connections {
             closed: Notify::new(),
             leave: CancellationToken::new(),
             cut: cut.clone(),
-            answers: ResponsesInFlight::default(),
+            responses: ResponsesInFlight::default(),
         })
     }
 
@@ -155,14 +155,14 @@ impl Connections {
         loop {
             // Register before the check, so that a connection that closes in between is noticed.
             let closed = self.closed.notified();
-            if let Some(slot) = self.try_place(client) {
+            if let Some(slot) = self.try_slot(client) {
                 return slot;
             }
             closed.await;
         }
     }
 
-    fn try_place(self: &Arc<Self>, client: ClientAddress) -> Option<ConnectionSlot> {
+    fn try_slot(self: &Arc<Self>, client: ClientAddress) -> Option<ConnectionSlot> {
         let mut open = self.open();
         let mut leaving = open.leaving();
         if open.staying() >= self.limit() {
@@ -202,12 +202,12 @@ impl Drop for ConnectionSlot {
 impl ResponseHolder {
     /// Counts a response that is about to be sent, with the address and the size of each part. If the responses then use too much memory, the connections that are furthest
     /// behind are cut.
-    pub(super) fn hold(&self, parts: impl Iterator<Item = (usize, usize)>) -> HeldResponse {
-        let answers = &self.connections.answers;
+    pub(super) fn hold(&self, parts: impl Iterator<Item = (usize, usize)>) -> TrackedResponse {
+        let answers = &self.connections.responses;
         let held = answers.hold(self.number, parts);
         while answers.is_too_much(&held) {
             let open = self.connections.open();
-            let holders = answers.holders();
+            let holders = answers.connections();
             let holders = holders.iter().filter_map(|number| Some((number, open.by_number.get(number)?)));
             let holders = holders.filter(|(_, it)| !it.cut.is_cancelled());
             let behind = holders.filter_map(|(number, it)| Some((it.waited()?, *number, it)));
@@ -294,19 +294,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lower_limit_holds_for_the_connections_that_are_open() {
         let connections = Connections::new(20, &CancellationToken::new());
-        let mut places = Vec::new();
+        let mut slots = Vec::new();
         for number in 0..20 {
-            places.push(slot(&connections, number % 4).await);
+            slots.push(slot(&connections, number % 4).await);
         }
         connections.set_limit(6);
-        let left = |places: &[ConnectionSlot]| places.iter().filter(|slot| slot.leave.is_cancelled()).count();
-        assert_eq!(left(&places), 14);
-        places.retain(|slot| !slot.leave.is_cancelled());
-        places.push(slot(&connections, 9).await);
-        assert_eq!(left(&places), 1);
+        let left = |slots: &[ConnectionSlot]| slots.iter().filter(|slot| slot.leave.is_cancelled()).count();
+        assert_eq!(left(&slots), 14);
+        slots.retain(|slot| !slot.leave.is_cancelled());
+        slots.push(slot(&connections, 9).await);
+        assert_eq!(left(&slots), 1);
         connections.set_limit(20);
-        places.push(slot(&connections, 9).await);
-        assert_eq!(left(&places), 1);
+        slots.push(slot(&connections, 9).await);
+        assert_eq!(left(&slots), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -353,6 +353,6 @@ mod tests {
         }
         assert!(many.iter().all(|(slot, _)| !slot.cut.is_cancelled()));
         drop((many, stalled));
-        assert!(connections.answers.is_empty());
+        assert!(connections.responses.is_empty());
     }
 }

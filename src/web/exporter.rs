@@ -36,12 +36,12 @@ impl From<Vec<Bytes>> for Content {
 
 /// What the server serves.
 pub trait Exporter: Send + Sync + 'static {
-    /// Returns the exposition. It refreshes the data that are due and waits for them until `wait` has passed or `hurry`
+    /// Returns the exposition. It refreshes the data that are due and waits for them until `wait` has passed or `answer_now`
     /// resolves. Then it returns the data that are cached. With `gzip`, the content is one gzip stream.
     fn scrape(
         &self,
         wait: Duration,
-        hurry: impl Future<Output = ()> + Send,
+        answer_now: impl Future<Output = ()> + Send,
         gzip: bool,
     ) -> impl Future<Output = Content> + Send;
 

@@ -16,7 +16,7 @@ mod handshakes;
 mod malformed;
 mod media_type;
 mod passwords;
-mod progress;
+mod read_lag;
 mod refusal;
 mod response;
 mod responses_in_flight;

@@ -88,7 +88,7 @@ async fn metrics(
     scrape: WaitingScrape,
 ) -> Response<Body> {
     let gzip = content_coding::prefers_gzip(headers);
-    let content = exporter.scrape(timeout.of(headers), scrape.hurry.cancelled(), gzip).await;
+    let content = exporter.scrape(timeout.of(headers), scrape.answer_now.cancelled(), gzip).await;
     coded(with_content(StatusCode::OK, METRICS, content), gzip)
 }
 

@@ -24,6 +24,7 @@ use tokio::{
 use crate::secrets::{assert_lacks, forms};
 use crate::support::{
     harness::{APP, Harness, Plan, client, credentials, run},
+    ports::closed_address,
     program::{Program, command},
     text_format::Scrape,
 };
@@ -814,10 +815,9 @@ fn a_role_for_an_account_that_no_target_names_is_a_warning() {
 
 // What goes wrong, in words.
 
-/// An address where nobody listens.
-async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+/// A URL that refuses every connection.
+fn nobody() -> String {
+    format!("http://{}", closed_address())
 }
 
 async fn always(status: u16, body: &str) -> String {
@@ -887,7 +887,7 @@ fn a_container_that_fails_is_named_with_what_came_back_in_words() {
             answer.to_string()
         };
         let mut cases: Vec<Case> = Vec::new();
-        let nobody = nobody().await;
+        let nobody = nobody();
         cases.push((container(&nobody), vec![format!("GET {nobody}/creds failed: "), REFUSED.to_owned()]));
         let nested = format!(r#"{{"a": {}"#, "[".repeat(900_000));
         for (status, body, expected) in [
@@ -910,7 +910,7 @@ fn a_container_that_fails_is_named_with_what_came_back_in_words() {
             (
                 200,
                 &expiring("tomorrow"),
-                "GET URL/creds failed: the Expiration in the answer is no ISO 8601 date",
+                "GET URL/creds failed: the Expiration in the answer is not an ISO 8601 date",
             ),
         ] {
             let url = always(status, body).await;
@@ -923,7 +923,7 @@ fn a_container_that_fails_is_named_with_what_came_back_in_words() {
 #[test]
 fn a_token_file_that_is_no_file_or_too_large_is_named_and_not_read() {
     run(async {
-        let (folder, nobody) = (tempfile::tempdir().unwrap(), nobody().await);
+        let (folder, nobody) = (tempfile::tempdir().unwrap(), nobody());
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
         assert!(made.success());
@@ -972,7 +972,7 @@ fn instance_metadata_that_fail_are_named_before_what_was_never_configured() {
             let answer = Response::builder().header("x-aws-ec2-metadata-token-ttl-seconds", u64::MAX);
             answer.body("a-token".to_owned()).unwrap()
         });
-        let (nobody, html, endless) = (nobody().await, always(502, HTML).await, endless.await);
+        let (nobody, html, endless) = (nobody(), always(502, HTML).await, endless.await);
         let tried =
             format!("no credentials were found (instance metadata: PUT {nobody}/latest/api/token failed: ");
         assert_words(vec![
@@ -1015,7 +1015,7 @@ fn sts_and_sso_that_fail_are_named_with_what_came_back_in_words() {
         };
         let role = |url: &str| with_profile("role", sts(url));
         let sso = |url: &str| with_profile("sso", ("AWS_ENDPOINT_URL_SSO", url.to_owned()));
-        let (nobody, html, garbage) = (nobody().await, always(502, HTML).await, always(200, GARBAGE).await);
+        let (nobody, html, garbage) = (nobody(), always(502, HTML).await, always(200, GARBAGE).await);
         let nested = always(200, &"<a>".repeat(340_000)).await;
         let expired = always(401, r#"{"message": "Session token not found or invalid"}"#).await;
         let no_connection = |url: &str| vec![format!("POST {url}/ failed: "), REFUSED.to_owned()];

@@ -298,8 +298,8 @@ fn without_a_right_password_there_is_nothing_to_see_on_any_path() {
         }
         // Who is struck off is out, on connections that are open too.
         pki.write("web.yml", &format!("basic_auth_users:\n  bob: {}\n", hash("other")));
-        server.web_config.look();
-        server.web_config.look();
+        server.web_config.reload_if_changed();
+        server.web_config.reload_if_changed();
         assert_eq!(status(&mut client, "/-/healthy", &basic("alice", "secret")).await, 401);
         assert_eq!(status(&mut client, "/-/healthy", &basic("bob", "other")).await, 200);
         server.close().await;

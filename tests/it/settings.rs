@@ -159,7 +159,7 @@ const REFUSED: &[Refused<'_>] = &[
         variables: &[("TARGETS", "a b a/s")],
         names: "TARGETS",
         shows: "a",
-        cure: "\"a/s\" reads by segment",
+        cure: "\"a/s\" reads it by segment",
         neighbours: &[&[("TARGETS", "a b c/s")], &[("TARGETS", "b a/s a/t")]],
     },
     Refused {
@@ -505,7 +505,7 @@ fn a_misspelt_name_is_told_together_with_the_problem_that_it_causes() {
     assert!(run.stderr.contains("\nPINPOINT_EXPORTER_TARGETS: it is required"), "{}", run.stderr);
     assert!(
         run.stderr.contains(
-            "\nwarning: PINPOINT_EXPORTER_TARGTS is no setting and has no effect; the closest is \
+            "\nwarning: PINPOINT_EXPORTER_TARGTS is not a setting and has no effect; the closest is \
              PINPOINT_EXPORTER_TARGETS\n"
         ),
         "{}",
@@ -536,7 +536,7 @@ fn a_variable_that_is_not_utf_8_is_named_or_ignored_and_never_a_panic() {
     assert!(lines[2].starts_with("PINPOINT_EXPORTER_CACHE_TTL=\"30\": "), "{}", run.stderr);
     assert!(lines[3].starts_with("AWS_USE_FIPS_ENDPOINT: its value is not UTF-8"), "{}", run.stderr);
     assert!(
-        lines[4].starts_with("warning: PINPOINT_EXPORTER_MAX_PAGE\u{fffd} is no setting")
+        lines[4].starts_with("warning: PINPOINT_EXPORTER_MAX_PAGE\u{fffd} is not a setting")
             && lines[4].ends_with(" PINPOINT_EXPORTER_MAX_PAGES"),
         "{}",
         run.stderr

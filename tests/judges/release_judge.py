@@ -12,7 +12,6 @@ import platform
 import posixpath
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
@@ -20,6 +19,8 @@ import tempfile
 import time
 import unittest
 import urllib.request
+
+from ports import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 DIST = ROOT / "dist"
@@ -41,12 +42,6 @@ def run(*command, check=True, **options):
 def one(pattern):
     (file,) = (file for file in DIST.glob(pattern) if file.suffix != ".json")
     return file
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def eventually(what):

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pinpoint_exporter::{
     metrics::{
-        answer::{self, Answer},
         block,
+        exposition::{self, Exposition},
     },
     model::{
         job::ExportJob,
@@ -86,13 +86,13 @@ fn steps(criterion: &mut Criterion) {
     let blocks = (0..100).map(|n| Some(block::snapshot(&target(n), &one, StatusSeries::All)));
     let sections = [blocks.collect()];
     let mut group = criterion.benchmark_group("100 targets of 100 jobs");
-    group.bench_function("put together", |bencher| bencher.iter(|| answer::body(&sections, None)));
-    let body = Arc::new(answer::body(&sections, None));
+    group.bench_function("put together", |bencher| bencher.iter(|| exposition::body(&sections, None)));
+    let body = Arc::new(exposition::body(&sections, None));
     for (name, gzip) in [("answer, plain", false), ("answer, gzip", true)] {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| match answer::answer(&body, &[], gzip) {
-                Answer::Chunks(chunks) => drop(black_box(chunks)),
-                Answer::Rendered(text) => text.for_each(|piece| drop(black_box(piece))),
+            bencher.iter(|| match exposition::render(&body, &[], gzip) {
+                Exposition::Chunks(chunks) => drop(black_box(chunks)),
+                Exposition::Rendered(text) => text.for_each(|piece| drop(black_box(piece))),
             });
         });
     }

@@ -12,9 +12,9 @@ use crate::{
     credentials::SECRETS,
     lock,
     model::{self, Bounds, Key, Series, WITHOUT_ANSWER},
+    recorder::{Listings, Outcome, Recorder},
     schedule::CHANGING,
     text_format::{self, Sample, Scrape},
-    witness::{Listings, Outcome, Witness},
     world::{self, Target},
 };
 
@@ -54,7 +54,7 @@ pub(crate) struct Before {
 
 /// The judge of one life of the exporter.
 pub(crate) struct Judge {
-    pub(crate) witness: Arc<Witness>,
+    pub(crate) recorder: Arc<Recorder>,
     targets: Vec<Target>,
     rules: Rules,
     /// Counters as they were in answers that are whole.
@@ -76,9 +76,9 @@ struct Shown {
 }
 
 impl Judge {
-    pub(crate) fn new(witness: Arc<Witness>, targets: Vec<Target>, rules: Rules) -> Self {
+    pub(crate) fn new(recorder: Arc<Recorder>, targets: Vec<Target>, rules: Rules) -> Self {
         Self {
-            witness,
+            recorder,
             targets,
             rules,
             floor: Mutex::default(),
@@ -107,7 +107,7 @@ impl Judge {
 
     /// To be called before a scrape is sent.
     pub(crate) fn before(&self) -> Before {
-        Before { floor: lock(&self.floor).clone(), requests: self.witness.counts(), sent: self.now() }
+        Before { floor: lock(&self.floor).clone(), requests: self.recorder.counts(), sent: self.now() }
     }
 
     /// Judges an answer of `/metrics`. Gives what is in it, and adds what is wrong with it.
@@ -169,7 +169,7 @@ impl Judge {
 
     /// Attempts, errors, and what the API knows of both.
     fn judge_equation(&self, before: &Before, scrape: &Scrape, wrong: &mut Vec<String>) {
-        let answered = self.witness.answered_errors();
+        let answered = self.recorder.answered_errors();
         for operation in ["GetApps", "GetSegments", "GetSegmentExportJobs", "GetExportJobs"] {
             let labels = [("operation", operation)];
             let count = Count::of(scrape, operation);
@@ -200,7 +200,7 @@ impl Judge {
 
     /// The same to the last one, when all is quiet and nothing was lost on the way.
     pub(crate) fn judge_account(&self, scrape: &Scrape, wrong: &mut Vec<String>) {
-        for (operation, outcomes) in self.witness.outcomes() {
+        for (operation, outcomes) in self.recorder.outcomes() {
             let count = Count::of(scrape, operation);
             let all: u64 = outcomes.values().sum();
             let of = |outcome| outcomes.get(&outcome).copied().unwrap_or(0);
@@ -265,7 +265,7 @@ impl Judge {
             let said = scrape.value("pinpoint_exporter_series", &[]);
             wrong.push(format!("{series} series are said to be {said:?}"));
         }
-        let listings = self.witness.listings();
+        let listings = self.recorder.listings();
         let none = Listings::default();
         for (number, (target, shown)) in self.targets.iter().zip(&shown).enumerate() {
             let of_target = listings.get(&(target.application.to_owned(), target.segment.clone()));
@@ -402,7 +402,7 @@ impl Judge {
             return Arc::clone(known);
         }
         let target = &self.targets[number];
-        let items = self.witness.items(target, instant);
+        let items = self.recorder.items(target, instant);
         let made =
             model::series(target.application, target.segment.as_deref(), &items, date, self.rules.bounds);
         let made = Arc::new(made);

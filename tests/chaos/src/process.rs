@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -14,7 +14,6 @@ use fake_pinpoint::HANG_LIMIT;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    net::TcpListener,
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -84,12 +83,19 @@ fn beside(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// An address for a program that is started next. The kernel gives nobody a port of this range.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let ports = std::iter::repeat_with(|| fastrand::u16(20_000..30_000)).take(100);
+    let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    addresses
+        .find(|address| TcpListener::bind(address).is_ok())
+        .context("no port between 20000 and 30000 is free")
+}
+
 impl Exporter {
     /// Starts it on a free port, and waits until it serves.
     pub(crate) async fn start(plan: &Plan) -> anyhow::Result<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").await?;
-        let address = free.local_addr()?;
-        drop(free);
+        let address = free_address()?;
         let (program, argument) = match plan.program {
             Program::Real => (beside("pinpoint-exporter")?, ""),
             Program::Turned => (std::env::current_exe()?, "exporter"),
@@ -183,8 +189,8 @@ impl Exporter {
     }
 
     /// How long it was kept waiting for a processor so far: what a busy machine owes it.
-    fn owed(&self) -> Duration {
-        owed(self.pid)
+    fn processor_wait(&self) -> Duration {
+        processor_wait(self.pid)
     }
 
     /// Whether it has ended, which it must not by itself.
@@ -197,19 +203,19 @@ impl Exporter {
         Ok(kill_process(self.pid, Signal::TERM)?)
     }
 
-    /// Waits for its end, and for the end of its log. Gives the status and how long it took without what the machine owed it.
+    /// Waits for its end, and for the end of its log. Gives the status and how long it took without the time the process waited for a processor.
     pub(crate) async fn end(&mut self) -> anyhow::Result<(ExitStatus, Duration)> {
-        let (started, before) = (Instant::now(), self.owed());
-        let mut owed = Duration::ZERO;
+        let (started, before) = (Instant::now(), self.processor_wait());
+        let mut processor_wait = Duration::ZERO;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
             ensure!(started.elapsed() < HANG_LIMIT, "it does not end");
-            owed = owed.max(self.owed().saturating_sub(before));
+            processor_wait = processor_wait.max(self.processor_wait().saturating_sub(before));
             sleep(Duration::from_millis(5)).await;
         };
-        let took = started.elapsed().saturating_sub(owed);
+        let took = started.elapsed().saturating_sub(processor_wait);
         if let Some(reader) = self.reader.take() {
             timeout(HANG_LIMIT, reader).await.context("its log does not end")??;
         }
@@ -218,7 +224,7 @@ impl Exporter {
 }
 
 /// The time that the threads of a process have waited for a processor.
-pub(crate) fn owed(pid: Pid) -> Duration {
+pub(crate) fn processor_wait(pid: Pid) -> Duration {
     let threads =
         fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
     let of_thread = threads.filter_map(|thread| {

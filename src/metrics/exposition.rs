@@ -273,7 +273,7 @@ impl Iterator for Rendered {
 
 /// A response to a scrape.
 #[derive(Debug)]
-pub enum Answer {
+pub enum Exposition {
     /// Consecutive chunks.
     Chunks(Vec<Bytes>),
     Rendered(Rendered),
@@ -322,19 +322,19 @@ const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 const LAST_BLOCK: &[u8] = &[1, 0, 0, 0xff, 0xff];
 
 /// A complete response. `tail` follows the families of the targets.
-pub fn answer(body: &Arc<Body>, tail: &[Part], gzip: bool) -> Answer {
+pub fn render(body: &Arc<Body>, tail: &[Part], gzip: bool) -> Exposition {
     if gzip {
-        return Answer::Chunks(compressed(body, tail));
+        return Exposition::Chunks(compressed(body, tail));
     }
     let tail: Vec<Bytes> = tail.iter().map(|part| part.text.clone()).collect();
     if body.length() > KEPT_BELOW {
-        return Answer::Rendered(Rendered::new(Arc::clone(body), tail));
+        return Exposition::Rendered(Rendered::new(Arc::clone(body), tail));
     }
     let text = body.plain.get_or_init(|| {
         let text: Vec<Bytes> = Rendered::new(Arc::clone(body), Vec::new()).collect();
         text.concat().into()
     });
-    Answer::Chunks(std::iter::once(text.clone()).chain(tail).collect())
+    Exposition::Chunks(std::iter::once(text.clone()).chain(tail).collect())
 }
 
 fn compressed(body: &Body, tail: &[Part]) -> Vec<Bytes> {
@@ -431,9 +431,9 @@ mod tests {
     }
 
     fn plain(body: &Arc<Body>, tail: &[Part]) -> String {
-        let (length, pieces): (_, Vec<Bytes>) = match answer(body, tail, false) {
-            Answer::Chunks(chunks) => (chunks.iter().map(Bytes::len).sum(), chunks),
-            Answer::Rendered(text) => (text.length(), text.collect()),
+        let (length, pieces): (_, Vec<Bytes>) = match render(body, tail, false) {
+            Exposition::Chunks(chunks) => (chunks.iter().map(Bytes::len).sum(), chunks),
+            Exposition::Rendered(text) => (text.length(), text.collect()),
         };
         let text = String::from_utf8(pieces.concat()).unwrap();
         assert_eq!(text.len(), length, "the length that the response announces");
@@ -489,7 +489,7 @@ mod tests {
     #[test]
     fn plain_text_is_rendered_while_it_is_sent_and_takes_the_memory_of_one_piece() {
         let body = body_of([snapshot(&target(), &jobs(10_000), StatusSeries::All)]);
-        let Answer::Rendered(mut text) = answer(&body, &[Part::stored("x".to_owned())], false) else {
+        let Exposition::Rendered(mut text) = render(&body, &[Part::stored("x".to_owned())], false) else {
             panic!("it is kept");
         };
         let mut sent = 0;
@@ -501,11 +501,11 @@ mod tests {
     #[test]
     fn small_plain_text_is_rendered_once() {
         let body = body_of([snapshot(&target(), &jobs(10), StatusSeries::All)]);
-        let first = |answer| match answer {
-            Answer::Chunks(chunks) => chunks[0].as_ptr(),
-            Answer::Rendered(_) => panic!("it is rendered again"),
+        let first = |exposition| match exposition {
+            Exposition::Chunks(chunks) => chunks[0].as_ptr(),
+            Exposition::Rendered(_) => panic!("it is rendered again"),
         };
-        assert_eq!(first(answer(&body, &[], false)), first(answer(&body, &[], false)));
+        assert_eq!(first(render(&body, &[], false)), first(render(&body, &[], false)));
     }
 
     #[test]
