@@ -474,7 +474,8 @@ fn completed_job(id: &str, segment_id: &str, date: Timestamp) -> ExportJob {
         job_type: Some("EXPORT".into()),
         segment_version: Some(1),
         s3_url_prefix: Some("s3://a-bucket/and/a/prefix".into()),
-        role_arn: Some("arn:aws:iam::000000000000:role/writes-to-the-bucket".into()),        ..ExportJob::default()
+        role_arn: Some("arn:aws:iam::000000000000:role/writes-to-the-bucket".into()),
+        ..ExportJob::default()
     }
 }
 
