@@ -80,7 +80,10 @@ fn cause(error: &io::Error) -> Option<String> {
                 "the client reports that the certificate of this server has expired; renew it"
             }
             other => {
-                return Some(format!("the client refused the connection with TLS alert {}", u8::from(*other)));
+                return Some(format!(
+                    "the client refused the connection with TLS alert {}",
+                    u8::from(*other)
+                ));
             }
         },
         Error::NoApplicationProtocol => "the client speaks neither HTTP/1.1 nor HTTP/2 (ALPN)",

@@ -19,7 +19,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pinpoint_exporter::{
     model::clock::SystemClock,
-    web::{self, ClientTimeouts, Limits, ScrapeTimeout, config::WatchedWebConfig},
+    web::{self, ClientTimeouts, Content, Limits, ScrapeTimeout, config::WatchedWebConfig},
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -68,8 +68,8 @@ const ANSWER_BYTES: usize = 8 << 20;
 static ANSWER: LazyLock<Bytes> = LazyLock::new(|| vec![b'#'; ANSWER_BYTES].into());
 
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, _: impl Future<Output = ()> + Send, _: bool) -> Vec<Bytes> {
-        vec![ANSWER.clone()]
+    async fn scrape(&self, _: Duration, _: impl Future<Output = ()> + Send, _: bool) -> Content {
+        vec![ANSWER.clone()].into()
     }
 
     fn page(&self, _: &str) -> Result<String, String> {
@@ -394,7 +394,7 @@ fn a_fresh_client_gets_in_behind_the_address_of_a_flood_and_beside_one_from_twen
         let pki = Pki::new();
         let slow = bcrypt::hash("secret", 8).unwrap();
         // From 20 addresses come more passwords than can wait.
-        for (addresses, clients, fresh) in [(1, 60, 100), (20, 160, 99)] {
+        for (addresses, clients, fresh) in [(1, 60, 100), (20, 400, 99)] {
             // Right after a restart: nobody is known.
             let server = Server::start(&pki, &format!("basic_auth_users:\n  alice: {slow}\n")).await;
             let stop = CancellationToken::new();
