@@ -2,12 +2,12 @@
 //!
 //! | command | what it does |
 //! | --- | --- |
-//! | `faults` | lives of the exporter in which everything goes wrong; [`judge`] says what must hold |
+//! | `faults` | runs of the exporter under random faults; [`judge`] checks every response |
 //! | `soak` | a month of scrapes: what was used must be given back |
 //! | `shutdown` | SIGTERM under load, again and again |
 //! | `exporter` | the exporter behind clocks that can be turned: see [`exporter`] |
 //!
-//! Settings come from the environment: `CHAOS_SECONDS`, `CHAOS_SEED`, `CHAOS_LIFE` (that life alone), `CHAOS_SCRAPES`,
+//! Settings come from the environment: `CHAOS_SECONDS`, `CHAOS_SEED`, `CHAOS_LIFE` (only the run with this number), `CHAOS_SCRAPES`,
 //! `CHAOS_ROUNDS`.
 
 mod client;
@@ -75,7 +75,7 @@ fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T> {
     }
 }
 
-/// How long everything goes wrong in a life.
+/// How long the faults of a run last.
 const LIFE: Duration = Duration::from_secs(8);
 
 /// Lives, one after the other, until the time is up or something is wrong.

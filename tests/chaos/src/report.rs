@@ -25,7 +25,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Adds those of a life, but for its violations.
+    /// Adds the counts of a run, without its violations.
     pub(crate) fn add(&mut self, life: Self) {
         for (name, count) in life.faults {
             *self.faults.entry(name).or_default() += count;
