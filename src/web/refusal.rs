@@ -98,7 +98,7 @@ mod tests {
             ("GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", "The name of a header"),
             ("GET / HTTP/1.1\r\nHost: x\r\nbad\r\n\r\n", "no colon"),
             ("GET / HTTP/1.1\r\nA: \0\r\n\r\n", "a control character"),
-            ("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "in a second line"),
+            ("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "on a second line"),
             ("GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "Content-Length"),
             ("GET / HTTP/1.1\r\nContent-Length: 18446744073709551616\r\n\r\n", "Content-Length"),
             ("GET / HTTP/1.1\r\ncontent-length: 1\r\nContent-Length: 2\r\n\r\n", "Content-Length"),

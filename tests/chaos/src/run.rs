@@ -299,9 +299,9 @@ impl Environment {
 }
 
 /// Runs the exporter once under faults. Returns the report and the violations.
-pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Result<(Report, Vec<String>)> {
+pub(crate) async fn run(seed: u64, number: u64, lasts: Duration) -> anyhow::Result<(Report, Vec<String>)> {
     let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let kind = Kind::of_life(number);
+    let kind = Kind::of_run(number);
     let (variables, rules, page_size) = settings(&mut rng, kind);
     let memory_limit = memory_limit(kind, &variables);
     let start = fake_pinpoint::Clock::default().now();
@@ -377,7 +377,7 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
         )]);
     }
     let mut report = std::mem::take(&mut *lock(&run.report));
-    report.lives = 1;
+    report.runs = 1;
     report.pieces_met = environment.proxy.met();
     recorder.each(|request| {
         report.requests += 1;

@@ -113,7 +113,7 @@ impl Kind {
         Self::Everything,
     ];
 
-    pub(crate) fn of_life(number: u64) -> Self {
+    pub(crate) fn of_run(number: u64) -> Self {
         Self::ALL[usize::try_from(number % 6).unwrap_or(0)]
     }
 
