@@ -288,9 +288,9 @@ fn wrong_settings_stop_a_command_with_64() {
 #[test]
 fn wrong_arguments_are_named_with_what_would_be_right() {
     for (arguments, expected) in [
-        (&["chek"][..], "no argument \"chek\" here; the closest is check"),
-        (&["--hlep"], "no argument \"--hlep\" here; the closest is --help"),
-        (&["check", "--jsn"], "no argument \"--jsn\" here; the closest is --json"),
+        (&["chek"][..], "unknown argument \"chek\"; the closest is check"),
+        (&["--hlep"], "unknown argument \"--hlep\"; the closest is --help"),
+        (&["check", "--jsn"], "unknown argument \"--jsn\"; the closest is --json"),
         (&["plan", "--segmnets", "5"], "the closest is --segments"),
         (&["plan", "--offline"], "--offline needs --segments"),
         (&["plan", "--segments", "5"], "--segments and --applications need --offline"),

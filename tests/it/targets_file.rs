@@ -154,7 +154,7 @@ fn contradictions_name_both_entries_and_where_they_are() {
     let whole = problems(&folder.path(), &[("PINPOINT_EXPORTER_TARGETS", "a")]);
     assert!(
         whole[0].starts_with(
-            "PINPOINT_EXPORTER_TARGETS=\"a\": it reads an application whole that \"a/1\" (line 1 of"
+            "PINPOINT_EXPORTER_TARGETS=\"a\": it reads the whole application, and \"a/1\" (line 1 of"
         ),
         "{whole:?}"
     );

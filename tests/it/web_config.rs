@@ -502,7 +502,7 @@ fn certificates_of_version_1_or_with_a_key_that_cannot_be_used_are_refused_with_
         (include_str!("certificates/v1.pem"), "the certificate has X.509 version 1, and"),
         (
             include_str!("certificates/rsa1024.pem"),
-            "RSA key has 1024 bits, and the exporter's cryptography (ring) takes 2048 to 4096",
+            "RSA key has 1024 bits, and the exporter's cryptography (ring) accepts 2048 to 4096",
         ),
         (include_str!("certificates/rsa4104.pem"), "RSA key has 4104 bits, and"),
         (include_str!("certificates/p521.pem"), "the certificate's key is on the curve P-521, which"),
