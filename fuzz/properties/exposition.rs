@@ -11,7 +11,11 @@ use std::{
 use arbitrary::{Result, Unstructured};
 use flate2::read::GzDecoder;
 use pinpoint_exporter::{
-    metrics::{block, catalogue::FAMILIES, exposition},
+    metrics::{
+        block,
+        catalogue::FAMILIES,
+        exposition::{self, Exposition},
+    },
     model::{
         exception::Exception,
         job::ExportJob,
@@ -68,9 +72,14 @@ impl Names {
         Ok(Self { place, application, segments: segments.into_values().collect() })
     }
 
-    fn block(&self, tag_labels: &TagLabels) -> block::Block {
-        let place = self.place.each_ref().map(String::as_str);
-        block::names(place, self.application.as_ref(), &self.segments.iter(), tag_labels)
+    fn block(&self, tag_labels: &Arc<TagLabels>) -> block::Block {
+        let names = block::Names {
+            application: self.application.clone(),
+            segments: self.segments.clone().into(),
+            shown: (0..self.segments.len()).collect(),
+            tag_labels: Arc::clone(tag_labels),
+        };
+        block::names(self.place.each_ref().map(String::as_str), names)
     }
 
     /// Checks the series of the names, and tells how many they are.
@@ -158,22 +167,29 @@ impl World {
 
     fn check(&self) {
         let snapshots: Vec<_> =
-            self.targets.iter().map(|(target, jobs, _)| self.snapshot(target, jobs)).collect();
-        let tag_labels = TagLabels {
+            self.targets.iter().map(|(target, jobs, _)| Arc::new(self.snapshot(target, jobs))).collect();
+        let tag_labels = Arc::new(TagLabels {
             keys: ["a", "b"].map(str::to_owned).into(),
             labels: ["tag_a", "tag_b"].map(str::to_owned).into(),
-        };
+        });
         let names = self.names.iter().map(|names| names.block(&tag_labels));
         let blocks: Vec<_> = std::iter::zip(&self.targets, &snapshots)
             .flat_map(|((target, _, status), snapshot)| {
-                [block::snapshot(target, snapshot, self.status_series), block::target_status(target, status)]
+                [
+                    block::snapshot(target, snapshot, self.status_series),
+                    block::target_status(target, status.clone()),
+                ]
             })
             .chain(names)
+            .map(Some)
             .collect();
-        let body = exposition::body(blocks.iter());
-        let plain = exposition::render(&body, &[], false).concat();
+        let body = Arc::new(exposition::body(&[blocks], None));
+        let bytes = |gzip| match exposition::render(&body, &[], gzip) {
+            Exposition::Chunks(chunks) => chunks.concat(),
+            Exposition::Rendered(text) => text.collect::<Vec<_>>().concat(),
+        };
+        let (plain, packed) = (bytes(false), bytes(true));
         let mut unpacked = Vec::new();
-        let packed = exposition::render(&body, &[], true).concat();
         GzDecoder::new(packed.as_slice()).read_to_end(&mut unpacked).expect("one gzip member");
         assert_eq!(unpacked, plain);
 

@@ -16,6 +16,7 @@ from queries import (
     URGENT,
     application_names,
     jobs_in,
+    marked,
     of_chosen,
     per_job,
     segment_names,
@@ -469,9 +470,10 @@ RECORDED = {
     **asked(
         "recorded",
         "recorded",
-        f"query_result(group by (__name__) ({RULES_RECORD}))",
+        # Grafana writes the name of a metric outside the braces, so a label says it.
+        f"query_result({marked(f'group({RULES_RECORD})', recorded='yes')})",
         3,
-        regex='/__name__="([^"]+)"/',
+        regex='/recorded="([^"]+)"/',
         several=False,
         hide=2,
     ),

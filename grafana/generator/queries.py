@@ -52,7 +52,7 @@ DRAWN = 'job_id=~"$running"'
 # Of the table of jobs.
 LISTED = 'job_id=~"$listed"'
 # Of series that are read only if the rules are not installed. No series has a label `recorded`, and the hidden variable is empty
-# without the rules. With them it holds the name of a record, so nothing matches and nothing is read.
+# without the rules. With them it is "yes", so nothing matches and nothing is read.
 COMPUTED = 'recorded="$recorded"'
 # A record that is there if the rules are installed and an exporter shows anything.
 RULES_RECORD = "segment:pinpoint_segment:info"

@@ -1,7 +1,7 @@
 //! `plan`: estimates the cost of the settings in advance: requests and their share of AWS's quota, series, memory, and the
 //! maximum age of the data.
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, fmt, sync::Arc, time::Duration};
 
 use humantime::format_duration;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{Config, MAX_SHARDS},
-    metrics::block::{self, Block},
+    metrics::block::{self, Block, Names},
     model::{
         job::ExportJob,
         job_status::JobStatus,
@@ -406,16 +406,21 @@ impl TargetEstimate {
 
     /// The estimate for the name and tags of an application or a segment.
     fn names(config: &Config, of_application: bool) -> Self {
+        let id = "0".repeat(32);
         let resource = NamedResource {
-            id: "0".repeat(32),
+            id: id.clone(),
             name: Some("a name of some words".into()),
             segment_type: Some("DIMENSIONAL".into()),
             tags: config.tag_labels.keys.iter().map(|_| Some("a-value".into())).collect(),
         };
-        let labels = ["000000000000", "eu-central-1", &resource.id];
-        let (application, segment) =
-            if of_application { (Some(&resource), None) } else { (None, Some(&resource)) };
-        let block = block::names(labels, application, &segment.into_iter(), &config.tag_labels);
+        let place = ["000000000000", "eu-central-1", &id];
+        let names = if of_application {
+            Names { application: Some(resource), ..Names::default() }
+        } else {
+            Names { segments: [resource].into(), shown: vec![0], ..Names::default() }
+        };
+        let names = Names { tag_labels: Arc::clone(&config.tag_labels), ..names };
+        let block = block::names(place, names);
         let series = block.series_by_family().map(|(name, n)| (name, n as u64)).collect();
         Self { series, memory: (block.memory() + 2 * size_of::<NamedResource>()) as u64 }
     }
@@ -440,10 +445,10 @@ impl TargetEstimate {
             last_success: Some(now),
             refresh_duration: Duration::from_millis(100),
         };
-        let snapshot = builder.finish();
+        let snapshot = Arc::new(builder.finish());
         let blocks = [
             block::snapshot(&target, &snapshot, config.status_series),
-            block::target_status(&target, &status),
+            block::target_status(&target, status),
         ];
         let mut series: BTreeMap<_, u64> = BTreeMap::new();
         for (name, n) in blocks.iter().flat_map(Block::series_by_family) {
@@ -464,14 +469,13 @@ fn completed_job(id: &str, segment_id: &str, date: Timestamp) -> ExportJob {
         failed_pieces: Some(0),
         total_processed: Some(1_000_000),
         total_failures: Some(0),
-        failure_samples: None,
-        failures: Vec::new(),
         creation_date: Some(date),
         completion_date: Some(date),
         job_type: Some("EXPORT".into()),
         segment_version: Some(1),
         s3_url_prefix: Some("s3://a-bucket/and/a/prefix".into()),
         role_arn: Some("arn:aws:iam::000000000000:role/writes-to-the-bucket".into()),
+        ..ExportJob::default()
     }
 }
 

@@ -63,8 +63,6 @@ pub struct Settings {
     /// The limits on the finished jobs that are shown.
     pub finished_job_limits: FinishedJobLimits,
     pub status_series: StatusSeries,
-    /// Whether to keep the messages about failed endpoints.
-    pub keep_failures: bool,
     pub names: NameSource,
     /// The tags to show beside names.
     pub tag_labels: Arc<TagLabels>,
@@ -94,6 +92,8 @@ struct Shared {
     /// Increases with every change of what is shown.
     generation: AtomicU64,
     watch_list: Mutex<WatchList>,
+    /// Whether the last scrape asked for the compressed form. If it did, refreshes compress what they have read.
+    compresses: AtomicBool,
     /// Whether the log already says that every target has been read once.
     has_logged_first_round: AtomicBool,
 }
@@ -111,6 +111,7 @@ impl Collector {
             settings,
             clock,
             generation: AtomicU64::new(0),
+            compresses: AtomicBool::new(false),
             has_logged_first_round: AtomicBool::new(false),
         };
         let collector = Self {
@@ -141,8 +142,9 @@ impl Collector {
     }
 
     /// Starts the refreshes that are due and waits for them for at most `wait`. A refresh continues when the wait ends or the
-    /// caller stops waiting.
-    pub async fn refresh(&self, wait: Duration) {
+    /// caller stops waiting. With `gzip`, the refreshes also compress what they have read.
+    pub async fn refresh(&self, wait: Duration, gzip: bool) {
+        self.shared.compresses.store(gzip, Ordering::Relaxed);
         let deadline = Instant::now() + wait;
         let watched = self.shared.watched();
         let mut start = Start::new(&self.shared);
@@ -268,7 +270,7 @@ impl Collector {
             return Arc::clone(&kept.body);
         }
         let watched = self.shared.watched();
-        let (mut blocks, mut until) = (Vec::new(), Duration::MAX);
+        let (mut snapshots, mut statuses, mut until) = (Vec::new(), Vec::new(), Duration::MAX);
         for entry in &watched.entries {
             let view = entry.view(now, settings.refresh_limits.max_staleness);
             if view.dropped {
@@ -278,19 +280,20 @@ impl Collector {
                 );
                 entry.region_client.note(Event::Dropped, &entry.target, why, SkippedParts::default());
             }
-            if let Some((block, end)) = view.snapshot {
-                blocks.push(block);
+            snapshots.push(view.snapshot.map(|(block, end)| {
                 until = until.min(end);
-            }
-            blocks.extend(view.status);
+                block
+            }));
+            statuses.push(view.status);
         }
         watched.region_clients.iter().for_each(RegionClient::flush_if_idle);
-        blocks.extend(watched.applications.iter().map(|application| {
+        let names = watched.applications.iter().map(|application| {
             let entries = watched.entries.get(application.entries.clone()).unwrap_or_default();
-            application.block(entries, &settings.tag_labels)
-        }));
-        blocks.extend(watched.listings.iter().filter_map(|listing| listing.view()));
-        let body = Arc::new(exposition::body(blocks.iter()));
+            Some(application.block(entries, &settings.tag_labels))
+        });
+        let lists = watched.listings.iter().map(|listing| listing.view());
+        let sections = [snapshots, statuses, names.collect(), lists.collect()];
+        let body = Arc::new(exposition::body(&sections, kept.as_ref().map(|kept| &*kept.body)));
         *kept = Some(CachedBody { generation, until, body: Arc::clone(&body) });
         body
     }
@@ -514,8 +517,7 @@ impl Shared {
     ) -> Result<(Shown, SkippedParts), Error> {
         let TargetEntry { target, region_client, .. } = entry;
         let mut builder =
-            SnapshotBuilder::begin(self.settings.finished_job_limits, date, target.segment_id.as_deref())
-                .keeping_failures(self.settings.keep_failures);
+            SnapshotBuilder::begin(self.settings.finished_job_limits, date, target.segment_id.as_deref());
         let mut sink = |job| builder.add([job]);
         let read = match &target.segment_id {
             Some(segment) => {
@@ -530,13 +532,17 @@ impl Shared {
             region_client.warn_about_overload(self.settings.refresh_limits);
         }
         let snapshot = builder.finish();
-        // Most refreshes find nothing new. Rendering and compressing the block is most of a refresh's cost, so an equal
-        // snapshot keeps its block.
+        // Most refreshes find nothing new. To compress the block is most of a refresh's cost, so an equal snapshot
+        // keeps its block.
         let unchanged = entry.shown().filter(|shown| *shown.snapshot == snapshot);
         let shown = unchanged.unwrap_or_else(|| {
+            let snapshot = Arc::new(snapshot);
             let block = block::snapshot(target, &snapshot, self.settings.status_series);
-            Shown { snapshot: Arc::new(snapshot), block }
+            Shown { snapshot, block }
         });
+        if self.compresses.load(Ordering::Relaxed) {
+            shown.block.compress_ahead();
+        }
         Ok((shown, read.left_out))
     }
 }

@@ -30,11 +30,15 @@ use crate::{
     collect::{self, Collector},
     config::{Config, EffectiveSetting, TargetsFile},
     file_watch::{Files, Reload, WatchedFile},
-    metrics::{exposition, family::ScrapeFacts, telemetry::Telemetry},
+    metrics::{
+        exposition::{self, Exposition},
+        family::ScrapeFacts,
+        telemetry::Telemetry,
+    },
     model::{clock::Clock, snapshot::FinishedJobLimits, target::TargetPattern},
     pinpoint::{self, Http, Observer, ProcessCleanup, Source},
     status,
-    web::{self, Limits, ScrapeTimeout, config::WatchedWebConfig},
+    web::{self, Content, Limits, RenderedText, ScrapeTimeout, config::WatchedWebConfig},
 };
 
 pub struct Exporter {
@@ -86,7 +90,6 @@ impl Exporter {
                 per_segment: config.finished_jobs_per_segment,
             },
             status_series: config.status_series,
-            keep_failures: config.show_failures,
             names: config.names,
             tag_labels: Arc::clone(&config.tag_labels),
         };
@@ -226,13 +229,18 @@ async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
 }
 
 impl web::Exporter for Exporter {
-    async fn scrape(&self, wait: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(&self, wait: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Content {
         let started = Instant::now();
         tokio::select! {
-            () = self.collector.refresh(wait) => {}
+            () = self.collector.refresh(wait, gzip) => {}
             () = hurry => {}
         }
         let body = self.collector.body();
+        if gzip && body.takes_long_to_compress() {
+            // The threads that serve connections go on meanwhile. A panic would happen again below.
+            let body = Arc::clone(&body);
+            _ = spawn_blocking(move || body.compress()).await;
+        }
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
         let facts = ScrapeFacts {
             credentials_expiry: self.accounts().expiries(),
@@ -245,7 +253,13 @@ impl web::Exporter for Exporter {
         };
         let answer = exposition::render(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);
-        answer
+        match answer {
+            Exposition::Chunks(chunks) => chunks.into(),
+            Exposition::Rendered(text) => {
+                let (length, source) = (text.length(), text.source());
+                Content::Rendered(RenderedText { pieces: Box::new(text), length, source })
+            }
+        }
     }
 
     fn page(&self, query: &str) -> Result<String, String> {

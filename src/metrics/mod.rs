@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod catalogue;
+mod deflate;
 pub mod exposition;
 pub mod family;
 pub mod telemetry;

@@ -120,7 +120,6 @@ pub struct SnapshotBuilder {
     oldest: Option<Timestamp>,
     /// The segment, if this is the listing of one segment.
     own_segment: Option<Arc<str>>,
-    keep_failures: bool,
     records: Vec<Record>,
     by_id: HashMap<Arc<str>, usize>,
     /// One copy of each text that several jobs share.
@@ -160,18 +159,10 @@ impl SnapshotBuilder {
             limits,
             oldest: age.map(|age| Timestamp(now.0.saturating_sub(age))),
             own_segment: own_segment.map(Arc::from),
-            keep_failures: false,
             records: Vec::new(),
             by_id: HashMap::new(),
             texts: HashSet::new(),
         }
-    }
-
-    /// With `keep`, keeps the messages about failed endpoints.
-    #[must_use]
-    pub fn keeping_failures(mut self, keep: bool) -> Self {
-        self.keep_failures = keep;
-        self
     }
 
     /// Adds jobs. A job that was already listed is replaced.
@@ -183,9 +174,6 @@ impl SnapshotBuilder {
 
     fn add_job(&mut self, mut job: ExportJob) {
         self.share(&mut job.segment_id);
-        if !self.keep_failures {
-            job.failures = Vec::new();
-        }
         // A message whose escapes were decoded has unused capacity.
         job.failures.iter_mut().for_each(String::shrink_to_fit);
         let mut record = Record {
@@ -486,9 +474,8 @@ mod tests {
                 let mut builder = SnapshotBuilder::begin(limits, NOW, Some("s"));
                 for n in 0..4_096 {
                     let role_arn = Some(role.to_string().into());
-                    let failures = vec!["f".repeat(100)];
                     let id = format!("{n:032}");
-                    builder.add([ExportJob { failures, role_arn, ..completed(&id, date) }]);
+                    builder.add([ExportJob { role_arn, ..completed(&id, date) }]);
                 }
                 assert_eq!(builder.records.len(), 4_096);
             });

@@ -36,7 +36,7 @@ pub struct Page<T> {
 /// Parses a body of export jobs. With `segment_id` it is the listing of that segment.
 pub fn export_jobs(body: &[u8], segment_id: Option<&str>) -> Result<Page<ExportJob>, String> {
     let segment_id: Option<Arc<str>> = segment_id.map(Arc::from);
-    page(|sink| wire::export_jobs(body, segment_id.as_ref(), sink))
+    page(|sink| wire::export_jobs(body, segment_id.as_ref(), true, sink))
 }
 
 /// Parses a body of applications or segments with the given tags.

@@ -105,6 +105,8 @@ pub struct Settings {
     pub max_attempts: u32,
     /// The tags of applications and segments to read. `None` reads neither tags nor names.
     pub tags: Option<Arc<TagLabels>>,
+    /// Whether to read the messages about failed endpoints. Otherwise they are only counted.
+    pub failures: bool,
     /// Returns uniform random numbers in `0.0..1.0` for the jitter of retries.
     pub random: fn() -> f64,
 }
@@ -308,8 +310,8 @@ impl Client {
         permit: Permit,
         sink: &mut Sink<'_>,
     ) -> Result<(Read, bool), Error> {
-        let segment = segment_id.map(Arc::from);
-        let mut decode = |body: &[u8]| wire::export_jobs(body, segment.as_ref(), sink);
+        let (segment, failures) = (segment_id.map(Arc::from), self.settings.failures);
+        let mut decode = |body: &[u8]| wire::export_jobs(body, segment.as_ref(), failures, sink);
         self.read(listing, reach, permit, &mut decode).await
     }
 

@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -202,11 +201,11 @@ impl Drop for ConnectionSlot {
 }
 
 impl ResponseHolder {
-    /// Counts a response that is about to be sent. If the responses then use too much memory, the connections that are furthest
+    /// Counts a response that is about to be sent, with the address and the size of each part. If the responses then use too much memory, the connections that are furthest
     /// behind are cut.
-    pub(super) fn hold<'a>(&self, chunks: impl Iterator<Item = &'a Bytes>) -> TrackedResponse {
+    pub(super) fn hold(&self, parts: impl Iterator<Item = (usize, usize)>) -> TrackedResponse {
         let answers = &self.connections.responses;
-        let held = answers.hold(self.number, chunks);
+        let held = answers.hold(self.number, parts);
         while answers.is_too_much(&held) {
             let open = self.connections.open();
             let holders = answers.connections();
@@ -363,23 +362,23 @@ mod tests {
         for _ in 0..60 {
             // The data change between the connections, so each has a version of its own.
             let slot = slot(&connections, 1).await;
-            let version = vec![Bytes::from(vec![b'#'; 3 * MIB])];
+            let version = vec![b'#'; 3 * MIB];
             slot.phase.requested(false);
-            let held = slot.holder.hold(version.iter());
+            let held = slot.holder.hold([(version.as_ptr() as usize, version.len())].into_iter());
             slot.phase.block();
             stalled.push((slot, held, version));
             stalled.retain(|(slot, ..)| !slot.cut.is_cancelled());
         }
         assert_eq!(stalled.len(), 10);
-        let bytes: usize = stalled.iter().map(|(.., version)| version[0].len()).sum();
+        let bytes: usize = stalled.iter().map(|(.., version)| version.len()).sum();
         assert!(bytes <= 32 * MIB);
         // A version counts once, even if many connections send it.
-        let version = [Bytes::from(vec![b'#'; 3 * MIB])];
+        let version = vec![b'#'; 3 * MIB];
         let mut many = Vec::new();
         for _ in 0..100 {
             let slot = slot(&connections, 2).await;
             slot.phase.requested(false);
-            let held = slot.holder.hold(version.iter());
+            let held = slot.holder.hold([(version.as_ptr() as usize, version.len())].into_iter());
             slot.phase.block();
             many.push((slot, held));
         }

@@ -49,23 +49,23 @@ impl ResponsesInFlight {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts to count a response of a connection.
-    pub(super) fn hold<'a>(
+    /// Starts to count a response of a connection. Each part is an address and the number of bytes there: a chunk of the
+    /// response, or the values from which it is rendered.
+    pub(super) fn hold(
         &self,
         connection: u64,
-        chunks: impl Iterator<Item = &'a Bytes>,
+        parts: impl Iterator<Item = (usize, usize)>,
     ) -> TrackedResponse {
         let mut state = self.state();
         let mut bytes = 0;
         let mut addresses = Vec::new();
-        for chunk in chunks {
-            let address = chunk.as_ptr() as usize;
+        for (address, length) in parts {
             addresses.push(address);
-            bytes += chunk.len();
-            let (_, answers) = state.chunks.entry(address).or_insert((chunk.len(), 0));
+            bytes += length;
+            let (_, answers) = state.chunks.entry(address).or_insert((length, 0));
             *answers += 1;
             if *answers == 1 {
-                state.bytes += chunk.len();
+                state.bytes += length;
             }
         }
         let number = state.next;

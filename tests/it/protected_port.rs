@@ -19,7 +19,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pinpoint_exporter::{
     model::clock::SystemClock,
-    web::{self, ClientTimeouts, Limits, ScrapeTimeout, config::WatchedWebConfig},
+    web::{self, ClientTimeouts, Content, Limits, ScrapeTimeout, config::WatchedWebConfig},
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -68,8 +68,8 @@ const ANSWER_BYTES: usize = 8 << 20;
 static ANSWER: LazyLock<Bytes> = LazyLock::new(|| vec![b'#'; ANSWER_BYTES].into());
 
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, _: impl Future<Output = ()> + Send, _: bool) -> Vec<Bytes> {
-        vec![ANSWER.clone()]
+    async fn scrape(&self, _: Duration, _: impl Future<Output = ()> + Send, _: bool) -> Content {
+        vec![ANSWER.clone()].into()
     }
 
     fn page(&self, _: &str) -> Result<String, String> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pinpoint_exporter::web::{self, ClientTimeouts, Limits, ScrapeTimeout};
+use pinpoint_exporter::web::{self, ClientTimeouts, Content, Limits, ScrapeTimeout};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -52,7 +52,7 @@ fn unpacked(answer: &Answer) -> Vec<u8> {
 }
 
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(&self, _: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Content {
         self.scrapes.add_permits(1);
         assert!(!self.panics.load(Ordering::SeqCst), "as it was told");
         tokio::select! {
@@ -61,9 +61,9 @@ impl web::Exporter for Stub {
             () = hurry => {}
         }
         if !gzip {
-            return self.chunks.clone();
+            return self.chunks.clone().into();
         }
-        vec![packed(&self.chunks.concat())]
+        vec![packed(&self.chunks.concat())].into()
     }
 
     fn page(&self, _: &str) -> Result<String, String> {

@@ -133,7 +133,7 @@ class Names(unittest.TestCase):
                     values = value.split("|") if "~" in sign else [value]
                     self.assertLessEqual(set(values), self.values[label], f"values of {label}")
         made = {label for label, _ in promql.labels_made(tree)}
-        self.assertLessEqual(set(promql.grouping_labels(tree)), self.labels | made | {"__name__"})
+        self.assertLessEqual(set(promql.grouping_labels(tree)), self.labels | made)
 
     def test_those_of_the_dashboards_exist(self):
         self.judge(in_dashboards())

@@ -160,8 +160,9 @@ def options(variable, chosen, query):
     pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
     found = []
     for series in query(fill(expr, chosen)):
-        labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items())
-        match = pattern.search(f"{{{labels}}} {series['value'][1]} {series['value'][0] * 1000}")
+        labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items() if name != "__name__")
+        text = f"{series['metric'].get('__name__', '')}{{{labels}}} {series['value'][1]} {series['value'][0] * 1000}"
+        match = pattern.search(text)
         if match:
             groups = match.groupdict() or {"text": match.group(1), "value": match.group(1)}
             found.append((groups["text"], groups["value"]))
