@@ -15,7 +15,8 @@ use tokio::{
 use crate::{
     error_texts::assert_readable,
     support::{
-        harness::{Plan, run},
+        harness::{Plan, run, run_in_virtual_time},
+        ports::closed_address,
         program::{Program, command},
         tls,
     },
@@ -47,11 +48,6 @@ async fn server(behaviour: Behaviour) -> SocketAddr {
         }
     });
     address
-}
-
-/// A port at which nothing listens.
-async fn closed_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 /// A TLS server that shows a certificate for a name, valid for these days from now.
@@ -95,7 +91,7 @@ async fn error_at(endpoint: &str) -> (String, String) {
 #[test]
 fn a_connection_that_fails_is_told_with_the_url_what_happened_and_the_cure() {
     run(async {
-        let closed = closed_port().await;
+        let closed = closed_address();
         let plain = server(Behaviour::Answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")).await;
         let mail = server(Behaviour::Answer("220 mail.example.com ESMTP\r\n\r\n")).await;
         let (hangs_up, resets) = (server(Behaviour::Close).await, server(Behaviour::Reset).await);
@@ -164,7 +160,7 @@ fn a_connection_that_fails_is_told_with_the_url_what_happened_and_the_cure() {
 
 #[test]
 fn a_request_that_times_out_names_the_url() {
-    run(async {
+    run_in_virtual_time(async {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", silent.local_addr().unwrap());
         let plan = Plan::new().set("REQUEST_TIMEOUT", "50ms").endpoint(&endpoint);
@@ -263,14 +259,14 @@ async fn check(variables: Vec<(&'static str, String)>) -> String {
 #[test]
 fn check_and_the_log_name_the_url_too() {
     run(async {
-        let endpoint = format!("http://{}", closed_port().await);
+        let endpoint = format!("http://{}", closed_address());
         let expected = format!("cannot connect to {endpoint}: the server refused the connection");
         let text = check(variables(&endpoint)).await;
         assert!(text.contains(&expected), "{text}");
         let variables = variables(&endpoint);
         let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let program = Program::start(&variables);
-        program.scrape(2.0, std::time::Duration::from_mins(1)).await;
+        program.scrape().await;
         let log = program.last_words().await;
         assert!(log.contains(&expected), "{log}");
         assert_readable(&log);
@@ -290,7 +286,7 @@ fn an_answer_that_is_not_pinpoints_makes_check_print_no_policy() {
 #[test]
 fn a_proxy_that_refuses_or_is_not_there_is_named_without_its_password() {
     run(async {
-        let closed = closed_port().await;
+        let closed = closed_address();
         let refuses = server(Behaviour::Answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")).await;
         let asks = server(Behaviour::Answer(
             "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",

@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::support::{
     harness::{Harness, Plan, credentials, run, run_in_virtual_time},
+    ports::closed_address,
     text_format::Scrape,
     tls,
 };
@@ -172,10 +173,7 @@ fn a_connection_that_breaks_or_cannot_be_made_is_a_connection_error() {
         });
     }
     run(async {
-        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let free = taken.local_addr().unwrap();
-        drop(taken);
-        let harness = Plan::new().endpoint(&format!("http://{free}")).build().await;
+        let harness = Plan::new().endpoint(&format!("http://{}", closed_address())).build().await;
         assert_counted(&harness, "ConnectionError").await;
     });
     run(async {
@@ -308,8 +306,7 @@ async fn no_http() -> SocketAddr {
 fn a_body_of_just_64_mib_is_read_plain_and_compressed() {
     for gzip in [false, true] {
         run(async move {
-            let harness =
-                Plan::new().set("REQUEST_TIMEOUT", "20s").set("SCRAPE_TIMEOUT", "25s").build().await;
+            let harness = Plan::new().build().await;
             harness.fake.fault(Fault::Oversized { mebibytes: 63, gzip }.times(1));
             let scrape = harness.scrape().await;
             assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));

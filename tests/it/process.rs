@@ -18,6 +18,7 @@ use tracing_subscriber::filter::Targets;
 
 use crate::support::{
     harness::{Plan, run},
+    ports::free_address,
     program::{Program, command, send},
 };
 
@@ -86,7 +87,7 @@ fn sigterm_and_sigint_end_the_server_well_from_its_first_instant_also_as_pid_1()
     for as_pid_1 in [false, true].into_iter().filter(|as_pid_1| !as_pid_1 || can_be_pid_1) {
         let mut came_before_the_port = 0;
         for signal in [Signal::TERM, Signal::INT].repeat(10) {
-            let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+            let free = free_address().to_string();
             let (mut child, exporter) = start(as_pid_1, &free);
             // Its handler is the last: a signal can be lost while its own is being installed.
             wait_for("the handlers", || handles(exporter, Signal::XFSZ));
@@ -116,7 +117,7 @@ fn no_other_signal_ends_the_server() {
             [Signal::HUP, Signal::USR1, Signal::USR2, Signal::ALARM, Signal::PIPE, Signal::XFSZ, Signal::HUP]
         {
             program.signal(signal);
-            program.scrape(0.1, HANG_LIMIT).await;
+            program.scrape_within(0.1, HANG_LIMIT).await;
         }
         program.terminate();
         assert!(program.end().await.success());

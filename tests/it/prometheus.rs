@@ -12,10 +12,12 @@ use fake_pinpoint::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use url::Url;
 
-use crate::support::harness::{APP, Harness, Plan, SEGMENT, client, run};
+use crate::support::{
+    harness::{APP, Harness, Plan, SEGMENT, client, run},
+    ports::free_address,
+};
 
 /// A Prometheus of this machine, which scrapes one target five times a second.
 struct Prometheus {
@@ -26,7 +28,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    async fn scraping(harness: &Harness) -> Self {
+    fn scraping(harness: &Harness) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
         let target = harness.url.trim_start_matches("http://");
@@ -35,7 +37,7 @@ impl Prometheus {
              static_configs:\n  - targets: [\"{target}\"]\n"
         );
         fs::write(&config, text).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let free = free_address();
         let process = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
@@ -102,7 +104,7 @@ fn a_real_prometheus_sees_each_state_of_a_job_in_turn_one_at_a_time_and_nothing_
                 .at(0)
                 .build()
                 .await;
-            let prometheus = Prometheus::scraping(&harness).await;
+            let prometheus = Prometheus::scraping(&harness);
             let mut age = 0;
             for (second, status) in [
                 (10, "CREATED"),

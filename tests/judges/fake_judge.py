@@ -7,7 +7,6 @@ import datetime
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from botocore.credentials import Credentials  # noqa: E402
 from botocore.exceptions import ClientError  # noqa: E402
 
 from limits import HANG_LIMIT  # noqa: E402
+from ports import free_port  # noqa: E402
 
 FAKE = sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint"
 REGION = "eu-west-1"
@@ -67,12 +67,6 @@ MODELLED = [
     "BadRequestException", "InternalServerErrorException", "PayloadTooLargeException", "ForbiddenException",
     "NotFoundException", "MethodNotAllowedException", "TooManyRequestsException",
 ]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class Judge(unittest.TestCase):

@@ -17,7 +17,6 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ import yaml
 
 import helm_schema
 from limits import HANG_LIMIT
+from ports import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXPORTER = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/pinpoint-exporter").resolve()
@@ -203,9 +203,7 @@ def client_certificate(folder):
 @contextlib.contextmanager
 def serving(environment):
     """The port of an exporter that serves until the end of the block. It reaches no AWS."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     environment = {
         **environment, "PINPOINT_EXPORTER_TARGETS": "APP/SEGMENT", "PINPOINT_EXPORTER_LISTEN_ADDRESS": f"127.0.0.1:{port}",
         "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL_PINPOINT": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "a",

@@ -14,7 +14,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import socketserver
 import subprocess
 import tempfile
@@ -25,6 +24,7 @@ import unittest
 import urllib.request
 
 from limits import HANG_LIMIT
+from ports import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "target/image"
@@ -119,12 +119,6 @@ def timed(what):
     begin = time.monotonic()
     yield
     print(f"{what}: {time.monotonic() - begin:.0f} s", flush=True)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def get(url):

@@ -12,7 +12,6 @@ import platform
 import posixpath
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
@@ -21,10 +20,13 @@ import time
 import unittest
 import urllib.request
 
+from ports import free_port
+
 ROOT = pathlib.Path(__file__).parents[2]
 DIST = ROOT / "dist"
 FAKE = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint").resolve()
 NAME = "pinpoint-exporter"
+RULES = {f"rules/{file.name}" for file in (ROOT / "deploy/prometheus/rules").glob("*.yaml")}
 # Of the machine that judges, by Debian's name and by rpm's.
 HOST = {"x86_64": ("amd64", "x86_64"), "aarch64": ("arm64", "aarch64")}[platform.machine()]
 EMULATORS = {"amd64": "qemu-x86_64-static", "arm64": "qemu-aarch64-static"}
@@ -41,12 +43,6 @@ def run(*command, check=True, **options):
 def one(pattern):
     (file,) = (file for file in DIST.glob(pattern) if file.suffix != ".json")
     return file
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def eventually(what):
@@ -97,8 +93,10 @@ class Files(unittest.TestCase):
                          if name == "README.md" or name.startswith("docs/")}
             self.assertLessEqual({
                 NAME, "README.md", "LICENSE", "CHANGELOG.md", f"{NAME}.1", f"{NAME}.service", "environment.example",
-                "rules/pinpoint.yaml", "rules/pinpoint-settings.yaml", "dashboards/export-jobs.json", "docs/SETTINGS.md",
+                "expected-intervals.example.yaml", "dashboards/export-jobs.json", "docs/SETTINGS.md",
             }, set(members))
+            # What Prometheus loads when it reads every file of the folder.
+            self.assertEqual({name for name in members if name.startswith("rules/")}, RULES)
             self.assertEqual(members[NAME].mode & 0o777, 0o755)
             self.assertEqual({(member.uid, member.gid) for member in members.values()}, {(0, 0)})
             self.look_at_links(texts)

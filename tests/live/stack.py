@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import urllib.request
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "judges"))
 from limits import HANG_LIMIT, UNHURRIED  # noqa: E402
+from ports import free_port  # noqa: E402
 
 # How often an event is looked for.
 PAUSE = 0.05
@@ -45,9 +45,7 @@ def ask(method, url, body=None):
 
 def free_address():
     """An address of loopback that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return "{}:{}".format(*listener.getsockname())
+    return f"127.0.0.1:{free_port()}"
 
 
 def until(condition, explain):

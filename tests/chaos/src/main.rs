@@ -14,17 +14,18 @@ mod client;
 mod credentials;
 mod exporter;
 mod judge;
-mod life;
 mod model;
 mod process;
 mod proxy;
+mod recorder;
 mod report;
+mod run;
 mod schedule;
 mod shutdown;
 mod soak;
+mod starvation;
 #[path = "../../it/support/text_format.rs"]
 mod text_format;
-mod witness;
 mod world;
 
 use std::{
@@ -70,7 +71,7 @@ fn on_runtime(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Resul
 fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T> {
     match env::var(name) {
         Err(_) => Ok(default),
-        Ok(value) => value.parse().ok().with_context(|| format!("{name}={value} is no number")),
+        Ok(value) => value.parse().ok().with_context(|| format!("{name}={value} is not a number")),
     }
 }
 
@@ -87,7 +88,7 @@ async fn faults() -> anyhow::Result<bool> {
     let (mut sum, mut number) = (Report::default(), u64::try_from(only).unwrap_or(0));
     while sum.violations == 0 && (Instant::now() < end || sum.lives == 0) {
         let began = Instant::now();
-        let (report, violations) = life::live(seed, number, LIFE).await?;
+        let (report, violations) = run::live(seed, number, LIFE).await?;
         let kind = schedule::Kind::of_life(number);
         let took = began.elapsed().as_secs_f64();
         say(format_args!(

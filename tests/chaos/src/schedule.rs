@@ -15,7 +15,7 @@ use crate::{
     world::{ALL, NAMES},
 };
 
-/// Something that is done to the exporter's surroundings.
+/// Something that is done to the exporter's environment.
 #[derive(Clone)]
 pub(crate) enum Action {
     /// The API misbehaves.

@@ -2,6 +2,7 @@
 
 pub(crate) mod harness;
 pub(crate) mod pki;
+pub(crate) mod ports;
 pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod text_format;

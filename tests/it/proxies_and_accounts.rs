@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::support::{
     harness::{client, run},
+    ports::closed_address,
     program::{Program, command},
     text_format::{Scrape, parse},
     tls,
@@ -119,10 +120,9 @@ async fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     (address, asked)
 }
 
-/// A port of loopback where nobody listens.
-async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+/// A URL that refuses every connection.
+fn nobody() -> String {
+    format!("http://{}", closed_address())
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_container_gives_credentials_once_and_past_any_proxy() {
         let options = Options { keys: vec![key], ..Options::default() };
         let fake = FakePinpoint::start_with(world(), options).await.unwrap();
         let (container, requests) = answering("application/json", body.to_string()).await;
-        let (url, proxy, endpoint) = (format!("http://{container}/"), nobody().await, fake.url());
+        let (url, proxy, endpoint) = (format!("http://{container}/"), nobody(), fake.url());
         let program = Program::start(&[
             TARGET,
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
@@ -219,7 +219,7 @@ fn a_profile_gives_the_region_and_the_credentials() {
 
 /// Requests for Pinpoint itself end at a proxy where nobody listens.
 async fn with_an_arn(more: &[(&str, &str)]) -> (Scrape, String) {
-    let nobody = nobody().await;
+    let nobody = nobody();
     let mut variables = vec![ARN, ("HTTPS_PROXY", nobody.as_str()), ("NO_PROXY", "")];
     variables.extend(key());
     variables.extend(more);
@@ -359,7 +359,10 @@ fn what_is_wrong_with_a_source_of_credentials_is_said_with_the_cure() {
         let role = ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r");
         for (variables, expected) in [
             (vec![], "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-            (vec![("AWS_PROFILE", "role")], "config, line 3): there is no profile nowhere; correct the name"),
+            (
+                vec![("AWS_PROFILE", "role")],
+                "config, line 3): the profile nowhere does not exist; correct the name",
+            ),
             (vec![("AWS_PROFILE", "sso")], "failed to load the cached SSO token; run aws sso login"),
             (
                 vec![role, ("AWS_WEB_IDENTITY_TOKEN_FILE", "/no/such/token")],
