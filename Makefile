@@ -1,4 +1,4 @@
-.PHONY: build demo test test-all test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof bench plots fuzz corpus audit sbom reproducible release test-release workflows fmt help
+.PHONY: build demo test test-all test-deploy tools lint deny rust judges alerts dashboards pictures manifests chaos soak mutants proof bench bench-peers plots fuzz corpus audit sbom reproducible release test-release workflows fmt help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -60,7 +60,10 @@ proof: soak ## What takes minutes: soak; the bounds that `plan` prints, held wit
 bench: ## The exporter beside its limits, on a machine with nothing else to do; a quarter of an hour
 	@tests/run bench
 
-plots: ## Draws the growth that a run of bench has measured, which must be in target/bench.md
+bench-peers: ## The exporter beside three programs that do the same with common libraries
+	@tests/run tools bench_peers
+
+plots: ## Puts target/bench.md and target/bench-peers.md into docs/BENCHMARKS.md, and draws the growth
 	@tests/run tools plots
 
 fuzz: ## Looks for inputs that break what must hold, a minute for each target (FUZZ_SECONDS, FUZZ_TARGETS)

@@ -469,14 +469,13 @@ fn completed_job(id: &str, segment_id: &str, date: Timestamp) -> ExportJob {
         failed_pieces: Some(0),
         total_processed: Some(1_000_000),
         total_failures: Some(0),
-        failure_samples: None,
-        failures: Vec::new(),
         creation_date: Some(date),
         completion_date: Some(date),
         job_type: Some("EXPORT".into()),
         segment_version: Some(1),
         s3_url_prefix: Some("s3://a-bucket/and/a/prefix".into()),
         role_arn: Some("arn:aws:iam::000000000000:role/writes-to-the-bucket".into()),
+        ..ExportJob::default()
     }
 }
 

@@ -206,12 +206,12 @@ mod tests {
             ("DEBG", "closest is debug"),
             ("info,pinpoint_exporter", "pinpoint_exporter=debug"),
             ("pinpoint_exporter::web", "pinpoint_exporter::web=debug"),
-            ("pinpoint_exporter=verbose", "no level"),
+            ("pinpoint_exporter=verbose", "not a log level"),
             ("info,,warn", "empty"),
             ("info,", "empty"),
-            ("=debug", "no module"),
-            ("foo[{bar}]=debug", "no module"),
-            ("a=b=info", "no level"),
+            ("=debug", "not the name of a module"),
+            ("foo[{bar}]=debug", "not the name of a module"),
+            ("a=b=info", "not a log level"),
         ] {
             let explanation = log_filter(text).unwrap_err();
             assert!(explanation.contains(cure), "{text}: {explanation}");

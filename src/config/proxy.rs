@@ -210,8 +210,8 @@ mod tests {
             ("\"http://proxy:1\"", "remove them"),
             ("htttp://proxy:1", "its scheme is not one of"),
             ("http://user:a b@proxy", "write %20"),
-            ("http://", "no URL"),
-            ("http://proxy:99999", "no URL"),
+            ("http://", "not a valid URL"),
+            ("http://proxy:99999", "not a valid URL"),
             ("ftp://proxy", "its scheme is not one of"),
         ] {
             let (_, problems) = read(&[("HTTPS_PROXY", text)]);

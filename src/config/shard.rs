@@ -52,12 +52,12 @@ mod tests {
         assert_eq!(shard("auto/5", Some("pinpoint-exporter-4")), Ok(Shard { ordinal: 4, count: 5 }));
         for (text, host_name, cure) in [
             ("5/5", None, "from 0 to 4"),
-            ("2", None, "no shard"),
-            ("2/0", None, "no number of shards"),
-            ("2/x", None, "no number of shards"),
-            ("-1/5", None, "no ordinal"),
-            ("+1/5", None, "no ordinal"),
-            ("/5", None, "no ordinal"),
+            ("2", None, "not a valid shard"),
+            ("2/0", None, "not a valid number of shards"),
+            ("2/x", None, "not a valid number of shards"),
+            ("-1/5", None, "not a valid ordinal"),
+            ("+1/5", None, "not a valid ordinal"),
+            ("/5", None, "not a valid ordinal"),
             ("0/1001", None, "at most 1000"),
             ("0/4294967295", None, "at most 1000"),
             ("auto/5", None, "HOSTNAME=\"\""),

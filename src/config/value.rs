@@ -152,12 +152,12 @@ mod tests {
             ("0.0.0.0", "0.0.0.0:9787"),
             ("::", "[::]:9787"),
             ("[::]", "[::]:9787"),
-            ("::1:98765", "no port"),
-            ("fe80::1%eth0:9787", "no IP address"),
+            ("::1:98765", "not a valid port"),
+            ("fe80::1%eth0:9787", "not an IP address"),
             ("localhost:9787", "127.0.0.1:9787"),
-            ("0.0.0.0:65536", "no port"),
-            ("0.0.0.0:", "no port"),
-            ("localhost", "no address with a port"),
+            ("0.0.0.0:65536", "not a valid port"),
+            ("0.0.0.0:", "not a valid port"),
+            ("localhost", "not an IP address with a port"),
         ] {
             let explanation = socket_address(text).unwrap_err();
             assert!(explanation.contains(cure), "{text}: {explanation}");

@@ -408,18 +408,9 @@ mod tests {
             segment_id: "日本".into(),
             status: JobStatus::ALL[n % JobStatus::ALL.len()],
             total_pieces: i64::try_from(n).ok(),
-            completed_pieces: None,
-            failed_pieces: None,
-            total_processed: None,
-            total_failures: None,
-            failure_samples: None,
-            failures: Vec::new(),
             creation_date: Some(Timestamp(i64::try_from(n).unwrap())),
-            completion_date: None,
-            job_type: None,
-            segment_version: None,
-            s3_url_prefix: None,
             role_arn: Some("\\".into()),
+            ..ExportJob::default()
         };
         let mut builder = SnapshotBuilder::begin(FinishedJobLimits::default(), Timestamp(0), Some("日本"));
         builder.add((0..count).map(job));

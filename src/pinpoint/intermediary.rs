@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pinpoint_answers_is_not_foreign() {
+    fn an_answer_of_pinpoint_is_not_taken_for_that_of_an_intermediary() {
         let id = ("x-amzn-requestid", "1");
         for (status, headers, body) in [
             (404, &[id, ("x-amzn-errortype", "NotFoundException")][..], "{}"),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_answer_is_told_with_the_url_and_without_its_query() {
+    fn another_answer_is_described_with_the_url_without_its_query() {
         let wrong =
             "which does not look like Amazon Pinpoint's answer; check the endpoint URL and the proxies";
         let nginx = ("server", "nginx");

@@ -31,13 +31,15 @@ pub(super) struct ConnectionPhase {
 pub(super) struct Waits {
     /// When the wait for a request began.
     since: Instant,
+    /// Whether this is the wait for the first request.
+    is_first: bool,
     /// How far the client is behind in reading responses.
     read_lag: ReadLag,
 }
 
 impl Default for ConnectionPhase {
     fn default() -> Self {
-        let waits = Waits { since: Instant::now(), read_lag: ReadLag::default() };
+        let waits = Waits { since: Instant::now(), is_first: true, read_lag: ReadLag::default() };
         let (phase, has_body, is_leaving, unread) = Default::default();
         Self { phase, waits: Mutex::new(waits), has_body, is_leaving, unread }
     }
@@ -84,7 +86,8 @@ impl ConnectionPhase {
     pub(super) fn written(&self) -> bool {
         let whole = self.transition(WRITING, IDLE);
         if whole {
-            self.waits().since = Instant::now();
+            let mut waits = self.waits();
+            (waits.since, waits.is_first) = (Instant::now(), false);
         }
         whole
     }
@@ -126,6 +129,12 @@ impl ConnectionPhase {
         self.waits().read_lag.behind()
     }
 
+    /// Whether the connection is new and its first request may be on the way.
+    pub(super) fn is_new(&self) -> bool {
+        let waits = self.waits();
+        waits.is_first && waits.since.elapsed() < NEW
+    }
+
     /// How long the client has kept the server waiting. This is the wait for a request, or how far the client is behind in
     /// reading a response. `None` while the server works on a request.
     pub(super) fn waited(&self) -> Option<Duration> {
@@ -138,6 +147,9 @@ impl ConnectionPhase {
         }
     }
 }
+
+/// How long a new connection may take to send its first request before it counts as idle.
+const NEW: Duration = Duration::from_secs(1);
 
 /// A socket that can tell whether the kernel holds unread bytes.
 pub(super) trait Unread {

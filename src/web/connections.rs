@@ -1,9 +1,9 @@
 //! The open connections. Their number is bounded, and every client gets a share.
 //!
 //! A new connection always gets a slot. When all slots are taken, the client with the most connections loses one. It loses the
-//! connection that has kept the server waiting longest, for a request or for a response to be read. So a client can only crowd
-//! out itself, and a client with few connections is never refused. While slots are free, one address may take all of them,
-//! since it may be a reverse proxy or a NAT gateway.
+//! connection that has kept the server waiting longest, for a request or for a response to be read. Connections that are too new
+//! for a first request go later. So a client can only crowd out itself, and a client with few connections is never refused. While
+//! slots are free, one address may take all of them, since it may be a reverse proxy or a NAT gateway.
 
 use std::{
     collections::HashMap,
@@ -89,10 +89,11 @@ impl Open {
         }
         let most = connections.values().max().copied();
         let largest = || staying().filter(|(_, it)| connections.get(&it.client).copied() == most);
+        // New connections come later, because a client repeats a request on its own only if an idle connection closes.
         // Connections whose requests are being answered come last, the oldest of them first.
-        let waited = |(number, it): (&u64, _)| {
-            let waited = Connection::waited(it);
-            (waited.is_some(), waited, u64::MAX - *number)
+        let waited = |(number, it): (&u64, &Connection)| {
+            let waited = it.waited();
+            (waited.is_some(), !it.phase.is_new(), waited, u64::MAX - *number)
         };
         let Some((_, victim)) = largest().max_by_key(|entry| waited(*entry)) else {
             return false;
@@ -269,6 +270,26 @@ mod tests {
         sixth.phase.requested(false);
         let _seventh = slot(&connections, 1).await;
         assert!(third.cut.is_cancelled() && !fourth.leave.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_connection_stays_while_its_first_request_is_on_the_way() {
+        let connections = Connections::new(2, &CancellationToken::new());
+        let new = connections.slot(client(1)).await;
+        let idle = connections.slot(client(1)).await;
+        idle.phase.requested(false);
+        idle.phase.answered();
+        assert!(idle.phase.written());
+        let next = connections.slot(client(1)).await;
+        assert!(idle.leave.is_cancelled() && !new.leave.is_cancelled());
+        drop(idle);
+        // After a second it counts as idle, and has waited longer than the next one.
+        advance(SECOND).await;
+        next.phase.requested(false);
+        next.phase.answered();
+        assert!(next.phase.written());
+        let _last = connections.slot(client(1)).await;
+        assert!(new.leave.is_cancelled() && !next.leave.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]

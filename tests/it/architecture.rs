@@ -94,7 +94,7 @@ fn only_retries_and_the_queue_of_requests_sleep_in_the_client() {
         [
             "pinpoint/credentials/chain.rs",
             "pinpoint/credentials/sts.rs",
-            "pinpoint/limit.rs",
+            "pinpoint/rate_limit.rs",
             "pinpoint/retry.rs"
         ]
     );

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Options, world::World};
+use fake_pinpoint::{FakePinpoint, Options, world::World};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
@@ -98,7 +98,7 @@ async fn fake() -> FakePinpoint {
 }
 
 async fn scrape(program: &Program) -> Scrape {
-    program.scrape(60.0, HANG_LIMIT).await
+    program.scrape().await
 }
 
 #[test]

@@ -325,7 +325,7 @@ fn wrong_arguments_are_named_with_what_would_be_right() {
         ),
         (&["serve"], "unknown argument \"serve\"; without arguments, the exporter serves"),
         (&["plan", "--scrape-interval"], "missing argument for option '--scrape-interval'"),
-        (&["healthcheck", "now"], "no argument \"now\" here"),
+        (&["healthcheck", "now"], "unknown argument \"now\""),
     ] {
         let output = command(arguments, &[]);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
@@ -864,7 +864,7 @@ fn names_that_are_read_for_themselves_are_planned_as_lists_and_series() {
         assert_eq!(series(&with, "pinpoint_application_info"), 2);
         assert_eq!(series(&with, "pinpoint_segment_info"), 3);
         assert_eq!(series(&with, "pinpoint_discovery_up"), 0);
-        assert_eq!((&without["places"][0]["lists"], &with["places"][0]["lists"]), (&json!(0), &json!(3)));
+        assert_eq!((&without["regions"][0]["lists"], &with["regions"][0]["lists"]), (&json!(0), &json!(3)));
         // Three requests every six minutes: DISCOVERY_TTL is five, and Prometheus scrapes every minute.
         let per_hour = |plan: &Value| plan["requests_per_hour"].as_u64().unwrap();
         assert_eq!(per_hour(&with) - per_hour(&without), 30);

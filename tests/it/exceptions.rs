@@ -306,8 +306,7 @@ async fn no_http() -> SocketAddr {
 fn a_body_of_just_64_mib_is_read_plain_and_compressed() {
     for gzip in [false, true] {
         run(async move {
-            let harness =
-                Plan::new().set("REQUEST_TIMEOUT", "20s").set("SCRAPE_TIMEOUT", "25s").build().await;
+            let harness = Plan::new().build().await;
             harness.fake.fault(Fault::Oversized { mebibytes: 63, gzip }.times(1));
             let scrape = harness.scrape().await;
             assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));

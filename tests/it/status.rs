@@ -413,7 +413,6 @@ fn the_pages_of_ten_thousand_jobs_together_are_all_of_them() {
             .set("TARGETS", &format!("{APP}/*"))
             .set("FINISHED_JOBS_PER_SEGMENT", "0")
             .set("FINISHED_JOB_MAX_AGE", "0s")
-            .set("SCRAPE_TIMEOUT", "60s")
             .at(NOW)
             .build()
             .await;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use fake_pinpoint::{FakePinpoint, HANG_LIMIT, world::World};
+use fake_pinpoint::{FakePinpoint, world::World};
 use pinpoint_exporter::config::{Config, SettingErrors};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -340,7 +340,7 @@ fn the_program_follows_a_link_that_changes_and_reads_again_at_sighup() {
             ("PINPOINT_EXPORTER_TARGETS_FILE", file.to_str().unwrap()),
             ("PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND", "0"),
         ]);
-        let scrape = async || program.scrape(60.0, HANG_LIMIT).await;
+        let scrape = async || program.scrape().await;
         assert_eq!(shown(&scrape().await), ["a"]);
         mount(folder.path(), "..2", "app/a # and\napp/b\n");
         while shown(&scrape().await) != ["a", "b"] {}

@@ -22,15 +22,34 @@ impl Connection {
         Ok(Self(send))
     }
 
-    /// The whole answer to a `GET`, as it was sent.
+    /// Whether it takes another request. Some servers close a connection after each response.
+    pub(crate) async fn is_open(&mut self) -> bool {
+        self.0.ready().await.is_ok()
+    }
+
+    /// The whole response to a `GET`, as it was sent.
     pub(crate) async fn get(&mut self, path: &str, encoding: &str) -> anyhow::Result<Response<Bytes>> {
+        let (head, body) = self.send(path, encoding).await?.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    }
+
+    /// Reads the response to a `GET` and keeps nothing of it but its size.
+    pub(crate) async fn read(&mut self, path: &str, encoding: &str) -> anyhow::Result<Response<usize>> {
+        let (head, mut body) = self.send(path, encoding).await?.into_parts();
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            length += frame?.data_ref().map_or(0, Bytes::len);
+        }
+        Ok(Response::from_parts(head, length))
+    }
+
+    async fn send(&mut self, path: &str, encoding: &str) -> anyhow::Result<Response<Incoming>> {
         self.0.ready().await?;
         let request = Request::get(path)
             .header(header::HOST, "localhost")
             .header(header::ACCEPT_ENCODING, encoding)
             .body(Empty::new())?;
-        let (head, body) = self.0.send_request(request).await?.into_parts();
-        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+        Ok(self.0.send_request(request).await?)
     }
 }
 

@@ -1,11 +1,16 @@
 //! Closed-loop load by [wrk](https://github.com/wg/wrk): each connection asks again as soon as it has its answer.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context as _, bail};
-use tokio::process::Command;
+use anyhow::{Context as _, bail, ensure};
+use tokio::{process::Command, task::JoinSet};
 
-use crate::process::Process;
+use crate::{
+    http1::Connection,
+    process::{Process, now},
+};
+
+const PATIENT_LOAD: Duration = Duration::from_secs(3);
 
 /// What a second of load was like.
 #[derive(Debug, Clone, Copy)]
@@ -23,14 +28,37 @@ pub(crate) async fn load(
     gzip: bool,
     seconds: u64,
 ) -> anyhow::Result<Load> {
-    let before = server.cpu_seconds()?;
+    let before = server.cpu_milliseconds()?;
     let (answers, seconds, p99_milliseconds) = wrk(server.address, connections, gzip, seconds).await?;
-    let cpu = server.cpu_seconds()? - before;
-    Ok(Load {
-        answers_per_second: answers / seconds,
-        p99_milliseconds,
-        cpu_milliseconds: cpu * 1e3 / answers,
-    })
+    let cpu = server.cpu_milliseconds()? - before;
+    Ok(Load { answers_per_second: answers / seconds, p99_milliseconds, cpu_milliseconds: cpu / answers })
+}
+
+/// Asks for `/metrics` for some seconds, and waits for the end of every response: a slow server may need longer for one than
+/// [`load`] takes. Gives the responses per second.
+pub(crate) async fn patient_load(address: SocketAddr, connections: usize, gzip: bool) -> anyhow::Result<f64> {
+    let encoding = if gzip { "gzip" } else { "identity" };
+    let (began, mut clients) = (now(), JoinSet::new());
+    for _ in 0..connections {
+        clients.spawn(async move {
+            let mut connection = Connection::to(address).await?;
+            let mut responses = 0;
+            while responses == 0 || began.elapsed() < PATIENT_LOAD {
+                if !connection.is_open().await {
+                    connection = Connection::to(address).await?;
+                }
+                let response = connection.read("/metrics", encoding).await?;
+                ensure!(response.status() == 200, "the scrape was answered with {}", response.status());
+                responses += 1;
+            }
+            anyhow::Ok(f64::from(responses))
+        });
+    }
+    let mut responses = 0.0;
+    while let Some(of_client) = clients.join_next().await {
+        responses += of_client??;
+    }
+    Ok(responses / began.elapsed().as_secs_f64())
 }
 
 async fn wrk(

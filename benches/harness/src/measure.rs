@@ -1,6 +1,6 @@
 //! What is measured, chapter by chapter. In each round the exporter and its limit take turns.
 
-use std::{ffi::OsString, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
@@ -8,39 +8,42 @@ use tokio::time::sleep;
 
 use crate::{
     http1::Connection,
-    limit,
+    limit::{self, Work},
     load::load,
     process::{Process, now},
-    report::{Samples, short, table},
+    report::{Goal, Samples, Values, cells, short, table},
     world::Shape,
 };
 
-pub(crate) const CHAPTERS: [&str; 7] =
-    ["start", "cached", "first", "changes", "memory", "growth", "throttled"];
+pub(crate) const CHAPTERS: [&str; 9] =
+    ["start", "first", "refresh", "cached", "targets", "discovery", "memory", "growth", "throttled"];
 
-/// As many as the exporter sends at once by default.
-const CONNECTIONS: usize = 8;
+/// Requests at once, of the exporter and of its limit.
+pub(crate) const CONNECTIONS: usize = 16;
 /// How long each server is loaded in a round.
 const LOAD_SECONDS: u64 = 2;
 
-const TEN: Shape = Shape { applications: 1, segments: 1, jobs: 10 };
-const THOUSAND: Shape = Shape { applications: 10, segments: 10, jobs: 10 };
-const TEN_THOUSAND: Shape = Shape { applications: 10, segments: 10, jobs: 100 };
+pub(crate) const TEN: Shape = Shape { applications: 1, segments: 1, jobs: 10 };
+pub(crate) const THOUSAND: Shape = Shape { applications: 10, segments: 10, jobs: 10 };
+pub(crate) const TEN_THOUSAND: Shape = Shape { applications: 10, segments: 10, jobs: 100 };
 const HUNDRED_THOUSAND: Shape = Shape { applications: 10, segments: 10, jobs: 1000 };
+const FIVE_THOUSAND_TARGETS: Shape = Shape { applications: 50, segments: 100, jobs: 10 };
 
 /// Measures the chapters, all of them when none is named.
 pub(crate) async fn run(program: &Path, rounds: usize, chapters: &[&str]) -> anyhow::Result<()> {
     if let Some(unknown) = chapters.iter().find(|chapter| !CHAPTERS.contains(chapter)) {
         bail!("there is no chapter {unknown:?}; there are {}", CHAPTERS.join(", "));
     }
-    machine(program)?;
+    machine(rounds)?;
     for chapter in CHAPTERS.iter().filter(|chapter| chapters.is_empty() || chapters.contains(chapter)) {
         match *chapter {
             "start" => start(program, rounds).await,
-            "cached" => cached(program, rounds).await,
             "first" => first(program, rounds).await,
-            "changes" => changes(program, rounds).await,
-            "memory" => memory(program).await,
+            "refresh" => refresh(program, rounds).await,
+            "cached" => cached(program, rounds).await,
+            "targets" => targets(program, rounds).await,
+            "discovery" => discovery(program, rounds).await,
+            "memory" => memory(program, rounds).await,
             "growth" => growth(program).await,
             _ => throttled(program).await,
         }
@@ -49,27 +52,34 @@ pub(crate) async fn run(program: &Path, rounds: usize, chapters: &[&str]) -> any
     Ok(())
 }
 
-fn machine(program: &Path) -> anyhow::Result<()> {
+/// Prints where and how the figures were measured.
+pub(crate) fn machine(rounds: usize) -> anyhow::Result<()> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let cores = std::thread::available_parallelism()?;
-    let size = std::fs::metadata(program)?.len();
+    let load = std::fs::read_to_string("/proc/loadavg")?;
     crate::say(format_args!(
-        "{cores} cores,{model}; the program has {size} bytes",
-        model = model.replace([':', '\t'], "")
+        "{cores} cores of {model}, load {load} before the run, {rounds} rounds",
+        cores = std::thread::available_parallelism()?,
+        model = model.trim_start_matches([':', '\t', ' ']),
+        load = load.split(' ').next().unwrap_or_default(),
     ));
     Ok(())
 }
 
 /// An exporter of a world, which shows every job and keeps what it has read.
-struct Bench {
-    api: Process,
-    exporter: Process,
+pub(crate) struct Bench {
+    pub(crate) api: Process,
+    pub(crate) exporter: Process,
     shape: Shape,
 }
 
 impl Bench {
-    async fn of(program: &Path, shape: Shape, delay: u64, more: &[(&str, &str)]) -> anyhow::Result<Self> {
+    pub(crate) async fn of(
+        program: &Path,
+        shape: Shape,
+        delay: u64,
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         Self::throttled(program, shape, delay, 0, more).await
     }
 
@@ -80,18 +90,17 @@ impl Bench {
         throttled: u64,
         more: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        let Shape { applications, segments, jobs } = shape;
-        let numbers = [applications, segments, jobs].map(|n| n.to_string());
+        let [applications, segments, jobs] = shape.arguments();
         let (delay, throttled) = (delay.to_string(), throttled.to_string());
-        let arguments = ["api", &numbers[0], &numbers[1], &numbers[2], &delay, &throttled];
-        let api = Process::myself(&arguments.map(AsRef::as_ref)).await?;
+        let api = Process::myself(&["api", &applications, &segments, &jobs, &delay, &throttled]).await?;
         let mut settings = vec![
             ("AWS_ENDPOINT_URL_PINPOINT", format!("http://{}", api.address)),
             ("PINPOINT_EXPORTER_TARGETS", shape.targets_setting()),
-            ("PINPOINT_EXPORTER_CACHE_TTL", "1h".to_owned()),
+            ("PINPOINT_EXPORTER_CACHE_TTL", "3600s".to_owned()),
             ("PINPOINT_EXPORTER_DISCOVERY_TTL", "1h".to_owned()),
             ("PINPOINT_EXPORTER_MAX_STALENESS", "2h".to_owned()),
             ("PINPOINT_EXPORTER_SCRAPE_TIMEOUT", "5m".to_owned()),
+            ("PINPOINT_EXPORTER_MAX_CONCURRENT_REQUESTS", CONNECTIONS.to_string()),
             ("PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND", "0".to_owned()),
             ("PINPOINT_EXPORTER_FINISHED_JOBS_PER_SEGMENT", "0".to_owned()),
             ("PINPOINT_EXPORTER_FINISHED_JOB_MAX_AGE", "0s".to_owned()),
@@ -108,7 +117,14 @@ impl Bench {
     }
 
     async fn scrape(&self, encoding: &str) -> anyhow::Result<Bytes> {
-        metrics(self.exporter.address, encoding).await
+        let response = Connection::to(self.exporter.address).await?.get("/metrics", encoding).await?;
+        ensure!(response.status() == 200, "the scrape was answered with {}", response.status());
+        Ok(response.into_body())
+    }
+
+    /// Scrapes, keeps nothing of the response, and gives the milliseconds until its end.
+    pub(crate) async fn timed_scrape(&self, encoding: &str) -> anyhow::Result<f64> {
+        timed_scrape(self.exporter.address, encoding).await
     }
 
     /// Makes the jobs of the first targets differ.
@@ -117,35 +133,191 @@ impl Bench {
         Ok(())
     }
 
-    /// That all jobs are shown, once.
-    fn assert_whole(&self, plain: &[u8]) -> anyhow::Result<()> {
-        let jobs = count(plain, b"\npinpoint_export_job_info{");
+    /// Does the same by hand, in a process of its own. Gives milliseconds of time and of the processor.
+    pub(crate) async fn by_hand(&self, work: &str) -> anyhow::Result<[f64; 2]> {
+        let [applications, segments, jobs] = self.shape.arguments();
+        let api = self.api.address.to_string();
+        let line = Process::output(&["by-hand", &api, &applications, &segments, &jobs, work]).await?;
+        let (time, cpu) = line.split_once(' ').context("no two figures")?;
+        Ok([time.parse()?, cpu.parse()?])
+    }
+
+    /// A scrape as text. Fails unless it shows all jobs, once.
+    pub(crate) async fn ensure_whole(&self) -> anyhow::Result<Bytes> {
+        let plain = self.scrape("identity").await?;
+        let jobs = count(&plain, b"\npinpoint_export_job_info{");
         ensure!(jobs == self.shape.all_jobs(), "{jobs} jobs are shown of {}", self.shape.all_jobs());
-        Ok(())
+        Ok(plain)
+    }
+
+    /// Fails unless the limit makes the text that the exporter makes.
+    async fn ensure_same_text(&self) -> anyhow::Result<()> {
+        let plain = self.ensure_whole().await?;
+        let by_hand = |work| limit::by_hand(self.api.address, self.shape, CONNECTIONS, work);
+        limit::ensure_same_lines(&plain, &by_hand(Work::Plain).await?)?;
+        limit::ensure_same_lines(&plain, &[limit::unzipped(&by_hand(Work::Gzip).await?)?])
     }
 }
 
-async fn metrics(address: SocketAddr, encoding: &str) -> anyhow::Result<Bytes> {
-    let answer = Connection::to(address).await?.get("/metrics", encoding).await?;
-    ensure!(answer.status() == 200, "the scrape was answered with {}", answer.status());
-    Ok(answer.into_body())
+async fn timed_scrape(address: SocketAddr, encoding: &str) -> anyhow::Result<f64> {
+    let began = now();
+    let response = Connection::to(address).await?.read("/metrics", encoding).await?;
+    ensure!(response.status() == 200, "the scrape was answered with {}", response.status());
+    Ok(began.elapsed().as_secs_f64() * 1e3)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
 
 fn count(text: &[u8], wanted: &[u8]) -> usize {
     text.windows(wanted.len()).filter(|window| *window == wanted).count()
 }
 
-/// From the start of the process to the whole of the first answer, with one target and an API that answers at once.
+/// Waits until a process has nothing more to do. Gives the processor time that it has used, in milliseconds.
+async fn settled(process: &Process) -> anyhow::Result<f64> {
+    let mut before = process.cpu_milliseconds()?;
+    loop {
+        sleep(Duration::from_millis(300)).await;
+        let now = process.cpu_milliseconds()?;
+        if now - before < 1.0 {
+            return Ok(now);
+        }
+        before = now;
+    }
+}
+
+/// The size, and the time from the start of the process to the end of the first response, with one target and an API that
+/// answers at once.
 async fn start(program: &Path, rounds: usize) -> anyhow::Result<()> {
     let mut samples = Samples::default();
+    samples.add("size", megabytes(std::fs::metadata(program)?.len()));
     for _ in 0..rounds * 3 {
         let bench = Bench::of(program, TEN, 0, &[]).await?;
-        bench.scrape("identity").await?;
+        bench.timed_scrape("identity").await?;
         samples.add("start", bench.exporter.started.elapsed().as_secs_f64() * 1e3);
     }
-    let row = vec!["start to first `/metrics`, ms".to_owned(), samples.cell("start"), "≤ 15".to_owned()];
-    table("Start", &["what", "exporter", "goal"], &[row]);
+    let row = |what: &str, name, goal: Goal| {
+        std::iter::once(what.to_owned()).chain(cells(samples.of(name), goal)).collect()
+    };
+    let rows = [
+        row("size of the program, MB", "size", Goal::AtMost(6.0)),
+        row("start to the end of the first `/metrics`, ms", "start", Goal::AtMost(15.0)),
+    ];
+    table("Size and start", &["what", "exporter", "goal", "result"], &rows);
     Ok(())
+}
+
+/// The first scrape, beside the same work by hand.
+async fn first(program: &Path, rounds: usize) -> anyhow::Result<()> {
+    let (mut time, mut processor) = (Vec::new(), Vec::new());
+    let most = |goal| Some(Goal::AtMost(goal));
+    // Jobs, milliseconds of the API, the response, what is done by hand, goals of time and of the processor.
+    for (jobs, shape, delay, encoding, work, time_goal, cpu_goal) in [
+        ("10,000", TEN_THOUSAND, 0, "identity", "plain", most(3.0), most(2.0)),
+        ("10,000", TEN_THOUSAND, 0, "gzip", "gzip", most(1.3), most(2.0)),
+        ("10,000", TEN_THOUSAND, 20, "identity", "plain", most(1.08), most(2.0)),
+        ("10,000", TEN_THOUSAND, 20, "gzip", "plain", most(1.08), None),
+        ("1,000", THOUSAND, 0, "gzip", "gzip", most(3.0), None),
+    ] {
+        let mut samples = Samples::default();
+        for round in 0..rounds {
+            let bench = Bench::of(program, shape, delay, &[]).await?;
+            let before = settled(&bench.exporter).await?;
+            samples.add("exporter", bench.timed_scrape(encoding).await?);
+            samples.add("exporter cpu", settled(&bench.exporter).await? - before);
+            if round == 0 {
+                bench.ensure_same_text().await?;
+            }
+            for (name, work) in [("by hand", work), ("fetch", "fetch")] {
+                let [time, cpu] = bench.by_hand(work).await?;
+                samples.add(name, time);
+                samples.add(format!("{name} cpu"), cpu);
+            }
+        }
+        let row = |suffix: &str, goal: Option<Goal>| {
+            let [exporter, by_hand, fetch] =
+                ["exporter", "by hand", "fetch"].map(|name| format!("{name}{suffix}"));
+            let response = if encoding == "gzip" { "gzip" } else { "plain" };
+            let mut row = vec![jobs.to_owned(), delay.to_string(), response.to_owned(), work.to_owned()];
+            row.extend([&exporter, &by_hand, &fetch].map(|name| short(samples.of(name).median())));
+            row.extend(cells(&samples.ratio(&exporter, &by_hand), goal));
+            row
+        };
+        time.push(row("", time_goal));
+        processor.push(row(" cpu", cpu_goal));
+    }
+    let head = [
+        "jobs",
+        "API, ms",
+        "response",
+        "by hand",
+        "exporter, ms",
+        "by hand, ms",
+        "fetch only, ms",
+        "exporter / by hand",
+        "goal",
+        "result",
+    ];
+    table("First scrape: time", &head, &time);
+    table("First scrape: processor time", &head, &processor);
+    Ok(())
+}
+
+/// The processor time of a refresh of a hundred targets of which some have changed.
+async fn refresh(program: &Path, rounds: usize) -> anyhow::Result<()> {
+    const CHANGED: [usize; 4] = [0, 1, 10, 100];
+    let bench = Bench::of(program, TEN_THOUSAND, 0, &[("CACHE_TTL", "0s")]).await?;
+    let mut samples = Samples::default();
+    bench.timed_scrape("gzip").await?;
+    for _ in 0..rounds {
+        for changed in CHANGED {
+            bench.change(changed).await?;
+            let before = settled(&bench.exporter).await?;
+            bench.timed_scrape("gzip").await?;
+            samples.add(changed.to_string(), settled(&bench.exporter).await? - before);
+        }
+        samples.add("by hand", bench.by_hand("plain").await?[1]);
+        samples.add("fetch", bench.by_hand("fetch").await?[1]);
+    }
+    let row = |changed: usize| {
+        let name = changed.to_string();
+        let mut row = vec![name.clone()];
+        row.extend([&name, "by hand", "fetch"].map(|name| short(samples.of(name).median())));
+        row.extend(cells(&samples.ratio(&name, "by hand"), (changed == 1).then_some(Goal::AtMost(1.3))));
+        row
+    };
+    let head = [
+        "targets changed of 100",
+        "exporter, ms",
+        "by hand, ms",
+        "fetch only, ms",
+        "exporter / by hand",
+        "goal",
+        "result",
+    ];
+    table("Refresh of 10,000 jobs: processor time", &head, &CHANGED.map(row));
+    Ok(())
+}
+
+/// A bare server of what an exporter has cached.
+pub(crate) struct Bare {
+    pub(crate) server: Process,
+    pub(crate) text_megabytes: f64,
+    _folder: Folder,
+}
+
+impl Bare {
+    pub(crate) async fn of(bench: &Bench) -> anyhow::Result<Self> {
+        let text = bench.ensure_whole().await?;
+        let folder = Folder::new()?;
+        std::fs::write(folder.0.join("plain"), &text)?;
+        std::fs::write(folder.0.join("gzip"), bench.scrape("gzip").await?)?;
+        let path = folder.0.to_str().context("the folder for temporary files has a strange name")?;
+        let server = Process::myself(&["bare", path]).await?;
+        Ok(Self { server, text_megabytes: megabytes(text.len() as u64), _folder: folder })
+    }
 }
 
 /// Scrapes of what is cached, beside bare hyper sending the same bytes.
@@ -154,42 +326,36 @@ async fn cached(program: &Path, rounds: usize) -> anyhow::Result<()> {
     let mut memory = Vec::new();
     for (jobs, shape) in [("10", TEN), ("1,000", THOUSAND), ("10,000", TEN_THOUSAND)] {
         let bench = Bench::of(program, shape, 0, &[]).await?;
-        let plain = bench.scrape("identity").await?;
-        bench.assert_whole(&plain)?;
-        let folder = Folder::new()?;
-        std::fs::write(folder.0.join("plain"), &plain)?;
-        std::fs::write(folder.0.join("gzip"), bench.scrape("gzip").await?)?;
-        let bare = Process::myself(&["bare".as_ref(), folder.0.as_os_str()]).await?;
+        let bare = Bare::of(&bench).await?;
         let filled = bench.exporter.megabytes("VmRSS")?;
         for (name, gzip) in [("plain", false), ("gzip", true)] {
             for connections in [1, 16] {
                 let mut samples = Samples::default();
                 for _ in 0..rounds {
-                    for (who, server) in [("exporter", &bench.exporter), ("bare", &bare)] {
+                    for (who, server) in [("exporter", &bench.exporter), ("bare", &bare.server)] {
                         let load = load(server, connections, gzip, LOAD_SECONDS).await?;
                         samples.add(format!("{who} rate"), load.answers_per_second);
                         samples.add(format!("{who} p99"), load.p99_milliseconds);
                         samples.add(format!("{who} cpu"), load.cpu_milliseconds);
                     }
                 }
-                rows.push(vec![
-                    jobs.to_owned(),
-                    name.to_owned(),
-                    connections.to_string(),
-                    short(samples.median("bare rate")),
-                    short(samples.median("exporter rate")),
-                    samples.ratio("exporter rate", "bare rate"),
-                    samples.ratio("exporter p99", "bare p99"),
-                    samples.ratio("exporter cpu", "bare cpu"),
-                ]);
+                let rate = if (jobs, gzip, connections) == ("10", true, 16) { 0.9 } else { 0.8 };
+                let mut row = vec![jobs.to_owned(), name.to_owned(), connections.to_string()];
+                row.extend(["bare rate", "exporter rate"].map(|name| short(samples.of(name).median())));
+                for (name, goal) in
+                    [("rate", Goal::AtLeast(rate)), ("p99", Goal::AtMost(1.5)), ("cpu", Goal::AtMost(1.3))]
+                {
+                    let [ratio, goal, verdict] =
+                        cells(&samples.ratio(&format!("exporter {name}"), &format!("bare {name}")), goal);
+                    row.extend([ratio, format!("{goal}, {verdict}")]);
+                }
+                rows.push(row);
             }
         }
-        memory.push(vec![
-            jobs.to_owned(),
-            short(filled),
-            short(bench.exporter.megabytes("VmHWM")?),
-            short(bench.exporter.megabytes("VmHWM")? - filled),
-        ]);
+        let most = bench.exporter.megabytes("VmHWM")?;
+        let mut row = vec![jobs.to_owned(), short(filled), short(most)];
+        row.extend(cells(&Values::from(most - filled), Goal::AtMost(20.0)));
+        memory.push(row);
     }
     let head = [
         "jobs",
@@ -197,166 +363,157 @@ async fn cached(program: &Path, rounds: usize) -> anyhow::Result<()> {
         "clients",
         "bare/s",
         "exporter/s",
-        "rate, ≥ 0.8",
-        "p99, ≤ 1.5",
-        "processor, ≤ 1.3",
+        "rate",
+        "goal",
+        "p99",
+        "goal",
+        "processor",
+        "goal",
     ];
     table("Cached scrapes, beside bare hyper", &head, &rows);
-    table("Memory under that load, MB", &["jobs", "filled", "most", "added, ≤ 20"], &memory);
+    table("Memory under that load, MB", &["jobs", "filled", "most", "added", "goal", "result"], &memory);
     Ok(())
 }
 
-/// The first scrape, beside a raw fetch of the same pages, and beside fetching, decoding, formatting and compressing by hand.
-async fn first(program: &Path, rounds: usize) -> anyhow::Result<()> {
+/// A cached scrape of thousands of small targets.
+async fn targets(program: &Path, rounds: usize) -> anyhow::Result<()> {
+    let bench = Bench::of(program, FIVE_THOUSAND_TARGETS, 0, &[]).await?;
+    let bare = Bare::of(&bench).await?;
+    let mut samples = Samples::default();
+    for _ in 0..rounds * 5 {
+        for encoding in ["identity", "gzip"] {
+            samples.add(format!("exporter {encoding}"), bench.timed_scrape(encoding).await?);
+            samples.add(format!("bare {encoding}"), timed_scrape(bare.server.address, encoding).await?);
+        }
+    }
+    let row = |name: &str, encoding: &str, goal: Option<Goal>| {
+        let mut row = vec![name.to_owned(), short(samples.of(&format!("bare {encoding}")).median())];
+        row.extend(cells(samples.of(&format!("exporter {encoding}")), goal));
+        row
+    };
+    let rows = [row("gzip", "gzip", Some(Goal::AtMost(5.0))), row("plain", "identity", None)];
+    let head = ["response", "bare, ms", "exporter, ms", "goal", "result"];
+    table("Cached scrape of 5,000 targets of 10 jobs", &head, &rows);
+    Ok(())
+}
+
+/// The processor time until all segments are found, and of a first scrape, which also lists the jobs of each. There are none.
+async fn discovery(program: &Path, rounds: usize) -> anyhow::Result<()> {
+    const APPLICATIONS: [usize; 3] = [25, 50, 100];
+    /// Lists of jobs that do not come leave only discovery to be measured.
+    const NEVER: u64 = 3_600_000;
+    let patience = [("REQUEST_TIMEOUT", "1h"), ("REFRESH_TIMEOUT", "1h"), ("SCRAPE_TIMEOUT", "1h")];
+    let mut samples = Samples::default();
+    for _ in 0..rounds {
+        for applications in APPLICATIONS {
+            let shape = Shape { applications, segments: 500, jobs: 0 };
+            for (name, delay) in [("discovery", NEVER), ("scrape", 0)] {
+                let bench = Bench::of(program, shape, delay, &patience).await?;
+                let before = settled(&bench.exporter).await?;
+                let address = bench.exporter.address;
+                let scrape = tokio::spawn(async move { timed_scrape(address, "gzip").await });
+                if delay == 0 {
+                    scrape.await??;
+                }
+                samples.add(format!("{name} {applications}"), settled(&bench.exporter).await? - before);
+            }
+        }
+    }
+    let row = |applications: usize| {
+        let scrape = samples.of(&format!("scrape {applications}"));
+        let discovery = samples.of(&format!("discovery {applications}"));
+        let mut row = vec![format!("{applications} × 500"), scrape.to_string()];
+        row.extend(cells(discovery, (applications == 100).then_some(Goal::AtMost(300.0))));
+        row
+    };
+    let mut rows = APPLICATIONS.map(row).to_vec();
+    let mut growth = vec!["100 × 500 / 50 × 500".to_owned()];
+    growth.push(samples.ratio("scrape 100", "scrape 50").to_string());
+    growth.extend(cells(&samples.ratio("discovery 100", "discovery 50"), Goal::AtMost(2.2)));
+    rows.push(growth);
+    let head =
+        ["applications × segments", "first scrape without jobs, ms", "discovery, ms", "goal", "result"];
+    table("Discovery: processor time", &head, &rows);
+    Ok(())
+}
+
+/// Resident memory beside the text that is shown, when only compressed responses were asked for, as by Prometheus.
+async fn memory(program: &Path, rounds: usize) -> anyhow::Result<()> {
+    let limits = [("FINISHED_JOBS_PER_SEGMENT", "20"), ("FINISHED_JOB_MAX_AGE", "7d")];
     let mut rows = Vec::new();
-    for (jobs, shape, delay) in
-        [("10,000", TEN_THOUSAND, 20), ("10,000", TEN_THOUSAND, 0), ("1,000", THOUSAND, 0)]
-    {
-        let paths = Arc::new(
-            shape.pages(0, 0).into_keys().filter(|path| path.contains("/jobs/")).collect::<Vec<_>>(),
-        );
+    for (name, shape, more, goal) in [
+        ("10,000 in 100 segments", TEN_THOUSAND, &[][..], Some(Goal::AtMost(0.6))),
+        ("100,000 in 100 segments", HUNDRED_THOUSAND, &[], Some(Goal::AtMost(0.6))),
+        ("100,000 in 100 segments, default limits", HUNDRED_THOUSAND, &limits, None),
+    ] {
         let mut samples = Samples::default();
         for _ in 0..rounds {
-            let bench = Bench::of(program, shape, delay, &[]).await?;
-            let api = bench.api.address;
-            let began = now();
-            bench.scrape("gzip").await?;
-            samples.add("exporter", began.elapsed().as_secs_f64() * 1e3);
-            bench.assert_whole(&bench.scrape("identity").await?)?;
-            let began = now();
-            limit::raw(api, Arc::clone(&paths), CONNECTIONS).await?;
-            samples.add("raw", began.elapsed().as_secs_f64() * 1e3);
-            let began = now();
-            let (text, _) = limit::by_hand(api, Arc::clone(&paths), CONNECTIONS).await?;
-            samples.add("by hand", began.elapsed().as_secs_f64() * 1e3);
-            ensure!(text > 0, "nothing was formatted");
+            let bench = Bench::of(program, shape, 0, more).await?;
+            for _ in 0..3 {
+                bench.timed_scrape("gzip").await?;
+            }
+            settled(&bench.exporter).await?;
+            samples.add("gzip only", bench.exporter.megabytes("VmRSS")?);
+            samples.add("most", bench.exporter.megabytes("VmHWM")?);
+            samples.add("text", megabytes(bench.scrape("identity").await?.len() as u64));
+            settled(&bench.exporter).await?;
+            samples.add("plain too", bench.exporter.megabytes("VmRSS")?);
         }
-        rows.push(vec![
-            jobs.to_owned(),
-            delay.to_string(),
-            samples.cell("exporter"),
-            samples.cell("raw"),
-            samples.cell("by hand"),
-            samples.ratio("exporter", "raw"),
-            samples.ratio("exporter", "by hand"),
-        ]);
+        let mut row = vec![name.to_owned()];
+        row.extend(["text", "most", "plain too", "gzip only"].map(|name| short(samples.of(name).median())));
+        row.extend(cells(&samples.ratio("gzip only", "text"), goal));
+        rows.push(row);
     }
     let head = [
         "jobs",
-        "API, ms",
-        "exporter, ms",
-        "raw fetch, ms",
-        "by hand, ms",
-        "to raw (20 ms: ≤ 1.15)",
-        "to by hand (0 ms: ≤ 3)",
+        "text",
+        "highest until then",
+        "after a plain scrape",
+        "resident after gzip only",
+        "to text",
+        "goal",
+        "result",
     ];
-    table("First scrape, gzip, 8 connections", &head, &rows);
-    Ok(())
-}
-
-/// The processor time of a refresh of a hundred targets of which so many have changed.
-async fn changes(program: &Path, rounds: usize) -> anyhow::Result<()> {
-    let bench = Bench::of(program, TEN_THOUSAND, 0, &[("CACHE_TTL", "0s")]).await?;
-    let mut samples = Samples::default();
-    bench.scrape("gzip").await?;
-    for _ in 0..rounds {
-        for changed in [0, 1, 10, 100] {
-            // The hundredth of a second that the kernel counts in is too coarse for one.
-            let mut cpu = 0.0;
-            for _ in 0..5 {
-                bench.change(changed).await?;
-                let before = bench.exporter.cpu_seconds()?;
-                bench.scrape("gzip").await?;
-                cpu += bench.exporter.cpu_seconds()? - before;
-            }
-            samples.add(changed.to_string(), cpu * 1e3 / 5.0);
-        }
-    }
-    let beyond = |changed: &str| {
-        (samples.median(changed) - samples.median("0")) / (samples.median("100") - samples.median("0"))
-    };
-    let rows: Vec<_> = ["0", "1", "10", "100"]
-        .iter()
-        .map(|changed| {
-            vec![
-                (*changed).to_owned(),
-                samples.cell(changed),
-                format!("{} %", short(beyond(changed) * 100.0)),
-            ]
-        })
-        .collect();
-    table(
-        "A refresh of 10,000 jobs in 100 targets",
-        &["targets changed", "processor, ms", "beyond fetching and comparing (1: ≤ 5 %)"],
-        &rows,
-    );
-    Ok(())
-}
-
-/// Resident memory beside the text that is shown.
-async fn memory(program: &Path) -> anyhow::Result<()> {
-    let limits = [("FINISHED_JOBS_PER_SEGMENT", "20"), ("FINISHED_JOB_MAX_AGE", "7d")];
-    let mut rows = Vec::new();
-    for (name, shape, more) in [
-        ("10,000", TEN_THOUSAND, &[][..]),
-        ("100,000", HUNDRED_THOUSAND, &[]),
-        ("100,000, default limits", HUNDRED_THOUSAND, &limits),
-    ] {
-        let bench = Bench::of(program, shape, 0, more).await?;
-        let gzip = bench.scrape("gzip").await?.len();
-        let text = bench.scrape("identity").await?.len();
-        let (rss, most) = (bench.exporter.megabytes("VmRSS")?, bench.exporter.megabytes("VmHWM")?);
-        #[expect(clippy::cast_precision_loss, reason = "megabytes")]
-        let (text, gzip) = (text as f64 / 1e6, gzip as f64 / 1e6);
-        rows.push(vec![
-            name.to_owned(),
-            short(text),
-            short(gzip),
-            short(rss),
-            short(most),
-            short(rss / text),
-        ]);
-    }
-    table("Memory, MB", &["jobs", "text", "gzip", "resident", "most", "to text, ≤ 2.5"], &rows);
+    table("Resident memory, MB", &head, &rows);
     Ok(())
 }
 
 /// Time and memory by jobs and by targets.
 async fn growth(program: &Path) -> anyhow::Result<()> {
     let mut rows = Vec::new();
-    for shape in [
-        TEN,
-        Shape { applications: 1, segments: 1, jobs: 100 },
-        Shape { applications: 1, segments: 1, jobs: 1_000 },
-        Shape { applications: 1, segments: 1, jobs: 10_000 },
-        Shape { applications: 1, segments: 1, jobs: 100_000 },
-        Shape { applications: 1, segments: 10, jobs: 10 },
-        Shape { applications: 10, segments: 10, jobs: 10 },
-        Shape { applications: 10, segments: 100, jobs: 10 },
-        Shape { applications: 50, segments: 100, jobs: 10 },
+    for (applications, segments, jobs) in [
+        (1, 1, 10),
+        (1, 1, 100),
+        (1, 1, 1_000),
+        (1, 1, 10_000),
+        (1, 1, 100_000),
+        (1, 10, 10),
+        (10, 10, 10),
+        (10, 100, 10),
+        (50, 100, 10),
     ] {
+        let shape = Shape { applications, segments, jobs };
         let bench = Bench::of(program, shape, 0, &[]).await?;
-        let began = now();
-        bench.scrape("gzip").await?;
-        let first = began.elapsed().as_secs_f64() * 1e3;
-        bench.assert_whole(&bench.scrape("identity").await?)?;
+        let first = bench.timed_scrape("gzip").await?;
         let mut samples = Samples::default();
         for _ in 0..9 {
-            let began = now();
-            bench.scrape("gzip").await?;
-            samples.add("cached", began.elapsed().as_secs_f64() * 1e3);
+            samples.add("cached", bench.timed_scrape("gzip").await?);
         }
+        settled(&bench.exporter).await?;
+        let resident = bench.exporter.megabytes("VmRSS")?;
+        let text = megabytes(bench.ensure_whole().await?.len() as u64);
         rows.push(vec![
             shape.targets().to_string(),
             shape.all_jobs().to_string(),
+            short(text),
             short(first),
-            short(samples.median("cached")),
-            short(bench.exporter.megabytes("VmRSS")?),
+            short(samples.of("cached").median()),
+            short(resident),
         ]);
     }
     table(
         "Growth",
-        &["targets", "jobs", "first scrape, ms", "cached scrape, gzip, ms", "resident, MB"],
+        &["targets", "jobs", "text, MB", "first scrape, ms", "cached scrape, gzip, ms", "resident, MB"],
         &rows,
     );
     Ok(())
@@ -386,17 +543,12 @@ async fn throttled(program: &Path) -> anyhow::Result<()> {
         let whole = whole.context("never whole")?;
         rows.push(vec![format!("{share} %"), short(whole), partial.to_string(), scrapes.to_string()]);
     }
-    let head = [
-        "answers that are 429",
-        "whole snapshot after, s",
-        "scrapes before it",
-        "scrapes in all, whole since",
-    ];
+    let head = ["responses that are 429", "all jobs shown after, s", "scrapes before", "scrapes in all"];
     table("Throttling: 10,000 jobs, API 20 ms, CACHE_TTL 1 s", &head, &rows);
     Ok(())
 }
 
-/// A folder for the bytes to send, which goes when this is dropped.
+/// A folder for the bytes to send. It is removed when this is dropped.
 struct Folder(std::path::PathBuf);
 
 impl Folder {

@@ -1,14 +1,14 @@
 //! A child process that serves, and what the kernel says that it has cost.
 
 use std::{
-    ffi::OsStr,
     net::SocketAddr,
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use nix::{time::ClockId, unistd::Pid};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -24,8 +24,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts this very program as a server, which says its address.
-    pub(crate) async fn myself(arguments: &[&OsStr]) -> anyhow::Result<Self> {
+    /// Starts this program as a server, which prints its address.
+    pub(crate) async fn myself(arguments: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).stdout(Stdio::piped());
         let started = now();
@@ -35,12 +35,20 @@ impl Process {
         Ok(Self { child, address: line.context("it does not serve")?.parse()?, started })
     }
 
-    /// Starts the exporter at a port that is free, with just these settings; it may not listen yet.
+    /// Runs this program to its end. Gives the line that it prints.
+    pub(crate) async fn output(arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(std::env::current_exe()?).args(arguments).output().await?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Starts the exporter, or a program with its settings, at a free port with only these settings. It may not listen yet.
     pub(crate) fn exporter(program: &Path, settings: &[(&str, String)]) -> anyhow::Result<Self> {
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new(program);
         command
             .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("AWS_REGION", "eu-west-1")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
@@ -73,27 +81,29 @@ impl Process {
         bail!("the exporter does not listen")
     }
 
-    /// The processor time that it has used, exact to a hundredth of a second.
-    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = self.read("stat")?;
-        let (_, fields) = stat.rsplit_once(')').context("no stat")?;
-        let mut fields = fields.split_whitespace().skip(11).map(str::parse::<f64>);
-        let mut next = || fields.next().context("no times")?.context("no number");
-        Ok((next()? + next()?) / 100.0)
+    /// The processor time that all its threads have used, in milliseconds.
+    pub(crate) fn cpu_milliseconds(&self) -> anyhow::Result<f64> {
+        let id = self.child.id().context("it has ended")?;
+        milliseconds_of(ClockId::pid_cpu_clock_id(Pid::from_raw(id.try_into()?))?)
     }
 
     /// `VmRSS` or `VmHWM`, in megabytes of 10^6 bytes.
     pub(crate) fn megabytes(&self, name: &str) -> anyhow::Result<f64> {
-        let status = self.read("status")?;
+        let id = self.child.id().context("it has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         let kib = line.context("no such line")?.trim().trim_end_matches(" kB");
         Ok(kib.parse::<f64>()? * 1024.0 / 1e6)
     }
+}
 
-    fn read(&self, file: &str) -> anyhow::Result<String> {
-        let id = self.child.id().context("it has ended")?;
-        Ok(std::fs::read_to_string(format!("/proc/{id}/{file}"))?)
-    }
+/// The processor time that this process has used, in milliseconds.
+pub(crate) fn own_cpu_milliseconds() -> anyhow::Result<f64> {
+    milliseconds_of(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn milliseconds_of(clock: ClockId) -> anyhow::Result<f64> {
+    Ok(Duration::from(clock.now()?).as_secs_f64() * 1e3)
 }
 
 /// The time, for measuring.

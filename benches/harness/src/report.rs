@@ -1,26 +1,14 @@
-//! Medians and ranges, as tables in Markdown.
+//! Medians and ranges, goals, and tables in Markdown.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-/// What was measured under each name, in the order in which names came.
+/// The values of several rounds. Displayed as `median (least to greatest)`.
 #[derive(Debug, Default)]
-pub(crate) struct Samples {
-    order: Vec<String>,
-    values: BTreeMap<String, Vec<f64>>,
-}
+pub(crate) struct Values(Vec<f64>);
 
-impl Samples {
-    pub(crate) fn add(&mut self, name: impl Into<String>, value: f64) {
-        let name = name.into();
-        if !self.values.contains_key(&name) {
-            self.order.push(name.clone());
-        }
-        self.values.entry(name).or_default().push(value);
-    }
-
-    /// The median, or not a number where nothing was measured.
-    pub(crate) fn median(&self, name: &str) -> f64 {
-        let mut sorted = self.values.get(name).cloned().unwrap_or_default();
+impl Values {
+    pub(crate) fn median(&self) -> f64 {
+        let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         match sorted.len() {
             0 => f64::NAN,
@@ -28,25 +16,80 @@ impl Samples {
             n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
         }
     }
+}
 
-    /// The median of the ratios of two, round by round, which a machine whose speed drifts does not disturb.
-    pub(crate) fn ratio(&self, of: &str, to: &str) -> String {
-        let (Some(of), Some(to)) = (self.values.get(of), self.values.get(to)) else { return "-".to_owned() };
-        let mut ratios = Self::default();
-        of.iter().zip(to).for_each(|(of, to)| ratios.add("", of / to));
-        ratios.cell("")
-    }
-
-    /// `median (least to greatest)`.
-    pub(crate) fn cell(&self, name: &str) -> String {
-        let Some(values) = self.values.get(name) else { return "-".to_owned() };
-        let (least, greatest) =
-            values.iter().fold((f64::MAX, f64::MIN), |(least, most), v| (least.min(*v), most.max(*v)));
-        format!("{} ({} to {})", short(self.median(name)), short(least), short(greatest))
+impl From<f64> for Values {
+    fn from(only: f64) -> Self {
+        Self(vec![only])
     }
 }
 
-/// Three digits that count.
+impl fmt::Display for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, greatest) =
+            self.0.iter().fold((f64::MAX, f64::MIN), |(least, most), v| (least.min(*v), most.max(*v)));
+        match self.0.len() {
+            1 => f.write_str(&short(least)),
+            _ => write!(f, "{} ({} to {})", short(self.median()), short(least), short(greatest)),
+        }
+    }
+}
+
+/// What was measured under each name.
+#[derive(Debug, Default)]
+pub(crate) struct Samples(BTreeMap<String, Values>);
+
+impl Samples {
+    pub(crate) fn add(&mut self, name: impl Into<String>, value: f64) {
+        self.0.entry(name.into()).or_default().0.push(value);
+    }
+
+    /// The values of a name, which must have some.
+    pub(crate) fn of(&self, name: &str) -> &Values {
+        &self.0[name]
+    }
+
+    /// The ratios of two names, round by round. A machine whose speed drifts does not disturb them.
+    pub(crate) fn ratio(&self, of: &str, to: &str) -> Values {
+        Values(self.of(of).0.iter().zip(&self.of(to).0).map(|(of, to)| of / to).collect())
+    }
+}
+
+/// What a median must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Goal {
+    fn verdict(self, median: f64) -> &'static str {
+        let met = match self {
+            Self::AtMost(most) => median <= most,
+            Self::AtLeast(least) => median >= least,
+        };
+        if met { "met" } else { "**missed**" }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(most) => write!(f, "≤ {most}"),
+            Self::AtLeast(least) => write!(f, "≥ {least}"),
+        }
+    }
+}
+
+/// The cells of values and their goal: the values, the goal, and whether it is met.
+pub(crate) fn cells(values: &Values, goal: impl Into<Option<Goal>>) -> [String; 3] {
+    let goal = goal.into();
+    let [wanted, verdict] = goal
+        .map_or_else(Default::default, |goal| [goal.to_string(), goal.verdict(values.median()).to_owned()]);
+    [values.to_string(), wanted, verdict]
+}
+
+/// Three significant digits.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),

@@ -16,8 +16,8 @@ use http_body_util::Full;
 
 use crate::{http1, world::Shape};
 
-/// Answers with the pages of a world, each after a delay; of a hundred answers so many are 429. It verifies nothing: it must
-/// not be what is measured. `/_change/N` changes the jobs of the first N targets.
+/// Serves the pages of a world: lists of jobs after a delay, others at once. Of a hundred responses `throttled` are 429. It
+/// verifies nothing, so that it takes little of the processor. `/_change/N` changes the jobs of the first N targets.
 pub(crate) async fn api(shape: Shape, delay: Duration, throttled: u64) -> anyhow::Result<()> {
     let pages: &'static Mutex<BTreeMap<String, Bytes>> = Box::leak(Box::new(Mutex::new(shape.pages(0, 0))));
     let (version, requests) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -40,8 +40,9 @@ pub(crate) async fn api(shape: Shape, delay: Duration, throttled: u64) -> anyhow
                 Bytes::new()
             })
         };
+        let delayed = path.contains("/jobs/") && !delay.is_zero();
         async move {
-            if !delay.is_zero() {
+            if delayed {
                 tokio::time::sleep(delay).await;
             }
             let mut response = Response::new(Full::new(body));

@@ -18,6 +18,11 @@ pub(crate) struct Shape {
 const PAGE: usize = 100;
 
 impl Shape {
+    pub(crate) fn parse(counts: [&str; 3]) -> anyhow::Result<Self> {
+        let [applications, segments, jobs] = counts.map(str::parse);
+        Ok(Self { applications: applications?, segments: segments?, jobs: jobs? })
+    }
+
     pub(crate) fn targets(self) -> usize {
         self.applications * self.segments
     }
@@ -26,50 +31,82 @@ impl Shape {
         self.targets() * self.jobs
     }
 
-    /// What the exporter is told to watch: by name while they fit into a variable of the environment.
+    /// The counts, as arguments of a program.
+    pub(crate) fn arguments(self) -> [String; 3] {
+        [self.applications, self.segments, self.jobs].map(|count| count.to_string())
+    }
+
+    /// What the exporter is told to watch: by name while the names fit into a variable of the environment.
     pub(crate) fn targets_setting(self) -> String {
+        if self.targets() > 1000 {
+            return "*/*".to_owned();
+        }
         let mut text = String::new();
-        for application in 0..self.applications {
-            if self.targets() > 1000 {
-                let _ = write!(text, "{}/* ", application_id(application));
-                continue;
-            }
-            for segment in 0..self.segments {
-                let _ = write!(text, "{}/{} ", application_id(application), segment_id(application, segment));
-            }
+        for (application, segment) in self.all_segments() {
+            let _ = write!(text, "{}/{} ", application_id(application), segment_id(application, segment));
         }
         text
+    }
+
+    fn all_segments(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.applications)
+            .flat_map(move |application| (0..self.segments).map(move |segment| (application, segment)))
     }
 
     /// Every page by its path and query. Jobs of the first `changed` targets differ from one `version` to the next.
     pub(crate) fn pages(self, version: usize, changed: usize) -> BTreeMap<String, Bytes> {
         let mut pages = BTreeMap::new();
+        let applications: Vec<_> = (0..self.applications)
+            .map(|n| format!(r#"{{"Id":"{}","Name":"Application {n}"}}"#, application_id(n)))
+            .collect();
+        put(&mut pages, "/v1/apps", &applications);
         for application in 0..self.applications {
-            let path = format!("/v1/apps/{}/segments", application_id(application));
-            let list = (0..self.segments)
-                .map(|segment| format!(r#"{{"Id":"{}"}}"#, segment_id(application, segment)));
-            put(&mut pages, &path, &list.collect::<Vec<_>>());
-            for segment in 0..self.segments {
-                let version = if application * self.segments + segment < changed { version } else { 0 };
-                let id = segment_id(application, segment);
-                let jobs: Vec<_> = (0..self.jobs).map(|n| job(application, &id, n, version)).collect();
-                put(&mut pages, &format!("{path}/{id}/jobs/export"), &jobs);
-            }
+            let segments: Vec<_> = (0..self.segments).map(|n| segment(application, n)).collect();
+            put(&mut pages, &segments_path(application), &segments);
+        }
+        for (number, (application, segment)) in self.all_segments().enumerate() {
+            let version = if number < changed { version } else { 0 };
+            let id = segment_id(application, segment);
+            let jobs: Vec<_> = (0..self.jobs).map(|n| job(application, &id, n, version)).collect();
+            put(&mut pages, &jobs_path(application, segment), &jobs);
         }
         pages
+    }
+
+    /// The path and query of every page of jobs.
+    pub(crate) fn job_paths(self) -> Vec<String> {
+        let segments = self.all_segments().map(|(application, segment)| jobs_path(application, segment));
+        let pages = move |path: String| (0..pages_of(self.jobs)).map(move |page| page_path(&path, page));
+        segments.flat_map(pages).collect()
     }
 }
 
 /// Cuts a listing into pages.
 fn put(pages: &mut BTreeMap<String, Bytes>, path: &str, items: &[String]) {
-    let count = items.len().div_ceil(PAGE).max(1);
+    let count = pages_of(items.len());
     for page in 0..count {
         let rows = &items[page * PAGE..items.len().min((page + 1) * PAGE)];
         let next = if page + 1 < count { format!(r#","NextToken":"{}""#, page + 1) } else { String::new() };
-        let token = if page == 0 { String::new() } else { format!("&token={page}") };
         let body = format!(r#"{{"Item":[{}]{next}}}"#, rows.join(","));
-        pages.insert(format!("{path}?page-size={PAGE}{token}"), body.into());
+        pages.insert(page_path(path, page), body.into());
     }
+}
+
+fn pages_of(items: usize) -> usize {
+    items.div_ceil(PAGE).max(1)
+}
+
+fn page_path(path: &str, page: usize) -> String {
+    let token = if page == 0 { String::new() } else { format!("&token={page}") };
+    format!("{path}?page-size={PAGE}{token}")
+}
+
+fn segments_path(application: usize) -> String {
+    format!("/v1/apps/{}/segments", application_id(application))
+}
+
+fn jobs_path(application: usize, segment: usize) -> String {
+    format!("{}/{}/jobs/export", segments_path(application), segment_id(application, segment))
 }
 
 fn application_id(n: usize) -> String {
@@ -78,6 +115,21 @@ fn application_id(n: usize) -> String {
 
 fn segment_id(application: usize, n: usize) -> String {
     format!("b66c9e42f71444b2{application:08x}{n:08x}")
+}
+
+/// A segment as AWS's guide shows it, with a small condition: 0.4 kB.
+fn segment(application: usize, n: usize) -> String {
+    format!(
+        concat!(
+            r#"{{"ApplicationId":"{app}","Arn":"arn:aws:mobiletargeting:eu-west-1:123456789012:apps/{app}/segments/{id}","#,
+            r#""CreationDate":"2026-11-01T00:00:00.000Z","Dimensions":{{"Attributes":{{}},"Location":{{"Country":{{"#,
+            r#""DimensionType":"INCLUSIVE","Values":["DE"]}}}}}},"Id":"{id}","LastModifiedDate":"2026-11-01T00:00:00.000Z","#,
+            r#""Name":"Segment {n}","SegmentType":"DIMENSIONAL","Version":1}}"#
+        ),
+        app = application_id(application),
+        id = segment_id(application, n),
+        n = n,
+    )
 }
 
 /// A job as AWS's guide shows it, with some messages about failures: 1.2 kB.

@@ -309,11 +309,11 @@ mod tests {
             assert!(read(text.as_bytes(), None).unwrap().expiry().is_some(), "{zone}");
         }
         for (output, why) in [
-            ("", "no JSON object"),
-            ("hush", "no JSON object"),
+            ("", "not a JSON object"),
+            ("hush", "not a JSON object"),
             (r#"{"Version": 2}"#, "has Version 2"),
             (r#"{"Version": 1, "AccessKeyId": "hush"}"#, "lacks AccessKeyId"),
-            (&printed(r#", "Expiration": "hush""#), "no date"),
+            (&printed(r#", "Expiration": "hush""#), "not a date"),
         ] {
             let error = read(output.as_bytes(), None).unwrap_err();
             assert!(error.contains(why) && !error.contains("hush"), "{output}: {error}");

@@ -23,6 +23,7 @@ mod run;
 mod schedule;
 mod shutdown;
 mod soak;
+mod starvation;
 #[path = "../../it/support/text_format.rs"]
 mod text_format;
 mod world;

@@ -20,7 +20,7 @@ pub(crate) struct Report {
     pub(crate) peak_memory: u64,
     pub(crate) descriptors: u64,
     pub(crate) threads: u64,
-    /// The longest that a scrape took beyond what it had said and the time it waited for a processor, in milliseconds.
+    /// The longest that a scrape took beyond its timeout and the time that the machine lost, in milliseconds.
     pub(crate) latest: u128,
 }
 

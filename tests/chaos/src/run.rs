@@ -11,7 +11,6 @@ use std::{
 use anyhow::Context as _;
 use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Options};
 use fastrand::Rng;
-use rustix::process::{Pid, getpid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -26,15 +25,16 @@ use crate::{
     judge::{Judge, Rules, judge_secrets},
     lock,
     model::{Bounds, REGION},
-    process::{Exporter, Log, Plan, Program, processor_wait},
+    process::{Exporter, Log, Plan, Program},
     proxy::{Mode, Proxy},
     recorder::Recorder,
     report::{Report, say},
     schedule::{self, Action, Kind},
+    starvation::Starvation,
     world,
 };
 
-/// How much later than it said a scraper may get its answer, besides what a busy machine owes the exporter and the scraper.
+/// How much later than its timeout a scraper may get its response, in addition to the time that the machine lost.
 const TOLERANCE: Duration = Duration::from_secs(3);
 /// How long SIGTERM may take.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ struct RunState {
     report: Mutex<Report>,
     violations: Mutex<Vec<String>>,
     started: Instant,
-    pid: Pid,
+    starvation: Arc<Starvation>,
     stop: CancellationToken,
 }
 
@@ -68,11 +68,6 @@ impl RunState {
         }
     }
 
-    /// How long the exporter and this program were kept waiting for a processor so far.
-    fn processor_wait(&self) -> Duration {
-        processor_wait(self.pid) + processor_wait(getpid())
-    }
-
     fn has_max_violations(&self) -> bool {
         lock(&self.violations).len() >= MAX_VIOLATIONS
     }
@@ -81,7 +76,7 @@ impl RunState {
     async fn scrape(&self, client: &'static str, manner: Manner) -> Option<crate::text_format::Scrape> {
         let before = self.judge.before();
         let seconds = manner.timeout.unwrap_or(1.0);
-        let processor_wait = self.processor_wait();
+        let began = self.starvation.now();
         let answer = timeout(HANG_LIMIT, client::get(self.address, "/metrics", manner)).await;
         let mut wrong = Vec::new();
         let scrape = match answer {
@@ -96,7 +91,7 @@ impl RunState {
             Ok(Ok(answer)) => {
                 // Who reads slowly is slow himself.
                 if manner.pause.is_zero() {
-                    self.judge_time(&answer, seconds, processor_wait, &mut wrong);
+                    self.judge_time(&answer, seconds, began, &mut wrong);
                 }
                 self.judge.judge(&before, &answer, &mut wrong)
             }
@@ -106,13 +101,11 @@ impl RunState {
         scrape
     }
 
-    fn judge_time(&self, answer: &Answer, seconds: f64, wait_before: Duration, wrong: &mut Vec<String>) {
-        let (took, processor_wait) = (answer.took, self.processor_wait().saturating_sub(wait_before));
-        let over = took.saturating_sub(Duration::from_secs_f64(seconds) + processor_wait);
+    fn judge_time(&self, answer: &Answer, seconds: f64, began: i64, wrong: &mut Vec<String>) {
+        let (took, lost) = (answer.took, self.starvation.since(began));
+        let over = took.saturating_sub(Duration::from_secs_f64(seconds) + lost);
         if over > TOLERANCE {
-            wrong.push(format!(
-                "the answer took {took:?} of {seconds} s, of which {processor_wait:?} were waits for a processor"
-            ));
+            wrong.push(format!("the answer took {took:?} of {seconds} s; the machine lost {lost:?}"));
         }
         let mut report = lock(&self.report);
         report.latest = report.latest.max(over.as_millis());
@@ -332,12 +325,12 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
     };
     let mut exporter = Exporter::start(&plan).await?;
     let run = Arc::new(RunState {
-        judge: Judge::new(Arc::clone(&recorder), targets, rules),
+        judge: Judge::new(Arc::clone(&recorder), targets, rules, Arc::clone(&exporter.starvation)),
         address: exporter.address,
         report: Mutex::default(),
         violations: Mutex::default(),
         started: Instant::now(),
-        pid: exporter.pid,
+        starvation: Arc::clone(&exporter.starvation),
         stop: CancellationToken::new(),
     });
     let mut clients = JoinSet::new();
@@ -413,7 +406,7 @@ fn describe(plan: &Plan, actions: &[(Duration, Action)], exporter: &Exporter) {
 
 /// Waits until everything is up again, and holds the exporter's account against the API's.
 async fn recover(run: &RunState, environment: &Environment, kind: Kind) {
-    let end = Instant::now() + HANG_LIMIT;
+    let (calm, began) = (Instant::now(), run.starvation.now());
     let (since, mut well) = (run.judge.now() + environment.passed, BTreeSet::new());
     loop {
         let manner = Manner { timeout: Some(5.0), ..Manner::default() };
@@ -430,9 +423,17 @@ async fn recover(run: &RunState, environment: &Environment, kind: Kind) {
             }
             return;
         }
-        if Instant::now() > end {
+        // While a machine has no processor for the exporter, all requests with a short timeout can fail.
+        let lost = run.starvation.since(began);
+        if calm.elapsed() > HANG_LIMIT + lost {
             wrong.truncate(3);
-            wrong.insert(0, format!("all has been well for {HANG_LIMIT:?}, and the exporter is not"));
+            let calm = calm.elapsed();
+            wrong.insert(
+                0,
+                format!(
+                    "all is well since {calm:?}, of which the machine lost {lost:?}, but the exporter is not"
+                ),
+            );
             return run.add_violations(wrong);
         }
         sleep(Duration::from_millis(50)).await;
