@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{
     catalogue::FAMILIES,
-    deflate::Deflated,
+    deflate::{self, Deflated},
     family::{Family, Info, Output, Push as _, Samples, ScrapeFacts, Source, push_header},
 };
 use crate::model::{
@@ -22,6 +22,9 @@ use crate::model::{
 /// Blocks with at least this much text are compressed on their own. Smaller ones are compressed together with their
 /// neighbours, because the first line of each compressed piece takes as many bytes as a hundred later ones.
 const ALONE_FROM: usize = 128 * 1024;
+
+/// How much text is rendered before it is compressed. It stays in the processor's cache meanwhile.
+const RENDERED_AT_ONCE: usize = 32 * 1024;
 
 /// The samples of some families.
 #[derive(Debug, Clone, Default)]
@@ -219,6 +222,26 @@ impl Block {
             }
             _ => size_of::<Families>(),
         }
+    }
+}
+
+impl deflate::Text for [Block] {
+    fn length(&self, family: usize) -> usize {
+        self.iter().map(|block| block.length(family)).sum()
+    }
+
+    fn render(&self, family: usize, buffer: String, pass_on: &mut dyn FnMut(&str)) -> String {
+        let mut out = Output::Text(buffer);
+        for block in self {
+            let mut cursor = Cursor::default();
+            while !block.render(family, &mut cursor, &mut out, RENDERED_AT_ONCE) {
+                pass_on(out.text());
+                out.truncate(0);
+            }
+        }
+        pass_on(out.text());
+        out.truncate(0);
+        out.into_text()
     }
 }
 

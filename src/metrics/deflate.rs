@@ -17,17 +17,10 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::{
-    block::{Block, Cursor},
-    catalogue::FAMILIES,
-    family::Output,
-};
+use super::catalogue::FAMILIES;
 
 /// Fast compression: level 6 takes three times as long and saves only a tenth.
 const LEVEL: Compression = Compression::fast();
-
-/// How much text is rendered before it is compressed. It stays in the processor's cache meanwhile.
-const RENDERED_AT_ONCE: usize = 32 * 1024;
 
 /// A text of at least this size is compressed by several threads. To start one takes as long as to compress 50 kB.
 pub(super) const SHARED_FROM: usize = 1024 * 1024;
@@ -36,6 +29,15 @@ pub(super) const SHARED_FROM: usize = 1024 * 1024;
 const KEPT_BELOW: usize = 256 * 1024;
 
 static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
+
+/// The text of families, rendered when it is needed.
+pub(super) trait Text: Sync {
+    /// The length of a family's text.
+    fn length(&self, family: usize) -> usize;
+
+    /// Renders a family and passes on its text piece by piece. `buffer` is empty, and is returned empty to be used again.
+    fn render(&self, family: usize, buffer: String, pass_on: &mut dyn FnMut(&str)) -> String;
+}
 
 /// The compressed families of some blocks.
 #[derive(Debug)]
@@ -53,9 +55,9 @@ struct Piece {
 }
 
 impl Deflated {
-    /// Renders and compresses the families of these blocks, each family as one piece.
-    pub(super) fn of(blocks: &[Block]) -> Self {
-        let length = |family: usize| blocks.iter().map(|block| block.length(family)).sum::<usize>();
+    /// Renders and compresses the families, each as one piece.
+    pub(super) fn of(text: &(impl Text + ?Sized)) -> Self {
+        let length = |family: usize| text.length(family);
         let mut families: Vec<usize> = (0..FAMILIES.len()).filter(|family| length(*family) > 0).collect();
         let all: usize = families.iter().map(|family| length(*family)).sum();
         let threads = if all < SHARED_FROM { 1 } else { families.len().min(*CORES) };
@@ -68,7 +70,7 @@ impl Deflated {
                 deflater.start();
                 let mut pieces = Vec::new();
                 while let Some(family) = families.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    pieces.push((*family, deflater.family(blocks, *family)));
+                    pieces.push((*family, deflater.family(text, *family)));
                 }
                 (pieces, deflater.take())
             })
@@ -146,23 +148,16 @@ impl Deflater {
         self.out.clear();
     }
 
-    /// Renders and compresses a family of these blocks as one piece.
-    fn family(&mut self, blocks: &[Block], family: usize) -> Piece {
+    /// Renders and compresses a family as one piece.
+    fn family(&mut self, text: &(impl Text + ?Sized), family: usize) -> Piece {
         let start = self.out.len();
         let mut checksum = Hasher::new();
-        let mut text = Output::Text(std::mem::take(&mut self.text));
-        for block in blocks {
-            let mut cursor = Cursor::default();
-            while !block.render(family, &mut cursor, &mut text, RENDERED_AT_ONCE) {
-                checksum.update(text.text().as_bytes());
-                self.push(text.text().as_bytes(), FlushCompress::None);
-                text.truncate(0);
-            }
-        }
-        checksum.update(text.text().as_bytes());
-        self.push(text.text().as_bytes(), FlushCompress::Full);
-        text.truncate(0);
-        self.text = text.into_text();
+        let buffer = std::mem::take(&mut self.text);
+        self.text = text.render(family, buffer, &mut |piece| {
+            checksum.update(piece.as_bytes());
+            self.push(piece.as_bytes(), FlushCompress::None);
+        });
+        self.push(&[], FlushCompress::Full);
         Piece { range: start..self.out.len(), checksum: checksum.finalize() }
     }
 

@@ -252,9 +252,8 @@ impl std::io::Write for Layer {
 }
 
 /// A larger body gets its maximum capacity at once. The operating system provides the memory as it is filled, and gets all of
-/// it back. A growing buffer would be copied repeatedly and would fragment the memory of the process. A page of 100 jobs is
-/// smaller, and to copy it takes less time than to get memory from the operating system.
-const GROWS_BELOW: usize = 256 * 1024;
+/// it back. A growing buffer would be copied repeatedly and would fragment the memory of the process.
+const GROWS_BELOW: usize = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 #[error("the body exceeds 64 MiB; lower PINPOINT_EXPORTER_PAGE_SIZE")]

@@ -562,8 +562,9 @@ fn the_connection_that_rested_longest_makes_room() {
         kept.get("/-/healthy").await;
         kept.answer().await.unwrap();
         let mut silent = server.connect().await;
+        sleep(Duration::from_millis(50)).await;
         // Until its first request can no longer be on the way.
-        sleep(Duration::from_millis(1_500)).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
         // The one that was served last has come before the silent one, and stays.
         kept.get("/-/healthy").await;
         kept.answer().await.unwrap();
