@@ -338,9 +338,9 @@ Commands:
                  memory
       --json                    print JSON
       --scrape-interval 1m      assume this scrape interval of Prometheus
-      --jobs-per-segment 10     assume so many finished jobs in each segment
+      --jobs-per-segment 10     assume this many finished jobs in each segment
       --offline --segments N [--applications N]
-                                assume so many segments, and do not call AWS
+                                assume this many segments, and do not call AWS
   healthcheck    test whether the exporter at LISTEN_ADDRESS is alive, for a
                  container without a shell
 

@@ -229,11 +229,16 @@ async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
 }
 
 impl web::Exporter for Exporter {
-    async fn scrape(&self, wait: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Content {
+    async fn scrape(
+        &self,
+        wait: Duration,
+        answer_now: impl Future<Output = ()> + Send,
+        gzip: bool,
+    ) -> Content {
         let started = Instant::now();
         tokio::select! {
             () = self.collector.refresh(wait, gzip) => {}
-            () = hurry => {}
+            () = answer_now => {}
         }
         let body = self.collector.body();
         if gzip && body.takes_long_to_compress() {

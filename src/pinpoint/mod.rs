@@ -374,7 +374,7 @@ impl Client {
             let cure = "raise PINPOINT_EXPORTER_REFRESH_TIMEOUT or PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND";
             AttemptError::new(
                 Exception::Timeout,
-                format!("the listing was not read whole within {limit}; {cure}"),
+                format!("the listing could not be read completely within {limit}; {cure}"),
             )
         };
         let credentials = || async {
@@ -411,7 +411,7 @@ impl Client {
                     let origin = origin(&self.settings.endpoint);
                     let limit = format_duration(limit);
                     let message = format!(
-                        "{origin} gave no whole answer within {limit}; check the network, or raise \
+                        "{origin} gave no complete answer within {limit}; check the network, or raise \
                          PINPOINT_EXPORTER_REQUEST_TIMEOUT"
                     );
                     Err(AttemptError {

@@ -116,7 +116,7 @@ impl<T> TimeoutStream<T> {
         self.is_behind = true;
         self.phase.block();
         self.write_deadline.begin(self.timeouts.write.saturating_sub(self.phase.behind()));
-        self.write_deadline.poll_over(cx).map(|()| Err(too_long("to take its answers")))
+        self.write_deadline.poll_over(cx).map(|()| Err(too_long("to read its responses")))
     }
 }
 

@@ -132,7 +132,7 @@ impl ConnectionPhase {
     /// Whether the connection is new and its first request may be on the way.
     pub(super) fn is_new(&self) -> bool {
         let waits = self.waits();
-        waits.is_first && waits.since.elapsed() < NEW
+        waits.is_first && !self.is_answering() && waits.since.elapsed() < NEW
     }
 
     /// How long the client has kept the server waiting. This is the wait for a request, or how far the client is behind in

@@ -288,8 +288,18 @@ mod tests {
         next.phase.requested(false);
         next.phase.answered();
         assert!(next.phase.written());
-        let _last = connections.slot(client(1)).await;
+        let slow = connections.slot(client(1)).await;
         assert!(new.leave.is_cancelled() && !next.leave.is_cancelled());
+        drop(new);
+        // A connection whose client takes its first response slowly is not new.
+        slow.phase.requested(false);
+        slow.phase.block();
+        advance(SECOND / 2).await;
+        next.phase.requested(false);
+        next.phase.answered();
+        assert!(next.phase.written());
+        let _last = connections.slot(client(1)).await;
+        assert!(slow.cut.is_cancelled() && !next.leave.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]

@@ -165,7 +165,7 @@ fn a_request_that_times_out_names_the_url() {
         let endpoint = format!("http://{}", silent.local_addr().unwrap());
         let plan = Plan::new().set("REQUEST_TIMEOUT", "50ms").endpoint(&endpoint);
         let expected = format!(
-            "{endpoint} gave no whole answer within 50ms; check the network, or raise PINPOINT_EXPORTER_REQUEST_TIMEOUT"
+            "{endpoint} gave no complete answer within 50ms; check the network, or raise PINPOINT_EXPORTER_REQUEST_TIMEOUT"
         );
         assert_eq!(error_of(plan).await, ("Timeout".to_owned(), expected));
     });

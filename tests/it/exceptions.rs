@@ -67,7 +67,10 @@ fn every_combination_is_there_from_the_start_at_zero() {
                 assert_eq!(value, Some(f64::from(u8::from(expected))), "{labels:?}");
             }
         }
-        assert_eq!(scrape.samples("pinpoint_api_errors_total", &[]).len(), 4 * wanted.len());
+        assert_eq!(
+            scrape.samples("pinpoint_api_errors_total", &[]).len(),
+            Operation::ALL.len() * wanted.len()
+        );
     });
 }
 

@@ -776,7 +776,7 @@ fn each_failed_handshake_is_logged_once_with_what_the_client_did_wrong() {
             "the client's certificate's RSA key has 1024 bits",
             "the client offers no version of TLS that is enabled here",
             "the client does not trust the certificate of this server",
-            "what the client sends is not TLS",
+            "the client does not send TLS",
         ] {
             assert_eq!(log.matches(cause).count(), 1, "{cause}: {log}");
         }

@@ -52,13 +52,13 @@ fn unpacked(answer: &Answer) -> Vec<u8> {
 }
 
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Content {
+    async fn scrape(&self, _: Duration, answer_now: impl Future<Output = ()> + Send, gzip: bool) -> Content {
         self.scrapes.add_permits(1);
         assert!(!self.panics.load(Ordering::SeqCst), "as it was told");
         tokio::select! {
             () = self.gate.cancelled() => {}
             () = self.stopping.cancelled() => {}
-            () = hurry => {}
+            () = answer_now => {}
         }
         if !gzip {
             return self.chunks.clone().into();
@@ -562,8 +562,9 @@ fn the_connection_that_rested_longest_makes_room() {
         kept.get("/-/healthy").await;
         kept.answer().await.unwrap();
         let mut silent = server.connect().await;
+        sleep(Duration::from_millis(50)).await;
         // Until its first request can no longer be on the way.
-        sleep(Duration::from_millis(1_500)).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
         // The one that was served last has come before the silent one, and stays.
         kept.get("/-/healthy").await;
         kept.answer().await.unwrap();

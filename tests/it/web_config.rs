@@ -134,7 +134,7 @@ const CASES: &[(&str, &str, Verdict)] = &[
     (
         "a suite with CBC",
         tls!("cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]"),
-        RefusedHere("rustls) leaves out as unsafe"),
+        RefusedHere("rustls) does not support it, because it is insecure"),
     ),
     (
         "an invented suite",
@@ -151,8 +151,8 @@ const CASES: &[(&str, &str, Verdict)] = &[
     ("an invented curve", tls!("curve_preferences: [CurveP257]"), Refused("the closest is CurveP256")),
     ("versions", tls!("min_version: TLS12", "max_version: TLS12"), Accepted),
     ("an invented version", tls!("min_version: TLS111"), Refused("is not a supported version of TLS")),
-    ("TLS 1.0", tls!("min_version: TLS10"), RefusedHere("TLS10 is broken")),
-    ("TLS 1.1 at most", tls!("max_version: TLS11"), RefusedHere("TLS11 is broken")),
+    ("TLS 1.0", tls!("min_version: TLS10"), RefusedHere("TLS10 is insecure")),
+    ("TLS 1.1 at most", tls!("max_version: TLS11"), RefusedHere("TLS11 is insecure")),
     (
         "versions upside down",
         tls!("min_version: TLS13", "max_version: TLS12"),
@@ -300,7 +300,7 @@ fn everything_that_is_wrong_is_said_at_once_by_every_command_and_no_secret_with_
         let words = [
             "cannot read \"none\"",
             "tls_server_config: the private key is missing",
-            "line 3: tls_server_config.min_version: TLS10 is broken",
+            "line 3: tls_server_config.min_version: TLS10 is insecure",
             "line 4: tls_server_config.prefer_server_cipher_suites: \"maybe\" is neither",
             "line 5: basic_auth_user: unknown field; the closest is basic_auth_users",
             "line 7: basic_auth_users.alice: this is not a bcrypt hash",

@@ -36,7 +36,7 @@ const SHAPE: Shape = Shape { applications: 10, segments: 10, jobs: 100 };
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
 fn page() -> Bytes {
-    SHAPE.pages(0, 0).into_iter().find(|(path, _)| path.contains("/jobs/")).unwrap().1
+    SHAPE.pages().into_iter().find(|(path, _)| path.contains("/jobs/")).unwrap().1
 }
 
 fn jobs() -> Vec<ExportJob> {

@@ -29,9 +29,10 @@ pub(crate) async fn load(
     seconds: u64,
 ) -> anyhow::Result<Load> {
     let before = server.cpu_milliseconds()?;
-    let (answers, seconds, p99_milliseconds) = wrk(server.address, connections, gzip, seconds).await?;
+    let (answers, time, p99_milliseconds) = wrk(server.address, connections, gzip, seconds).await?;
     let cpu = server.cpu_milliseconds()? - before;
-    Ok(Load { answers_per_second: answers / seconds, p99_milliseconds, cpu_milliseconds: cpu / answers })
+    ensure!(answers > 0.0, "no response in {seconds} s: the machine is too busy to measure this");
+    Ok(Load { answers_per_second: answers / time, p99_milliseconds, cpu_milliseconds: cpu / answers })
 }
 
 /// Asks for `/metrics` for some seconds, and waits for the end of every response: a slow server may need longer for one than

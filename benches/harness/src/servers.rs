@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,16 +19,15 @@ use crate::{http1, world::Shape};
 /// Serves the pages of a world: lists of jobs after a delay, others at once. Of a hundred responses `throttled` are 429. It
 /// verifies nothing, so that it takes little of the processor. `/_change/N` changes the jobs of the first N targets.
 pub(crate) async fn api(shape: Shape, delay: Duration, throttled: u64) -> anyhow::Result<()> {
-    let pages: &'static Mutex<BTreeMap<String, Bytes>> = Box::leak(Box::new(Mutex::new(shape.pages(0, 0))));
-    let (version, requests) = (AtomicU64::new(0), AtomicU64::new(0));
+    let pages: &'static Mutex<BTreeMap<String, Bytes>> = Box::leak(Box::new(Mutex::new(shape.pages())));
+    let (version, requests) = (AtomicUsize::new(0), AtomicU64::new(0));
     http1::serve(move |request| {
         let path = request.uri().path_and_query().map_or("", |it| it.as_str());
         let mut status = StatusCode::OK;
         let body = if let Some(changed) = path.strip_prefix("/_change/") {
             let version = version.fetch_add(1, Ordering::Relaxed) + 1;
-            let changed = shape
-                .pages(usize::try_from(version).unwrap_or_default(), changed.parse().unwrap_or_default());
-            *pages.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+            let changed = shape.pages_of_jobs(changed.parse().unwrap_or_default(), version);
+            pages.lock().unwrap_or_else(PoisonError::into_inner).extend(changed);
             Bytes::new()
         } else if scattered(requests.fetch_add(1, Ordering::Relaxed)) % 100 < throttled {
             status = StatusCode::TOO_MANY_REQUESTS;

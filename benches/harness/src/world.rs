@@ -53,9 +53,9 @@ impl Shape {
             .flat_map(move |application| (0..self.segments).map(move |segment| (application, segment)))
     }
 
-    /// Every page by its path and query. Jobs of the first `changed` targets differ from one `version` to the next.
-    pub(crate) fn pages(self, version: usize, changed: usize) -> BTreeMap<String, Bytes> {
-        let mut pages = BTreeMap::new();
+    /// Every page by its path and query.
+    pub(crate) fn pages(self) -> BTreeMap<String, Bytes> {
+        let mut pages = self.pages_of_jobs(self.targets(), 0);
         let applications: Vec<_> = (0..self.applications)
             .map(|n| format!(r#"{{"Id":"{}","Name":"Application {n}"}}"#, application_id(n)))
             .collect();
@@ -64,8 +64,13 @@ impl Shape {
             let segments: Vec<_> = (0..self.segments).map(|n| segment(application, n)).collect();
             put(&mut pages, &segments_path(application), &segments);
         }
-        for (number, (application, segment)) in self.all_segments().enumerate() {
-            let version = if number < changed { version } else { 0 };
+        pages
+    }
+
+    /// The pages of jobs of the first targets. The jobs differ from one `version` to the next.
+    pub(crate) fn pages_of_jobs(self, targets: usize, version: usize) -> BTreeMap<String, Bytes> {
+        let mut pages = BTreeMap::new();
+        for (application, segment) in self.all_segments().take(targets) {
             let id = segment_id(application, segment);
             let jobs: Vec<_> = (0..self.jobs).map(|n| job(application, &id, n, version)).collect();
             put(&mut pages, &jobs_path(application, segment), &jobs);

@@ -170,7 +170,7 @@ impl HttpConnector for Connector {
             let answer = tokio::time::timeout(limit, http.ask_provider(request, is_metadata))
                 .await
                 .unwrap_or_else(|_elapsed| {
-                    let why = format!("no whole answer within {}", format_duration(limit));
+                    let why = format!("no complete answer within {}", format_duration(limit));
                     Err(AttemptError::new(Exception::Timeout, why))
                 });
             let answer = answer.map_err(|failure| {
@@ -283,7 +283,7 @@ mod tests {
             let asked_at = Instant::now();
             assert!(connector.call(request).await.unwrap_err().is_timeout());
             assert_eq!(asked_at.elapsed(), limit * second);
-            let expected = format!("GET {url}/creds failed: no whole answer within {limit}s");
+            let expected = format!("GET {url}/creds failed: no complete answer within {limit}s");
             assert_eq!(trace.timed_out(second), expected);
         }
     }

@@ -203,7 +203,7 @@ impl<'a> Reader<'a, '_> {
             "TLS12" => Ok(&TLS12),
             "TLS13" => Ok(&TLS13),
             "TLS10" | "TLS11" => Err(format!(
-                "{text} is broken, and the exporter's TLS library (rustls) does not speak it; write TLS12 or TLS13"
+                "{text} is insecure, and the exporter's TLS library (rustls) does not support it; write TLS12 or TLS13"
             )),
             _ => Err(format!("{text:?} is not a supported version of TLS; write TLS12 or TLS13")),
         };
@@ -342,8 +342,8 @@ fn unknown_suite(text: &str) -> String {
     let nearest = nearest(text, known.iter().map(String::as_str)).unwrap_or_default();
     if UNSAFE.iter().any(|part| text.contains(part)) {
         format!(
-            "{text:?} is of a kind that the exporter's TLS library (rustls) leaves out as unsafe: leave it out; the closest \
-             that is safe is {nearest}"
+            "{text:?}: the exporter's TLS library (rustls) does not support it, because it is insecure; remove it; the closest \
+             secure one is {nearest}"
         )
     } else {
         format!("unknown cipher suite {text:?}; the closest is {nearest}")

@@ -1,4 +1,4 @@
-//! What must hold of every answer, whatever happens to the exporter.
+//! Checks every response of the exporter against what really happened.
 
 use std::{
     cmp::Ordering,
@@ -53,7 +53,7 @@ pub(crate) struct Before {
     requests: BTreeMap<&'static str, u64>,
 }
 
-/// The judge of one life of the exporter.
+/// Checks the responses of one run of the exporter.
 pub(crate) struct Judge {
     pub(crate) recorder: Arc<Recorder>,
     targets: Vec<Target>,

@@ -1,4 +1,4 @@
-//! What really happened: the requests that reached the API, what it answered them, and the world as it was.
+//! Records what really happened: the requests that reached the API, its responses, and the state of the world.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ pub(crate) enum Outcome {
     CleanOrBroken,
 }
 
-/// The fakes of a life, one after the other, and their world.
+/// The fakes that a run starts one after another, and their world.
 pub(crate) struct Recorder {
     /// Every segment that can be, with its jobs.
     pub(crate) world: World,

@@ -1,5 +1,5 @@
-//! One life of the exporter: it starts, everything goes wrong for a while, all is well again, it ends. Three clients scrape it
-//! throughout.
+//! One run of the exporter: it starts, faults occur for a while, the faults end and it recovers, and it stops. Three clients
+//! scrape it throughout.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,17 +36,17 @@ use crate::{
 
 /// How much later than its timeout a scraper may get its response, in addition to the time that the machine lost.
 const TOLERANCE: Duration = Duration::from_secs(3);
-/// How long SIGTERM may take.
+/// How long the exporter may take to exit after SIGTERM.
 const SHUTDOWN: Duration = Duration::from_secs(10);
-/// Where the connections come from that say nothing.
+/// The address from which idle connections come.
 const OTHER_CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
 const MIB: u64 = 1024 * 1024;
-/// How much memory an exporter may take for itself, in MiB: a debug build, and a log that nobody reads.
+/// The memory that the exporter may use without any data, in MiB. It is a debug build, and nobody reads its log.
 const BASE_MEMORY_MIB: u64 = 96;
-/// More violations of a life say nothing new.
+/// A run ends after this many violations. More of them would say nothing new.
 const MAX_VIOLATIONS: usize = 8;
 
-/// What the tasks of a life share.
+/// The state that the tasks of a run share.
 struct RunState {
     judge: Judge,
     address: SocketAddr,
@@ -112,7 +112,7 @@ impl RunState {
     }
 }
 
-/// The settings that a life draws, and what the judge must know of them.
+/// Draws the settings of a run. Also returns what the judge must know about them.
 fn settings(rng: &mut Rng, kind: Kind) -> (Vec<(&'static str, String)>, Rules, usize) {
     let pick = |rng: &mut Rng, choices: &[u64]| choices[rng.usize(..choices.len())];
     let ttl = pick(rng, &[0, 100, 300, 700]);
@@ -298,10 +298,10 @@ impl Environment {
     }
 }
 
-/// Lives a life. Gives what it came to, and what was wrong.
-pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Result<(Report, Vec<String>)> {
+/// Runs the exporter once under faults. Returns the report and the violations.
+pub(crate) async fn run(seed: u64, number: u64, lasts: Duration) -> anyhow::Result<(Report, Vec<String>)> {
     let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let kind = Kind::of_life(number);
+    let kind = Kind::of_run(number);
     let (variables, rules, page_size) = settings(&mut rng, kind);
     let memory_limit = memory_limit(kind, &variables);
     let start = fake_pinpoint::Clock::default().now();
@@ -377,7 +377,7 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
         )]);
     }
     let mut report = std::mem::take(&mut *lock(&run.report));
-    report.lives = 1;
+    report.runs = 1;
     report.pieces_met = environment.proxy.met();
     recorder.each(|request| {
         report.requests += 1;
