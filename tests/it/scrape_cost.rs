@@ -18,9 +18,9 @@ const LATER: Duration = Duration::from_mins(1);
 
 /// So few that the plain text is kept after it was asked for.
 const FEW_JOBS: usize = 10;
-/// Enough for the plain text to be rendered while it is sent.
+/// Enough for the compressed text of some families to be a chunk of its own.
 const JOBS: usize = 100;
-/// Enough for the compressed text to be one.
+/// Enough for all compressed text to be such chunks, and for plain text to be rendered while it is sent.
 const MANY_JOBS: usize = 2_500;
 
 /// Three segments with so many jobs each.
@@ -115,7 +115,7 @@ fn a_refresh_makes_anew_the_bytes_of_what_has_changed_and_no_others() {
 #[test]
 fn a_large_plain_answer_is_rendered_while_it_is_sent_and_never_kept() {
     run_in_virtual_time(async {
-        let harness = plan(JOBS).build().await;
+        let harness = plan(MANY_JOBS).build().await;
         let Content::Rendered(text) = harness.exporter.scrape(HANG_LIMIT, pending(), false).await else {
             panic!("it is kept");
         };
