@@ -1,7 +1,7 @@
-# The exporter on nothing but a CA bundle: `docker build --tag pinpoint-exporter .`, for amd64 and arm64, each built on its own
-# kind. `--target fake` is the fake Pinpoint, for trials.
+# An image with only the exporter and a CA bundle: `docker build --tag pinpoint-exporter .`. Build the image for amd64 on amd64,
+# and the one for arm64 on arm64. `--target fake` builds an image of the fake Pinpoint, to try the exporter out.
 #
-# For the same bytes again give the same SOURCE_DATE_EPOCH and REVISION, and the base by its digest:
+# To get the same bytes again, set the same SOURCE_DATE_EPOCH and REVISION, and name the base image by its digest:
 #   docker build --build-arg RUST_IMAGE=docker.io/library/rust:1.95.0-slim-bookworm@sha256:… \
 #     --build-arg REVISION="$(git rev-parse --short=12 HEAD)" --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" .
 ARG RUST_IMAGE=docker.io/library/rust:1.95.0-slim-bookworm
@@ -9,13 +9,13 @@ ARG RUST_IMAGE=docker.io/library/rust:1.95.0-slim-bookworm
 FROM ${RUST_IMAGE} AS source
 WORKDIR /src
 COPY . .
-# A static program of the C library that the tests run with: since 2.34 glibc's resolver for hosts and DNS is in libc.a, and it
-# asks again by TCP for a long answer. Its relocations take 5 kB when packed, and 460 otherwise. The target is named so that the
-# flags do not reach build scripts and macros.
+# A static program with glibc, the C library of the tests. Since glibc 2.34, libc.a contains the DNS resolver, which uses TCP for
+# long answers. Packed relocations take 5 kB instead of 460 kB. Naming the target keeps these flags away from build scripts and
+# macros.
 ENV RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 
 FROM source AS build-fake
-# Its own size and speed do not matter, but those of its build do.
+# The fake needs to build fast. Its size and speed do not matter.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
     cargo build --locked --release --package fake-pinpoint --target "$(rustc --print host-tuple)" && \
@@ -54,9 +54,9 @@ LABEL org.opencontainers.image.title="pinpoint-exporter" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /image /
-# A number, so that Kubernetes can see that it is not root.
+# A number, because runAsNonRoot of Kubernetes cannot check a user name.
 USER 65532:65532
 EXPOSE 9787
-# Needs no setting but LISTEN_ADDRESS: it finds out by itself whether the port speaks TLS.
+# This needs only the setting LISTEN_ADDRESS. It detects whether the port uses TLS.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=10s --retries=3 CMD ["/pinpoint-exporter", "healthcheck"]
 ENTRYPOINT ["/pinpoint-exporter"]

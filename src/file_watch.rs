@@ -61,21 +61,21 @@ impl WatchedFile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn reload(&self) -> Reload {
+    pub(crate) fn last_reload(&self) -> Reload {
         self.state().reload
     }
 
     /// Checks the files for changes and reloads them if they have changed. A change is applied after two checks in a row find
     /// the same contents, because a certificate and its key are rarely written at the same moment.
-    pub(crate) fn look(&self, apply: impl FnOnce(&mut Files) -> Result<(), Vec<String>>) {
+    pub(crate) fn reload_if_changed(&self, apply: impl FnOnce(&mut Files) -> Result<(), Vec<String>>) {
         let known = self.state().files.clone();
-        let now = known.again();
+        let now = known.read_again();
         let mut state = self.state();
         if now == known {
             state.changed = None;
         } else if state.changed.as_ref() == Some(&now) {
             drop(state);
-            self.read(apply);
+            self.reload(apply);
         } else {
             state.changed = Some(now);
         }
@@ -83,7 +83,7 @@ impl WatchedFile {
 
     /// Reloads the files. `apply` reads them and applies them. If they are invalid, it returns one sentence for each
     /// error.
-    pub(crate) fn read(&self, apply: impl FnOnce(&mut Files) -> Result<(), Vec<String>>) {
+    pub(crate) fn reload(&self, apply: impl FnOnce(&mut Files) -> Result<(), Vec<String>>) {
         let mut files = Files::default();
         let read = apply(&mut files);
         let mut state = self.state();
@@ -160,7 +160,7 @@ impl Files {
     }
 
     /// Reads the same files again.
-    fn again(&self) -> Self {
+    fn read_again(&self) -> Self {
         let mut now = Self::default();
         for (path, max_bytes) in &self.paths {
             _ = now.read(path, *max_bytes);

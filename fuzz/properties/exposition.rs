@@ -11,7 +11,11 @@ use std::{
 use arbitrary::{Result, Unstructured};
 use flate2::read::GzDecoder;
 use pinpoint_exporter::{
-    metrics::{answer, block, catalogue::FAMILIES},
+    metrics::{
+        block,
+        catalogue::FAMILIES,
+        exposition::{self, Exposition},
+    },
     model::{
         exception::Exception,
         job::ExportJob,
@@ -39,7 +43,7 @@ struct World {
     targets: Vec<(Target, Vec<ExportJob>, TargetStatus)>,
     /// The names of applications, in the order of their accounts, regions and ids.
     names: Vec<Names>,
-    bounds: FinishedJobLimits,
+    limits: FinishedJobLimits,
     status_series: StatusSeries,
 }
 
@@ -68,9 +72,14 @@ impl Names {
         Ok(Self { place, application, segments: segments.into_values().collect() })
     }
 
-    fn block(&self, tag_labels: &TagLabels) -> block::Block {
-        let place = self.place.each_ref().map(String::as_str);
-        block::names(place, self.application.as_ref(), &self.segments.iter(), tag_labels)
+    fn block(&self, tag_labels: &Arc<TagLabels>) -> block::Block {
+        let names = block::Names {
+            application: self.application.clone(),
+            segments: self.segments.clone().into(),
+            shown: (0..self.segments.len()).collect(),
+            tag_labels: Arc::clone(tag_labels),
+        };
+        block::names(self.place.each_ref().map(String::as_str), names)
     }
 
     /// Checks the series of the names, and tells how many they are.
@@ -110,7 +119,7 @@ impl Names {
 impl World {
     fn arbitrary(from: &mut Unstructured<'_>) -> Result<Self> {
         let max_age = from.arbitrary::<Option<u16>>()?;
-        let bounds = FinishedJobLimits {
+        let limits = FinishedJobLimits {
             max_age: max_age.map(|hours| Duration::from_hours(hours.into())),
             per_segment: from.arbitrary::<Option<u8>>()?.map(|count| usize::from(count) % 8 + 1),
         };
@@ -151,29 +160,36 @@ impl World {
         Ok(Self {
             names,
             targets: targets.into_iter().map(|(target, (jobs, status))| (target, jobs, status)).collect(),
-            bounds,
+            limits,
             status_series,
         })
     }
 
     fn check(&self) {
         let snapshots: Vec<_> =
-            self.targets.iter().map(|(target, jobs, _)| self.snapshot(target, jobs)).collect();
-        let tag_labels = TagLabels {
+            self.targets.iter().map(|(target, jobs, _)| Arc::new(self.snapshot(target, jobs))).collect();
+        let tag_labels = Arc::new(TagLabels {
             keys: ["a", "b"].map(str::to_owned).into(),
             labels: ["tag_a", "tag_b"].map(str::to_owned).into(),
-        };
+        });
         let names = self.names.iter().map(|names| names.block(&tag_labels));
         let blocks: Vec<_> = std::iter::zip(&self.targets, &snapshots)
             .flat_map(|((target, _, status), snapshot)| {
-                [block::snapshot(target, snapshot, self.status_series), block::target_status(target, status)]
+                [
+                    block::snapshot(target, snapshot, self.status_series),
+                    block::target_status(target, status.clone()),
+                ]
             })
             .chain(names)
+            .map(Some)
             .collect();
-        let body = answer::body(blocks.iter());
-        let plain = answer::answer(&body, &[], false).concat();
+        let body = Arc::new(exposition::body(&[blocks], None));
+        let bytes = |gzip| match exposition::render(&body, &[], gzip) {
+            Exposition::Chunks(chunks) => chunks.concat(),
+            Exposition::Rendered(text) => text.collect::<Vec<_>>().concat(),
+        };
+        let (plain, packed) = (bytes(false), bytes(true));
         let mut unpacked = Vec::new();
-        let packed = answer::answer(&body, &[], true).concat();
         GzDecoder::new(packed.as_slice()).read_to_end(&mut unpacked).expect("one gzip member");
         assert_eq!(unpacked, plain);
 
@@ -205,7 +221,7 @@ impl World {
     }
 
     fn snapshot(&self, target: &Target, jobs: &[ExportJob]) -> Snapshot {
-        let mut builder = SnapshotBuilder::begin(self.bounds, Timestamp(NOW), target.segment_id.as_deref());
+        let mut builder = SnapshotBuilder::begin(self.limits, Timestamp(NOW), target.segment_id.as_deref());
         jobs.chunks(3).for_each(|page| builder.add(page.to_vec()));
         builder.finish()
     }
@@ -294,10 +310,10 @@ impl World {
         let (mut aged, mut outnumbered) = (0, 0);
         for (place, job) in finished.into_iter().enumerate() {
             let age = date(job).map(|date| i128::from(NOW) - i128::from(date.0));
-            let limit = self.bounds.max_age.map(|limit| limit.as_millis().cast_signed());
+            let limit = self.limits.max_age.map(|limit| limit.as_millis().cast_signed());
             match (age, limit) {
                 (Some(age), Some(limit)) if age > limit => aged += 1,
-                _ if self.bounds.per_segment.is_some_and(|limit| place >= limit) => outnumbered += 1,
+                _ if self.limits.per_segment.is_some_and(|limit| place >= limit) => outnumbered += 1,
                 _ => shown.push(job),
             }
         }
@@ -395,13 +411,13 @@ fn job(from: &mut Unstructured<'_>, segment_id: Option<&str>) -> Result<ExportJo
         total_processed: from.arbitrary()?,
         total_failures: from.arbitrary()?,
         failure_samples,
-        failures: Vec::new(),
         creation_date: date(from)?,
         completion_date: date(from)?,
         job_type: optional(from)?,
         segment_version: from.arbitrary()?,
         s3_url_prefix: optional(from)?,
         role_arn: optional(from)?,
+        ..ExportJob::default()
     })
 }
 

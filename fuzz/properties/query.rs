@@ -74,17 +74,11 @@ fn job(number: i64) -> ExportJob {
         status: JobStatus::ALL[place % JobStatus::ALL.len()],
         total_pieces: Some(4),
         completed_pieces: Some(number % 5),
-        failed_pieces: None,
         total_processed: (number % 7 != 0).then_some(number * 37 % 1000),
         total_failures: (number % 4 != 0).then_some(number % 9),
-        failure_samples: None,
-        failures: Vec::new(),
         creation_date: (number % 11 != 0).then_some(Timestamp(NOW - number * 7_777_777 % 1_000_000_000)),
         completion_date: (number % 3 != 0).then_some(Timestamp(NOW - number * 3_333_333 % 1_000_000_000)),
-        job_type: None,
-        segment_version: None,
-        s3_url_prefix: None,
-        role_arn: None,
+        ..ExportJob::default()
     }
 }
 

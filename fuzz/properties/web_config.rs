@@ -61,7 +61,10 @@ fn accepted(config: &WebConfig) {
     for (user, hash) in &config.users {
         assert!(!user.contains(':'), "{user:?}");
         let bytes = hash.as_bytes();
-        assert!(bytes.len() == 60 && hash.starts_with("$2") && bytes[3] == b'$', "{hash} is no bcrypt hash");
+        assert!(
+            bytes.len() == 60 && hash.starts_with("$2") && bytes[3] == b'$',
+            "{hash} is not a bcrypt hash"
+        );
         assert!(matches!(hash[4..6].parse(), Ok(4..=18)), "the cost of {hash}");
     }
     for (name, _) in &config.headers {

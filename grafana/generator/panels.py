@@ -2,19 +2,23 @@
 
 from queries import (
     EXPORTER,
+    JOB,
+    KNOWN,
     NO_JOB,
     NOTHING,
     READABLE,
     REGION,
-    CURRENT_JOBS,
+    RULES_RECORD,
+    RUNS,
     SEGMENT,
     STATUSES,
     UNREADABLE,
     URGENT,
     application_names,
     jobs_in,
+    marked,
+    of_chosen,
     per_job,
-    runs,
     segment_names,
     urgency,
     watched,
@@ -452,7 +456,8 @@ def choice(name, label, options, everything):
     }
 
 
-STATUS = choice("status", "Status", STATUSES[1:] + STATUSES[:1], ".+")
+STATUS = choice("status", "Status", STATUSES[1:] + STATUSES[:1], "^$")
+CHOSEN_STATUS = 'status=~"$status"'
 WHY = choice("why", "Why", tuple(URGENT), ".*")
 # How many segments a chart draws, how many jobs, and how many jobs the table has.
 SEGMENTS_DRAWN, JOBS_DRAWN, JOBS_LISTED = 20, 20, 100
@@ -460,17 +465,30 @@ SEEN = "max by ({}) (last_over_time({}[$__range]))".format(
     SEGMENT, watched("pinpoint_segment_suppressed_export_jobs", 'reason="age"')
 )
 
-SHOWN_SEGMENTS = ids_variable(
-    "shown",
-    # What cannot be seen any more comes last, so that a chart of the past has lines when the exporter is down.
-    f"bottomk({SEGMENTS_DRAWN}, {urgency()} or on ({SEGMENT}) 0 * {SEEN} + {NOTHING})",
-    "segment_id",
-)
-CURRENT_VARIABLE = ids_variable("current", CURRENT_JOBS, "job_id")
-RUNNING_JOBS = ids_variable("running", f"bottomk({JOBS_DRAWN}, {runs()})", "job_id")
+# Whether the rules are installed.
+RECORDED = {
+    **asked(
+        "recorded",
+        "recorded",
+        # Grafana writes the name of a metric outside the braces, so a label says it.
+        f"query_result({marked(f'group({RULES_RECORD})', recorded='yes')})",
+        3,
+        regex='/recorded="([^"]+)"/',
+        several=False,
+        hide=2,
+    ),
+    "skipUrlSync": True,
+}
+SHOWN_SEGMENTS = ids_variable("shown", f"bottomk({SEGMENTS_DRAWN}, {urgency()})", "segment_id")
+# What cannot be seen any more, so that a chart of the past has lines when the exporter is down. It is a variable of its own because
+# each selector of a query reads as far back as the oldest one.
+GONE_SEGMENTS = ids_variable("gone", f"topk({SEGMENTS_DRAWN}, {SEEN} unless on ({SEGMENT}) {KNOWN})", "segment_id")
+RUNNING_JOBS = ids_variable("running", f"topk({JOBS_DRAWN}, {of_chosen(RUNS)})", "job_id")
+# Without a choice of states, the variable `status` matches what has no label `status`: all series of the creation, and no state.
 LISTED_JOBS = ids_variable(
     "listed",
-    f"""topk({JOBS_LISTED}, {per_job('created_timestamp_seconds')} and on ({SEGMENT}, job_id) {jobs_in('status=~"$status"')})""",
+    f"topk({JOBS_LISTED}, {per_job('created_timestamp_seconds', CHOSEN_STATUS)} or"
+    f" {per_job('created_timestamp_seconds')} and on ({JOB}) {jobs_in(CHOSEN_STATUS)})",
     "job_id",
 )
 

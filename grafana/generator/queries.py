@@ -6,11 +6,11 @@ What holds for all of them:
 - What a job or a segment shows are gauges: never `rate` or `increase`, but `deriv`.
 - A state set is filtered by `== 1`, and that also where the exporter only writes the state that holds (STATUS_SERIES).
 - FAILED and COMPLETED last for ever: what counts them says since when.
-- No recording rule is needed. Where an alert's rule reads a setting of the user's (budgets, expected intervals), the query reads
-  it too, and takes the rule's own value where there is none.
+- No recording rule is needed. If the rules are installed, what needs the series of all jobs is read from their records instead.
+  Where an alert's rule reads a setting of the user's (budgets, expected intervals), the query reads it too, and takes the
+  rule's own value where there is none.
 - A number that has an alert selects what the alert's rule selects: test_a_number_agrees_with_its_alert compares them.
-- A query asks only for the segments and jobs that it needs: the hidden variables `shown`, `running`, `listed` and `current` hold
-  their ids.
+- A query asks only for the segments and jobs that it needs: hidden variables hold their ids.
 """
 
 # In the order of a job's life, which is that of the API's model. The number that stands for a state is its place here.
@@ -47,11 +47,15 @@ WATCHED = f'{APPLICATION}, segment_id=~"$segment"'
 # A whole application's listing is a target without a segment.
 TARGET = f'{APPLICATION}, segment_id=~"$segment|"'
 # Matchers of what a chart draws. Exports of all endpoints have no segment, and are always among them.
-SHOWN = 'segment_id=~"$shown|"'
+SHOWN = 'segment_id=~"$shown|$gone|"'
 DRAWN = 'job_id=~"$running"'
-CURRENT = 'job_id=~"$current"'
 # Of the table of jobs.
 LISTED = 'job_id=~"$listed"'
+# Of series that are read only if the rules are not installed. No series has a label `recorded`, and the hidden variable is empty
+# without the rules. With them it is "yes", so nothing matches and nothing is read.
+COMPUTED = 'recorded="$recorded"'
+# A record that is there if the rules are installed and an exporter shows anything.
+RULES_RECORD = "segment:pinpoint_segment:info"
 
 # What the alerts allow, where the rules are not installed: pinpoint:export_job_budget:seconds of deploy/prometheus/rules.
 BUDGETS = {
@@ -75,6 +79,12 @@ def watched(metric, *matchers):
     return f"{metric}{{{', '.join((WATCHED, *matchers))}}}"
 
 
+def recorded(record, *matchers):
+    """A record of the rules. Records name no exporter, so `of_chosen` must stand around them."""
+    chosen = WATCHED.removeprefix(f"{EXPORTER}, ")
+    return f"{record}{{{', '.join((chosen, *matchers))}}}"
+
+
 def own(metric, *matchers):
     """The series about the exporters that are chosen."""
     return f"{metric}{{{', '.join((EXPORTER, *matchers))}}}"
@@ -96,8 +106,8 @@ def jobs_in(*matchers):
 
 
 def jobs_by_status(*matchers):
-    """How many jobs each segment has in each of these states."""
-    return f"max by ({SEGMENT}, status) ({watched('pinpoint_segment_export_jobs', *matchers)})"
+    """How many jobs each segment has in each of these states. A state without a job is left out."""
+    return f"max by ({SEGMENT}, status) ({watched('pinpoint_segment_export_jobs', *matchers)} > 0)"
 
 
 def target(metric, *matchers):
@@ -153,64 +163,75 @@ def counted(query, things=KNOWN):
     return f"count({query}) or {constant(0, f'count({things})')} or {constant(UNREADABLE, f'count({UP})')}"
 
 
-# ---- What needs a person, as the alerts' rules select it.
+# ---- What needs a person, as the alerts' rules select it: from their records, else from the series of all jobs.
+
+
+def of_chosen(query):
+    """Only of segments that the chosen exporters show."""
+    return f"({query} and on ({SEGMENT}) {KNOWN})"
+
+
+def current(count):
+    """A count of the jobs that the reasons are about: of those that run, and of the newest successes."""
+    return f"({recorded(f'export_job:pinpoint_export_job_{count}:max')} or {per_job(count, COMPUTED)})"
+
 
 # Before any time that a job can have.
 LONG_AGO = -(10**12)
+SUCCESS = per_segment("pinpoint_segment_last_completed_export_timestamp_seconds", COMPUTED)
 # The last success, or the beginning of time for a segment that has none.
-SUCCESS_IF_ANY = f"({LAST_SUCCESS} or {constant(LONG_AGO, KNOWN)})"
+SUCCESS_IF_ANY = (
+    f"({SUCCESS} or"
+    f" {constant(LONG_AGO, per_segment('pinpoint_segment_suppressed_export_jobs', COMPUTED))})"
+)
+FAILURE = per_segment("pinpoint_segment_last_failed_export_timestamp_seconds", COMPUTED)
 # A job that FAILED without a CompletionDate counts from its creation. Only the success of a job that was created later takes its
 # place.
-def undated(*matchers):
-    """The creation of the jobs that FAILED without a CompletionDate."""
-    failed = jobs_in('status="FAILED"', *matchers)
-    return (
-        f"({per_job('created_timestamp_seconds', *matchers)} and on ({JOB}) {failed}"
-        f" unless on ({JOB}) {per_job('completed_timestamp_seconds', *matchers)})"
-    )
-
-
-def later_success(*matchers):
-    """When the newest job of each segment that is COMPLETED was created."""
-    completed = jobs_in('status="COMPLETED"', *matchers)
-    return f"max by ({SEGMENT}) ({per_job('created_timestamp_seconds', *matchers)} and on ({JOB}) {completed})"
-
-
+UNDATED = (
+    f"""({per_job('created_timestamp_seconds', COMPUTED)} and on ({JOB}) {jobs_in('status="FAILED"', COMPUTED)}"""
+    f" unless on ({JOB}) {per_job('completed_timestamp_seconds', COMPUTED)})"
+)
+# When the newest job of each segment that is COMPLETED was created.
+LATER_SUCCESS = (
+    f"max by ({SEGMENT}) ({per_job('created_timestamp_seconds', COMPUTED)} and on ({JOB})"
+    f""" {jobs_in('status="COMPLETED"', COMPUTED)})"""
+)
 # The newest job of a segment, if it FAILED without a CompletionDate. A job without series of its own is found this way.
 LATEST_UNDATED = (
-    f"(({per_segment('pinpoint_segment_latest_export_job_created_timestamp_seconds')}"
-    f" > ({LAST_FAILURE} or {constant(LONG_AGO, KNOWN)}))"
-    f""" and on ({SEGMENT}) {watched(LATEST, 'status="FAILED"')} == 1"""
-    f""" unless on ({SEGMENT}) {watched(LATEST, 'status!="FAILED"')} == 1)"""
+    f"(({per_segment('pinpoint_segment_latest_export_job_created_timestamp_seconds', COMPUTED)}"
+    f" > ({FAILURE} or {constant(LONG_AGO, SUCCESS_IF_ANY)}))"
+    f""" and on ({SEGMENT}) {watched(LATEST, 'status="FAILED"', COMPUTED)} == 1"""
+    f""" unless on ({SEGMENT}) {watched(LATEST, 'status!="FAILED"', COMPUTED)} == 1)"""
 )
-
-FAILED = (
-    f"(max by ({SEGMENT}) ({LAST_FAILURE} > {SUCCESS_IF_ANY}"
-    f" or {undated(CURRENT)} >= on ({SEGMENT}) group_left ()"
-    f" ({later_success(CURRENT)} or {constant(LONG_AGO, KNOWN)})"
-    f" or {LATEST_UNDATED}) > time() - {TOLD})"
+FAILED = of_chosen(
+    f"(({recorded('segment:pinpoint_segment_export_failed:timestamp_seconds')} or"
+    f" max by ({SEGMENT}) ({FAILURE} > {SUCCESS_IF_ANY}"
+    f" or {UNDATED} >= on ({SEGMENT}) group_left () ({LATER_SUCCESS} or {constant(LONG_AGO, SUCCESS_IF_ANY)})"
+    f" or {LATEST_UNDATED})) > time() - {TOLD})"
 )
-
-FAILING = f"""max by ({SEGMENT}) ({watched('pinpoint_export_job_status', 'status="FAILING"', CURRENT)} == 1)"""
 
 BUDGET = "(max by (status) (pinpoint:export_job_budget:seconds) or {})".format(
     " or ".join(marked(f"vector({seconds})", status=status) for status, seconds in BUDGETS.items())
 )
 
-
-def runs(*matchers):
-    """When the jobs that run were created. A job runs that is not finished: these are fewer series than those of its states."""
-    return f"({per_job('created_timestamp_seconds', *matchers)} unless on ({JOB}) {jobs_in(FINISHED, *matchers)})"
-
-
-RUNS = runs(CURRENT)
-# By how much a job that runs is beyond the budget of its state.
-EXCESS = (
-    f"(max by ({JOB}, status) ({watched('pinpoint_export_job_status', RUNNING, CURRENT)} == 1)"
-    f" * on ({JOB}) group_left () (time() - {RUNS}) - on (status) group_left () {BUDGET} > 0)"
+# The age of the jobs that run, by their states. A job runs that is not finished: these are fewer series than those of its states.
+RUNS = (
+    f"({recorded('export_job:pinpoint_export_job_running:seconds')} or"
+    f" max by ({JOB}, status) ({watched('pinpoint_export_job_status', RUNNING, COMPUTED)} == 1)"
+    f" * on ({JOB}) group_left () (time() - ({per_job('created_timestamp_seconds', COMPUTED)}"
+    f" unless on ({JOB}) {jobs_in(FINISHED, COMPUTED)})))"
 )
-# A success that ended after the budget did takes the place of a job that hangs.
-STUCK = f"({EXCESS} <= on ({SEGMENT}) group_left () (time() - {SUCCESS_IF_ANY}))"
+IS_FAILING = 'status="FAILING"'
+FAILING = of_chosen(
+    f"max by ({SEGMENT}) ({recorded('export_job:pinpoint_export_job_running:seconds', IS_FAILING)}"
+    f" or {watched('pinpoint_export_job_status', IS_FAILING, COMPUTED)} == 1)"
+)
+# A job that is beyond the budget of its state. A success that ended after the budget did takes the place of a job that hangs.
+STUCK = of_chosen(
+    f"({recorded('export_job:pinpoint_export_job_stuck:seconds')} or"
+    f" ({RUNS} - on (status) group_left () {BUDGET} > 0)"
+    f" <= on ({SEGMENT}) group_left () (time() - {SUCCESS_IF_ANY}))"
+)
 
 # What is expected of a segment; an interval without a region holds wherever the segment is.
 INTERVAL = (
@@ -228,36 +249,26 @@ NEVER_SUCCEEDED = (
 )
 OVERDUE = f"({LATE} or {NEVER_SUCCEEDED})"
 
-
-def newest(*matchers):
-    """The job that succeeded last in each segment. Only those of the last 3 days are told of."""
-    other = jobs_in('status=~"FAILED|CANCELLED|UNKNOWN"', *matchers)
-    return (
-        f"({per_job('completed_timestamp_seconds', *matchers)} == on ({SEGMENT}) group_left ()"
-        f" ({LAST_SUCCESS} > time() - {TOLD}) unless on ({JOB}) {other})"
-    )
-
-
-# The few jobs that the reasons are about, for the hidden variable `current`: among thousands of finished jobs those that run, the
-# newest successes, and what decides about failures without a date.
-CURRENT_JOBS = (
-    f"{runs()} or {newest()} or {undated()} or ({per_job('created_timestamp_seconds')} == on ({SEGMENT}) group_left ()"
-    f" {later_success()})"
+# The job that succeeded last in each segment.
+NEWEST = (
+    f"({recorded('export_job:pinpoint_export_job_newest_success:timestamp_seconds')} or"
+    f" {per_job('completed_timestamp_seconds', COMPUTED)} == on ({SEGMENT}) group_left () {SUCCESS}"
+    f""" unless on ({JOB}) {jobs_in('status=~"FAILED|CANCELLED|UNKNOWN"', COMPUTED)})"""
 )
+# Only those of the last 3 days are told of.
+TOLD_OF = f"({NEWEST} > time() - {TOLD})"
 # AWS does not say whether TotalProcessed includes TotalFailures: at most 1 either way.
-LOST_ENDPOINTS = f"({per_job('failed_endpoints', CURRENT)} > 0)"
-TOO_MANY_LOST = f"(clamp_max({LOST_ENDPOINTS} / {per_job('processed_endpoints', CURRENT)}, 1) > {LOSS})"
-LOST = (
-    f"((({LOST_ENDPOINTS} or {per_job('failed_pieces', CURRENT)} > 0) and on ({JOB}) {newest(CURRENT)})"
+LOST_ENDPOINTS = f"({current('failed_endpoints')} > 0)"
+TOO_MANY_LOST = f"(clamp_max({LOST_ENDPOINTS} / {current('processed_endpoints')}, 1) > {LOSS})"
+LOST = of_chosen(
+    f"((({LOST_ENDPOINTS} or {current('failed_pieces')} > 0) and on ({JOB}) {TOLD_OF})"
     f" or ({TOO_MANY_LOST} and on ({JOB}) {RUNS}))"
 )
-EMPTY = (
-    f"({per_job('processed_endpoints', CURRENT)} == 0 and on ({JOB}) {newest(CURRENT)} unless on ({JOB}) {LOST_ENDPOINTS})"
-)
-NEVER = (
-    f"(sum by ({SEGMENT}) ({jobs_by_status()}) == 0"
-    f" unless on (application_id, segment_id) {EXPECTED})"
-)
+EMPTY = of_chosen(f"({current('processed_endpoints')} == 0 and on ({JOB}) {TOLD_OF} unless on ({JOB}) {LOST_ENDPOINTS})")
+# How many endpoints the newest success has, and how long it took.
+NEWEST_ENDPOINTS = f"max by ({SEGMENT}) ({current('processed_endpoints')} and on ({JOB}) {NEWEST})"
+NEWEST_DURATION = f"max by ({SEGMENT}) ({NEWEST} - on ({JOB}) {current('created_timestamp_seconds')})"
+NEVER = f"({KNOWN} unless on ({SEGMENT}) {jobs_by_status()} unless on (application_id, segment_id) {EXPECTED})"
 
 RUNBOOKS = {
     "PinpointSegmentNotFound": "NotFoundException",
@@ -291,7 +302,7 @@ URGENT = {
     "Lost endpoints": (f"max by ({SEGMENT}) ({LOST})", "PinpointExportPartlyFailed"),
     "Empty": (f"max by ({SEGMENT}) ({EMPTY})", "PinpointExportEmpty"),
     "Never exported": (NEVER, "PinpointExportNeverRan"),
-    "Running": (f"sum by ({SEGMENT}) ({jobs_by_status(RUNNING)}) > 0", "README"),
+    "Running": (f"sum by ({SEGMENT}) ({jobs_by_status(RUNNING)})", "README"),
     # The newest export was cancelled, or is in a state that the exporter does not know.
     "No result": (f"""max by ({SEGMENT}) ({watched(LATEST, 'status=~"CANCELLED|UNKNOWN"')} == 1)""", "README"),
     "Well": (KNOWN, "README"),
@@ -338,9 +349,16 @@ def with_names(query, by, metric, name, identifier, label, matchers):
     return f'label_join({short}, "{label}", " (", "{name}", "short") or on ({by}) {query}'
 
 
-def segment_names(chosen=TARGET, at="", also=""):
-    """For each segment and target the label `segment`: a name and the first digits of the id, else the id."""
-    there = f'pinpoint_target_up{{{chosen}}}{at} or pinpoint_segment_suppressed_export_jobs{{{chosen}, reason="age"}}{at}'
+def segment_names(chosen=TARGET, seen="{}", also=""):
+    """For each segment and target the label `segment`: a name and the first digits of the id, else the id. `seen` says when they
+    are looked for."""
+    there = " or ".join(
+        seen.format(series)
+        for series in (
+            f"pinpoint_target_up{{{chosen}}}",
+            f'pinpoint_segment_suppressed_export_jobs{{{chosen}, reason="age"}}',
+        )
+    )
     ids = f'label_replace(group by ({SEGMENT}) ({there}{also}), "segment", "all of $1", "application_id", "(.{{1,8}}).*")'
     ids = f'label_replace({ids}, "segment", "$1", "segment_id", "(.+)")'
     return with_names(ids, SEGMENT, "pinpoint_segment_info", "segment_name", "segment_id", "segment", chosen)
@@ -354,13 +372,14 @@ def application_names(chosen=APPLICATION, also="", digits="(.+)"):
 
 
 def named(query, *matchers):
-    """With a label `segment` to show, which is never empty."""
-    return f"({query}) * on ({SEGMENT}) group_left (segment) ({segment_names(', '.join((TARGET, *matchers)))})"
+    """With a label `segment` to show, which is never empty. Names are looked up once and not at each step: `@ end()`."""
+    seen = segment_names(", ".join((TARGET, *matchers)), seen="last_over_time({}[$__range] @ end())")
+    return f"({query}) * on ({SEGMENT}) group_left (segment) ({seen})"
 
 
 def named_of_running(query):
-    """The same for jobs that run now: their segments are those of now, so the names are looked up once and not at each step."""
-    return f"({query}) * on ({SEGMENT}) group_left (segment) ({segment_names(at=' @ end()')})"
+    """The same for jobs that run now: their segments are those of now."""
+    return f"({query}) * on ({SEGMENT}) group_left (segment) ({segment_names(seen='{} @ end()')})"
 
 
 def named_fully(query, chosen=TARGET):
@@ -376,13 +395,29 @@ def named_fully(query, chosen=TARGET):
 # ---- Charts.
 
 
-def newest_success(query, *matchers):
-    """For each segment, what the query gives for the job that succeeded last."""
-    of_segments = [one for one in matchers if one != CURRENT]
-    return (
-        f"max by ({SEGMENT}) ({query} and on ({JOB}) ({per_job('completed_timestamp_seconds', *matchers)} == on ({SEGMENT})"
-        f" group_left () {per_segment('pinpoint_segment_last_completed_export_timestamp_seconds', *of_segments)}))"
-    )
+def of_newest_success(metric, *matchers):
+    """The series of the jobs that succeeded last. Replicas are merged after that, because there are few such jobs."""
+    ended = watched("pinpoint_export_job_completed_timestamp_seconds", *matchers)
+    last = per_segment("pinpoint_segment_last_completed_export_timestamp_seconds", *matchers)
+    values = watched(f"pinpoint_export_job_{metric}", *matchers)
+    return f"({values} and on ({JOB}) ({ended} == on ({SEGMENT}) group_left () {last}))"
+
+
+def newest_success(metric, *matchers):
+    """For each segment, a value of the job that succeeded last."""
+    return f"max by ({SEGMENT}) {of_newest_success(metric, *matchers)}"
+
+
+def newest_lost_share(*matchers):
+    """The part of the endpoints that this job lost."""
+    processed = watched("pinpoint_export_job_processed_endpoints", *matchers)
+    return f"clamp_max(max by ({SEGMENT}) ({of_newest_success('failed_endpoints', *matchers)} / ({processed} > 0)), 1)"
+
+
+def newest_duration(*matchers):
+    """How long this job took."""
+    last = per_segment("pinpoint_segment_last_completed_export_timestamp_seconds", *matchers)
+    return f"({last} - {newest_success('created_timestamp_seconds', *matchers)})"
 
 
 def progress(*matchers):

@@ -303,7 +303,7 @@ fn is_denied<T>(result: &Result<T, Error>) -> bool {
     let denied = |error: &Error| {
         let exception = error.failure.exception;
         // A 403 from a gateway does not come from IAM.
-        !error.failure.is_foreign
+        !error.failure.is_from_intermediary
             && matches!(exception, Exception::AccessDeniedException | Exception::ForbiddenException)
     };
     result.as_ref().is_err_and(denied)
@@ -362,15 +362,15 @@ impl TargetCall {
             Ok(page) => left_out(page.left_out),
             Err(error) => Some(CallError::from(error)),
         };
-        let place = [&*target.account_id, &target.region, &target.application_id];
+        let application = [&*target.account_id, &target.region, &target.application_id];
         let call = Call {
             account: target.account_id.clone(),
             region: target.region.clone(),
             target: target.to_string(),
             application: Some(target.application_id.clone()),
             segment: target.segment_id.clone(),
-            application_name: survey.name(place, None),
-            segment_name: target.segment_id.as_deref().and_then(|id| survey.name(place, Some(id))),
+            application_name: survey.name(application, None),
+            segment_name: target.segment_id.as_deref().and_then(|id| survey.name(application, Some(id))),
             operation: target_operation(target).name(),
             ok: error.is_none(),
             error,
@@ -429,8 +429,8 @@ impl fmt::Display for FailedLists<'_> {
 /// Writes calls grouped by account, region and application. Each call has one line, followed by its error if it failed. `told`
 /// are the callers whose missing credentials the report has already named.
 fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Caller]) -> fmt::Result {
-    const WIDEST: usize = 34;
-    let place = |call: &Call| match call.account.as_str() {
+    const MAX_WIDTH: usize = 34;
+    let heading = |call: &Call| match call.account.as_str() {
         "" => format!("Region {}", call.region),
         account => format!("Account {account}, region {}", call.region),
     };
@@ -444,22 +444,22 @@ fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Cal
     let operations = lines.iter().map(|line| line.call.operation.len()).max().unwrap_or_default();
     let segments =
         lines.iter().filter_map(|line| Some(printable::line(line.call.segment.as_ref()?).chars().count()));
-    let segments = segments.filter(|width| *width <= WIDEST).max().unwrap_or_default();
-    let (mut at_place, mut at_application) = (None, None);
+    let segments = segments.filter(|width| *width <= MAX_WIDTH).max().unwrap_or_default();
+    let (mut last_region, mut last_application) = (None, None);
     let mut last_error = None;
     for line in &lines {
         let call = line.call;
         let here = Some((&call.account, &call.region));
-        if at_place != here {
-            writeln!(f, "{}{}", if at_place.is_some() { "\n" } else { "" }, place(call))?;
-            (at_place, at_application) = (here, None);
+        if last_region != here {
+            writeln!(f, "{}{}", if last_region.is_some() { "\n" } else { "" }, heading(call))?;
+            (last_region, last_application) = (here, None);
         }
-        if at_application != Some(&call.application) {
+        if last_application != Some(&call.application) {
             if let Some(application) = &call.application {
                 let name = beside(call.application_name.as_deref(), application);
                 writeln!(f, "  Application {}{name}", printable::line(application))?;
             }
-            at_application = Some(&call.application);
+            last_application = Some(&call.application);
         }
         let indent = if call.application.is_some() { 4 } else { 2 };
         let mut text = format!("{:indent$}{:operations$}", "", call.operation);
@@ -497,10 +497,10 @@ fn write_calls(f: &mut fmt::Formatter<'_>, mut lines: Vec<Line<'_>>, told: &[Cal
 
 /// Returns a name to print after its id on the same line. A long name is truncated. A name equal to the id is left out.
 fn beside(name: Option<&str>, id: &str) -> String {
-    const WIDEST: usize = 40;
+    const MAX_WIDTH: usize = 40;
     let Some(name) = name.filter(|name| *name != id) else { return String::new() };
     let name = printable::line(name);
-    match name.char_indices().nth(WIDEST) {
+    match name.char_indices().nth(MAX_WIDTH) {
         None => format!("  {name}"),
         Some((end, _)) => format!("  {}…", &name[..end]),
     }

@@ -44,13 +44,13 @@ impl Survey {
         loop {
             let known =
                 |list_id: &ListId| lists.get(list_id)?.as_ref().ok().map(|list| Arc::clone(&list.resources));
-            let wanted = discovery::wanted(&config.targets, config.shard, known);
-            let unread = wanted.list_ids.iter().filter(|list_id| !lists.contains_key(list_id));
+            let selection = discovery::select(&config.targets, config.shard, known);
+            let unread = selection.list_ids.iter().filter(|list_id| !lists.contains_key(list_id));
             let unread: Vec<_> = unread
                 .filter_map(|list_id| Some((list_id, client(clients, &list_id.account_id, &list_id.region)?)))
                 .collect();
             if unread.is_empty() {
-                return Self { lists, targets: wanted.targets, names: BTreeMap::new() };
+                return Self { lists, targets: selection.targets, names: BTreeMap::new() };
             }
             lists.extend(read_lists(config, unread, progress).await);
         }

@@ -137,16 +137,16 @@ impl Write for Lines {
 /// Logs panics as events. Before the log is started, a panic is written to standard error as one line.
 pub fn log_panics() {
     panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        let location = panic.location().map_or_else(|| "an unknown location".to_owned(), ToString::to_string);
         let message = panic.payload_as_str().unwrap_or("no message");
         let message: String = message.chars().take(MAX_PANIC_MESSAGE).collect();
         if dispatcher::has_been_set() {
-            tracing::error!("panicked at {place}, which is a bug; please report it: {message}");
+            tracing::error!("panicked at {location}, which is a bug; please report it: {message}");
         } else {
             let message = printable::line(&message);
             _ = writeln!(
                 io::stderr(),
-                "pinpoint-exporter: panicked at {place}, which is a bug; please report it: {message}"
+                "pinpoint-exporter: panicked at {location}, which is a bug; please report it: {message}"
             );
         }
     }));

@@ -84,7 +84,7 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The command has no such argument.
-    #[error("there is no argument {argument:?} here; {advice}")]
+    #[error("unknown argument {argument:?}; {advice}")]
     Unknown {
         /// The argument as written.
         argument: String,
@@ -200,7 +200,7 @@ fn unexpected(argument: lexopt::Arg<'_>, known: &[&'static str]) -> Error {
 
 /// Arguments of other exporters that do not exist here, and what to do instead.
 const NO_ARGUMENTS: [(&[&str], &str); 4] = [
-    (&["serve", "server", "start", "run"], "without arguments it serves"),
+    (&["serve", "server", "start", "run"], "without arguments, the exporter serves"),
     (&["--web.telemetry-path", "--telemetry-path", "--metrics-path"], "the metrics are always at /metrics"),
     (
         &["--config.file", "--config-file", "--config", "-c"],
@@ -338,9 +338,9 @@ Commands:
                  memory
       --json                    print JSON
       --scrape-interval 1m      assume this scrape interval of Prometheus
-      --jobs-per-segment 10     assume so many finished jobs in each segment
+      --jobs-per-segment 10     assume this many finished jobs in each segment
       --offline --segments N [--applications N]
-                                assume so many segments, and do not call AWS
+                                assume this many segments, and do not call AWS
   healthcheck    test whether the exporter at LISTEN_ADDRESS is alive, for a
                  container without a shell
 
@@ -407,7 +407,7 @@ mod tests {
             assert_eq!(error, Error::Unknown { argument: word.into(), advice });
         }
         for (word, expected) in [
-            ("serve", "without arguments it serves"),
+            ("serve", "without arguments, the exporter serves"),
             ("help", "write --help"),
             ("version", "the closest is --version (--help lists all)"),
             (

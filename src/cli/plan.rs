@@ -1,7 +1,7 @@
 //! `plan`: estimates the cost of the settings in advance: requests and their share of AWS's quota, series, memory, and the
 //! maximum age of the data.
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, fmt, sync::Arc, time::Duration};
 
 use humantime::format_duration;
 use serde::Serialize;
@@ -13,8 +13,8 @@ use super::{
     table::Table,
 };
 use crate::{
-    config::{Config, MOST_SHARDS},
-    metrics::block::{self, Block},
+    config::{Config, MAX_SHARDS},
+    metrics::block::{self, Block, Names},
     model::{
         job::ExportJob,
         job_status::JobStatus,
@@ -96,7 +96,7 @@ pub(super) struct Load {
 pub(super) struct Plan {
     scrape_interval_seconds: f64,
     jobs_per_segment: u32,
-    places: Vec<RegionLoad>,
+    regions: Vec<RegionLoad>,
     /// The lists that could not be read. The resources that they name are not counted.
     unread: Vec<ListCall>,
     /// The sum over all accounts and regions.
@@ -108,7 +108,7 @@ pub(super) struct Plan {
     over_sample_limit: Option<String>,
     memory_bytes: u64,
     #[serde(skip)]
-    pace: RefreshLimits,
+    refresh_limits: RefreshLimits,
 }
 
 /// The estimate for an account and region.
@@ -149,28 +149,28 @@ impl Load {
     /// The loads of the resources that discovery found, by account and region.
     pub(super) fn found(survey: &Survey, config: &Config) -> Vec<Self> {
         let mut loads: BTreeMap<(String, String), Self> = BTreeMap::new();
-        let place = |account_id: &str, region: &str| (account_id.to_owned(), region.to_owned());
+        let key = |account_id: &str, region: &str| (account_id.to_owned(), region.to_owned());
         for (ListId { account_id, region, .. }, ids) in &survey.lists {
-            let load = loads.entry(place(account_id, region)).or_default();
+            let load = loads.entry(key(account_id, region)).or_default();
             load.lists += 1;
             let found = ids.as_ref().map_or(0, |List { resources, .. }| resources.len() as u64);
             load.list_requests += pages(found, config.page_size);
         }
         for Target { account_id, region, segment_id, .. } in &survey.targets {
-            let load = loads.entry(place(account_id, region)).or_default();
+            let load = loads.entry(key(account_id, region)).or_default();
             match segment_id {
                 Some(_) => load.segments += 1,
                 None => load.applications += 1,
             }
         }
         for ListId { account_id, region, .. } in survey.name_lists(config) {
-            let load = loads.entry(place(&account_id, &region)).or_default();
+            let load = loads.entry(key(&account_id, &region)).or_default();
             load.name_lists += 1;
             // The number of pages is only known after reading the list, so one is assumed.
             load.list_requests += 1;
         }
         for Target { account_id, region, segment_id, .. } in survey.named(config) {
-            let load = loads.entry(place(&account_id, &region)).or_default();
+            let load = loads.entry(key(&account_id, &region)).or_default();
             match segment_id {
                 Some(_) => load.named_segments += 1,
                 None => load.named_applications += 1,
@@ -211,7 +211,7 @@ impl Plan {
         assumptions: Assumptions,
     ) -> Self {
         let Assumptions { scrape_interval, jobs_per_segment } = assumptions;
-        let places: Vec<_> = loads.iter().map(|load| RegionLoad::new(config, load, assumptions)).collect();
+        let regions: Vec<_> = loads.iter().map(|load| RegionLoad::new(config, load, assumptions)).collect();
         let (series, memory) = shown_by_all(config, loads, jobs_per_segment);
         // Sorted in the order of the exposition.
         let families = crate::metrics::catalogue::FAMILIES.iter().map(|family| family.name);
@@ -222,14 +222,14 @@ impl Plan {
         Self {
             scrape_interval_seconds: scrape_interval.as_secs_f64(),
             jobs_per_segment,
-            requests_per_hour: sum(places.iter().map(|place| place.requests_per_hour)),
-            places,
+            requests_per_hour: sum(regions.iter().map(|region| region.requests_per_hour)),
+            regions,
             unread,
             series_total: sum(series.iter().map(|family| family.series)),
             over_sample_limit: over_sample_limit(config, loads, jobs_per_segment),
             series,
             memory_bytes: memory,
-            pace: config.pace(),
+            refresh_limits: config.refresh_limits(),
         }
     }
 
@@ -248,25 +248,26 @@ impl RegionLoad {
         let pages_of_a_listing = pages(jobs_per_segment.into(), config.page_size);
         let targets = load.segments.saturating_add(load.applications);
         let requests = targets.saturating_mul(pages_of_a_listing);
-        let pace = config.pace();
+        let refresh_limits = config.refresh_limits();
         // The time for each request: the limit of the request rate or that of the concurrent requests, whichever is longer.
         let concurrent = u32::try_from(config.max_concurrent_requests).unwrap_or(u32::MAX);
-        let by_rate =
-            pace.max_requests_per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
+        let by_rate = refresh_limits
+            .max_requests_per_second
+            .map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
         let each = by_rate.max(ANSWER / concurrent.max(1));
         let time_of = |requests: u64| {
             let milliseconds = each.as_nanos().saturating_mul(requests.into()).div_ceil(1_000_000);
             Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))
         };
         let round = time_of(requests);
-        let refresh_period = period(scrape_interval, pace.cache_ttl).max(round);
+        let refresh_period = period(scrape_interval, refresh_limits.cache_ttl).max(round);
         let list_period = period(scrape_interval, config.discovery_ttl);
         let per_hour =
             per_hour(requests, refresh_period).saturating_add(per_hour(load.list_requests, list_period));
         // The wait of a target has three parts: its cached data expires, the next scrape notices that, and all other targets
         // and lists are refreshed first.
         let round_with_lists = time_of(requests.saturating_add(load.list_requests));
-        let wait = pace.cache_ttl.saturating_add(scrape_interval).saturating_add(round_with_lists);
+        let wait = refresh_limits.cache_ttl.saturating_add(scrape_interval).saturating_add(round_with_lists);
         let reading = ANSWER
             .saturating_add(time_of(concurrent.into()))
             .saturating_mul(u32::try_from(pages_of_a_listing).unwrap_or(u32::MAX));
@@ -281,7 +282,7 @@ impl RegionLoad {
             requests_per_hour: per_hour,
             quota_percent: f64::from(u32::try_from(permille).unwrap_or(u32::MAX)) / 10.0,
             oldest_data_seconds: wait.saturating_add(reading).as_secs_f64(),
-            overload: pace.overload(requests).map(|overload| overload.to_string()),
+            overload: refresh_limits.overload(requests).map(|overload| overload.to_string()),
         }
     }
 }
@@ -362,7 +363,7 @@ fn over_sample_limit(config: &Config, loads: &[Load], jobs: u32) -> Option<Strin
     }
     let of_targets = total.saturating_sub(OWN_SERIES);
     let shards = of_targets.div_ceil(SAMPLE_LIMIT - OWN_SERIES).saturating_mul(u64::from(config.shard.count));
-    if shards <= u64::from(MOST_SHARDS) {
+    if shards <= u64::from(MAX_SHARDS) {
         ways.push(format!("share the targets among {shards} exporters with SHARD"));
     }
     if let [_, .., last] = &mut ways[..] {
@@ -405,16 +406,21 @@ impl TargetEstimate {
 
     /// The estimate for the name and tags of an application or a segment.
     fn names(config: &Config, of_application: bool) -> Self {
+        let id = "0".repeat(32);
         let resource = NamedResource {
-            id: "0".repeat(32),
+            id: id.clone(),
             name: Some("a name of some words".into()),
             segment_type: Some("DIMENSIONAL".into()),
             tags: config.tag_labels.keys.iter().map(|_| Some("a-value".into())).collect(),
         };
-        let place = ["000000000000", "eu-central-1", &resource.id];
-        let (application, segment) =
-            if of_application { (Some(&resource), None) } else { (None, Some(&resource)) };
-        let block = block::names(place, application, &segment.into_iter(), &config.tag_labels);
+        let place = ["000000000000", "eu-central-1", &id];
+        let names = if of_application {
+            Names { application: Some(resource), ..Names::default() }
+        } else {
+            Names { segments: [resource].into(), shown: vec![0], ..Names::default() }
+        };
+        let names = Names { tag_labels: Arc::clone(&config.tag_labels), ..names };
+        let block = block::names(place, names);
         let series = block.series_by_family().map(|(name, n)| (name, n as u64)).collect();
         Self { series, memory: (block.memory() + 2 * size_of::<NamedResource>()) as u64 }
     }
@@ -428,21 +434,21 @@ impl TargetEstimate {
             segment_id: of_segment.then(|| id(0)),
         };
         let now = Timestamp(1_800_000_000_000);
-        let bounds = FinishedJobLimits {
+        let limits = FinishedJobLimits {
             max_age: config.finished_job_max_age,
             per_segment: config.finished_jobs_per_segment,
         };
-        let mut builder = SnapshotBuilder::begin(bounds, now, target.segment_id.as_deref());
+        let mut builder = SnapshotBuilder::begin(limits, now, target.segment_id.as_deref());
         builder.add((0..jobs).map(|job| completed_job(&id(job), &id(0), now)));
         let status = TargetStatus {
             error: None,
             last_success: Some(now),
             refresh_duration: Duration::from_millis(100),
         };
-        let snapshot = builder.finish();
+        let snapshot = Arc::new(builder.finish());
         let blocks = [
             block::snapshot(&target, &snapshot, config.status_series),
-            block::target_status(&target, &status),
+            block::target_status(&target, status),
         ];
         let mut series: BTreeMap<_, u64> = BTreeMap::new();
         for (name, n) in blocks.iter().flat_map(Block::series_by_family) {
@@ -463,14 +469,13 @@ fn completed_job(id: &str, segment_id: &str, date: Timestamp) -> ExportJob {
         failed_pieces: Some(0),
         total_processed: Some(1_000_000),
         total_failures: Some(0),
-        failure_samples: None,
-        failures: Vec::new(),
         creation_date: Some(date),
         completion_date: Some(date),
         job_type: Some("EXPORT".into()),
         segment_version: Some(1),
         s3_url_prefix: Some("s3://a-bucket/and/a/prefix".into()),
         role_arn: Some("arn:aws:iam::000000000000:role/writes-to-the-bucket".into()),
+        ..ExportJob::default()
     }
 }
 
@@ -483,29 +488,29 @@ impl fmt::Display for Plan {
             f,
             "Scraped every {}, CACHE_TTL {}, {} finished jobs in each segment.\n",
             seconds(self.scrape_interval_seconds),
-            format_duration(self.pace.cache_ttl),
+            format_duration(self.refresh_limits.cache_ttl),
             self.jobs_per_segment
         )?;
-        for place in &self.places {
-            if place.region.is_empty() {
+        for load in &self.regions {
+            if load.region.is_empty() {
                 writeln!(f, "In one account and region:")?;
             } else {
-                let account = if place.account_id.is_empty() {
+                let account = if load.account_id.is_empty() {
                     String::new()
                 } else {
-                    format!("account {}, ", place.account_id)
+                    format!("account {}, ", load.account_id)
                 };
-                writeln!(f, "In {account}region {}:", place.region)?;
+                writeln!(f, "In {account}region {}:", load.region)?;
             }
             let lists =
-                if place.lists == 0 { String::new() } else { format!(", {}", counted(place.lists, "list")) };
-            writeln!(f, "  polled           {}{lists}", counted(place.targets, "target"))?;
-            let (per_hour, percent) = (place.requests_per_hour, place.quota_percent);
+                if load.lists == 0 { String::new() } else { format!(", {}", counted(load.lists, "list")) };
+            writeln!(f, "  polled           {}{lists}", counted(load.targets, "target"))?;
+            let (per_hour, percent) = (load.requests_per_hour, load.quota_percent);
             writeln!(f, "  requests         {per_hour} per hour, {percent:.1} % of AWS's quota")?;
-            let round = counted(place.requests_per_round, "request");
-            writeln!(f, "  to refresh all   {round}, {}", seconds(place.round_seconds))?;
-            writeln!(f, "  oldest data      {}\n", seconds(place.oldest_data_seconds))?;
-            if let Some(overload) = &place.overload {
+            let round = counted(load.requests_per_round, "request");
+            writeln!(f, "  to refresh all   {round}, {}", seconds(load.round_seconds))?;
+            writeln!(f, "  oldest data      {}\n", seconds(load.oldest_data_seconds))?;
+            if let Some(overload) = &load.overload {
                 wrapped(f, 2, &format!("{overload}."))?;
                 writeln!(f)?;
             }

@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Selection {
     /// The lists to read.
     pub list_ids: BTreeSet<ListId>,
     pub targets: BTreeSet<Target>,
@@ -18,18 +18,18 @@ pub struct Wanted {
 
 /// Works out what to poll: the targets of this shard, and every list, since each shard finds all targets itself. `known`
 /// returns the content of a list. A list that was not read yet counts as empty.
-pub fn wanted(
+pub fn select(
     patterns: &[TargetPattern],
     shard: Shard,
     known: impl Fn(&ListId) -> Option<Arc<[NamedResource]>>,
-) -> Wanted {
-    let mut wanted = Wanted::default();
+) -> Selection {
+    let mut selection = Selection::default();
     for pattern in patterns {
         let mut list = |application_id: Option<&str>| {
             let application_id = application_id.map(str::to_owned);
             let list_id = ListId { application_id, ..ListId::applications_of(pattern) };
             let ids = known(&list_id).unwrap_or_default();
-            wanted.list_ids.insert(list_id);
+            selection.list_ids.insert(list_id);
             ids.iter().map(|resource| resource.id.clone()).collect::<Vec<_>>()
         };
         let applications = match &pattern.application {
@@ -48,10 +48,10 @@ pub fn wanted(
                 application_id: application_id.clone(),
                 segment_id,
             });
-            wanted.targets.extend(targets.filter(|target| shard.holds(target)));
+            selection.targets.extend(targets.filter(|target| shard.holds(target)));
         }
     }
-    wanted
+    selection
 }
 
 #[cfg(test)]
@@ -61,13 +61,16 @@ mod tests {
 
     fn resolve(text: &str, known: &[(Option<&str>, &[&str])]) -> (Vec<String>, Vec<String>) {
         let patterns: Vec<_> = target::parse(text, Some("eu-west-1")).patterns.into_keys().collect();
-        let wanted = wanted(&patterns, Shard::WHOLE, |list_id| {
+        let selection = select(&patterns, Shard::WHOLE, |list_id| {
             let (_, ids) = known.iter().find(|(id, _)| *id == list_id.application_id.as_deref())?;
             Some(ids.iter().map(|id| NamedResource::unnamed(*id)).collect())
         });
-        let list_ids =
-            wanted.list_ids.into_iter().map(|list_id| list_id.application_id.unwrap_or_default()).collect();
-        (list_ids, wanted.targets.iter().map(ToString::to_string).collect())
+        let list_ids = selection
+            .list_ids
+            .into_iter()
+            .map(|list_id| list_id.application_id.unwrap_or_default())
+            .collect();
+        (list_ids, selection.targets.iter().map(ToString::to_string).collect())
     }
 
     #[test]

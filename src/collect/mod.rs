@@ -33,8 +33,8 @@ use self::{
 };
 use crate::{
     metrics::{
-        answer::{self, Body},
         block,
+        exposition::{self, Body},
     },
     model::{
         clock::Clock,
@@ -55,16 +55,14 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `CACHE_TTL`: a younger result is not refreshed. `MAX_STALENESS`: older data are not shown.
-    pub pace: RefreshLimits,
+    pub refresh_limits: RefreshLimits,
     /// The targets that this exporter polls.
     pub shard: Shard,
     /// How long a successfully read list of applications or segments is used before it is read again.
     pub discovery_ttl: Duration,
     /// The limits on the finished jobs that are shown.
-    pub bounds: FinishedJobLimits,
+    pub finished_job_limits: FinishedJobLimits,
     pub status_series: StatusSeries,
-    /// Whether to keep the messages about failed endpoints.
-    pub keep_failures: bool,
     pub names: NameSource,
     /// The tags to show beside names.
     pub tag_labels: Arc<TagLabels>,
@@ -94,8 +92,10 @@ struct Shared {
     /// Increases with every change of what is shown.
     generation: AtomicU64,
     watch_list: Mutex<WatchList>,
+    /// Whether the last scrape asked for the compressed form. If it did, refreshes compress what they have read.
+    compresses: AtomicBool,
     /// Whether the log already says that every target has been read once.
-    has_told_first_round: AtomicBool,
+    has_logged_first_round: AtomicBool,
 }
 
 impl Collector {
@@ -111,7 +111,8 @@ impl Collector {
             settings,
             clock,
             generation: AtomicU64::new(0),
-            has_told_first_round: AtomicBool::new(false),
+            compresses: AtomicBool::new(false),
+            has_logged_first_round: AtomicBool::new(false),
         };
         let collector = Self {
             shared: Arc::new(shared),
@@ -127,7 +128,7 @@ impl Collector {
     /// Replaces the patterns. Targets and lists that were watched before keep their data. A running refresh of a removed target
     /// or list has no effect.
     pub fn set_targets(&self, patterns: Vec<TargetPattern>, clients: &Clients) {
-        let Shared { clock, settings, generation, has_told_first_round, .. } = &*self.shared;
+        let Shared { clock, settings, generation, has_logged_first_round, .. } = &*self.shared;
         let mut watch_list = self.shared.watch_list();
         watch_list.set_targets(patterns, clients, clock.elapsed());
         let watched = watch_list.watched();
@@ -135,14 +136,15 @@ impl Collector {
         watched
             .region_clients
             .iter()
-            .for_each(|region_client| region_client.warn_about_overload(settings.pace));
-        has_told_first_round.store(false, Ordering::Relaxed);
+            .for_each(|region_client| region_client.warn_about_overload(settings.refresh_limits));
+        has_logged_first_round.store(false, Ordering::Relaxed);
         generation.fetch_add(1, Ordering::Release);
     }
 
     /// Starts the refreshes that are due and waits for them for at most `wait`. A refresh continues when the wait ends or the
-    /// caller stops waiting.
-    pub async fn refresh(&self, wait: Duration) {
+    /// caller stops waiting. With `gzip`, the refreshes also compress what they have read.
+    pub async fn refresh(&self, wait: Duration, gzip: bool) {
+        self.shared.compresses.store(gzip, Ordering::Relaxed);
         let deadline = Instant::now() + wait;
         let watched = self.shared.watched();
         let mut start = Start::new(&self.shared);
@@ -152,13 +154,13 @@ impl Collector {
             return self.shared.start_name_lists();
         }
         let refreshes = self.start_refreshes(&watched, &mut start);
-        start.hand_out();
-        let started_by_lists = self.end_of_lists(lists, deadline).await;
+        start.grant_free_permits();
+        let started_by_lists = self.wait_for_lists(lists, deadline).await;
         // These lists start last, so they queue behind the targets that the discovery lists have named.
         self.shared.start_name_lists();
         let Some(started_by_lists) = started_by_lists else { return };
         for mut refresh in refreshes.into_iter().chain(started_by_lists) {
-            if self.before(deadline, end_of(&mut refresh)).await.is_none() {
+            if self.until_deadline(deadline, end_of(&mut refresh)).await.is_none() {
                 return;
             }
         }
@@ -166,10 +168,10 @@ impl Collector {
 
     /// Waits for lists, and for the lists that they name. Returns the refreshes that they started, or `None` after the
     /// deadline.
-    async fn end_of_lists(&self, mut lists: Vec<Completion>, deadline: Instant) -> Option<Vec<Completion>> {
+    async fn wait_for_lists(&self, mut lists: Vec<Completion>, deadline: Instant) -> Option<Vec<Completion>> {
         let mut refreshes = Vec::new();
         while let Some(mut list) = lists.pop() {
-            let started = self.before(deadline, end_of(&mut list)).await?;
+            let started = self.until_deadline(deadline, end_of(&mut list)).await?;
             lists.extend(started.lists);
             self.lookups.fetch_add(started.refreshes.len() as u64, Ordering::Relaxed);
             refreshes.extend(started.refreshes);
@@ -178,7 +180,7 @@ impl Collector {
     }
 
     /// Waits for an event. Returns `None` after the deadline or when the collector stops waiting.
-    async fn before<T>(&self, deadline: Instant, event: impl Future<Output = T>) -> Option<T> {
+    async fn until_deadline<T>(&self, deadline: Instant, event: impl Future<Output = T>) -> Option<T> {
         self.stopping.run_until_cancelled(timeout_at(deadline, event)).await?.ok()
     }
 
@@ -226,7 +228,7 @@ impl Collector {
         let target = |entry: &Arc<TargetEntry>| {
             let Target { account_id, region, application_id, .. } = &entry.target;
             let names = names.get(&[account_id, region, application_id].map(String::as_str));
-            entry.overview(now, settings.pace.max_staleness, names.cloned().unwrap_or_default())
+            entry.overview(now, settings.refresh_limits.max_staleness, names.cloned().unwrap_or_default())
         };
         let list = |listing: &Arc<CachedListing>| {
             let ListId { account_id, region, application_id } = &listing.list_id;
@@ -268,29 +270,30 @@ impl Collector {
             return Arc::clone(&kept.body);
         }
         let watched = self.shared.watched();
-        let (mut blocks, mut until) = (Vec::new(), Duration::MAX);
+        let (mut snapshots, mut statuses, mut until) = (Vec::new(), Vec::new(), Duration::MAX);
         for entry in &watched.entries {
-            let view = entry.view(now, settings.pace.max_staleness);
+            let view = entry.view(now, settings.refresh_limits.max_staleness);
             if view.dropped {
                 let why = format!(
                     "they are older than MAX_STALENESS={}",
-                    format_duration(settings.pace.max_staleness)
+                    format_duration(settings.refresh_limits.max_staleness)
                 );
                 entry.region_client.note(Event::Dropped, &entry.target, why, SkippedParts::default());
             }
-            if let Some((block, end)) = view.snapshot {
-                blocks.push(block);
+            snapshots.push(view.snapshot.map(|(block, end)| {
                 until = until.min(end);
-            }
-            blocks.extend(view.status);
+                block
+            }));
+            statuses.push(view.status);
         }
         watched.region_clients.iter().for_each(RegionClient::flush_if_idle);
-        blocks.extend(watched.applications.iter().map(|application| {
+        let names = watched.applications.iter().map(|application| {
             let entries = watched.entries.get(application.entries.clone()).unwrap_or_default();
-            application.block(entries, &settings.tag_labels)
-        }));
-        blocks.extend(watched.listings.iter().filter_map(|listing| listing.view()));
-        let body = Arc::new(answer::body(blocks.iter()));
+            Some(application.block(entries, &settings.tag_labels))
+        });
+        let lists = watched.listings.iter().map(|listing| listing.view());
+        let sections = [snapshots, statuses, names.collect(), lists.collect()];
+        let body = Arc::new(exposition::body(&sections, kept.as_ref().map(|kept| &*kept.body)));
         *kept = Some(CachedBody { generation, until, body: Arc::clone(&body) });
         body
     }
@@ -367,9 +370,9 @@ impl<'a> Start<'a> {
         completion
     }
 
-    fn hand_out(self) {
+    fn grant_free_permits(self) {
         for region_client in self.region_clients {
-            region_client.client.hand_out();
+            region_client.client.grant_free_permits();
         }
     }
 }
@@ -393,7 +396,7 @@ impl Shared {
         for list in &watched.name_lists {
             _ = start.list(list);
         }
-        start.hand_out();
+        start.grant_free_permits();
     }
 
     async fn work(self: &Arc<Self>, work: ReadTask, permit: Permit, guard: &RefreshGuard) {
@@ -408,7 +411,7 @@ impl Shared {
     async fn list(self: &Arc<Self>, listing: &Arc<CachedListing>, permit: Permit, guard: &RefreshGuard) {
         let region_client = &listing.region_client;
         let (started, began) = (self.clock.elapsed(), Timestamp::from(self.clock.now()));
-        let read = caught(match &listing.list_id.application_id {
+        let read = catch_panic(match &listing.list_id.application_id {
             Some(application) => region_client.client.segments(application, permit).boxed(),
             None => region_client.client.applications(permit).boxed(),
         });
@@ -430,7 +433,7 @@ impl Shared {
             return;
         }
         let ttl = if read.is_err() && is_discovery {
-            self.settings.pace.cache_ttl
+            self.settings.refresh_limits.cache_ttl
         } else {
             self.settings.discovery_ttl
         };
@@ -465,17 +468,17 @@ impl Shared {
     /// still waits for them.
     fn start_what_is_new(self: &Arc<Self>, listing: &Arc<CachedListing>) -> Started {
         let change = self.watch_list().learn(listing, self.clock.elapsed());
-        listing.region_client.warn_about_overload(self.settings.pace);
+        listing.region_client.warn_about_overload(self.settings.refresh_limits);
         let mut start = Start::new(self);
         let lists = change.new_lists.iter().filter_map(|list| start.list(list).err()).collect();
         let refreshes = change.new_targets.iter().filter_map(|entry| start.refresh(entry).err()).collect();
-        start.hand_out();
+        start.grant_free_permits();
         Started { lists, refreshes }
     }
 
     async fn refresh(&self, entry: &TargetEntry, permit: Permit) {
         let (started, date) = (self.clock.elapsed(), Timestamp::from(self.clock.now()));
-        let read = caught(self.read(entry, date, permit).boxed()).await;
+        let read = catch_panic(self.read(entry, date, permit).boxed()).await;
         if entry.is_removed() {
             return;
         }
@@ -483,14 +486,14 @@ impl Shared {
         let flawed = read.as_ref().is_ok_and(|(_, left_out)| *left_out != SkippedParts::default());
         let result = read.as_ref().map(|(read, _)| read.clone()).map_err(CallError::from);
         let outcome = Outcome { started, date, took, result, flawed };
-        let before = entry.finish(outcome, self.settings.pace.cache_ttl);
+        let before = entry.finish(outcome, self.settings.refresh_limits.cache_ttl);
         self.generation.fetch_add(1, Ordering::Release);
         report(entry, read.map(|(_, left_out)| left_out), before, took);
     }
 
     /// Logs how many targets could be read, once after each of them has been read.
     fn log_first_round(&self) {
-        if self.has_told_first_round.load(Ordering::Relaxed) {
+        if self.has_logged_first_round.load(Ordering::Relaxed) {
             return;
         }
         let watched = self.watched();
@@ -499,7 +502,7 @@ impl Shared {
         let are_up: Option<Vec<bool>> =
             is_complete.then(|| watched.entries.iter().map(|entry| entry.is_up()).collect()).flatten();
         if let Some(are_up) = are_up
-            && !self.has_told_first_round.swap(true, Ordering::Relaxed)
+            && !self.has_logged_first_round.swap(true, Ordering::Relaxed)
         {
             let (targets, up) = (are_up.len(), are_up.iter().filter(|is_up| **is_up).count());
             tracing::info!(targets, up, "read {up} of {targets} targets");
@@ -513,8 +516,8 @@ impl Shared {
         permit: Permit,
     ) -> Result<(Shown, SkippedParts), Error> {
         let TargetEntry { target, region_client, .. } = entry;
-        let mut builder = SnapshotBuilder::begin(self.settings.bounds, date, target.segment_id.as_deref())
-            .keeping_failures(self.settings.keep_failures);
+        let mut builder =
+            SnapshotBuilder::begin(self.settings.finished_job_limits, date, target.segment_id.as_deref());
         let mut sink = |job| builder.add([job]);
         let read = match &target.segment_id {
             Some(segment) => {
@@ -526,16 +529,20 @@ impl Shared {
             None => region_client.client.export_jobs(&target.application_id, permit, &mut sink).await,
         }?;
         if self.watch_list().learn_requests(entry, read.pages) {
-            region_client.warn_about_overload(self.settings.pace);
+            region_client.warn_about_overload(self.settings.refresh_limits);
         }
         let snapshot = builder.finish();
-        // Most refreshes find nothing new. Rendering and compressing the block is most of a refresh's cost, so an equal
-        // snapshot keeps its block.
+        // Most refreshes find nothing new. To compress the block is most of a refresh's cost, so an equal snapshot
+        // keeps its block.
         let unchanged = entry.shown().filter(|shown| *shown.snapshot == snapshot);
         let shown = unchanged.unwrap_or_else(|| {
+            let snapshot = Arc::new(snapshot);
             let block = block::snapshot(target, &snapshot, self.settings.status_series);
-            Shown { snapshot: Arc::new(snapshot), block }
+            Shown { snapshot, block }
         });
+        if self.compresses.load(Ordering::Relaxed) {
+            shown.block.compress_ahead();
+        }
         Ok((shown, read.left_out))
     }
 }
@@ -561,7 +568,7 @@ impl From<&ReadError> for CallError {
 }
 
 /// Awaits a reading and turns a panic into an error.
-async fn caught<T>(read: BoxFuture<'_, Result<T, Error>>) -> Result<T, ReadError> {
+async fn catch_panic<T>(read: BoxFuture<'_, Result<T, Error>>) -> Result<T, ReadError> {
     match AssertUnwindSafe(read).catch_unwind().await {
         Ok(result) => result.map_err(ReadError::Api),
         Err(_panic) => Err(ReadError::Crash),

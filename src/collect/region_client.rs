@@ -1,7 +1,7 @@
 //! The client of one account and region, the number of requests that its targets take, and its log lines.
 //!
 //! One cause often affects many targets at once, so each cause is logged once per round. A round ends when no reading is under
-//! way, or after [`LONGEST_DELAY`].
+//! way, or after [`MAX_LOG_DELAY`].
 
 use std::{
     collections::BTreeSet,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Events are logged after this time at the latest, even while readings are under way.
-const LONGEST_DELAY: Duration = Duration::from_secs(10);
+const MAX_LOG_DELAY: Duration = Duration::from_secs(10);
 
 pub(super) struct RegionClient {
     account_id: String,
@@ -39,7 +39,7 @@ struct PendingLog {
     /// In the order in which each event first occurred.
     notes: Vec<(Event, PendingLine)>,
     under_way: u64,
-    /// Whether a task waits for [`LONGEST_DELAY`].
+    /// Whether a task waits for [`MAX_LOG_DELAY`].
     is_timed: bool,
     /// Whether to log at once, because the process is about to end.
     is_closing: bool,
@@ -90,7 +90,7 @@ impl RegionClient {
         }
     }
 
-    pub(super) fn place(&self) -> (&str, &str) {
+    pub(super) fn account_and_region(&self) -> (&str, &str) {
         (&self.account_id, &self.region)
     }
 
@@ -101,9 +101,9 @@ impl RegionClient {
     }
 
     /// Logs, once per change, that `CACHE_TTL` cannot be met for the targets or can be met again.
-    pub(super) fn warn_about_overload(&self, pace: RefreshLimits) {
+    pub(super) fn warn_about_overload(&self, refresh_limits: RefreshLimits) {
         let Self { account_id, region, .. } = self;
-        let overload = pace.overload(self.requests.load(Ordering::Relaxed));
+        let overload = refresh_limits.overload(self.requests.load(Ordering::Relaxed));
         let before = self.is_overloaded.swap(overload.is_some(), Ordering::Relaxed);
         match overload {
             Some(overload) if !before => tracing::warn!(account_id, region, "{overload}"),
@@ -157,7 +157,7 @@ impl RegionClient {
             pending_log.is_timed = true;
             let region_client = Arc::clone(self);
             runtime.spawn(async move {
-                sleep(LONGEST_DELAY).await;
+                sleep(MAX_LOG_DELAY).await;
                 region_client.pending_log().is_timed = false;
                 region_client.log();
             });

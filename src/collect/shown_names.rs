@@ -7,7 +7,7 @@ use std::{
 
 use super::{cached_listing::CachedListing, region_client::RegionClient, target_entry::TargetEntry};
 use crate::{
-    metrics::block::{self, Block},
+    metrics::block::{self, Block, Names},
     model::{
         names::{NamedResource, TagLabels},
         overview::KnownNames,
@@ -31,15 +31,8 @@ pub(super) struct WatchedApplication {
 #[derive(Default)]
 pub(super) struct ShownNames(Mutex<Option<Shown>>);
 
-struct Named {
-    application: Option<NamedResource>,
-    segments: Arc<[NamedResource]>,
-    /// The indices of the watched segments.
-    watched: Vec<usize>,
-}
-
 struct Shown {
-    named: Named,
+    names: Names,
     block: Block,
 }
 
@@ -56,7 +49,7 @@ impl WatchedApplication {
 
     /// The families of the names. `entries` are those of the application. If a target is a whole application, the segments in
     /// its jobs are watched too.
-    pub(super) fn block(&self, entries: &[Arc<TargetEntry>], tag_labels: &TagLabels) -> Block {
+    pub(super) fn block(&self, entries: &[Arc<TargetEntry>], tag_labels: &Arc<TagLabels>) -> Block {
         let applications = self.applications.as_ref().and_then(|list| list.resources());
         let segments = self.segments.as_ref().and_then(|list| list.resources()).unwrap_or_default();
         let find = |id: &str| segments.binary_search_by(|segment| segment.id.as_str().cmp(id)).ok();
@@ -69,33 +62,30 @@ impl WatchedApplication {
                 })),
             }
         }
-        let named = Named {
+        let names = Names {
             application: applications.and_then(|all| NamedResource::find(&all, &self.id).cloned()),
             segments,
-            watched,
+            shown: watched,
+            tag_labels: Arc::clone(tag_labels),
         };
         let mut shown = self.names.state();
         if let Some(shown) = &*shown
-            && shown.named.is_same(&named)
+            && is_same(&shown.names, &names)
         {
             return shown.block.clone();
         }
-        let (account_id, region) = self.region_client.place();
-        let watched = named.watched.iter().filter_map(|at| named.segments.get(*at));
-        let block =
-            block::names([account_id, region, &self.id], named.application.as_ref(), &watched, tag_labels);
-        *shown = Some(Shown { named, block: block.clone() });
+        let (account_id, region) = self.region_client.account_and_region();
+        let block = block::names([account_id, region, &self.id], names.clone());
+        *shown = Some(Shown { names, block: block.clone() });
         block
     }
 }
 
-impl Named {
-    /// Returns whether nothing has changed. A list that was read again without a change keeps its allocation.
-    fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.segments, &other.segments)
-            && self.watched == other.watched
-            && self.application == other.application
-    }
+/// Returns whether nothing has changed. A list that was read again without a change keeps its allocation.
+fn is_same(one: &Names, other: &Names) -> bool {
+    Arc::ptr_eq(&one.segments, &other.segments)
+        && one.shown == other.shown
+        && one.application == other.application
 }
 
 impl ShownNames {

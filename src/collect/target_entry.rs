@@ -187,7 +187,7 @@ impl TargetEntry {
             Some((told, block)) if told == error => block,
             _ => {
                 let told = TargetStatus { error, last_success, refresh_duration: last.reading.took };
-                block::target_status(&self.target, &told)
+                block::target_status(&self.target, told)
             }
         };
         *status = Some((error, block.clone()));

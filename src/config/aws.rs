@@ -71,7 +71,9 @@ impl Aws {
         if let Some(region) = &region
             && !target::is_region(&region.text)
         {
-            reader.refuse(region.problem("this is no region; write one in lower case, such as us-east-1"));
+            reader.refuse(
+                region.problem("this is not a valid region; write one in lower case, such as us-east-1"),
+            );
         }
         let ignored = reader.switch(IGNORE_ENDPOINT_URLS, "ignore_configured_endpoint_urls").is_some();
         let fips = reader.switch(USE_FIPS, "use_fips_endpoint");
@@ -141,7 +143,7 @@ impl Reader<'_> {
     fn of_profile(&self, variable: &'static str, property: &str) -> Option<Found> {
         let profile = self.selected()?;
         let value = profile.get(property)?;
-        let source = format!("AWS profile {} ({})", profile.shown_name(), value.place);
+        let source = format!("AWS profile {} ({})", profile.shown_name(), value.position);
         Some(Found {
             variable,
             name: format!("{property} of the {source}"),
@@ -175,13 +177,13 @@ impl Reader<'_> {
     fn of_services(&mut self, variable: &'static str, service: &str) -> Option<Found> {
         let name = self.of_profile("services", "services")?;
         let Some(section) = self.profiles?.services(&name.text) else {
-            self.refuse(
-                name.problem("there is no such section; write [services NAME] with that name, or remove it"),
-            );
+            self.refuse(name.problem(
+                "the section does not exist; add [services NAME] with that name, or remove this line",
+            ));
             return None;
         };
         let value = section.nested(service, "endpoint_url")?;
-        let source = format!("AWS services {} ({})", section.shown_name(), value.place);
+        let source = format!("AWS services {} ({})", section.shown_name(), value.position);
         let name = format!("endpoint_url of {service} in the {source}");
         Some(Found { variable, name, text: value.text, source: Some(source) })
     }

@@ -6,7 +6,7 @@ use super::value::Explanation;
 
 pub(super) fn endpoint_url(text: &str) -> Result<Url, Explanation> {
     const CURE: &str = "write one such as https://pinpoint.us-east-1.amazonaws.com";
-    let url = Url::parse(text).map_err(|error| format!("this is no URL ({error}); {CURE}"))?;
+    let url = Url::parse(text).map_err(|error| format!("this is not a valid URL ({error}); {CURE}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("its scheme is neither http nor https; {CURE}"));
     }

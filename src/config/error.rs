@@ -97,7 +97,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownSetting { variable, close, from_service } => {
-                write!(f, "{variable} is no setting and has no effect; ")?;
+                write!(f, "{variable} is not a setting and has no effect; ")?;
                 match close {
                     Some(close) => write!(f, "the closest is {close}")?,
                     None => f.write_str("pinpoint-exporter --help lists all settings")?,
@@ -122,9 +122,9 @@ impl fmt::Display for Warning {
 
 /// Returns a value as problems show it: quoted, escaped, shortened, and without anything that looks like a key.
 pub(crate) fn quoted(value: &str) -> String {
-    const LONGEST: usize = 80;
+    const MAX_CHARACTERS: usize = 80;
     let value = printable::without_keys(value);
-    let mut shown: String = value.chars().take(LONGEST).collect();
+    let mut shown: String = value.chars().take(MAX_CHARACTERS).collect();
     if shown.len() < value.len() {
         shown.push('…');
     }

@@ -21,7 +21,7 @@ use crate::suggest::nearest;
 /// * All other dependencies stay below trace, because libraries log the transferred data at trace.
 ///
 /// Lines that are logged through the crate `log` (reqwest, rustls) never reach the exporter's log.
-const MOST: &[(&str, LevelFilter)] = &[
+const MAX_LEVELS: &[(&str, LevelFilter)] = &[
     ("", LevelFilter::DEBUG),
     ("aws_config", LevelFilter::ERROR),
     ("aws_credential", LevelFilter::INFO),
@@ -63,7 +63,7 @@ pub(super) fn log_filter(text: &str) -> Result<Targets, Explanation> {
             None => ("", level(directive)?),
             Some((target, _)) if !is_target(target.trim()) => {
                 return Err(format!(
-                    "{target:?} is no module of a program; write such as pinpoint_exporter=debug"
+                    "{target:?} is not the name of a module; write a filter such as pinpoint_exporter=debug"
                 ));
             }
             Some((target, text)) => (target.trim(), level(text.trim())?),
@@ -88,7 +88,7 @@ fn level(text: &str) -> Result<LevelFilter, Explanation> {
             }
             let names = LEVELS.map(|(name, _)| name);
             let nearest = nearest(text, names).unwrap_or_default();
-            format!("{text:?} is no level; the closest is {nearest}, of {}", names.join(", "))
+            format!("{text:?} is not a log level; the closest is {nearest}, of {}", names.join(", "))
         },
     )
 }
@@ -98,13 +98,13 @@ fn is_target(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '.'))
 }
 
-/// Limits the requested levels to those that [`MOST`] allows.
+/// Limits the requested levels to those that [`MAX_LEVELS`] allows.
 fn limited(asked: &[(&str, LevelFilter)]) -> Targets {
     let mut filter = Targets::new().with_default(LevelFilter::OFF);
     // Every target in either table needs its own entry. A limit must hold below a broader request, and a request must hold
     // below a broader limit.
-    for target in MOST.iter().chain(asked).map(|(target, _)| *target) {
-        let level = level_of(asked, target).min(level_of(MOST, target));
+    for target in MAX_LEVELS.iter().chain(asked).map(|(target, _)| *target) {
+        let level = level_of(asked, target).min(level_of(MAX_LEVELS, target));
         filter =
             if target.is_empty() { filter.with_default(level) } else { filter.with_target(target, level) };
     }
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     /// The most verbose level that the filter lets through for a target.
-    fn most(filter: &Targets, target: &str) -> Option<Level> {
+    fn max_level(filter: &Targets, target: &str) -> Option<Level> {
         [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR]
             .into_iter()
             .find(|level| filter.would_enable(target, level))
@@ -146,10 +146,10 @@ mod tests {
             ("aws_runtime::env_config::source", Level::INFO),
             ("hyper::proto", Level::DEBUG),
         ] {
-            assert_eq!(most(&filter, target), Some(level), "{target}");
+            assert_eq!(max_level(&filter, target), Some(level), "{target}");
         }
-        assert_eq!(most(&log_filter("warn").unwrap(), "pinpoint_exporter"), Some(Level::WARN));
-        assert_eq!(most(&log_filter("off").unwrap(), "pinpoint_exporter"), None);
+        assert_eq!(max_level(&log_filter("warn").unwrap(), "pinpoint_exporter"), Some(Level::WARN));
+        assert_eq!(max_level(&log_filter("off").unwrap(), "pinpoint_exporter"), None);
     }
 
     #[test]
@@ -163,9 +163,9 @@ mod tests {
             ("info,hyper_util::client=debug", Level::DEBUG),
         ] {
             let filter = log_filter(text).unwrap();
-            assert_eq!(most(&filter, "hyper_util::client::legacy::pool"), Some(level), "{text}");
+            assert_eq!(max_level(&filter, "hyper_util::client::legacy::pool"), Some(level), "{text}");
         }
-        assert_eq!(most(&log_filter("off").unwrap(), "hyper_util::client"), None);
+        assert_eq!(max_level(&log_filter("off").unwrap(), "hyper_util::client"), None);
     }
 
     #[test]
@@ -178,24 +178,24 @@ mod tests {
             "info,aws_sigv4::http_request::sign=trace",
         ] {
             let filter = log_filter(text).unwrap();
-            assert_eq!(most(&filter, "aws_sigv4::http_request::sign"), Some(Level::INFO), "{text}");
+            assert_eq!(max_level(&filter, "aws_sigv4::http_request::sign"), Some(Level::INFO), "{text}");
         }
         let filter = log_filter("aws_config::profile=debug").unwrap();
-        assert_eq!(most(&filter, "aws_config::profile::credentials"), Some(Level::ERROR));
-        assert_eq!(most(&filter, "pinpoint_exporter"), None);
+        assert_eq!(max_level(&filter, "aws_config::profile::credentials"), Some(Level::ERROR));
+        assert_eq!(max_level(&filter, "pinpoint_exporter"), None);
     }
 
     #[test]
     fn a_filter_gives_each_target_its_level() {
         let filter =
             log_filter("warn, pinpoint_exporter=debug,pinpoint_exporter::web=error,aws_config=off").unwrap();
-        assert_eq!(most(&filter, "pinpoint_exporter::collect"), Some(Level::DEBUG));
-        assert_eq!(most(&filter, "pinpoint_exporter::web::tls"), Some(Level::ERROR));
-        assert_eq!(most(&filter, "hyper"), Some(Level::WARN));
-        assert_eq!(most(&filter, "aws_config"), None);
+        assert_eq!(max_level(&filter, "pinpoint_exporter::collect"), Some(Level::DEBUG));
+        assert_eq!(max_level(&filter, "pinpoint_exporter::web::tls"), Some(Level::ERROR));
+        assert_eq!(max_level(&filter, "hyper"), Some(Level::WARN));
+        assert_eq!(max_level(&filter, "aws_config"), None);
         let last_wins = log_filter("pinpoint_exporter=debug,pinpoint_exporter=warn,info,error").unwrap();
-        assert_eq!(most(&last_wins, "pinpoint_exporter"), Some(Level::WARN));
-        assert_eq!(most(&last_wins, "hyper"), Some(Level::ERROR));
+        assert_eq!(max_level(&last_wins, "pinpoint_exporter"), Some(Level::WARN));
+        assert_eq!(max_level(&last_wins, "hyper"), Some(Level::ERROR));
     }
 
     #[test]
@@ -206,12 +206,12 @@ mod tests {
             ("DEBG", "closest is debug"),
             ("info,pinpoint_exporter", "pinpoint_exporter=debug"),
             ("pinpoint_exporter::web", "pinpoint_exporter::web=debug"),
-            ("pinpoint_exporter=verbose", "no level"),
+            ("pinpoint_exporter=verbose", "not a log level"),
             ("info,,warn", "empty"),
             ("info,", "empty"),
-            ("=debug", "no module"),
-            ("foo[{bar}]=debug", "no module"),
-            ("a=b=info", "no level"),
+            ("=debug", "not the name of a module"),
+            ("foo[{bar}]=debug", "not the name of a module"),
+            ("a=b=info", "not a log level"),
         ] {
             let explanation = log_filter(text).unwrap_err();
             assert!(explanation.contains(cure), "{text}: {explanation}");

@@ -29,7 +29,7 @@ mod targets;
 mod value;
 
 pub(crate) use self::error::quoted;
-pub(crate) use self::shard::MOST_SHARDS;
+pub(crate) use self::shard::MAX_SHARDS;
 pub(crate) use self::suggest::{close, variable_of};
 pub(crate) use self::value::{Explanation, number};
 pub use self::{
@@ -167,7 +167,7 @@ impl Config {
     }
 
     /// The settings that limit how often targets are refreshed.
-    pub fn pace(&self) -> RefreshLimits {
+    pub fn refresh_limits(&self) -> RefreshLimits {
         RefreshLimits {
             max_requests_per_second: self.max_requests_per_second,
             cache_ttl: self.cache_ttl,

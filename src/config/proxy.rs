@@ -99,9 +99,10 @@ fn proxy_url(text: &str) -> Result<Url, String> {
         return Err("it has white space in it; in a user name or password write %20 for a blank".into());
     }
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let url = Url::parse(&with_scheme).map_err(|error| format!("this is no URL ({error}); {CURE}"))?;
+    let url =
+        Url::parse(&with_scheme).map_err(|error| format!("this is not a valid URL ({error}); {CURE}"))?;
     if !SCHEMES.contains(&url.scheme()) {
-        return Err(format!("its scheme is none of {}; {CURE}", SCHEMES.join(", ")));
+        return Err(format!("its scheme is not one of {}; {CURE}", SCHEMES.join(", ")));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(format!("it has no host; {CURE}"));
@@ -207,11 +208,11 @@ mod tests {
     fn a_proxy_that_is_none_is_refused_with_the_cure() {
         for (text, why) in [
             ("\"http://proxy:1\"", "remove them"),
-            ("htttp://proxy:1", "its scheme is none of"),
+            ("htttp://proxy:1", "its scheme is not one of"),
             ("http://user:a b@proxy", "write %20"),
-            ("http://", "no URL"),
-            ("http://proxy:99999", "no URL"),
-            ("ftp://proxy", "its scheme is none of"),
+            ("http://", "not a valid URL"),
+            ("http://proxy:99999", "not a valid URL"),
+            ("ftp://proxy", "its scheme is not one of"),
         ] {
             let (_, problems) = read(&[("HTTPS_PROXY", text)]);
             assert!(problems.len() == 1 && problems[0].contains(why), "{text}: {problems:?}");

@@ -14,13 +14,17 @@ pub(super) fn role_arns(text: &str) -> (BTreeMap<&str, &str>, Vec<(&str, Explana
     let mut wrong = Vec::new();
     if text.contains(PEM) {
         // Without this check, the error would show the words of a private key one by one.
-        return (roles, vec![(text, "this is no list of roles; write their ARNs".into())]);
+        return (
+            roles,
+            vec![(text, "this is not a list of role ARNs; write the ARNs, separated by commas".into())],
+        );
     }
     for entry in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()) {
         let Some(account_id) = account_of_role(entry) else {
             wrong.push((
                 entry,
-                "this is no role; write its ARN, such as arn:aws:iam::123456789012:role/monitoring".into(),
+                "this is not the ARN of a role; write one such as arn:aws:iam::123456789012:role/monitoring"
+                    .into(),
             ));
             continue;
         };
@@ -58,7 +62,7 @@ pub(super) fn role_external_id(text: &str) -> Result<(), Explanation> {
     if (2..=1224).contains(&text.len()) && text.chars().all(allowed) {
         Ok(())
     } else {
-        Err("this is no external id (value not shown); write 2 to 1224 letters, digits and _+=,.@:/-".into())
+        Err("this is not a valid external id (value not shown); write 2 to 1224 letters, digits and _+=,.@:/-".into())
     }
 }
 

@@ -4,21 +4,22 @@ use super::value::Explanation;
 use crate::model::shard::Shard;
 
 /// The maximum number of shards. A larger number is a mistake, and the time to find a target's shard grows with the number.
-pub(crate) const MOST_SHARDS: u32 = 1000;
+pub(crate) const MAX_SHARDS: u32 = 1000;
 
 /// Parses `2/5` or `auto/5`. With `auto`, the ordinal is the number at the end of `host_name`.
 pub(super) fn shard(text: &str, host_name: Option<&str>) -> Result<Shard, Explanation> {
-    const CURE: &str = "write such as 2/5, or auto/5 where HOSTNAME ends in the ordinal";
+    const CURE: &str = "write a shard such as 2/5, or auto/5 if HOSTNAME ends in the ordinal";
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse::<u32>().ok()).flatten()
     };
-    let (ordinal, count) = text.split_once('/').ok_or_else(|| format!("this is no shard; {CURE}"))?;
+    let (ordinal, count) =
+        text.split_once('/').ok_or_else(|| format!("this is not a valid shard; {CURE}"))?;
     let count = match number(count.trim()) {
-        Some(count) if count > MOST_SHARDS => {
-            return Err(format!("{count} shards are too many; write at most {MOST_SHARDS}, as in 2/5"));
+        Some(count) if count > MAX_SHARDS => {
+            return Err(format!("{count} shards are too many; write at most {MAX_SHARDS}, as in 2/5"));
         }
-        Some(0) | None => return Err(format!("{count:?} is no number of shards; {CURE}")),
+        Some(0) | None => return Err(format!("{count:?} is not a valid number of shards; {CURE}")),
         Some(count) => count,
     };
     let ordinal = match ordinal.trim() {
@@ -28,7 +29,7 @@ pub(super) fn shard(text: &str, host_name: Option<&str>) -> Result<Shard, Explan
                 format!("HOSTNAME={host_name:?} does not end in an ordinal such as -2; write it out, as in 2/{count}")
             })?
         }
-        text => number(text).ok_or_else(|| format!("{text:?} is no ordinal; {CURE}"))?,
+        text => number(text).ok_or_else(|| format!("{text:?} is not a valid ordinal; {CURE}"))?,
     };
     if ordinal >= count {
         return Err(format!(
@@ -51,12 +52,12 @@ mod tests {
         assert_eq!(shard("auto/5", Some("pinpoint-exporter-4")), Ok(Shard { ordinal: 4, count: 5 }));
         for (text, host_name, cure) in [
             ("5/5", None, "from 0 to 4"),
-            ("2", None, "no shard"),
-            ("2/0", None, "no number of shards"),
-            ("2/x", None, "no number of shards"),
-            ("-1/5", None, "no ordinal"),
-            ("+1/5", None, "no ordinal"),
-            ("/5", None, "no ordinal"),
+            ("2", None, "not a valid shard"),
+            ("2/0", None, "not a valid number of shards"),
+            ("2/x", None, "not a valid number of shards"),
+            ("-1/5", None, "not a valid ordinal"),
+            ("+1/5", None, "not a valid ordinal"),
+            ("/5", None, "not a valid ordinal"),
             ("0/1001", None, "at most 1000"),
             ("0/4294967295", None, "at most 1000"),
             ("auto/5", None, "HOSTNAME=\"\""),

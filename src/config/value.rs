@@ -14,7 +14,7 @@ use crate::model::duration::duration;
 pub(crate) type Explanation = String;
 
 /// The maximum of a number. A larger one is a mistake, and semaphores and capacities must be able to hold it.
-const MOST: u32 = 1_000_000;
+const MAX_NUMBER: u32 = 1_000_000;
 
 /// Parses a timeout. Zero is refused, because nothing could finish within it.
 pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
@@ -28,13 +28,13 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Explanation> {
 
 /// Parses a whole number, including 0.
 pub(crate) fn number(text: &str) -> Result<u32, Explanation> {
-    let wrong = || format!("this is no whole number; write one from 0 to {MOST}");
+    let wrong = || format!("this is not a whole number; write one from 0 to {MAX_NUMBER}");
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
     match text.parse() {
-        Ok(number) if number <= MOST => Ok(number),
-        _ => Err(format!("the number is too large; write one of at most {MOST}")),
+        Ok(number) if number <= MAX_NUMBER => Ok(number),
+        _ => Err(format!("the number is too large; write one of at most {MAX_NUMBER}")),
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Explan
         return Ok(*value);
     }
     let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-    Err(format!("this is none of its values; write {}", names.join(" or ")))
+    Err(format!("this is not one of its values; write {}", names.join(" or ")))
 }
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Explanation> {
@@ -80,11 +80,11 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Explanation> {
         return Err(if text.bytes().all(|byte| byte.is_ascii_digit()) {
             format!("the address is missing; write 0.0.0.0:{text}")
         } else {
-            "this is no address with a port; write one such as 0.0.0.0:9787 or [::]:9787".into()
+            "this is not an IP address with a port; write one such as 0.0.0.0:9787 or [::]:9787".into()
         });
     };
     let Ok(port) = port.parse::<u16>() else {
-        return Err(format!("{port:?} is no port; write one from 1 to 65535, as in 0.0.0.0:9787"));
+        return Err(format!("{port:?} is not a valid port; write one from 1 to 65535, as in 0.0.0.0:9787"));
     };
     if host.is_empty() {
         return Err(format!("the address is missing; write 0.0.0.0:{port}, or [::]:{port} for IPv6 too"));
@@ -93,7 +93,7 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Explanation> {
         return Err(format!("an address of IPv6 goes in brackets; write [{host}]:{port}"));
     }
     Err(format!(
-        "{host:?} is no IP address, and names are not resolved; write one such as 127.0.0.1:{port} or 0.0.0.0:{port}"
+        "{host:?} is not an IP address, and host names are not resolved; write one such as 127.0.0.1:{port} or 0.0.0.0:{port}"
     ))
 }
 
@@ -128,16 +128,16 @@ mod tests {
         for (text, cure) in [
             ("30", "write 30s"),
             ("-5s", "negative"),
-            ("5x", "\"x\" is no unit"),
-            ("5 minuets", "\"minuets\" is no unit"),
+            ("5x", "\"x\" is not a unit"),
+            ("5 minuets", "\"minuets\" is not a unit"),
             ("5M", "write m for minutes"),
             ("1h5M", "write m for minutes"),
             ("36501d", "too long"),
             ("99999999999999999999s", "too long"),
             ("18446744073709551615d", "too long"),
-            ("abc", "this is no duration"),
-            ("+5s", "this is no duration"),
-            ("", "this is no duration"),
+            ("abc", "this is not a valid duration"),
+            ("+5s", "this is not a valid duration"),
+            ("", "this is not a valid duration"),
         ] {
             let explanation = duration(text).unwrap_err();
             assert!(explanation.contains(cure), "{text}: {explanation}");
@@ -152,12 +152,12 @@ mod tests {
             ("0.0.0.0", "0.0.0.0:9787"),
             ("::", "[::]:9787"),
             ("[::]", "[::]:9787"),
-            ("::1:98765", "no port"),
-            ("fe80::1%eth0:9787", "no IP address"),
+            ("::1:98765", "not a valid port"),
+            ("fe80::1%eth0:9787", "not an IP address"),
             ("localhost:9787", "127.0.0.1:9787"),
-            ("0.0.0.0:65536", "no port"),
-            ("0.0.0.0:", "no port"),
-            ("localhost", "no address with a port"),
+            ("0.0.0.0:65536", "not a valid port"),
+            ("0.0.0.0:", "not a valid port"),
+            ("localhost", "not an IP address with a port"),
         ] {
             let explanation = socket_address(text).unwrap_err();
             assert!(explanation.contains(cure), "{text}: {explanation}");

@@ -151,6 +151,7 @@ fn client_settings(config: &Config, region: &str) -> Result<pinpoint::Settings, 
         refresh_timeout: config.refresh_timeout,
         max_attempts: config.max_attempts,
         tags: (config.names != NameSource::Off).then(|| Arc::clone(&config.tag_labels)),
+        failures: config.show_failures,
         random: fastrand::f64,
     })
 }

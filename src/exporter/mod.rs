@@ -30,11 +30,15 @@ use crate::{
     collect::{self, Collector},
     config::{Config, EffectiveSetting, TargetsFile},
     file_watch::{Files, Reload, WatchedFile},
-    metrics::{answer, family::ScrapeFacts, telemetry::Telemetry},
+    metrics::{
+        exposition::{self, Exposition},
+        family::ScrapeFacts,
+        telemetry::Telemetry,
+    },
     model::{clock::Clock, snapshot::FinishedJobLimits, target::TargetPattern},
     pinpoint::{self, Http, Observer, ProcessCleanup, Source},
     status,
-    web::{self, Limits, ScrapeTimeout, config::WatchedWebConfig},
+    web::{self, Content, Limits, RenderedText, ScrapeTimeout, config::WatchedWebConfig},
 };
 
 pub struct Exporter {
@@ -78,15 +82,14 @@ impl Exporter {
         let observer: Arc<dyn Observer> = Arc::clone(&telemetry) as _;
         let accounts = Accounts::new(config, http, own, &clock, &observer)?;
         let settings = collect::Settings {
-            pace: config.pace(),
+            refresh_limits: config.refresh_limits(),
             shard: config.shard,
             discovery_ttl: config.discovery_ttl,
-            bounds: FinishedJobLimits {
+            finished_job_limits: FinishedJobLimits {
                 max_age: config.finished_job_max_age,
                 per_segment: config.finished_jobs_per_segment,
             },
             status_series: config.status_series,
-            keep_failures: config.show_failures,
             names: config.names,
             tag_labels: Arc::clone(&config.tag_labels),
         };
@@ -126,10 +129,10 @@ impl Exporter {
     /// Reads the configuration files that have changed.
     pub fn reload_changed_files(&self) {
         if let Some(web_config) = &self.web_config {
-            web_config.look();
+            web_config.reload_if_changed();
         }
         if let Some((file, watched)) = &self.targets_file {
-            watched.look(|files| self.apply(file, files));
+            watched.reload_if_changed(|files| self.apply(file, files));
         }
     }
 
@@ -139,10 +142,10 @@ impl Exporter {
             tracing::info!("there is no file to read again: TARGETS_FILE and WEB_CONFIG_FILE are not set");
         }
         if let Some(web_config) = &self.web_config {
-            web_config.read_again();
+            web_config.reload();
         }
         if let Some((file, watched)) = &self.targets_file {
-            watched.read(|files| self.apply(file, files));
+            watched.reload(|files| self.apply(file, files));
         }
     }
 
@@ -152,20 +155,20 @@ impl Exporter {
     }
 
     /// The result of the last reload of the configuration files. `None` without such files.
-    fn reload(&self) -> Option<Reload> {
-        let web_config = self.web_config.as_ref().map(|web_config| web_config.reload());
-        let targets_file = self.targets_file.as_ref().map(|(_, watched)| watched.reload());
+    fn last_reload(&self) -> Option<Reload> {
+        let web_config = self.web_config.as_ref().map(|web_config| web_config.last_reload());
+        let targets_file = self.targets_file.as_ref().map(|(_, watched)| watched.last_reload());
         web_config.into_iter().chain(targets_file).reduce(Reload::and)
     }
 
     /// Looks for the credentials of every account for the first time. Afterwards the exporter is ready, even if there are none.
     pub async fn get_ready(&self) {
         // A panic is already logged, and scrapes report the missing credentials.
-        _ = AssertUnwindSafe(self.look_for_credentials()).catch_unwind().await;
+        _ = AssertUnwindSafe(self.fetch_credentials()).catch_unwind().await;
         self.ready.store(true, Ordering::Release);
     }
 
-    async fn look_for_credentials(&self) {
+    async fn fetch_credentials(&self) {
         let credentials = self.accounts().credentials.clone();
         let mut failures: BTreeMap<String, Vec<&String>> = BTreeMap::new();
         for (account_id, failure) in pinpoint::prefetch(&credentials).await {
@@ -211,28 +214,38 @@ pub async fn run(
 }
 
 /// How often the configuration files are checked for changes.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Checks the configuration files forever. A file system that hangs does not block anything else.
 async fn watch(exporter: Arc<Exporter>, reload: &Notify) -> Infallible {
     loop {
-        let look = tokio::select! {
-            () = sleep(LOOK_INTERVAL) => Exporter::reload_changed_files,
+        let reload = tokio::select! {
+            () = sleep(CHECK_INTERVAL) => Exporter::reload_changed_files,
             () = reload.notified() => Exporter::reload_files,
         };
         let exporter = Arc::clone(&exporter);
-        _ = spawn_blocking(move || look(&exporter)).await;
+        _ = spawn_blocking(move || reload(&exporter)).await;
     }
 }
 
 impl web::Exporter for Exporter {
-    async fn scrape(&self, wait: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(
+        &self,
+        wait: Duration,
+        answer_now: impl Future<Output = ()> + Send,
+        gzip: bool,
+    ) -> Content {
         let started = Instant::now();
         tokio::select! {
-            () = self.collector.refresh(wait) => {}
-            () = hurry => {}
+            () = self.collector.refresh(wait, gzip) => {}
+            () = answer_now => {}
         }
         let body = self.collector.body();
+        if gzip && body.takes_long_to_compress() {
+            // The threads that serve connections go on meanwhile. A panic would happen again below.
+            let body = Arc::clone(&body);
+            _ = spawn_blocking(move || body.compress()).await;
+        }
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
         let facts = ScrapeFacts {
             credentials_expiry: self.accounts().expiries(),
@@ -241,11 +254,17 @@ impl web::Exporter for Exporter {
             last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
             series: body.series,
             certificate_expiry: self.web_config.as_ref().and_then(|it| it.current().certificate_expiry),
-            config_reload: self.reload().map(|reload| (reload.successful, reload.last_success.into())),
+            config_reload: self.last_reload().map(|reload| (reload.successful, reload.last_success.into())),
         };
-        let answer = answer::answer(&body, &self.telemetry.parts(&facts), gzip);
+        let answer = exposition::render(&body, &self.telemetry.parts(&facts), gzip);
         self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);
-        answer
+        match answer {
+            Exposition::Chunks(chunks) => chunks.into(),
+            Exposition::Rendered(text) => {
+                let (length, source) = (text.length(), text.source());
+                Content::Rendered(RenderedText { pieces: Box::new(text), length, source })
+            }
+        }
     }
 
     fn page(&self, query: &str) -> Result<String, String> {
@@ -261,7 +280,7 @@ impl web::Exporter for Exporter {
     }
 
     fn gzip(&self, document: String) -> Vec<Bytes> {
-        answer::gzip(document)
+        exposition::gzip(document)
     }
 
     fn stop_waiting(&self) {

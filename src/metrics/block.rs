@@ -1,15 +1,17 @@
-//! Renders the samples of a target, list or set of names, plain and compressed, once for each change.
+//! The families of a target, a list or a set of names. They are rendered when a response needs them.
+//!
+//! A block keeps the values and the length of their text, but not the text: it is many times as large as the values, and
+//! Prometheus always asks for the compressed form.
 
-use std::{cell::RefCell, ops::Range};
-
-use bytes::Bytes;
-use flate2::{Compress, Compression, FlushCompress};
+use std::sync::{Arc, OnceLock};
 
 use super::{
     catalogue::FAMILIES,
-    family::{Info, Samples, ScrapeFacts, Source, push_header, push_label, samples},
+    deflate::{self, Deflated},
+    family::{Family, Info, Output, Push as _, Samples, ScrapeFacts, Source, push_header},
 };
 use crate::model::{
+    job::ExportJob,
     list_id::ListId,
     names::{NamedResource, TagLabels},
     snapshot::{Snapshot, TargetStatus},
@@ -17,269 +19,341 @@ use crate::model::{
     target::Target,
 };
 
-/// Smaller pieces are copied together. Larger ones are sent without a copy.
-pub(super) const COPIED_BELOW: usize = 8 * 1024;
+/// Blocks with at least this much text are compressed on their own. Smaller ones are compressed together with their
+/// neighbours, because the first line of each compressed piece takes as many bytes as a hundred later ones.
+const ALONE_FROM: usize = 128 * 1024;
 
-/// Fast compression: level 6 takes three times as long and saves only a tenth.
-pub(super) const LEVEL: Compression = Compression::fast();
+/// How much text is rendered before it is compressed. It stays in the processor's cache meanwhile.
+const RENDERED_AT_ONCE: usize = 32 * 1024;
 
-/// The rendered samples of some families, as text and as deflated text.
+/// The samples of some families.
 #[derive(Debug, Clone, Default)]
-pub struct Block {
-    pub(super) text: Bytes,
-    pub(super) deflated: Bytes,
-    /// In the order of the catalogue.
-    pub(super) families: Vec<Piece>,
-    pub(super) series: usize,
+pub struct Block(Arc<Families>);
+
+#[derive(Debug, Default)]
+struct Families {
+    /// The labels that all samples have, without braces.
+    labels: String,
+    values: Values,
+    status_series: StatusSeries,
+    /// The length of each family's text, in the order of the catalogue.
+    lengths: Box<[usize]>,
+    series: usize,
+    deflated: OnceLock<Deflated>,
 }
 
-/// The position of a family's samples in a block.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Piece {
-    pub(super) text: Range<usize>,
-    pub(super) deflated: Range<usize>,
+#[derive(Debug, Default)]
+enum Values {
+    #[default]
+    None,
+    Snapshot(Arc<Snapshot>),
+    Target(TargetStatus),
+    Names(Names),
+    /// Whether the list was read.
+    Discovery(bool),
 }
 
-pub fn snapshot(target: &Target, snapshot: &Snapshot, status_series: StatusSeries) -> Block {
-    let target_labels = labels(&[
+/// The shown names of an application and its segments.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    pub application: Option<NamedResource>,
+    pub segments: Arc<[NamedResource]>,
+    /// The indices of the segments that are shown.
+    pub shown: Vec<usize>,
+    pub tag_labels: Arc<TagLabels>,
+}
+
+/// Where the rendering of a family continues.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cursor {
+    outer: usize,
+    inner: usize,
+}
+
+/// The families of a target's jobs and segments.
+pub fn snapshot(target: &Target, snapshot: &Arc<Snapshot>, status_series: StatusSeries) -> Block {
+    let labels = labels(&[
         ("aws_account_id", &target.account_id),
         ("aws_region", &target.region),
         ("application_id", &target.application_id),
     ]);
-    let segments: Vec<String> = snapshot
-        .segments
-        .iter()
-        .map(|segment| with_label(&target_labels, "segment_id", &segment.id))
-        .collect();
-    let jobs: Vec<String> = snapshot
-        .segments
-        .iter()
-        .zip(&segments)
-        .flat_map(|(segment, labels)| {
-            segment.jobs.iter().map(move |job| with_label(labels, "job_id", &job.id))
-        })
-        .collect();
-    block(status_series, |source, write| match source {
-        Source::Job(sample) => {
-            let all = snapshot.segments.iter().flat_map(|segment| &segment.jobs);
-            all.zip(&jobs).for_each(|(job, labels)| write(labels, &|out| sample(job, out)));
-        }
-        Source::Segment(sample) => snapshot
-            .segments
-            .iter()
-            .zip(&segments)
-            .for_each(|(segment, labels)| write(labels, &|out| sample(segment, out))),
-        Source::ApplicationInfo(_)
-        | Source::SegmentInfo(_)
-        | Source::Target(_)
-        | Source::Discovery(_)
-        | Source::Scrape(_)
-        | Source::Telemetry => {}
-    })
+    Block::new(labels, Values::Snapshot(Arc::clone(snapshot)), status_series)
 }
 
-/// Renders the families of a target's status.
-pub fn target_status(target: &Target, status: &TargetStatus) -> Block {
+/// The families of a target's status.
+pub fn target_status(target: &Target, status: TargetStatus) -> Block {
     let labels = labels(&[
         ("aws_account_id", &target.account_id),
         ("aws_region", &target.region),
         ("application_id", &target.application_id),
         ("segment_id", target.segment_id.as_deref().unwrap_or_default()),
     ]);
-    block(StatusSeries::All, |source, write| {
-        if let Source::Target(sample) = source {
-            write(&labels, &|out| sample(status, out));
-        }
-    })
+    Block::new(labels, Values::Target(status), StatusSeries::All)
 }
 
-/// Renders the info families of an application and its segments. The array holds the account, the region and the application.
-pub fn names<'a>(
-    [account_id, region, application_id]: [&str; 3],
-    application: Option<&NamedResource>,
-    segments: &(impl Iterator<Item = &'a NamedResource> + Clone),
-    tag_labels: &TagLabels,
-) -> Block {
+/// The info families of an application and its segments. The array holds the account, the region and the application.
+pub fn names([account_id, region, application_id]: [&str; 3], names: Names) -> Block {
     let labels =
         labels(&[("aws_account_id", account_id), ("aws_region", region), ("application_id", application_id)]);
-    let block = block(StatusSeries::All, |source, write| match source {
-        Source::ApplicationInfo(sample) => {
-            if let Some(resource) = application {
-                write(&labels, &|out| sample(&Info { resource, tag_labels }, out));
-            }
-        }
-        Source::SegmentInfo(sample) => {
-            for resource in segments.clone() {
-                let labels = with_label(&labels, "segment_id", &resource.id);
-                write(&labels, &|out| sample(&Info { resource, tag_labels }, out));
-            }
-        }
-        _ => {}
-    });
-    // `pinpoint_exporter_series` counts only the series of jobs, segments and targets.
-    Block { series: 0, ..block }
+    Block::new(labels, Values::Names(names), StatusSeries::All)
 }
 
-/// Renders whether a list of applications or segments was read.
+/// The family that shows whether a list of applications or segments was read.
 pub fn discovery_status(list_id: &ListId, up: bool) -> Block {
     let labels = labels(&[
         ("aws_account_id", &list_id.account_id),
         ("aws_region", &list_id.region),
         ("application_id", list_id.application_id.as_deref().unwrap_or_default()),
     ]);
-    block(StatusSeries::All, |source, write| {
-        if let Source::Discovery(sample) = source {
-            write(&labels, &|out| sample(up, out));
-        }
-    })
+    Block::new(labels, Values::Discovery(up), StatusSeries::All)
 }
 
 /// Renders the families about the scrape itself, with HELP and TYPE.
 pub(super) fn scrape_facts(facts: &ScrapeFacts) -> String {
-    let mut text = String::with_capacity(1024);
+    let mut out = Output::Text(String::with_capacity(2048));
+    let mut prefix = String::with_capacity(128);
     for family in FAMILIES {
         if let Source::Scrape(sample) = family.source {
-            let start = text.len();
-            push_header(&mut text, family);
-            let mut out = samples(&mut text, family, "", StatusSeries::All);
-            sample(facts, &mut out);
-            if out.series == 0 {
-                text.truncate(start);
+            let before = out.len();
+            push_header(&mut out, family);
+            start(&mut prefix, family, "");
+            let mut samples = Samples::new(&mut out, &prefix, StatusSeries::All);
+            sample(facts, &mut samples);
+            if samples.series == 0 {
+                out.truncate(before);
             }
         }
     }
-    text
+    out.into_text()
 }
 
-pub(super) fn labels(pairs: &[(&str, &str)]) -> String {
+fn labels(pairs: &[(&str, &str)]) -> String {
     let mut text = String::new();
-    for (name, value) in pairs {
-        push_label(&mut text, name, value);
+    for (at, (name, value)) in pairs.iter().enumerate() {
+        text.push_label(at == 0, name, value);
     }
     text
 }
 
-pub(super) fn with_label(labels: &str, name: &str, value: &str) -> String {
-    let mut text = String::with_capacity(labels.len() + name.len() + value.len() + 8);
-    text.push_str(labels);
-    push_label(&mut text, name, value);
-    text
-}
-
-/// Calls the function to write samples with the given labels.
-pub(super) type Write<'a> = dyn FnMut(&str, &dyn Fn(&mut Samples<'_>)) + 'a;
-
-/// Builds a block. `fill` is called for each family and writes its samples.
-pub(super) fn block(status_series: StatusSeries, fill: impl Fn(Source, &mut Write<'_>)) -> Block {
-    BLOCK_WRITER.with_borrow_mut(|writer| {
-        // A panic in an earlier call can leave text here.
-        writer.text.clear();
-        let mut series = 0;
-        let mut ends = Vec::with_capacity(FAMILIES.len());
-        for family in FAMILIES {
-            fill(family.source, &mut |labels, sample| {
-                let mut out = samples(&mut writer.text, family, labels, status_series);
-                sample(&mut out);
-                series += out.series;
-            });
-            ends.push(writer.text.len());
-        }
-        writer.block(ends, series)
-    })
-}
-
-thread_local! {
-    static BLOCK_WRITER: RefCell<BlockWriter> = RefCell::default();
-}
-
-/// Renders blocks. One writer is kept per thread, for two reasons. A compressor takes a quarter of a megabyte. Blocks that are
-/// shrunk from growing buffers would leave holes in memory. With thousands of small targets, either effect would cost more memory
-/// than the data.
-#[derive(Default)]
-pub(super) struct BlockWriter {
-    pub(super) text: String,
-    pub(super) deflater: Deflater,
-}
-
-impl BlockWriter {
-    /// Compresses the text family by family. `ends` holds the end of each family's text.
-    pub(super) fn block(&mut self, ends: Vec<usize>, series: usize) -> Block {
-        let mut start = 0;
-        let families = ends
-            .into_iter()
-            .map(|end| {
-                let range = std::mem::replace(&mut start, end)..end;
-                Piece { deflated: self.deflater.piece(&self.text.as_bytes()[range.clone()]), text: range }
-            })
-            .collect();
-        let text = if self.text.len() > KEPT_BELOW {
-            std::mem::take(&mut self.text).into_bytes().into_boxed_slice().into()
-        } else {
-            let text = Bytes::copy_from_slice(self.text.as_bytes());
-            self.text.clear();
-            text
-        };
-        Block { text, deflated: self.deflater.take(), families, series }
-    }
+/// Begins the part of a line that all samples of a family share.
+fn start(prefix: &mut String, family: &Family, labels: &str) {
+    prefix.clear();
+    prefix.push_str(family.name);
+    prefix.push('{');
+    prefix.push_str(labels);
 }
 
 impl Block {
+    fn new(labels: String, values: Values, status_series: StatusSeries) -> Self {
+        let mut families = Families { labels, values, status_series, ..Families::default() };
+        let mut series = 0;
+        let lengths = (0..FAMILIES.len()).map(|family| {
+            let mut out = Output::Length(0);
+            series += families.count(family, &mut out);
+            out.len()
+        });
+        families.lengths = lengths.collect();
+        // `pinpoint_exporter_series` counts only the series of jobs, segments and targets.
+        families.series = if matches!(families.values, Values::Names(_)) { 0 } else { series };
+        Self(Arc::new(families))
+    }
+
+    /// Whether it is compressed on its own.
+    pub(super) fn is_alone(&self) -> bool {
+        self.0.lengths.iter().sum::<usize>() >= ALONE_FROM
+    }
+
+    /// Compresses the block now if it is compressed on its own.
+    pub fn compress_ahead(&self) {
+        if self.is_alone() {
+            self.deflated();
+        }
+    }
+
+    /// Its compressed text. It is compressed at the first call.
+    pub(super) fn deflated(&self) -> &Deflated {
+        self.0.deflated.get_or_init(|| Deflated::of(std::slice::from_ref(self)))
+    }
+
+    /// The length of a family's text.
+    pub(super) fn length(&self, family: usize) -> usize {
+        self.0.lengths.get(family).copied().unwrap_or_default()
+    }
+
+    /// The number of job, segment and target series.
+    pub(super) fn series(&self) -> usize {
+        self.0.series
+    }
+
+    /// The place of the block in memory.
+    pub(super) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+
+    /// Whether both are the same block.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Renders a family from the cursor on, until `out` has at least `limit` bytes. Returns whether the family is complete.
+    pub(super) fn render(&self, family: usize, cursor: &mut Cursor, out: &mut Output, limit: usize) -> bool {
+        self.0.render(family, cursor, out, limit).1
+    }
+
     /// The number of series of each family.
     pub fn series_by_family(&self) -> impl Iterator<Item = (&'static str, usize)> {
-        let lines = |piece: &Piece| self.text[piece.text.clone()].split(|byte| *byte == b'\n').count() - 1;
-        FAMILIES.iter().zip(&self.families).map(move |(family, piece)| (family.name, lines(piece)))
+        let count = |family| self.0.count(family, &mut Output::Length(0));
+        FAMILIES.iter().enumerate().map(move |(at, family)| (family.name, count(at)))
     }
 
-    /// An upper bound on its memory in bytes while it is replaced. During that time two blocks hold each piece, and two bodies
-    /// hold copies of the small ones.
+    /// An upper bound on its memory in bytes while it is replaced, in addition to its values. During that time two blocks hold
+    /// each compressed piece, and two responses hold a copy of it.
     pub fn memory(&self) -> usize {
-        let times = |piece: &Range<usize>| piece.len() * if piece.len() < COPIED_BELOW { 4 } else { 2 };
-        self.families.iter().map(|piece| times(&piece.text) + times(&piece.deflated)).sum()
+        4 * self.deflated().len() + FAMILIES.len() * size_of::<usize>() + self.0.labels.len()
     }
-}
 
-/// Larger buffers are handed over instead of being reused.
-pub(super) const KEPT_BELOW: usize = 256 * 1024;
-
-/// Compresses pieces that can later be joined in any order.
-pub(super) struct Deflater {
-    pub(super) compress: Compress,
-    pub(super) out: Vec<u8>,
-}
-
-impl Default for Deflater {
-    fn default() -> Self {
-        Self { compress: Compress::new(LEVEL, false), out: Vec::new() }
-    }
-}
-
-impl Deflater {
-    /// Returns all pieces and resets the compressor.
-    pub(super) fn take(&mut self) -> Bytes {
-        self.compress.reset();
-        if self.out.len() > KEPT_BELOW {
-            return std::mem::take(&mut self.out).into_boxed_slice().into();
+    /// The memory that its values take, in bytes. Text that is rendered while it is sent keeps them.
+    pub(super) fn held(&self) -> usize {
+        match &self.0.values {
+            Values::Snapshot(snapshot) => {
+                // The texts that only one job has take less than the job itself.
+                let jobs: usize = snapshot.segments.iter().map(|segment| segment.jobs.len()).sum();
+                jobs * 2 * size_of::<ExportJob>()
+            }
+            _ => size_of::<Families>(),
         }
-        let out = Bytes::copy_from_slice(&self.out);
-        self.out.clear();
-        out
+    }
+}
+
+impl deflate::Text for [Block] {
+    fn length(&self, family: usize) -> usize {
+        self.iter().map(|block| block.length(family)).sum()
     }
 
-    /// Appends a piece and returns its position.
-    pub(super) fn piece(&mut self, mut input: &[u8]) -> Range<usize> {
-        let start = self.out.len();
-        while !input.is_empty() {
-            // This is enough for incompressible input and the flush, so one call normally suffices.
-            self.out.reserve(input.len() + input.len() / 8 + 64);
-            let before = self.compress.total_in();
-            let done = self.compress.compress_vec(input, &mut self.out, FlushCompress::Full);
-            let taken = usize::try_from(self.compress.total_in() - before).unwrap_or(input.len());
-            input = &input[taken.min(input.len())..];
-            debug_assert!(done.is_ok(), "deflate has no error but misuse");
-            if done.is_err() {
-                break;
+    fn render(&self, family: usize, buffer: String, pass_on: &mut dyn FnMut(&str)) -> String {
+        let mut out = Output::Text(buffer);
+        for block in self {
+            let mut cursor = Cursor::default();
+            while !block.render(family, &mut cursor, &mut out, RENDERED_AT_ONCE) {
+                pass_on(out.text());
+                out.truncate(0);
             }
         }
-        start..self.out.len()
+        pass_on(out.text());
+        out.truncate(0);
+        out.into_text()
+    }
+}
+
+impl Families {
+    /// Renders a whole family. Returns the number of its series.
+    fn count(&self, family: usize, out: &mut Output) -> usize {
+        self.render(family, &mut Cursor::default(), out, usize::MAX).0
+    }
+
+    /// Returns the number of series that were rendered, and whether the family is complete.
+    fn render(&self, family: usize, cursor: &mut Cursor, out: &mut Output, limit: usize) -> (usize, bool) {
+        let family = &FAMILIES[family];
+        let mut lines =
+            Lines { family, series: 0, prefix: String::new(), of_all: 0, block: self, out, limit };
+        let is_complete = lines.render(cursor);
+        (lines.series, is_complete)
+    }
+}
+
+/// Renders a family of a block.
+struct Lines<'a> {
+    family: &'static Family,
+    block: &'a Families,
+    out: &'a mut Output,
+    limit: usize,
+    series: usize,
+    /// The part of a line that several samples share.
+    prefix: String,
+    /// Its length without the labels of a segment.
+    of_all: usize,
+}
+
+impl Lines<'_> {
+    fn render(&mut self, cursor: &mut Cursor) -> bool {
+        match (self.family.source, &self.block.values) {
+            (Source::Job(sample), Values::Snapshot(snapshot)) => {
+                while let Some(segment) = snapshot.segments.get(cursor.outer) {
+                    self.start(&[("segment_id", &segment.id)]);
+                    self.prefix.push_str(",job_id=\"");
+                    let of_segment = self.prefix.len();
+                    while let Some(job) = segment.jobs.get(cursor.inner) {
+                        if self.is_full() {
+                            return false;
+                        }
+                        self.prefix.truncate(of_segment);
+                        self.prefix.push_escaped(&job.id);
+                        self.prefix.push('"');
+                        self.samples(|out| sample(job, out));
+                        cursor.inner += 1;
+                    }
+                    *cursor = Cursor { outer: cursor.outer + 1, inner: 0 };
+                }
+            }
+            (Source::Segment(sample), Values::Snapshot(snapshot)) => {
+                while let Some(segment) = snapshot.segments.get(cursor.outer) {
+                    if self.is_full() {
+                        return false;
+                    }
+                    self.start(&[("segment_id", &segment.id)]);
+                    self.samples(|out| sample(segment, out));
+                    cursor.outer += 1;
+                }
+            }
+            (Source::ApplicationInfo(sample), Values::Names(names)) => {
+                if let Some(resource) = &names.application {
+                    self.start(&[]);
+                    self.samples(|out| sample(&Info { resource, tag_labels: &names.tag_labels }, out));
+                }
+            }
+            (Source::SegmentInfo(sample), Values::Names(names)) => {
+                while let Some(at) = names.shown.get(cursor.outer) {
+                    if self.is_full() {
+                        return false;
+                    }
+                    if let Some(resource) = names.segments.get(*at) {
+                        self.start(&[("segment_id", &resource.id)]);
+                        self.samples(|out| sample(&Info { resource, tag_labels: &names.tag_labels }, out));
+                    }
+                    cursor.outer += 1;
+                }
+            }
+            (Source::Target(sample), Values::Target(status)) => {
+                self.start(&[]);
+                self.samples(|out| sample(status, out));
+            }
+            (Source::Discovery(sample), Values::Discovery(up)) => {
+                self.start(&[]);
+                self.samples(|out| sample(*up, out));
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        self.out.len() >= self.limit
+    }
+
+    fn start(&mut self, labels: &[(&str, &str)]) {
+        if self.of_all == 0 {
+            start(&mut self.prefix, self.family, &self.block.labels);
+            self.of_all = self.prefix.len();
+        }
+        self.prefix.truncate(self.of_all);
+        for (name, value) in labels {
+            self.prefix.push_label(false, name, value);
+        }
+    }
+
+    fn samples(&mut self, sample: impl FnOnce(&mut Samples<'_>)) {
+        let mut samples = Samples::new(self.out, &self.prefix, self.block.status_series);
+        sample(&mut samples);
+        self.series += samples.series;
     }
 }

@@ -1,6 +1,6 @@
 //! A metric family: its name, type and HELP, and how its samples are written.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use crate::model::{
     job::ExportJob,
@@ -100,18 +100,113 @@ impl Info<'_> {
     }
 }
 
+/// A text to which labels can be appended.
+pub(super) trait Push {
+    fn push_str(&mut self, text: &str);
+
+    /// Appends `name="value"`, with a comma before it unless it is the first label.
+    fn push_label(&mut self, is_first: bool, name: &str, value: &str) {
+        if !is_first {
+            self.push_str(",");
+        }
+        self.push_str(name);
+        self.push_str("=\"");
+        self.push_escaped(value);
+        self.push_str("\"");
+    }
+
+    /// Appends the value of a label.
+    fn push_escaped(&mut self, mut value: &str) {
+        while let Some(at) = memchr::memchr3(b'\\', b'"', b'\n', value.as_bytes()) {
+            self.push_str(&value[..at]);
+            self.push_str(match value.as_bytes()[at] {
+                b'\\' => "\\\\",
+                b'"' => "\\\"",
+                _ => "\\n",
+            });
+            value = &value[at + 1..];
+        }
+        self.push_str(value);
+    }
+}
+
+impl Push for String {
+    fn push_str(&mut self, text: &str) {
+        Self::push_str(self, text);
+    }
+}
+
+/// Samples in the text format.
+#[derive(Debug)]
+pub(super) enum Output {
+    Text(String),
+    /// Only the length of the text, which is much faster to find.
+    Length(usize),
+}
+
+impl Output {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Length(length) => *length,
+        }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Length(_) => "",
+        }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Length(_) => String::new(),
+        }
+    }
+
+    pub(super) fn truncate(&mut self, to: usize) {
+        match self {
+            Self::Text(text) => text.truncate(to),
+            Self::Length(length) => *length = to.min(*length),
+        }
+    }
+}
+
+impl Push for Output {
+    #[inline]
+    fn push_str(&mut self, text: &str) {
+        match self {
+            Self::Text(all) => all.push_str(text),
+            Self::Length(length) => *length += text.len(),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push_str(text);
+        Ok(())
+    }
+}
+
 /// Writes the samples of one family for one set of labels.
 #[derive(Debug)]
 pub(super) struct Samples<'a> {
-    pub(super) text: &'a mut String,
-    name: &'static str,
-    /// `name="value",…`, without braces.
-    labels: &'a str,
-    pub(super) status_series: StatusSeries,
+    out: &'a mut Output,
+    /// The start of every line: `name{label="value",…`, without the closing brace. It ends with the brace if there are no
+    /// labels.
+    prefix: &'a str,
+    status_series: StatusSeries,
     pub(super) series: usize,
 }
 
-impl Samples<'_> {
+impl<'a> Samples<'a> {
+    pub(super) fn new(out: &'a mut Output, prefix: &'a str, status_series: StatusSeries) -> Self {
+        Self { out, prefix, status_series, series: 0 }
+    }
+
     /// Writes an integer. `None` writes no series.
     pub(super) fn integer(&mut self, value: Option<i64>) {
         if let Some(value) = value {
@@ -129,87 +224,69 @@ impl Samples<'_> {
     /// Writes a date with additional labels.
     pub(super) fn labelled_timestamp(&mut self, labels: &[(&str, &str)], Timestamp(milliseconds): Timestamp) {
         self.start(labels);
-        let sign = if milliseconds < 0 { "-" } else { "" };
+        if milliseconds < 0 {
+            self.out.push_str("-");
+        }
         let (seconds, rest) = (milliseconds.unsigned_abs() / 1000, milliseconds.unsigned_abs() % 1000);
-        let _ = match rest {
-            0 => writeln!(self.text, "{sign}{seconds}"),
-            rest => writeln!(self.text, "{sign}{seconds}.{rest:03}"),
-        };
+        self.out.push_str(itoa::Buffer::new().format(seconds));
+        if rest > 0 {
+            // The leading 1 keeps the zeros.
+            self.out.push_str(".");
+            self.out.push_str(&itoa::Buffer::new().format(1000 + rest)[1..]);
+        }
+        self.out.push_str("\n");
     }
 
     pub(super) fn seconds(&mut self, seconds: f64) {
         self.start(&[]);
-        let _ = writeln!(self.text, "{seconds}");
+        let _ = writeln!(self.out, "{seconds}");
     }
 
     /// Writes a number with additional labels.
     pub(super) fn labelled(&mut self, labels: &[(&str, &str)], value: impl itoa::Integer) {
         self.start(labels);
-        self.text.push_str(itoa::Buffer::new().format(value));
-        self.text.push('\n');
+        self.out.push_str(itoa::Buffer::new().format(value));
+        self.out.push_str("\n");
     }
 
     /// Writes the nine states of AWS's model. Other states are written only while they are the current one.
     pub(super) fn state_set(&mut self, current: JobStatus) {
         if self.status_series == StatusSeries::All {
             for status in JobStatus::ALL.into_iter().filter(|status| status.is_modelled()) {
-                self.labelled(&[("status", status.as_str())], u8::from(status == current));
+                self.state(status, status == current);
             }
         }
         if self.status_series == StatusSeries::Current || !current.is_modelled() {
-            self.labelled(&[("status", current.as_str())], 1_u8);
+            self.state(current, true);
         }
+    }
+
+    /// Writes one series of a state set. Half of all series are such, so it is written in as few parts as possible.
+    fn state(&mut self, status: JobStatus, is_current: bool) {
+        self.series += 1;
+        self.out.push_str(self.prefix);
+        self.out.push_str(",status=\"");
+        self.out.push_str(status.as_str());
+        self.out.push_str(if is_current { "\"} 1\n" } else { "\"} 0\n" });
     }
 
     /// Writes the part of a line before the value.
     fn start(&mut self, labels: &[(&str, &str)]) {
         self.series += 1;
-        self.text.push_str(self.name);
-        if !self.labels.is_empty() || !labels.is_empty() {
-            self.text.push('{');
-            self.text.push_str(self.labels);
-            for (name, value) in labels {
-                push_label(self.text, name, value);
-            }
-            self.text.push('}');
+        let name = self.prefix.strip_suffix('{');
+        if let (Some(name), []) = (name, labels) {
+            self.out.push_str(name);
+            return self.out.push_str(" ");
         }
-        self.text.push(' ');
-    }
-}
-
-/// Appends `name="value"`, with a comma before it unless it is the first label.
-pub(super) fn push_label(text: &mut String, name: &str, value: &str) {
-    if !text.is_empty() && !text.ends_with('{') {
-        text.push(',');
-    }
-    text.push_str(name);
-    text.push_str("=\"");
-    for part in value.split_inclusive(['\\', '"', '\n']) {
-        match part.as_bytes().last() {
-            Some(b'\\') => push_escaped(text, part, "\\\\"),
-            Some(b'"') => push_escaped(text, part, "\\\""),
-            Some(b'\n') => push_escaped(text, part, "\\n"),
-            _ => text.push_str(part),
+        self.out.push_str(self.prefix);
+        for (at, (label, value)) in labels.iter().enumerate() {
+            self.out.push_label(at == 0 && name.is_some(), label, value);
         }
+        self.out.push_str("} ");
     }
-    text.push('"');
 }
 
-fn push_escaped(text: &mut String, part: &str, escape: &str) {
-    text.push_str(&part[..part.len() - 1]);
-    text.push_str(escape);
-}
-
-pub(super) fn samples<'a>(
-    text: &'a mut String,
-    family: &Family,
-    labels: &'a str,
-    status_series: StatusSeries,
-) -> Samples<'a> {
-    Samples { text, name: family.name, labels, status_series, series: 0 }
-}
-
-pub(super) fn push_header(text: &mut String, family: &Family) {
+pub(super) fn push_header(text: &mut impl Push, family: &Family) {
     let Family { name, help, kind, .. } = family;
     for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind.as_str(), "\n"] {
         text.push_str(part);

@@ -15,8 +15,8 @@ use prometheus::{
 use tokio::time::Instant;
 
 use super::{
-    answer::Part,
     block, catalogue,
+    exposition::Part,
     family::{Family, ScrapeFacts},
 };
 use crate::{

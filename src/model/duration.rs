@@ -5,7 +5,7 @@ use std::time::Duration;
 use humantime::{DurationError, parse_duration};
 
 /// A longer duration is a mistake. The limit also keeps additions to dates and instants from overflowing.
-const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+const MAX_DURATION: Duration = Duration::from_hours(100 * 365 * 24);
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text.starts_with('-') {
@@ -18,15 +18,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
             )
         }
         DurationError::UnknownUnit { unit, .. } => {
-            format!("{unit:?} is no unit of time; write a duration such as 500ms, 30s, 5m, 2h or 7d")
+            format!("{unit:?} is not a unit of time; write a duration such as 500ms, 30s, 5m, 2h or 7d")
         }
         DurationError::NumberOverflow => too_long(),
-        _ => "this is no duration; write one such as 500ms, 30s, 5m, 2h or 7d".into(),
+        _ => "this is not a valid duration; write one such as 500ms, 30s, 5m, 2h or 7d".into(),
     })?;
     if has_unit_month(text) {
         return Err("M means months; write m for minutes, or days such as 30d".into());
     }
-    if duration > LONGEST {
+    if duration > MAX_DURATION {
         return Err(too_long());
     }
     Ok(duration)

@@ -9,7 +9,7 @@ use super::{job_status::JobStatus, timestamp::Timestamp};
 /// The application is not stored, because it is always that of the request.
 ///
 /// [API reference]: https://docs.aws.amazon.com/pinpoint/latest/apireference/apps-application-id-segments-segment-id-jobs-export.html
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExportJob {
     /// `Id`
     pub id: Arc<str>,

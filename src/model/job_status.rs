@@ -1,7 +1,7 @@
 //! The states of an export job.
 
 /// The API's `JobStatus`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum JobStatus {
     Created,
@@ -16,6 +16,7 @@ pub enum JobStatus {
     Cancelling,
     Cancelled,
     /// A state that the API's documentation does not name, or a missing state.
+    #[default]
     Unknown,
 }
 

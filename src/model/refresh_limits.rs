@@ -10,7 +10,7 @@ use humantime::format_duration;
 pub const QUOTA: u32 = 300;
 
 /// The alert rules look back 5 minutes, so they need a shorter scrape interval than this.
-const LONGEST_INTERVAL: Duration = Duration::from_mins(2);
+const MAX_SCRAPE_INTERVAL: Duration = Duration::from_mins(2);
 
 /// The settings that decide how often targets are refreshed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Overload {
     pub per_second: u32,
     /// The time needed to refresh every target once.
     pub round: Duration,
-    pace: RefreshLimits,
+    limits: RefreshLimits,
 }
 
 impl RefreshLimits {
@@ -42,13 +42,13 @@ impl RefreshLimits {
         let per_second = self.max_requests_per_second?;
         let round = Duration::from_millis(requests.saturating_mul(1000).div_ceil(u64::from(per_second)));
         let too_long = round > self.cache_ttl && !self.cache_ttl.is_zero();
-        too_long.then_some(Overload { requests, per_second, round, pace: self })
+        too_long.then_some(Overload { requests, per_second, round, limits: self })
     }
 }
 
 impl fmt::Display for Overload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, per_second, round, pace: RefreshLimits { cache_ttl, max_staleness, .. } } =
+        let Self { requests, per_second, round, limits: RefreshLimits { cache_ttl, max_staleness, .. } } =
             *self;
         let round_up = |length: u128, unit: u128| length.div_ceil(unit.max(1));
         let whole_seconds = |length: Duration| {
@@ -71,7 +71,7 @@ impl fmt::Display for Overload {
         };
         if needed <= u128::from(quota) {
             write!(f, "raise that to {needed}, ")?;
-            if round < LONGEST_INTERVAL {
+            if round < MAX_SCRAPE_INTERVAL {
                 f.write_str("or ")?;
                 longer(f, round)?;
                 f.write_str(", ")?;
@@ -103,7 +103,7 @@ impl fmt::Display for Overload {
 mod tests {
     use super::*;
 
-    const PACE: RefreshLimits = RefreshLimits {
+    const LIMITS: RefreshLimits = RefreshLimits {
         max_requests_per_second: Some(50),
         cache_ttl: Duration::from_secs(50),
         max_staleness: Duration::from_mins(10),
@@ -111,43 +111,47 @@ mod tests {
 
     #[test]
     fn a_round_that_just_fits_is_none_too_many() {
-        assert_eq!(PACE.overload(2_500), None);
-        assert_eq!(PACE.overload(2_501).map(|overload| overload.round), Some(Duration::from_millis(50_020)));
+        assert_eq!(LIMITS.overload(2_500), None);
+        assert_eq!(
+            LIMITS.overload(2_501).map(|overload| overload.round),
+            Some(Duration::from_millis(50_020))
+        );
     }
 
     #[test]
     fn what_is_not_limited_or_promised_cannot_be_too_much() {
-        for pace in [
-            RefreshLimits { max_requests_per_second: None, ..PACE },
-            RefreshLimits { cache_ttl: Duration::ZERO, ..PACE },
+        for limits in [
+            RefreshLimits { max_requests_per_second: None, ..LIMITS },
+            RefreshLimits { cache_ttl: Duration::ZERO, ..LIMITS },
         ] {
-            assert_eq!(pace.overload(1_000_000), None);
+            assert_eq!(limits.overload(1_000_000), None);
         }
     }
 
     #[test]
     fn it_says_what_would_do() {
         assert_eq!(
-            PACE.overload(5_000).unwrap().to_string(),
+            LIMITS.overload(5_000).unwrap().to_string(),
             "CACHE_TTL=50s cannot be met: refreshing every target once takes 5000 requests and, at \
              MAX_REQUESTS_PER_SECOND=50, 1m 40s; raise that to 100, or CACHE_TTL to 1m 40s, with a scrape interval above \
              that, or share the targets among 2 exporters with SHARD"
         );
         assert!(
-            PACE.overload(7_500)
+            LIMITS
+                .overload(7_500)
                 .unwrap()
                 .to_string()
                 .ends_with("; raise that to 150, or share the targets among 3 exporters with SHARD"),
             "the alert rules expect a scrape interval below 2m"
         );
-        assert!(PACE.overload(20_000).unwrap().to_string().ends_with(
+        assert!(LIMITS.overload(20_000).unwrap().to_string().ends_with(
             "; that needs 400 a second, and AWS's quota is 300: raise MAX_REQUESTS_PER_SECOND to 300 and CACHE_TTL to \
              1m 7s, with a scrape interval above that"
         ));
-        let text = PACE.overload(300_000).unwrap().to_string();
+        let text = LIMITS.overload(300_000).unwrap().to_string();
         assert!(text.contains("above that and MAX_STALENESS of at least twice that"), "{text}");
         for (requests, vanish) in [(27_500, false), (27_501, true)] {
-            let text = PACE.overload(requests).unwrap().to_string();
+            let text = LIMITS.overload(requests).unwrap().to_string();
             assert_eq!(text.contains("older than MAX_STALENESS=10m"), vanish, "{requests}");
         }
     }
@@ -164,17 +168,17 @@ mod tests {
             )
         };
         for requests in [2_501_u64, 3_333, 7_777, 14_999, 15_001, 123_456] {
-            let text = PACE.overload(requests).unwrap().to_string();
+            let text = LIMITS.overload(requests).unwrap().to_string();
             let rate = figure(&text, "raise that to ").or(figure(&text, "MAX_REQUESTS_PER_SECOND to "));
             let rate: u32 = rate.unwrap().parse().unwrap();
             let ttl = figure(&text, "CACHE_TTL to ").map(|text| humantime::parse_duration(&text).unwrap());
-            let raised = RefreshLimits { max_requests_per_second: Some(rate), ..PACE };
+            let raised = RefreshLimits { max_requests_per_second: Some(rate), ..LIMITS };
             if requests <= 15_000 {
                 assert_eq!(raised.overload(requests), None, "{text}");
                 let parts: u64 = figure(&text, "among ").unwrap().parse().unwrap();
-                assert_eq!(PACE.overload(requests.div_ceil(parts)), None, "{text}");
+                assert_eq!(LIMITS.overload(requests.div_ceil(parts)), None, "{text}");
                 assert!(
-                    ttl.is_none_or(|cache_ttl| RefreshLimits { cache_ttl, ..PACE }
+                    ttl.is_none_or(|cache_ttl| RefreshLimits { cache_ttl, ..LIMITS }
                         .overload(requests)
                         .is_none()),
                     "{text}"

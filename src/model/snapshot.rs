@@ -40,10 +40,10 @@ pub struct Snapshot {
 impl Snapshot {
     /// The memory that the snapshot uses, in bytes: its values and texts, with the overhead of an allocation for each text.
     pub fn memory(&self) -> usize {
-        const OF_A_TEXT: usize = 32;
+        const TEXT_OVERHEAD: usize = 32;
         let mut met = BTreeSet::new();
         let mut text = |text: &Arc<str>| {
-            if met.insert(Arc::as_ptr(text).cast::<u8>()) { text.len() + OF_A_TEXT } else { 0 }
+            if met.insert(Arc::as_ptr(text).cast::<u8>()) { text.len() + TEXT_OVERHEAD } else { 0 }
         };
         let mut memory = self.segments.capacity() * size_of::<Segment>();
         for segment in &self.segments {
@@ -51,7 +51,7 @@ impl Snapshot {
             for job in &segment.jobs {
                 let shared = [&job.job_type, &job.s3_url_prefix, &job.role_arn].into_iter().flatten();
                 memory += [&job.id, &job.segment_id].into_iter().chain(shared).map(&mut text).sum::<usize>();
-                let messages = job.failures.iter().map(|message| message.capacity() + OF_A_TEXT);
+                let messages = job.failures.iter().map(|message| message.capacity() + TEXT_OVERHEAD);
                 memory += job.failures.capacity() * size_of::<String>() + messages.sum::<usize>();
             }
         }
@@ -115,12 +115,11 @@ impl StatusCounts {
 /// counted fields are kept.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
-    bounds: FinishedJobLimits,
+    limits: FinishedJobLimits,
     /// Jobs with an earlier date are too old.
     oldest: Option<Timestamp>,
     /// The segment, if this is the listing of one segment.
     own_segment: Option<Arc<str>>,
-    keep_failures: bool,
     records: Vec<Record>,
     by_id: HashMap<Arc<str>, usize>,
     /// One copy of each text that several jobs share.
@@ -154,24 +153,16 @@ impl Record {
 impl SnapshotBuilder {
     /// Starts a listing at the date `now`. With `own_segment` it is the listing of that segment, which is then shown even
     /// without jobs.
-    pub fn begin(bounds: FinishedJobLimits, now: Timestamp, own_segment: Option<&str>) -> Self {
-        let age = bounds.max_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+    pub fn begin(limits: FinishedJobLimits, now: Timestamp, own_segment: Option<&str>) -> Self {
+        let age = limits.max_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         Self {
-            bounds,
+            limits,
             oldest: age.map(|age| Timestamp(now.0.saturating_sub(age))),
             own_segment: own_segment.map(Arc::from),
-            keep_failures: false,
             records: Vec::new(),
             by_id: HashMap::new(),
             texts: HashSet::new(),
         }
-    }
-
-    /// With `keep`, keeps the messages about failed endpoints.
-    #[must_use]
-    pub fn keeping_failures(mut self, keep: bool) -> Self {
-        self.keep_failures = keep;
-        self
     }
 
     /// Adds jobs. A job that was already listed is replaced.
@@ -183,9 +174,6 @@ impl SnapshotBuilder {
 
     fn add_job(&mut self, mut job: ExportJob) {
         self.share(&mut job.segment_id);
-        if !self.keep_failures {
-            job.failures = Vec::new();
-        }
         // A message whose escapes were decoded has unused capacity.
         job.failures.iter_mut().for_each(String::shrink_to_fit);
         let mut record = Record {
@@ -248,7 +236,7 @@ impl SnapshotBuilder {
         let (last_completed, last_failed) = (last(JobStatus::Completed), last(JobStatus::Failed));
 
         records.sort_by_cached_key(Record::newest_first);
-        let limit = self.bounds.per_segment.unwrap_or(usize::MAX);
+        let limit = self.limits.per_segment.unwrap_or(usize::MAX);
         let (mut finished, mut suppressed_by_age, mut suppressed_by_count) = (0, 0, 0);
         let mut jobs = Vec::new();
         for record in records {
@@ -300,19 +288,9 @@ mod tests {
             id: id.into(),
             segment_id: segment.into(),
             status,
-            total_pieces: None,
-            completed_pieces: None,
-            failed_pieces: None,
-            total_processed: None,
-            total_failures: None,
-            failure_samples: None,
-            failures: Vec::new(),
             creation_date: created.map(Timestamp),
             completion_date: completed.map(Timestamp),
-            job_type: None,
-            segment_version: None,
-            s3_url_prefix: None,
-            role_arn: None,
+            ..ExportJob::default()
         }
     }
 
@@ -320,12 +298,12 @@ mod tests {
         job(id, "s", JobStatus::Completed, Some(at - 1), Some(at))
     }
 
-    fn picture_of(
-        bounds: FinishedJobLimits,
+    fn snapshot_of(
+        limits: FinishedJobLimits,
         own: Option<&str>,
         jobs: impl IntoIterator<Item = ExportJob>,
     ) -> Snapshot {
-        let mut builder = SnapshotBuilder::begin(bounds, NOW, own);
+        let mut builder = SnapshotBuilder::begin(limits, NOW, own);
         for job in jobs {
             builder.add([job]);
         }
@@ -338,10 +316,10 @@ mod tests {
 
     #[test]
     fn active_jobs_are_always_shown_and_finished_and_unknown_ones_within_the_bounds() {
-        let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(2) };
+        let limits = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(2) };
         let old = NOW.0 - 1001;
-        let snapshot = picture_of(
-            bounds,
+        let snapshot = snapshot_of(
+            limits,
             Some("s"),
             [
                 job("active", "s", JobStatus::Processing, Some(5), None),
@@ -361,20 +339,20 @@ mod tests {
 
     #[test]
     fn a_job_exactly_as_old_as_allowed_is_shown() {
-        let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: None };
+        let limits = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: None };
         let snapshot =
-            picture_of(bounds, None, [completed("edge", NOW.0 - 1000), completed("over", NOW.0 - 1001)]);
+            snapshot_of(limits, None, [completed("edge", NOW.0 - 1000), completed("over", NOW.0 - 1001)]);
         assert_eq!(ids(&snapshot.segments[0]), ["edge"]);
     }
 
     #[test]
     fn undated_jobs_do_not_age_and_come_last_and_ties_go_to_the_greater_id() {
-        let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(2) };
+        let limits = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(2) };
         let undated = job("undated", "s", JobStatus::Failed, None, None);
-        let snapshot = picture_of(bounds, None, [undated.clone(), completed("a", NOW.0)]);
+        let snapshot = snapshot_of(limits, None, [undated.clone(), completed("a", NOW.0)]);
         assert_eq!(ids(&snapshot.segments[0]), ["a", "undated"]);
         let tied = [undated, completed("x", NOW.0), completed("z", NOW.0), completed("y", NOW.0)];
-        let snapshot = picture_of(bounds, None, tied);
+        let snapshot = snapshot_of(limits, None, tied);
         assert_eq!(ids(&snapshot.segments[0]), ["y", "z"]);
         assert_eq!(snapshot.segments[0].latest.unwrap().status, JobStatus::Completed);
     }
@@ -382,7 +360,7 @@ mod tests {
     #[test]
     fn a_job_listed_twice_is_as_it_was_listed_last() {
         let again = job("a", "other", JobStatus::Failed, Some(7), Some(9));
-        let snapshot = picture_of(FinishedJobLimits::default(), None, [completed("a", 5), again]);
+        let snapshot = snapshot_of(FinishedJobLimits::default(), None, [completed("a", 5), again]);
         assert_eq!(snapshot.segments.len(), 1);
         assert_eq!(
             (&*snapshot.segments[0].id, snapshot.segments[0].last_failed),
@@ -393,10 +371,10 @@ mod tests {
 
     #[test]
     fn a_segments_own_listing_shows_it_without_jobs() {
-        let snapshot = picture_of(FinishedJobLimits::default(), Some("s"), []);
+        let snapshot = snapshot_of(FinishedJobLimits::default(), Some("s"), []);
         assert_eq!(snapshot.segments.len(), 1);
         assert_eq!(snapshot.segments[0].latest, None);
-        assert_eq!(picture_of(FinishedJobLimits::default(), None, []), Snapshot::default());
+        assert_eq!(snapshot_of(FinishedJobLimits::default(), None, []), Snapshot::default());
     }
 
     #[test]
@@ -407,7 +385,7 @@ mod tests {
                 role_arn: Some(role.as_str().into()),
                 ..completed(&format!("{n:032}"), 1)
             };
-            picture_of(FinishedJobLimits::default(), None, (0..count).map(job)).memory()
+            snapshot_of(FinishedJobLimits::default(), None, (0..count).map(job)).memory()
         };
         let of_a_job = (jobs(1_001) - jobs(1)) / 1_000;
         assert!((size_of::<ExportJob>()..400).contains(&of_a_job), "{of_a_job} bytes for each job");
@@ -415,7 +393,7 @@ mod tests {
 
     /// The expected result by the contract: the last listed version of every job, with the limits applied to the complete
     /// listing.
-    fn expected(bounds: FinishedJobLimits, listed: &[ExportJob]) -> Vec<(String, Vec<ExportJob>, u64, u64)> {
+    fn expected(limits: FinishedJobLimits, listed: &[ExportJob]) -> Vec<(String, Vec<ExportJob>, u64, u64)> {
         let by_id: BTreeMap<&str, &ExportJob> = listed.iter().map(|job| (&*job.id, job)).collect();
         let segments: BTreeSet<&str> = by_id.values().map(|job| &*job.segment_id).collect();
         let of_segment = |segment: &str| {
@@ -423,13 +401,13 @@ mod tests {
             let (mut shown, mut finished): (Vec<ExportJob>, Vec<ExportJob>) =
                 jobs.map(|&job| job.clone()).partition(|job| job.status.is_active());
             let date = |job: &ExportJob| job.completion_date.or(job.creation_date);
-            let oldest = bounds.max_age.map(|age| 2 * NOW.0 - NOW.after(age).0);
+            let oldest = limits.max_age.map(|age| 2 * NOW.0 - NOW.after(age).0);
             finished.sort_by_key(|job| Reverse((date(job), job.id.clone())));
             let (mut by_age, mut by_count) = (0, 0);
             for (at, job) in finished.into_iter().enumerate() {
                 if date(&job).zip(oldest).is_some_and(|(date, oldest)| date.0 < oldest) {
                     by_age += 1;
-                } else if bounds.per_segment.is_some_and(|limit| at >= limit) {
+                } else if limits.per_segment.is_some_and(|limit| at >= limit) {
                     by_count += 1;
                 } else {
                     shown.push(job);
@@ -465,21 +443,21 @@ mod tests {
             per_segment in option::of(0..5_usize),
             has_max_age in any::<bool>(),
         ) {
-            let bounds = FinishedJobLimits { max_age: has_max_age.then_some(Duration::from_secs(1)), per_segment };
-            let shown: Vec<_> = picture_of(bounds, None, listed.clone()).segments.into_iter().map(|segment| {
+            let limits = FinishedJobLimits { max_age: has_max_age.then_some(Duration::from_secs(1)), per_segment };
+            let shown: Vec<_> = snapshot_of(limits, None, listed.clone()).segments.into_iter().map(|segment| {
                 let Segment { id, jobs, suppressed_by_age, suppressed_by_count, .. } = segment;
                 (id.to_string(), jobs, suppressed_by_age, suppressed_by_count)
             }).collect();
-            prop_assert_eq!(shown, expected(bounds, &listed));
+            prop_assert_eq!(shown, expected(limits, &listed));
         }
     }
 
     #[test]
     fn jobs_that_come_again_as_older_ones_make_room_for_those_that_were_older() {
-        let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(1) };
+        let limits = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(1) };
         let newest_first = (0..103).map(|n| completed(&format!("{n:03}"), NOW.0 - n));
         let again = (0..51).map(|n| completed(&format!("{n:03}"), 5));
-        let snapshot = picture_of(bounds, None, newest_first.chain(again));
+        let snapshot = snapshot_of(limits, None, newest_first.chain(again));
         assert_eq!(ids(&snapshot.segments[0]), ["051"]);
         assert_eq!(
             (snapshot.segments[0].suppressed_by_age, snapshot.segments[0].suppressed_by_count),
@@ -491,14 +469,13 @@ mod tests {
     fn a_listing_costs_some_hundred_bytes_a_job_until_it_ends() {
         let role: Arc<str> = "r".repeat(1_000).into();
         for (date, most) in [(NOW.0, 600), (0, 250)] {
-            let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(20) };
+            let limits = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: Some(20) };
             let allocated = measure(|| {
-                let mut builder = SnapshotBuilder::begin(bounds, NOW, Some("s"));
+                let mut builder = SnapshotBuilder::begin(limits, NOW, Some("s"));
                 for n in 0..4_096 {
                     let role_arn = Some(role.to_string().into());
-                    let failures = vec!["f".repeat(100)];
                     let id = format!("{n:032}");
-                    builder.add([ExportJob { failures, role_arn, ..completed(&id, date) }]);
+                    builder.add([ExportJob { role_arn, ..completed(&id, date) }]);
                 }
                 assert_eq!(builder.records.len(), 4_096);
             });
@@ -509,8 +486,8 @@ mod tests {
 
     #[test]
     fn no_job_that_is_too_old_is_kept_whole() {
-        let bounds = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: None };
-        let mut builder = SnapshotBuilder::begin(bounds, NOW, None);
+        let limits = FinishedJobLimits { max_age: Some(Duration::from_secs(1)), per_segment: None };
+        let mut builder = SnapshotBuilder::begin(limits, NOW, None);
         builder.add((0..100).map(|n| completed(&format!("old-{n}"), n)));
         builder.add([completed("new", NOW.0), job("active", "s", JobStatus::Created, Some(0), None)]);
         assert_eq!(builder.records.iter().filter(|record| record.job.is_some()).count(), 2);

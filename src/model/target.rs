@@ -126,7 +126,7 @@ pub enum Error {
     },
     /// An application is read both as a whole and by segment.
     #[error(
-        "it reads an application whole that {} reads by segment, so that jobs would be shown twice; keep one of the two",
+        "it reads the whole application, and {} reads it by segment; keep one of the two, because jobs would be shown twice",
         beside(by_segment, whole)
     )]
     ReadTwice {
@@ -137,8 +137,8 @@ pub enum Error {
     },
     /// An ARN in the configured region, together with a target without an ARN.
     #[error(
-        "it is in the configured region {region} like {}, which has no ARN, so that one account could be meant twice; \
-         write all targets of that region as ARNs, or none",
+        "it is in the configured region {region}, as is {}, which has no ARN; both could be in the same account, so write all \
+         targets of that region as ARNs, or none",
         beside(without_arn, arn)
     )]
     Mixed {
@@ -254,8 +254,8 @@ fn parse_entries<'a>(
 
 /// For each pattern that reads whole applications, the first pattern that reads one of them by segment.
 fn read_twice(patterns: &BTreeMap<TargetPattern, Entry>) -> Vec<Error> {
-    type Place<'a> = (&'a str, &'a str);
-    let mut by_segment: BTreeMap<Place<'_>, BTreeMap<&IdPattern, &Entry>> = BTreeMap::new();
+    type AccountAndRegion<'a> = (&'a str, &'a str);
+    let mut by_segment: BTreeMap<AccountAndRegion<'_>, BTreeMap<&IdPattern, &Entry>> = BTreeMap::new();
     for (pattern, entry) in patterns.iter().filter(|(pattern, _)| pattern.segment.is_some()) {
         by_segment
             .entry((&pattern.account_id, &pattern.region))
@@ -321,23 +321,26 @@ impl Parts {
             return Err("an ARN begins with arn: in lower case".into());
         }
         if !is_partition(partition) {
-            return Err(format!("{partition:?} is no partition; it is one of {}", PARTITIONS.join(", ")));
+            return Err(format!(
+                "{partition:?} is not an AWS partition; write one of {}",
+                PARTITIONS.join(", ")
+            ));
         }
         if service != "mobiletargeting" {
             return Err(format!("{service:?} is not Pinpoint's service in ARNs, which is mobiletargeting"));
         }
         if !is_region(region) {
-            return Err(format!("{region:?} is no region; write one such as us-east-1"));
+            return Err(format!("{region:?} is not a valid region; write one such as us-east-1"));
         }
         if !is_account_id(account_id) {
-            return Err(format!("{account_id:?} is no account; write its 12 digits"));
+            return Err(format!("{account_id:?} is not a valid account id; write its 12 digits"));
         }
         let (application, segment) = match resource.split('/').collect::<Vec<_>>()[..] {
             ["apps", application] => (application, None),
             ["apps", application, "segments", segment] => (application, Some(segment)),
             _ => {
                 return Err(format!(
-                    "{resource:?} is no resource that can be read; write apps/APP or apps/APP/segments/SEGMENT, and a / \
+                    "{resource:?} is not a resource that the exporter can read; write apps/APP or apps/APP/segments/SEGMENT, and a / \
                      within an id as %2F"
                 ));
             }
@@ -384,7 +387,7 @@ impl IdPattern {
             ));
         }
         let id = percent_decode_str(text).decode_utf8().map_err(|_| {
-            format!("the percent-encoded bytes of the {kind} id are no UTF-8; write such as é as %C3%A9")
+            format!("the percent-encoded bytes of the {kind} id are not valid UTF-8; write é, for example, as %C3%A9")
         })?;
         if !is_usable_id(&id) {
             return Err(format!(

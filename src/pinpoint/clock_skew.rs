@@ -8,13 +8,13 @@ use std::{
 };
 
 /// If the date of a refused signature is off by more than this, the date may be the reason.
-const SUSPECT: Duration = Duration::from_mins(4);
+const SUSPICIOUS_SKEW: Duration = Duration::from_mins(4);
 /// A response that took longer is not used to measure the skew.
-const LONGEST_ROUND_TRIP: Duration = Duration::from_mins(15);
+const MAX_ROUND_TRIP: Duration = Duration::from_mins(15);
 
 /// A date before 2000 or after 2100 cannot be AWS's, so it is ignored. A clock corrected by it could not be written into a
 /// signature.
-const BELIEVED: RangeInclusive<u64> = 946_684_800..=4_133_980_799;
+const PLAUSIBLE_DATES: RangeInclusive<u64> = 946_684_800..=4_133_980_799;
 
 /// AWS's `Date` minus the local clock, in milliseconds. `i64::MIN` before the first response.
 #[derive(Debug)]
@@ -42,12 +42,12 @@ impl ClockSkew {
     /// Measures the skew from the `Date` of a response. That date is assumed to be from the middle of the round trip that began
     /// at `sent`. Returns the skew in seconds.
     pub(super) fn learn(&self, date: &str, sent: SystemTime, round_trip: Duration) -> Option<f64> {
-        if round_trip > LONGEST_ROUND_TRIP {
+        if round_trip > MAX_ROUND_TRIP {
             return None;
         }
         let theirs = httpdate::parse_http_date(date).ok()?;
         let seconds = theirs.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-        if !BELIEVED.contains(&seconds) {
+        if !PLAUSIBLE_DATES.contains(&seconds) {
             return None;
         }
         let ours = sent.checked_add(round_trip / 2)?;
@@ -66,7 +66,7 @@ impl ClockSkew {
     pub(super) fn explains(&self, signed_at: SystemTime, now: SystemTime) -> bool {
         let right = self.corrected(now);
         let off = right.duration_since(signed_at).unwrap_or_else(|early| early.duration());
-        off > SUSPECT
+        off > SUSPICIOUS_SKEW
     }
 }
 

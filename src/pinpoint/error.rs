@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use super::{
     json,
     operation::Operation,
-    secrets::{Foreign, Secrets, one_line},
+    secrets::{Secrets, UntrustedText, one_line},
 };
 use crate::model::{exception::Exception, overview::CallError};
 
@@ -61,7 +61,7 @@ impl Error {
         let advice = failure
             .exception
             .advice()
-            .filter(|_| !failure.is_foreign)
+            .filter(|_| !failure.is_from_intermediary)
             .map(|advice| format!("; {advice}"))
             .unwrap_or_default();
         format!("{} of {resource} failed with {}{advice}", operation.name(), failure.exception.name())
@@ -85,7 +85,7 @@ pub struct AttemptError {
     pub retry_after: RetryAfter,
     /// Whether Amazon Pinpoint did not respond: the connection failed, or something else responded. The message then names the
     /// URL and says what to do.
-    pub is_foreign: bool,
+    pub is_from_intermediary: bool,
 }
 
 /// The waits that a response asks for before the next attempt.
@@ -121,20 +121,20 @@ impl AttemptError {
             status: None,
             request_id: None,
             retry_after: RetryAfter::default(),
-            is_foreign: false,
+            is_from_intermediary: false,
         }
     }
 
     /// Creates the failure of a success response whose body is not a page of a listing.
     pub(super) fn unreadable(status: u16, why: &str, secrets: &Secrets) -> Self {
-        let message = format!("the body is no page of a listing: {}", secrets.show(why));
+        let message = format!("the body is not a page of a listing: {}", secrets.show(why));
         Self { status: Some(status), ..Self::new(Exception::InvalidResponse, message) }
     }
 
     /// Creates the failure of an error response. `type_header` is `x-amzn-ErrorType`.
     pub(super) fn of_answer(
         status: u16,
-        type_header: Option<Foreign<'_>>,
+        type_header: Option<UntrustedText<'_>>,
         body: &[u8],
         secrets: &Secrets,
     ) -> Self {

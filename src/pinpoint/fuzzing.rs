@@ -13,8 +13,8 @@ use super::{
     clock_skew::ClockSkew,
     credentials::{expiration, provider_http},
     error::{AttemptError, RetryAfter},
-    secrets::{Foreign, Secrets},
-    send::Answer,
+    secrets::{Secrets, UntrustedText},
+    send::HttpResponse,
     wire,
 };
 use crate::model::{
@@ -36,7 +36,7 @@ pub struct Page<T> {
 /// Parses a body of export jobs. With `segment_id` it is the listing of that segment.
 pub fn export_jobs(body: &[u8], segment_id: Option<&str>) -> Result<Page<ExportJob>, String> {
     let segment_id: Option<Arc<str>> = segment_id.map(Arc::from);
-    page(|sink| wire::export_jobs(body, segment_id.as_ref(), sink))
+    page(|sink| wire::export_jobs(body, segment_id.as_ref(), true, sink))
 }
 
 /// Parses a body of applications or segments with the given tags.
@@ -67,12 +67,12 @@ pub fn failure(
     body: &[u8],
     credentials: &Credentials,
 ) -> AttemptError {
-    AttemptError::of_answer(status, type_header.map(Foreign::new), body, &Secrets::of(credentials))
+    AttemptError::of_answer(status, type_header.map(UntrustedText::new), body, &Secrets::of(credentials))
 }
 
 /// The waits that a response with these headers asks for.
 pub fn retry_after(headers: HeaderMap, now: SystemTime) -> RetryAfter {
-    super::retry_after(&Answer { status: 503, headers, body: Vec::new() }, now)
+    super::retry_after(&HttpResponse { status: 503, headers, body: Vec::new() }, now)
 }
 
 /// Parses the expiration of credentials.
@@ -93,7 +93,7 @@ pub fn provider_refusal(body: &[u8], token: &str) -> String {
     }
     let secrets = Secrets::default();
     secrets.learn_headers(&headers);
-    let answer = Answer { status: 403, headers, body: body.to_vec() };
+    let answer = HttpResponse { status: 403, headers, body: body.to_vec() };
     match provider_http::outcome(StatusCode::FORBIDDEN, &answer, &secrets) {
         provider_http::Outcome::Refused { message, .. } => message.unwrap_or_default(),
         outcome => format!("{outcome:?}"),

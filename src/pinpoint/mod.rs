@@ -5,14 +5,14 @@ mod credentials;
 mod date;
 mod endpoint;
 mod error;
-mod foreign_answer;
 #[doc(hidden)]
 pub mod fuzzing;
+mod intermediary;
 mod json;
-mod limit;
 mod operation;
 mod page;
 mod queue;
+mod rate_limit;
 mod retry;
 mod secrets;
 mod send;
@@ -35,7 +35,7 @@ use url::Url;
 
 pub use self::{
     credentials::{
-        cache::{CredentialsCache, Look, Owner, Source, prefetch},
+        cache::{CredentialsCache, Fetch, Owner, Source, prefetch},
         chain::ProviderChain,
         process::{ProcessCleanup, reap_orphans},
         source::{assumed_role, default_chain, shared},
@@ -52,10 +52,10 @@ pub use self::{
 
 use self::{
     clock_skew::ClockSkew,
-    limit::RateLimit,
     operation::Listing,
     page::Pages,
     queue::RequestQueue,
+    rate_limit::RateLimit,
     retry::{Budget, Policy, Quota},
     secrets::{Secrets, one_line},
     transport::origin,
@@ -105,6 +105,8 @@ pub struct Settings {
     pub max_attempts: u32,
     /// The tags of applications and segments to read. `None` reads neither tags nor names.
     pub tags: Option<Arc<TagLabels>>,
+    /// Whether to read the messages about failed endpoints. Otherwise they are only counted.
+    pub failures: bool,
     /// Returns uniform random numbers in `0.0..1.0` for the jitter of retries.
     pub random: fn() -> f64,
 }
@@ -161,9 +163,9 @@ struct RateLimitWait<'a> {
 }
 
 /// Waits for a token of the rate limit, and reports the wait.
-async fn counted_turn(bucket: &RateLimit, observer: &dyn Observer) {
+async fn acquire_rate_limit(bucket: &RateLimit, observer: &dyn Observer) {
     let _counted = RateLimitWait { began: Instant::now(), observer };
-    bucket.turn().await;
+    bucket.acquire().await;
 }
 
 impl Drop for RateLimitWait<'_> {
@@ -212,21 +214,21 @@ impl Client {
         }
     }
 
-    /// Adds a listing to the queue of requests. No permit is handed out before [`Client::hand_out`], so everything that is due
-    /// can join first.
+    /// Adds a listing to the queue of requests. No permit is granted before [`Client::grant_free_permits`], so everything that
+    /// is due can join first.
     pub fn join(&self, turn: Priority) -> Permit {
         self.queue.join(turn)
     }
 
-    /// Hands out the free permits in order of priority.
-    pub fn hand_out(&self) {
-        self.queue.hand_out();
+    /// Grants the free permits in order of priority.
+    pub fn grant_free_permits(&self) {
+        self.queue.grant_free_permits();
     }
 
     /// Joins the queue with the highest priority, and hands out the free permits.
     pub fn permit(&self) -> Permit {
         let permit = self.join(Priority::list(Duration::ZERO));
-        self.hand_out();
+        self.grant_free_permits();
         permit
     }
 
@@ -308,8 +310,8 @@ impl Client {
         permit: Permit,
         sink: &mut Sink<'_>,
     ) -> Result<(Read, bool), Error> {
-        let segment = segment_id.map(Arc::from);
-        let mut decode = |body: &[u8]| wire::export_jobs(body, segment.as_ref(), sink);
+        let (segment, failures) = (segment_id.map(Arc::from), self.settings.failures);
+        let mut decode = |body: &[u8]| wire::export_jobs(body, segment.as_ref(), failures, sink);
         self.read(listing, reach, permit, &mut decode).await
     }
 
@@ -354,7 +356,7 @@ impl Client {
             if token.is_none() || reach == Extent::FirstPage {
                 return Ok((read, token.is_none()));
             }
-            reading.permit.ask();
+            reading.permit.request();
         }
     }
 
@@ -372,7 +374,7 @@ impl Client {
             let cure = "raise PINPOINT_EXPORTER_REFRESH_TIMEOUT or PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND";
             AttemptError::new(
                 Exception::Timeout,
-                format!("the listing was not read whole within {limit}; {cure}"),
+                format!("the listing could not be read completely within {limit}; {cure}"),
             )
         };
         let credentials = || async {
@@ -384,7 +386,7 @@ impl Client {
         timeout_at(budget.deadline(), permit.granted()).await.map_err(|_elapsed| out_of_time())?;
         let mut issued = credentials().await?;
         if let Some(bucket) = self.rate_limit.as_ref().filter(|bucket| !bucket.take()) {
-            let turn = counted_turn(bucket, &*self.observer);
+            let turn = acquire_rate_limit(bucket, &*self.observer);
             timeout_at(budget.deadline(), turn).await.map_err(|_elapsed| out_of_time())?;
             // The credentials can expire during the wait.
             issued = credentials().await?;
@@ -409,10 +411,13 @@ impl Client {
                     let origin = origin(&self.settings.endpoint);
                     let limit = format_duration(limit);
                     let message = format!(
-                        "{origin} gave no whole answer within {limit}; check the network, or raise \
+                        "{origin} gave no complete answer within {limit}; check the network, or raise \
                          PINPOINT_EXPORTER_REQUEST_TIMEOUT"
                     );
-                    Err(AttemptError { is_foreign: true, ..AttemptError::new(Exception::Timeout, message) })
+                    Err(AttemptError {
+                        is_from_intermediary: true,
+                        ..AttemptError::new(Exception::Timeout, message)
+                    })
                 }
             };
         self.observer.attempt_ended(operation, started.elapsed());
@@ -451,7 +456,7 @@ impl Client {
         let started = Instant::now();
         let secrets = Secrets::of(credentials);
         let answer = self.http.get(url.clone(), headers).await?;
-        self.learn_the_date(&answer, dates.ours, started.elapsed());
+        self.update_clock_skew(&answer, dates.ours, started.elapsed());
         let failure = if (200..300).contains(&answer.status) {
             match decode(&answer.body) {
                 Ok(page) => return Ok(page),
@@ -460,22 +465,26 @@ impl Client {
         } else {
             AttemptError::of_answer(answer.status, answer.header("x-amzn-errortype"), &answer.body, &secrets)
         };
-        let failure = match foreign_answer::describe(&answer, &url, &secrets) {
-            Some(message) => AttemptError { message: one_line(&message), is_foreign: true, ..failure },
+        let failure = match intermediary::describe(&answer, &url, &secrets) {
+            Some(message) => {
+                AttemptError { message: one_line(&message), is_from_intermediary: true, ..failure }
+            }
             None => failure,
         };
         let late =
             failure.exception.may_be_clock_skew() && self.skew.explains(dates.signed, self.clock.now());
         Err(AttemptError {
             class: if late { Class::ClockSkew } else { failure.class },
-            request_id: answer.header("x-amzn-requestid").map(|id| id.shown(&secrets, LONGEST_REQUEST_ID)),
+            request_id: answer
+                .header("x-amzn-requestid")
+                .map(|id| id.shown(&secrets, MAX_REQUEST_ID_CHARACTERS)),
             // Dates in the response are by AWS's clock.
             retry_after: retry_after(&answer, self.skew.corrected(self.clock.now())),
             ..failure
         })
     }
 
-    fn learn_the_date(&self, answer: &send::Answer, sent: SystemTime, round_trip: Duration) {
+    fn update_clock_skew(&self, answer: &send::HttpResponse, sent: SystemTime, round_trip: Duration) {
         // The `Date` of a cached response says nothing about AWS's clock.
         if let (Some(date), None) = (answer.header("date"), answer.header("age"))
             && let Some(seconds) = self.skew.learn(date.unmasked(), sent, round_trip)
@@ -493,13 +502,13 @@ struct Dates {
 }
 
 /// A longer `x-amzn-RequestId` is truncated. AWS's have 36 characters.
-const LONGEST_REQUEST_ID: usize = 100;
+const MAX_REQUEST_ID_CHARACTERS: usize = 100;
 
 /// Longer waits are reduced to this. It already exceeds every budget.
-const LONGEST_WAIT: Duration = Duration::from_hours(24);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// The waits that a response asks for. Headers that cannot be parsed are ignored.
-fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {
+fn retry_after(answer: &send::HttpResponse, now: SystemTime) -> RetryAfter {
     let header = |name| answer.header(name).map(|value| value.unmasked().trim());
     let amz = header("x-amz-retry-after").and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
     let http = header("retry-after").and_then(|value| {
@@ -507,7 +516,7 @@ fn retry_after(answer: &send::Answer, now: SystemTime) -> RetryAfter {
         let date = || httpdate::parse_http_date(value).ok()?.duration_since(now).ok();
         seconds.or_else(date)
     });
-    let bounded = |wait: Option<Duration>| wait.map(|wait| wait.min(LONGEST_WAIT));
+    let bounded = |wait: Option<Duration>| wait.map(|wait| wait.min(MAX_RETRY_AFTER));
     RetryAfter { amz: bounded(amz), http: bounded(http) }
 }
 
@@ -537,8 +546,8 @@ mod tests {
         let (bucket, waits) = (RateLimit::new(1), Waits::default());
         assert!(bucket.take());
         let cut_off = Duration::from_millis(300);
-        assert!(timeout(cut_off, counted_turn(&bucket, &waits)).await.is_err());
-        counted_turn(&bucket, &waits).await;
+        assert!(timeout(cut_off, acquire_rate_limit(&bucket, &waits)).await.is_err());
+        acquire_rate_limit(&bucket, &waits).await;
         assert_eq!(*waits.0.lock().unwrap(), [cut_off, Duration::from_millis(700)]);
     }
 }

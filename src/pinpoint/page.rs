@@ -17,7 +17,7 @@ const MAX_TOKEN_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PaginationError {
     /// A token that led to an earlier page was returned again.
-    #[error("page {page} of the listing gives a token that an earlier page gave")]
+    #[error("page {page} of the listing repeats the token of an earlier page")]
     RepeatedToken {
         /// Counted from 1.
         page: u32,

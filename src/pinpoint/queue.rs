@@ -84,7 +84,7 @@ struct Slot(Arc<RequestQueue>);
 #[derive(Debug)]
 pub struct Permit {
     queue: Arc<RequestQueue>,
-    turn: Priority,
+    priority: Priority,
     state: PermitState,
 }
 
@@ -105,20 +105,20 @@ impl RequestQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins the queue. Call [`RequestQueue::hand_out`] after everything that is due has joined, so that the order of priority
-    /// applies.
-    pub(super) fn join(self: &Arc<Self>, turn: Priority) -> Permit {
+    /// Joins the queue. Call [`RequestQueue::grant_free_permits`] after everything that is due has joined, so that the order of
+    /// priority applies.
+    pub(super) fn join(self: &Arc<Self>, priority: Priority) -> Permit {
         let mut state = self.state();
         state.arrivals += 1;
-        let turn = Priority { arrival: state.arrivals, ..turn };
+        let priority = Priority { arrival: state.arrivals, ..priority };
         drop(state);
-        let mut permit = Permit { queue: Arc::clone(self), turn, state: PermitState::Released };
-        permit.ask();
+        let mut permit = Permit { queue: Arc::clone(self), priority, state: PermitState::Released };
+        permit.request();
         permit
     }
 
-    /// Hands out the free permits in order of priority.
-    pub(super) fn hand_out(self: &Arc<Self>) {
+    /// Grants the free permits in order of priority.
+    pub(super) fn grant_free_permits(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
             if state.free == 0 {
@@ -136,7 +136,7 @@ impl RequestQueue {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.state().free += 1;
-        self.0.hand_out();
+        self.0.grant_free_permits();
     }
 }
 
@@ -144,8 +144,8 @@ impl Permit {
     /// Waits until the next request may be sent.
     pub async fn granted(&mut self) {
         if matches!(self.state, PermitState::Released) {
-            self.ask();
-            self.queue.hand_out();
+            self.request();
+            self.queue.grant_free_permits();
         }
         if let PermitState::Awaited(slot) = &mut self.state
             && let Ok(slot) = slot.await
@@ -156,9 +156,9 @@ impl Permit {
 
     /// Asks for a permit for the next request. A permit that is held is freed only after that, so only listings of higher
     /// priority can go first.
-    pub(super) fn ask(&mut self) {
+    pub(super) fn request(&mut self) {
         let (sender, slot) = oneshot::channel();
-        self.queue.state().waiting.insert(self.turn, sender);
+        self.queue.state().waiting.insert(self.priority, sender);
         self.state = PermitState::Awaited(slot);
     }
 
@@ -169,14 +169,14 @@ impl Permit {
 
     /// Lowers the priority after a failed request: the listing goes after those that are due by now.
     pub(super) fn lower_priority(&mut self, now: Duration) {
-        self.turn = self.turn.after_failure(now);
+        self.priority = self.priority.after_failure(now);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if matches!(self.state, PermitState::Awaited(_)) {
-            self.queue.state().waiting.remove(&self.turn);
+            self.queue.state().waiting.remove(&self.priority);
         }
     }
 }
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn lists_go_first_then_targets_by_how_long_they_are_due_then_those_that_failed_and_names_last() {
         let queue = Arc::new(RequestQueue::new(1));
-        let turns = [
+        let priorities = [
             ("failed", Priority::target(SECOND).after_failure(5 * SECOND)),
             ("failed list", Priority::list(SECOND).after_failure(5 * SECOND)),
             ("due now", Priority::target(5 * SECOND)),
@@ -207,9 +207,10 @@ mod tests {
             ("names", Priority::names(SECOND)),
             ("failed names", Priority::names(SECOND).after_failure(5 * SECOND)),
         ];
-        let mut waiting = turns.map(|(name, turn)| (name, queue.join(turn))).into_iter().collect::<Vec<_>>();
+        let mut waiting =
+            priorities.map(|(name, priority)| (name, queue.join(priority))).into_iter().collect::<Vec<_>>();
         let mut order = Vec::new();
-        queue.hand_out();
+        queue.grant_free_permits();
         while let Some(next) = waiting.iter_mut().position(|(_, permit)| is_granted(permit)) {
             assert_eq!(waiting.iter_mut().filter_map(|(_, it)| is_granted(it).then_some(())).count(), 1);
             order.push(waiting.remove(next).0);
@@ -233,14 +234,14 @@ mod tests {
         let queue = Arc::new(RequestQueue::new(1));
         let mut first = queue.join(Priority::target(2 * SECOND));
         let mut second = queue.join(Priority::target(2 * SECOND));
-        queue.hand_out();
+        queue.grant_free_permits();
         for _ in 0..3 {
             assert!(is_granted(&mut first) && !is_granted(&mut second));
-            first.ask();
+            first.request();
         }
         let mut earlier = queue.join(Priority::target(SECOND));
         assert!(is_granted(&mut first) && !is_granted(&mut earlier), "it has the permit already");
-        first.ask();
+        first.request();
         assert!(is_granted(&mut earlier) && !is_granted(&mut first));
         drop(earlier);
         assert!(is_granted(&mut first));
@@ -259,10 +260,10 @@ mod tests {
         assert!(queue.state().waiting.is_empty());
         // This permit is granted, but its owner never waits for it.
         let unnoticed = queue.join(Priority::target(SECOND));
-        queue.hand_out();
+        queue.grant_free_permits();
         drop(unnoticed);
         let mut permits = [(); 3].map(|()| queue.join(Priority::target(SECOND)));
-        queue.hand_out();
+        queue.grant_free_permits();
         assert_eq!(permits.each_mut().map(is_granted), [true, true, false]);
         let [first, mut second, third] = permits;
         second.release();

@@ -13,27 +13,27 @@ use tokio::time::{Instant, sleep_until};
 use super::error::{AttemptError, Class, RetryAfter};
 
 /// The base of the exponential backoff, which is the maximum wait before the first retry.
-const BASE: Duration = Duration::from_millis(50);
+const BASE_BACKOFF: Duration = Duration::from_millis(50);
 /// The base of the exponential backoff after throttling.
-const THROTTLED_BASE: Duration = Duration::from_secs(1);
+const THROTTLED_BASE_BACKOFF: Duration = Duration::from_secs(1);
 /// The cap of the exponential backoff.
-const CAP: Duration = Duration::from_secs(20);
+const MAX_BACKOFF: Duration = Duration::from_secs(20);
 /// `x-amz-retry-after` lengthens a wait by at most this.
-const AMZ_EXTENSION: Duration = Duration::from_secs(5);
+const MAX_AMZ_EXTENSION: Duration = Duration::from_secs(5);
 
 /// Longer than any refresh.
 const FOREVER: Duration = Duration::from_hours(8760);
 
 /// The capacity of the retry quota, in tokens.
-const QUOTA: u32 = 500;
+const QUOTA_TOKENS: u32 = 500;
 /// The cost of a retry.
-const COST: u32 = 14;
+const RETRY_COST: u32 = 14;
 /// The cost of a retry after throttling.
-const THROTTLED_COST: u32 = 5;
+const THROTTLED_RETRY_COST: u32 = 5;
 
 /// The maximum number of requests in a retry at a time. A waiting listing keeps what it has read in memory, so one more fails
 /// instead of waiting. If no request succeeds, the quota stops retries long before this limit.
-const MOST_RETRYING: u32 = 500;
+const MAX_RETRYING: u32 = 500;
 
 /// The token bucket for retries, shared by all calls to one API. Retries cost tokens and successes return them, so retries stop
 /// while the API is down.
@@ -52,7 +52,7 @@ struct Retrying<'a>(&'a Quota);
 
 impl Default for Quota {
     fn default() -> Self {
-        Self(Mutex::new(QuotaState { tokens: QUOTA, retrying: 0 }))
+        Self(Mutex::new(QuotaState { tokens: QUOTA_TOKENS, retrying: 0 }))
     }
 }
 
@@ -71,13 +71,13 @@ impl Quota {
 
     fn give(&self, tokens: u32) {
         let mut state = self.state();
-        state.tokens = (state.tokens + tokens).min(QUOTA);
+        state.tokens = (state.tokens + tokens).min(QUOTA_TOKENS);
     }
 
     /// Starts a retry, unless too many requests are in one.
     fn retry(&self) -> Option<Retrying<'_>> {
         let mut state = self.state();
-        (state.retrying < MOST_RETRYING).then(|| {
+        (state.retrying < MAX_RETRYING).then(|| {
             state.retrying += 1;
             Retrying(self)
         })
@@ -166,8 +166,8 @@ impl Attempts<'_> {
                 self.number += 1;
                 return Ok(());
             }
-            Class::Throttled => THROTTLED_COST,
-            Class::Transient | Class::ClockSkew => COST,
+            Class::Throttled => THROTTLED_RETRY_COST,
+            Class::Transient | Class::ClockSkew => RETRY_COST,
         };
         let wait = self.policy.wait(self.number - 1, &failure);
         let until = Instant::now() + wait;
@@ -197,11 +197,11 @@ impl Policy {
     /// The wait before retry `index`, counted from 0: exponential backoff with full jitter, lengthened by the wait that the
     /// response asks for.
     fn wait(&self, index: u32, failure: &AttemptError) -> Duration {
-        let base = if failure.class == Class::Throttled { THROTTLED_BASE } else { BASE };
-        let ceiling = base.saturating_mul(2_u32.saturating_pow(index)).min(CAP);
+        let base = if failure.class == Class::Throttled { THROTTLED_BASE_BACKOFF } else { BASE_BACKOFF };
+        let ceiling = base.saturating_mul(2_u32.saturating_pow(index)).min(MAX_BACKOFF);
         let own = ceiling.mul_f64((self.random)());
         let RetryAfter { amz, http } = failure.retry_after;
-        let amz = amz.map_or(own, |asked| asked.clamp(own, own + AMZ_EXTENSION));
+        let amz = amz.map_or(own, |asked| asked.clamp(own, own + MAX_AMZ_EXTENSION));
         amz.max(http.unwrap_or_default())
     }
 }
@@ -211,14 +211,14 @@ mod tests {
     use super::*;
     use crate::model::exception::Exception;
 
-    const ALWAYS_LONGEST: Policy = Policy { max_attempts: 3, random: || 1.0 };
+    const WITHOUT_JITTER: Policy = Policy { max_attempts: 3, random: || 1.0 };
 
     fn failing(class: Class) -> AttemptError {
         AttemptError { class, ..AttemptError::new(Exception::Other, "test") }
     }
 
     fn wait(index: u32, class: Class, retry_after: RetryAfter) -> Duration {
-        ALWAYS_LONGEST.wait(index, &AttemptError { retry_after, ..failing(class) })
+        WITHOUT_JITTER.wait(index, &AttemptError { retry_after, ..failing(class) })
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(made[19], 1, "no retry is left");
         // 10 tokens are left. Each success at the first attempt returns one.
         for _ in 0..4 {
-            ALWAYS_LONGEST.attempts(&quota).succeeded();
+            WITHOUT_JITTER.attempts(&quota).succeeded();
         }
         assert_eq!(storm(&quota, Class::Transient, 2).await, [2, 1]);
     }
@@ -286,15 +286,15 @@ mod tests {
     async fn no_more_listings_wait_for_a_retry_than_allowed_and_one_more_fails_at_once() {
         let (quota, budget) = (Quota::default(), Budget::new(Duration::from_mins(1)));
         let mut waiting = Vec::new();
-        for _ in 0..MOST_RETRYING {
+        for _ in 0..MAX_RETRYING {
             // Other requests succeed meanwhile, so the quota does not run out.
-            (0..THROTTLED_COST).for_each(|_| ALWAYS_LONGEST.attempts(&quota).succeeded());
-            let mut attempts = ALWAYS_LONGEST.attempts(&quota);
+            (0..THROTTLED_RETRY_COST).for_each(|_| WITHOUT_JITTER.attempts(&quota).succeeded());
+            let mut attempts = WITHOUT_JITTER.attempts(&quota);
             attempts.failed(failing(Class::Throttled), &budget).await.unwrap();
             waiting.push(attempts);
         }
-        quota.give(QUOTA);
-        let mut one_more = ALWAYS_LONGEST.attempts(&quota);
+        quota.give(QUOTA_TOKENS);
+        let mut one_more = WITHOUT_JITTER.attempts(&quota);
         assert!(one_more.failed(failing(Class::Throttled), &budget).await.is_err());
         waiting.pop();
         assert!(one_more.failed(failing(Class::Throttled), &budget).await.is_ok());
@@ -320,7 +320,7 @@ mod tests {
         budget.start_attempt();
         let retry_after = RetryAfter { amz: None, http: Some(Duration::from_hours(1)) };
         let failure = AttemptError { retry_after, ..failing(Class::Throttled) };
-        let result = ALWAYS_LONGEST.attempts(&quota).failed(failure, &budget).await;
+        let result = WITHOUT_JITTER.attempts(&quota).failed(failure, &budget).await;
         assert_eq!(result.unwrap_err().exception, Exception::Other);
     }
 }

@@ -18,22 +18,22 @@ use percent_encoding::percent_decode_str;
 const MASK: &str = "***";
 
 /// A shorter text is not treated as a secret, because the mask would hide ordinary words.
-const SHORTEST: usize = 6;
+const MIN_SECRET_BYTES: usize = 6;
 
 /// A secret of at least this length is masked even without its first or last two characters.
-const LONG: usize = 16;
+const LONG_SECRET_BYTES: usize = 16;
 
 /// A longer text is not shown, which bounds the cost of masking. AWS's messages have a few hundred bytes.
-const LONGEST: usize = 16 * 1024;
+const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 /// A text with more layers of encoding is not shown.
-const MOST_LAYERS: usize = 8;
+const MAX_LAYERS: usize = 8;
 
 /// A secret is found inside at most this many nested layers of base64 or hexadecimal.
-const MOST_CODINGS: usize = 2;
+const MAX_NESTED_RUNS: usize = 2;
 
 /// The maximum number of secrets that are remembered. A request has only a few.
-const MOST_SECRETS: usize = 256;
+const MAX_SECRETS: usize = 256;
 
 /// The secrets that a text from outside can repeat. Clones share them, so a secret that one part learns is masked everywhere.
 #[derive(Clone, Default)]
@@ -47,9 +47,9 @@ impl fmt::Debug for Secrets {
 
 /// A text from outside, such as a header of a response. It has no `Display` and no `Debug`, so it cannot be shown by mistake.
 #[derive(Clone, Copy)]
-pub(super) struct Foreign<'a>(&'a str);
+pub(super) struct UntrustedText<'a>(&'a str);
 
-impl<'a> Foreign<'a> {
+impl<'a> UntrustedText<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self(text)
     }
@@ -78,13 +78,13 @@ impl Secrets {
         for form in [secret.to_owned(), visible(secret), decoded(secret)] {
             // A base64 run can lack digits of its first or last group. Most of the secret is still in it, so that part is
             // masked too.
-            let long = Some(&*form).filter(|form| form.len() >= LONG);
+            let long = Some(&*form).filter(|form| form.len() >= LONG_SECRET_BYTES);
             let parts = long.map(|form| [form.get(2..), form.get(..form.len() - 2)]);
             let parts = parts.into_iter().flatten().flatten().chain([&*form]);
-            for part in parts.filter(|part| part.len() >= SHORTEST) {
+            for part in parts.filter(|part| part.len() >= MIN_SECRET_BYTES) {
                 let part = part.to_ascii_lowercase();
                 known.retain(|other| *other != part);
-                if known.len() == MOST_SECRETS {
+                if known.len() == MAX_SECRETS {
                     known.pop_front();
                 }
                 known.push_back(part);
@@ -145,7 +145,7 @@ impl Secrets {
 
     /// Masks the secrets in a text and removes its control characters. Returns the decoded text if a secret was in it.
     pub(super) fn mask(&self, text: &str) -> String {
-        if text.len() > LONGEST {
+        if text.len() > MAX_TEXT_BYTES {
             return format!("(a text of {} bytes, too long to be shown)", text.len());
         }
         let mut known: Vec<_> =
@@ -155,7 +155,7 @@ impl Secrets {
         let mut is_masked = false;
         let mut search = Search { known: &known, clean: Default::default() };
         let mut layer = visible(text);
-        for _ in 0..MOST_LAYERS {
+        for _ in 0..MAX_LAYERS {
             for secret in &known {
                 is_masked |= mask_plain(&mut layer, secret);
             }
@@ -184,7 +184,7 @@ fn mask_plain(text: &mut String, secret: &str) -> bool {
 /// Replaces every run of base64 or hexadecimal digits that encodes a secret. Returns whether there was one.
 fn mask_runs(text: &mut String, search: &mut Search<'_>) -> bool {
     let found: Vec<_> =
-        runs(text).filter(|run| search.is_in_run(run, MOST_CODINGS)).map(str::to_owned).collect();
+        runs(text).filter(|run| search.is_in_run(run, MAX_NESTED_RUNS)).map(str::to_owned).collect();
     for run in &found {
         *text = text.replace(run.as_str(), MASK);
     }
@@ -195,14 +195,14 @@ struct Search<'a> {
     known: &'a [String],
     /// Runs that hold no secret, by the number of codings that were still allowed. The layers of a text have most runs in
     /// common, so this saves repeated work.
-    clean: [HashSet<String>; MOST_CODINGS],
+    clean: [HashSet<String>; MAX_NESTED_RUNS],
 }
 
 impl Search<'_> {
     /// Returns whether a text holds a secret in any encoding.
     fn is_in(&mut self, text: &str, codings: usize) -> bool {
         let mut layer = visible(text);
-        for _ in 0..MOST_LAYERS {
+        for _ in 0..MAX_LAYERS {
             let lower = layer.to_ascii_lowercase();
             if self.known.iter().any(|secret| lower.contains(secret.as_str()))
                 || runs(&layer).any(|run| self.is_in_run(run, codings))
@@ -234,7 +234,7 @@ impl Search<'_> {
             base64::decode(digits.to_owned() + &"A".repeat(missing)).is_ok_and(|bytes| is_in_bytes(&bytes))
         });
         let hexadecimal = run.split(|c: char| !c.is_ascii_hexdigit());
-        let mut hexadecimal = hexadecimal.filter(|digits| digits.len() >= SHORTEST * 2);
+        let mut hexadecimal = hexadecimal.filter(|digits| digits.len() >= MIN_SECRET_BYTES * 2);
         let is_found = is_in_base64
             || hexadecimal.any(|digits| (0..2).any(|skip| is_in_bytes(&bytes_of_hex(&digits[skip..]))));
         if !is_found {
@@ -247,7 +247,7 @@ impl Search<'_> {
 /// The parts of a text that can be base64 or hexadecimal and are long enough for a secret.
 fn runs(text: &str) -> impl Iterator<Item = &str> {
     let is_digit = |c: char| c.is_ascii_alphanumeric() || "+/-_".contains(c);
-    text.split(move |c| !is_digit(c)).filter(|run| run.len() >= SHORTEST * 4 / 3)
+    text.split(move |c| !is_digit(c)).filter(|run| run.len() >= MIN_SECRET_BYTES * 4 / 3)
 }
 
 fn bytes_of_hex(digits: &str) -> Vec<u8> {
@@ -259,7 +259,7 @@ fn bytes_of_hex(digits: &str) -> Vec<u8> {
 /// Decodes a text until nothing is left to decode or the limit is reached.
 fn decoded(text: &str) -> String {
     let mut layer = visible(text);
-    for _ in 0..MOST_LAYERS {
+    for _ in 0..MAX_LAYERS {
         layer = visible(&decoded_once(&layer));
     }
     layer
@@ -416,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_header_is_masked_before_it_is_shortened() {
-        assert_eq!(Foreign::new("by AKIDEXAMPL%45 and others").shown(&secrets(), 7), "by *** ");
+        assert_eq!(UntrustedText::new("by AKIDEXAMPL%45 and others").shown(&secrets(), 7), "by *** ");
     }
 
     #[test]
@@ -435,20 +435,20 @@ mod tests {
     #[test]
     fn a_text_that_is_long_or_encoded_without_end_is_not_shown_and_costs_little() {
         let percent = |depth: usize| format!("se%{}2Fcr+et=", "25".repeat(depth));
-        assert_eq!(secrets().mask(&percent(MOST_LAYERS - 2)), MASK);
+        assert_eq!(secrets().mask(&percent(MAX_LAYERS - 2)), MASK);
         for text in [
-            percent(MOST_LAYERS + 1),
-            percent(LONGEST / 3),
-            format!("{}{SECRET}", "a".repeat(LONGEST)),
-            format!("&{}#x2F;", "amp;".repeat(LONGEST / 5)),
+            percent(MAX_LAYERS + 1),
+            percent(MAX_TEXT_BYTES / 3),
+            format!("{}{SECRET}", "a".repeat(MAX_TEXT_BYTES)),
+            format!("&{}#x2F;", "amp;".repeat(MAX_TEXT_BYTES / 5)),
         ] {
             let shown = secrets().mask(&text);
             assert!(shown.starts_with("(a text ") && shown.ends_with("to be shown)"), "{shown}");
         }
         // Each of these texts is decoded as often as the limits allow.
         for part in ["AKIDEXAMPL", "%2525252525", "0123456789abcdef", "QUtJREVYQU1Q ", "&amp;", "a"] {
-            let text = part.repeat(LONGEST / part.len());
-            assert!(secrets().mask(&text).len() <= LONGEST);
+            let text = part.repeat(MAX_TEXT_BYTES / part.len());
+            assert!(secrets().mask(&text).len() <= MAX_TEXT_BYTES);
         }
     }
 

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{
     error::AttemptError,
-    secrets::Foreign,
+    secrets::UntrustedText,
     transport::{RequestError, TransportError, proxy_of},
     trust::{self, BundleError},
 };
@@ -33,16 +33,16 @@ const USER_AGENT: &str = concat!("pinpoint-exporter/", env!("CARGO_PKG_VERSION")
 
 /// A response with any status.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpResponse {
     /// The text of a header, if it is present and ASCII.
-    pub(super) fn header(&self, name: &str) -> Option<Foreign<'_>> {
-        self.headers.get(name)?.to_str().ok().map(Foreign::new)
+    pub(super) fn header(&self, name: &str) -> Option<UntrustedText<'_>> {
+        self.headers.get(name)?.to_str().ok().map(UntrustedText::new)
     }
 }
 
@@ -95,7 +95,7 @@ impl Http {
 
     /// Sends a `GET` and reads the response. The caller must limit the time. If the body of an error cannot be read, it is left
     /// empty, because the status and the headers are enough.
-    pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Answer, AttemptError> {
+    pub(super) async fn get(&self, url: Url, headers: HeaderMap) -> Result<HttpResponse, AttemptError> {
         let failed = |error: RequestError| -> AttemptError {
             TransportError::new(&error, &url, proxy_of(&url, &self.proxies).as_deref()).into()
         };
@@ -107,7 +107,7 @@ impl Http {
             Err(failure) if !is_success && failure.exception == Exception::InvalidResponse => Vec::new(),
             body => body?,
         };
-        Ok(Answer {
+        Ok(HttpResponse {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
             body,
@@ -120,7 +120,7 @@ impl Http {
         &self,
         request: http::Request<Vec<u8>>,
         is_metadata: bool,
-    ) -> Result<Answer, AttemptError> {
+    ) -> Result<HttpResponse, AttemptError> {
         let is_plain = request.uri().scheme_str() == Some("http");
         let is_direct = is_plain && is_metadata;
         let client = if is_direct { &self.direct } else { &self.client };
@@ -140,7 +140,7 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer {
+        Ok(HttpResponse {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
             body,
@@ -262,7 +262,7 @@ struct TooLarge;
 fn refused_body(error: &std::io::Error) -> AttemptError {
     let message = match error.get_ref().and_then(|inner| inner.downcast_ref::<TooLarge>()) {
         Some(too_large) => too_large.to_string(),
-        None => format!("the body is no gzip stream: {error}"),
+        None => format!("the body is not valid gzip: {error}"),
     };
     AttemptError::new(Exception::InvalidResponse, message)
 }

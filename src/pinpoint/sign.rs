@@ -15,7 +15,7 @@ const SIGNING_NAME: &str = "mobiletargeting";
 
 /// The last second of the year 9999. The signer panics at later dates. Dates before 1970 become 1970, because no working clock
 /// shows them.
-const LATEST: Duration = Duration::from_secs(253_402_300_799);
+const LATEST_DATE: Duration = Duration::from_secs(253_402_300_799);
 
 /// Why a request could not be signed.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub fn signed_headers(
     region: &str,
     at: SystemTime,
 ) -> Result<HeaderMap, Error> {
-    let at = at.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + LATEST);
+    let at = at.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + LATEST_DATE);
     let identity = credentials.clone().into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
@@ -77,8 +77,8 @@ mod tests {
         for (at, written) in [
             (epoch - far, "19700101T000000Z"),
             (epoch, "19700101T000000Z"),
-            (epoch + LATEST, "99991231T235959Z"),
-            (epoch + LATEST + Duration::from_secs(1), "99991231T235959Z"),
+            (epoch + LATEST_DATE, "99991231T235959Z"),
+            (epoch + LATEST_DATE + Duration::from_secs(1), "99991231T235959Z"),
             (epoch + far, "99991231T235959Z"),
         ] {
             let headers = signed_headers(&url, &credentials, "us-east-1", at).unwrap();

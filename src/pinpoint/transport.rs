@@ -15,7 +15,7 @@ use super::{endpoint::is_aws_host, error::AttemptError};
 use crate::{config::proxy::Proxies, model::exception::Exception};
 
 /// The maximum number of certificate names in a message.
-const MOST_NAMES: usize = 3;
+const MAX_NAMES: usize = 3;
 
 /// A request without a complete response: the connection failed or broke.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +28,7 @@ pub(super) struct TransportError {
 
 impl From<TransportError> for AttemptError {
     fn from(error: TransportError) -> Self {
-        Self { is_foreign: true, ..Self::new(error.exception, error.message) }
+        Self { is_from_intermediary: true, ..Self::new(error.exception, error.message) }
     }
 }
 
@@ -270,7 +270,7 @@ fn listed(names: &[String]) -> String {
         let (_, inner) = name.split_once('(')?;
         Some(inner.trim_end_matches(')').trim_matches('"').to_owned())
     };
-    let mut shown: Vec<_> = names.iter().filter_map(bare).take(MOST_NAMES).collect();
+    let mut shown: Vec<_> = names.iter().filter_map(bare).take(MAX_NAMES).collect();
     match names.len().saturating_sub(shown.len()) {
         _ if shown.is_empty() => return "no host name".to_owned(),
         0 => {}

@@ -55,7 +55,7 @@ pub(super) fn only(path: &Path) -> Result<ClientConfig, BundleError> {
     }
     let bundle: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
-        .map_err(|_| unusable("holds something that is no certificate in PEM"))?;
+        .map_err(|_| unusable("contains something other than PEM certificates"))?;
     let mut roots = RootCertStore::empty();
     let (trusted, _) = roots.add_parsable_certificates(bundle.iter().cloned());
     if trusted == 0 {

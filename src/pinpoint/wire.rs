@@ -40,13 +40,16 @@ impl Page {
     }
 }
 
-/// Parses a body of export jobs. With `segment_id` every job belongs to that segment. A rejected body passes nothing to `sink`.
+/// Parses a body of export jobs. With `segment_id` every job belongs to that segment. Without `failures` their messages are only
+/// counted. A rejected body passes nothing to `sink`.
 pub(super) fn export_jobs(
     body: &[u8],
     segment_id: Option<&Arc<str>>,
+    failures: bool,
     sink: &mut dyn FnMut(ExportJob),
 ) -> Result<Page, serde_json::Error> {
-    page(body, |item: Item<'_>, bad_members| item.into_job(segment_id, bad_members), sink)
+    let kept = if failures { Failures::KEPT } else { 0 };
+    page(body, |item: Item<'_>, bad_members| item.into_job(segment_id, kept, bad_members), sink)
 }
 
 /// Parses a body of applications or segments: their ids and, with `tags`, their names, types and tags. A rejected body passes
@@ -135,7 +138,12 @@ json::object! {
 
 impl Item<'_> {
     /// Converts the item, or returns `None` without a usable `Id`. Counts unusable members.
-    fn into_job(self, segment_id: Option<&Arc<str>>, bad_members: &mut u64) -> Option<ExportJob> {
+    fn into_job(
+        self,
+        segment_id: Option<&Arc<str>>,
+        kept_failures: usize,
+        bad_members: &mut u64,
+    ) -> Option<ExportJob> {
         let id = id(self.id)?.into();
         let mut bad = 0;
         let definition: Definition<'_> = note(&mut bad, self.definition, json::members).unwrap_or_default();
@@ -143,7 +151,7 @@ impl Item<'_> {
         note(&mut bad, self.application_id, json::text);
         let listed_segment = note(&mut bad, definition.segment_id, text);
         let status = note(&mut bad, self.job_status, json::text);
-        let failures = note(&mut bad, self.failures, Failures::read);
+        let failures = note(&mut bad, self.failures, |failures| Failures::read(failures, kept_failures));
         let job = ExportJob {
             id,
             segment_id: match segment_id {
@@ -235,12 +243,12 @@ impl Failures {
     /// The API promises at most 100 messages. Further ones are only counted.
     const KEPT: usize = 100;
 
-    fn read(value: &RawValue) -> Option<Self> {
+    fn read(value: &RawValue, kept: usize) -> Option<Self> {
         let mut failures = Self { count: 0, first: Vec::new() };
         for message in json::texts(value)? {
             let message = message?;
             failures.count += 1;
-            if failures.count <= Self::KEPT {
+            if failures.count <= kept {
                 failures.first.push(message.into_owned());
             }
         }
@@ -614,7 +622,7 @@ mod tests {
         ] {
             let begin = &body[..body.floor_char_boundary(40)];
             for decode in [
-                |body: &[u8]| _ = super::export_jobs(body, None, &mut drop),
+                |body: &[u8]| _ = super::export_jobs(body, None, true, &mut drop),
                 |body: &[u8]| _ = super::resources(body, Some(&tags()), &mut drop),
                 |body: &[u8]| _ = crate::pinpoint::fuzzing::failure(400, None, body, &credentials()),
             ] {

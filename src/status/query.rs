@@ -102,7 +102,7 @@ impl Query {
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             let Some(parameter) = PARAMETERS.iter().find(|parameter| **parameter == name) else {
                 let closest = nearest(&name, PARAMETERS).unwrap_or_default();
-                return Err(format!("there is no parameter {name:?}; the closest is {closest}"));
+                return Err(format!("unknown parameter {name:?}; the closest is {closest}"));
             };
             if value.is_empty() && *parameter != "segment_id" {
                 continue;
@@ -197,7 +197,7 @@ fn status(text: &str) -> Result<JobStatus, String> {
         JobStatus::Unknown if name != JobStatus::Unknown.as_str() => {
             let names = JobStatus::ALL.into_iter().map(JobStatus::as_str);
             Err(format!(
-                "there is no status {text:?}; the closest is {}",
+                "unknown status {text:?}; the closest is {}",
                 nearest(&name, names).unwrap_or_default()
             ))
         }
@@ -219,7 +219,7 @@ fn sort(text: &str) -> Result<Sort, String> {
 fn number(parameter: &str, text: &str) -> Result<Number, String> {
     match text.parse() {
         Ok(page) if (1..=1_000_000).contains(&page) => Ok(Number(page)),
-        _ => Err(format!("{parameter} is no number of a page: {text:?}; write one from 1 to 1000000")),
+        _ => Err(format!("{parameter} is not a page number: {text:?}; write one from 1 to 1000000")),
     }
 }
 
@@ -251,16 +251,16 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_what_would_be_right() {
         for (text, expected) in [
-            ("aplication=x", "there is no parameter \"aplication\"; the closest is application"),
-            ("status=FAIL", "there is no status \"FAIL\"; the closest is FAILED"),
+            ("aplication=x", "unknown parameter \"aplication\"; the closest is application"),
+            ("status=FAIL", "unknown status \"FAIL\"; the closest is FAILED"),
             ("sort=age", "write one of created, completed"),
             ("name=a&name=b", "name is given twice"),
             (&format!("name={}", "%C3%A9".repeat(257)), "name has 257 characters"),
-            ("page=0", "page is no number of a page: \"0\""),
+            ("page=0", "page is not a page number: \"0\""),
             ("page=-1", "write one from 1"),
             ("page=1&page=2", "page is given twice"),
             ("segment_id=&segment=a", "segment and segment_id are both there"),
-            ("targets_page=99999999999999999999", "targets_page is no number"),
+            ("targets_page=99999999999999999999", "targets_page is not a page number"),
         ] {
             let problem = Query::parse(text).unwrap_err();
             assert!(problem.contains(expected), "{text}: {problem}");

@@ -1,4 +1,5 @@
-//! The body of a response: a list of chunks that are sent without being copied together.
+//! The body of a response: a list of chunks that are sent without being copied together, or text that is rendered while it is
+//! sent.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +15,10 @@ use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 
 use super::{
-    connection_phase::ConnectionPhase, connections::ResponseHolder, responses_in_flight::HeldResponse,
+    connection_phase::ConnectionPhase,
+    connections::ResponseHolder,
+    exporter::{Content, RenderedText},
+    responses_in_flight::TrackedResponse,
     streams::Stream,
 };
 
@@ -37,18 +41,24 @@ impl Drop for AnsweringGuard {
 struct InFlight {
     /// `None` over HTTP/1.
     stream: Option<Stream>,
-    _held: HeldResponse,
+    _held: TrackedResponse,
 }
 
 #[derive(Debug)]
 pub(super) struct Body {
     rest: Chunks,
+    /// Text that is rendered when `rest` has been sent.
+    text: Option<RenderedText>,
     answering: Option<AnsweringGuard>,
 }
 
-impl From<Vec<Bytes>> for Body {
-    fn from(chunks: Vec<Bytes>) -> Self {
-        Self { rest: chunks.into(), answering: None }
+impl From<Content> for Body {
+    fn from(content: Content) -> Self {
+        let (chunks, text) = match content {
+            Content::Chunks(chunks) => (chunks, None),
+            Content::Rendered(text) => (Vec::new(), Some(text)),
+        };
+        Self { rest: chunks.into(), text, answering: None }
     }
 }
 
@@ -65,13 +75,28 @@ impl Body {
     }
 
     fn send(&mut self, stream: Option<Stream>, holder: &ResponseHolder) {
-        let held = holder.hold(self.rest.queue.iter());
+        let chunks = self.rest.queue.iter().map(|chunk| (chunk.as_ptr() as usize, chunk.len()));
+        let held = holder.hold(chunks.chain(self.text.as_ref().map(|text| text.source)));
         self.rest.in_flight = Some(Arc::new(InFlight { stream, _held: held }));
     }
 
     /// How many bytes are left to send.
     pub(super) fn length(&self) -> u64 {
-        self.rest.left as u64
+        let rendered = self.text.as_ref().map_or(0, |text| text.length);
+        (self.rest.left + rendered) as u64
+    }
+
+    /// Renders the next piece of the text. The one before it has been taken.
+    fn render(&mut self) {
+        if let Some(text) = self.text.as_mut().filter(|_| !self.rest.has_remaining()) {
+            let piece = text.pieces.next();
+            text.length = text.length.saturating_sub(piece.as_ref().map_or(0, Bytes::len));
+            let in_flight = self.rest.in_flight.take();
+            self.rest = Chunks { in_flight, ..Chunks::from(Vec::from_iter(piece)) };
+            if !self.rest.has_remaining() {
+                self.text = None;
+            }
+        }
     }
 }
 
@@ -83,9 +108,17 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Chunks>, Infallible>>> {
+        self.render();
+        let is_rendered = self.text.is_some();
         let rest = &mut self.rest;
         let stream = rest.in_flight.as_ref().and_then(|it| it.stream.as_ref());
-        let frame = if stream.is_some() { rest.split_to(PIECE_BYTES) } else { mem::take(rest) };
+        let frame = if stream.is_some() {
+            rest.split_to(PIECE_BYTES)
+        } else {
+            // The next piece of a rendered text belongs to the same response.
+            let in_flight = rest.in_flight.clone().filter(|_| is_rendered);
+            mem::replace(rest, Chunks { in_flight, ..Chunks::default() })
+        };
         if let Some(stream) = frame.in_flight.as_ref().and_then(|it| it.stream.as_ref())
             && frame.has_remaining()
         {
@@ -95,7 +128,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        !self.rest.has_remaining()
+        self.length() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -165,6 +198,10 @@ impl Buf for Chunks {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
+    use http_body::Body as _;
+
     use super::*;
 
     fn chunks(texts: &[&'static str]) -> Chunks {
@@ -183,6 +220,23 @@ mod tests {
             let given: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
             assert_eq!(given, b"abcdefghi"[taken..]);
         }
+    }
+
+    #[test]
+    fn rendered_text_is_sent_piece_by_piece_and_its_length_is_known() {
+        let pieces = ["abc", "de", "f"].map(Bytes::from);
+        let text = RenderedText { pieces: Box::new(pieces.into_iter()), length: 6, source: (0, 0) };
+        let mut body = Body::from(Content::Rendered(text));
+        let context = &mut Context::from_waker(Waker::noop());
+        for (sent, left) in [("abc", 6), ("de", 3), ("f", 1)] {
+            assert_eq!((body.length(), body.is_end_stream()), (left, false));
+            let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(context) else {
+                panic!("{sent}")
+            };
+            assert_eq!(frame.into_data().unwrap().chunk(), sent.as_bytes());
+        }
+        assert!(body.is_end_stream());
+        assert!(matches!(Pin::new(&mut body).poll_frame(context), Poll::Ready(None)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    connection_phase::{ConnectionPhase, HEAD, RESTING, Unread},
+    connection_phase::{ConnectionPhase, HEAD, IDLE, Unread},
     deadline::Deadline,
     refusal,
 };
@@ -86,13 +86,13 @@ impl<T> TimeoutStream<T> {
 
     /// The deadline for the current phase.
     fn read_deadline(&mut self) -> &mut Deadline {
-        let phase = self.phase.now();
+        let phase = self.phase.current();
         let (set_for, deadline) = &mut self.read_deadline;
         if std::mem::replace(set_for, phase) != phase {
             deadline.clear();
         }
         match phase {
-            RESTING => deadline.begin(self.timeouts.idle),
+            IDLE => deadline.begin(self.timeouts.idle),
             HEAD => deadline.begin(self.timeouts.head),
             _ => {}
         }
@@ -116,7 +116,7 @@ impl<T> TimeoutStream<T> {
         self.is_behind = true;
         self.phase.block();
         self.write_deadline.begin(self.timeouts.write.saturating_sub(self.phase.behind()));
-        self.write_deadline.poll_over(cx).map(|()| Err(too_long("to take its answers")))
+        self.write_deadline.poll_over(cx).map(|()| Err(too_long("to read its responses")))
     }
 }
 
@@ -139,7 +139,7 @@ impl<T: AsyncRead + Unread + Unpin> AsyncRead for TimeoutStream<T> {
         if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
             let new = &buffer.filled()[filled..];
             if !self.phase.is_answering() {
-                if self.phase.now() == RESTING {
+                if self.phase.current() == IDLE {
                     self.head.clear();
                 }
                 let room = KEPT_HEAD_BYTES.saturating_sub(self.head.len()).min(new.len());
@@ -147,7 +147,7 @@ impl<T: AsyncRead + Unread + Unpin> AsyncRead for TimeoutStream<T> {
             }
             // These are the first bytes of a request, so the deadline for idle connections no longer applies. Later bytes do
             // not extend the deadline for the head.
-            if buffer.filled().len() > filled && self.phase.step(RESTING, HEAD) {
+            if buffer.filled().len() > filled && self.phase.transition(IDLE, HEAD) {
                 self.read_deadline.1.clear();
             }
             // A client that sends without a pause never makes the read wait, so the deadline is checked here too.

@@ -66,7 +66,7 @@ pub(super) struct Server<E> {
 
 impl<E: Exporter> Server<E> {
     async fn answer(&self, request: Request<Incoming>, client: ClientAddress) -> Response<Body> {
-        let enter = || self.waiting.enter(client);
+        let enter = || self.waiting.add(client);
         let answer = async |request: Request<Incoming>| match malformed::refuse(&request) {
             Some(refusal) => refusal,
             None => routes::answer(request, &*self.exporter, self.scrape_timeout, enter).await,
@@ -199,7 +199,7 @@ async fn drain_pending_reads<C: Future>(
     mut served: Pin<&mut C>,
     phase: &ConnectionPhase,
 ) -> Option<C::Output> {
-    phase.leaves();
+    phase.start_leaving();
     poll_fn(|cx| match served.as_mut().poll(cx) {
         Poll::Ready(ended) => Poll::Ready(Some(ended)),
         Poll::Pending if phase.has_unread() && !phase.is_answering() => Poll::Pending,

@@ -1,9 +1,9 @@
 //! The open connections. Their number is bounded, and every client gets a share.
 //!
 //! A new connection always gets a slot. When all slots are taken, the client with the most connections loses one. It loses the
-//! connection that has kept the server waiting longest, for a request or for a response to be read. So a client can only crowd
-//! out itself, and a client with few connections is never refused. While slots are free, one address may take all of them,
-//! since it may be a reverse proxy or a NAT gateway.
+//! connection that has kept the server waiting longest, for a request or for a response to be read. Connections that are too new
+//! for a first request go later. So a client can only crowd out itself, and a client with few connections is never refused. While
+//! slots are free, one address may take all of them, since it may be a reverse proxy or a NAT gateway.
 
 use std::{
     collections::HashMap,
@@ -14,14 +14,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     client_address::ClientAddress,
     connection_phase::ConnectionPhase,
-    responses_in_flight::{HeldResponse, ResponsesInFlight},
+    responses_in_flight::{ResponsesInFlight, TrackedResponse},
 };
 
 /// How many connections beyond the limit may be about to close.
@@ -37,7 +36,7 @@ pub(super) struct Connections {
     leave: CancellationToken,
     /// Cancelled to end all connections at once.
     cut: CancellationToken,
-    answers: ResponsesInFlight,
+    responses: ResponsesInFlight,
 }
 
 #[derive(Debug, Default)]
@@ -90,10 +89,11 @@ impl Open {
         }
         let most = connections.values().max().copied();
         let largest = || staying().filter(|(_, it)| connections.get(&it.client).copied() == most);
+        // New connections come later, because a client repeats a request on its own only if an idle connection closes.
         // Connections whose requests are being answered come last, the oldest of them first.
-        let waited = |(number, it): (&u64, _)| {
-            let waited = Connection::waited(it);
-            (waited.is_some(), waited, u64::MAX - *number)
+        let waited = |(number, it): (&u64, &Connection)| {
+            let waited = it.waited();
+            (waited.is_some(), !it.phase.is_new(), waited, u64::MAX - *number)
         };
         let Some((_, victim)) = largest().max_by_key(|entry| waited(*entry)) else {
             return false;
@@ -122,7 +122,7 @@ impl Connections {
             closed: Notify::new(),
             leave: CancellationToken::new(),
             cut: cut.clone(),
-            answers: ResponsesInFlight::default(),
+            responses: ResponsesInFlight::default(),
         })
     }
 
@@ -156,14 +156,14 @@ impl Connections {
         loop {
             // Register before the check, so that a connection that closes in between is noticed.
             let closed = self.closed.notified();
-            if let Some(slot) = self.try_place(client) {
+            if let Some(slot) = self.try_slot(client) {
                 return slot;
             }
             closed.await;
         }
     }
 
-    fn try_place(self: &Arc<Self>, client: ClientAddress) -> Option<ConnectionSlot> {
+    fn try_slot(self: &Arc<Self>, client: ClientAddress) -> Option<ConnectionSlot> {
         let mut open = self.open();
         let mut leaving = open.leaving();
         if open.staying() >= self.limit() {
@@ -201,14 +201,14 @@ impl Drop for ConnectionSlot {
 }
 
 impl ResponseHolder {
-    /// Counts a response that is about to be sent. If the responses then use too much memory, the connections that are furthest
+    /// Counts a response that is about to be sent, with the address and the size of each part. If the responses then use too much memory, the connections that are furthest
     /// behind are cut.
-    pub(super) fn hold<'a>(&self, chunks: impl Iterator<Item = &'a Bytes>) -> HeldResponse {
-        let answers = &self.connections.answers;
-        let held = answers.hold(self.number, chunks);
+    pub(super) fn hold(&self, parts: impl Iterator<Item = (usize, usize)>) -> TrackedResponse {
+        let answers = &self.connections.responses;
+        let held = answers.hold(self.number, parts);
         while answers.is_too_much(&held) {
             let open = self.connections.open();
-            let holders = answers.holders();
+            let holders = answers.connections();
             let holders = holders.iter().filter_map(|number| Some((number, open.by_number.get(number)?)));
             let holders = holders.filter(|(_, it)| !it.cut.is_cancelled());
             let behind = holders.filter_map(|(number, it)| Some((it.waited()?, *number, it)));
@@ -273,6 +273,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_new_connection_stays_while_its_first_request_is_on_the_way() {
+        let connections = Connections::new(2, &CancellationToken::new());
+        let new = connections.slot(client(1)).await;
+        let idle = connections.slot(client(1)).await;
+        idle.phase.requested(false);
+        idle.phase.answered();
+        assert!(idle.phase.written());
+        let next = connections.slot(client(1)).await;
+        assert!(idle.leave.is_cancelled() && !new.leave.is_cancelled());
+        drop(idle);
+        // After a second it counts as idle, and has waited longer than the next one.
+        advance(SECOND).await;
+        next.phase.requested(false);
+        next.phase.answered();
+        assert!(next.phase.written());
+        let slow = connections.slot(client(1)).await;
+        assert!(new.leave.is_cancelled() && !next.leave.is_cancelled());
+        drop(new);
+        // A connection whose client takes its first response slowly is not new.
+        slow.phase.requested(false);
+        slow.phase.block();
+        advance(SECOND / 2).await;
+        next.phase.requested(false);
+        next.phase.answered();
+        assert!(next.phase.written());
+        let _last = connections.slot(client(1)).await;
+        assert!(slow.cut.is_cancelled() && !next.leave.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_client_with_many_connections_makes_room_for_one_with_few() {
         let connections = Connections::new(4, &CancellationToken::new());
         let patient = slot(&connections, 2).await;
@@ -295,19 +325,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lower_limit_holds_for_the_connections_that_are_open() {
         let connections = Connections::new(20, &CancellationToken::new());
-        let mut places = Vec::new();
+        let mut slots = Vec::new();
         for number in 0..20 {
-            places.push(slot(&connections, number % 4).await);
+            slots.push(slot(&connections, number % 4).await);
         }
         connections.set_limit(6);
-        let left = |places: &[ConnectionSlot]| places.iter().filter(|slot| slot.leave.is_cancelled()).count();
-        assert_eq!(left(&places), 14);
-        places.retain(|slot| !slot.leave.is_cancelled());
-        places.push(slot(&connections, 9).await);
-        assert_eq!(left(&places), 1);
+        let left = |slots: &[ConnectionSlot]| slots.iter().filter(|slot| slot.leave.is_cancelled()).count();
+        assert_eq!(left(&slots), 14);
+        slots.retain(|slot| !slot.leave.is_cancelled());
+        slots.push(slot(&connections, 9).await);
+        assert_eq!(left(&slots), 1);
         connections.set_limit(20);
-        places.push(slot(&connections, 9).await);
-        assert_eq!(left(&places), 1);
+        slots.push(slot(&connections, 9).await);
+        assert_eq!(left(&slots), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -332,28 +362,28 @@ mod tests {
         for _ in 0..60 {
             // The data change between the connections, so each has a version of its own.
             let slot = slot(&connections, 1).await;
-            let version = vec![Bytes::from(vec![b'#'; 3 * MIB])];
+            let version = vec![b'#'; 3 * MIB];
             slot.phase.requested(false);
-            let held = slot.holder.hold(version.iter());
+            let held = slot.holder.hold([(version.as_ptr() as usize, version.len())].into_iter());
             slot.phase.block();
             stalled.push((slot, held, version));
             stalled.retain(|(slot, ..)| !slot.cut.is_cancelled());
         }
         assert_eq!(stalled.len(), 10);
-        let bytes: usize = stalled.iter().map(|(.., version)| version[0].len()).sum();
+        let bytes: usize = stalled.iter().map(|(.., version)| version.len()).sum();
         assert!(bytes <= 32 * MIB);
         // A version counts once, even if many connections send it.
-        let version = [Bytes::from(vec![b'#'; 3 * MIB])];
+        let version = vec![b'#'; 3 * MIB];
         let mut many = Vec::new();
         for _ in 0..100 {
             let slot = slot(&connections, 2).await;
             slot.phase.requested(false);
-            let held = slot.holder.hold(version.iter());
+            let held = slot.holder.hold([(version.as_ptr() as usize, version.len())].into_iter());
             slot.phase.block();
             many.push((slot, held));
         }
         assert!(many.iter().all(|(slot, _)| !slot.cut.is_cancelled()));
         drop((many, stalled));
-        assert!(connections.answers.is_empty());
+        assert!(connections.responses.is_empty());
     }
 }

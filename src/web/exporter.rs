@@ -1,21 +1,49 @@
 //! The interface between the server and what it serves.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+/// The content of a response.
+#[derive(Debug)]
+pub enum Content {
+    /// Consecutive chunks that are in memory.
+    Chunks(Vec<Bytes>),
+    Rendered(RenderedText),
+}
+
+/// Text that is rendered piece by piece while it is sent.
+pub struct RenderedText {
+    pub pieces: Box<dyn Iterator<Item = Bytes> + Send>,
+    /// The length of all pieces.
+    pub length: usize,
+    /// The address of the values that the text is rendered from, and the memory that they take.
+    pub source: (usize, usize),
+}
+
+impl fmt::Debug for RenderedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RenderedText").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+impl From<Vec<Bytes>> for Content {
+    fn from(chunks: Vec<Bytes>) -> Self {
+        Self::Chunks(chunks)
+    }
+}
+
 /// What the server serves.
 pub trait Exporter: Send + Sync + 'static {
-    /// Returns the exposition as consecutive chunks. It refreshes the data that are due and waits for them until `wait` has
-    /// passed or `hurry` resolves. Then it returns the data that are cached. With `gzip`, the chunks together are one gzip
-    /// stream.
+    /// Returns the exposition. It refreshes the data that are due and waits for them until `wait` has passed or `answer_now`
+    /// resolves. Then it returns the data that are cached. With `gzip`, the content is one gzip stream.
     fn scrape(
         &self,
         wait: Duration,
-        hurry: impl Future<Output = ()> + Send,
+        answer_now: impl Future<Output = ()> + Send,
         gzip: bool,
-    ) -> impl Future<Output = Vec<Bytes>> + Send;
+    ) -> impl Future<Output = Content> + Send;
 
     /// The status page in HTML, for a query string. The error is a page that says what is wrong with the query.
     fn page(&self, query: &str) -> Result<String, String>;

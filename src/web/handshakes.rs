@@ -67,7 +67,7 @@ fn cause(error: &io::Error) -> Option<String> {
             | PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
                 "the client accepts no signature that the certificate of this server can make"
             }
-            _ => "what the client offers does not fit what is enabled here",
+            _ => "the client and this server have no TLS settings in common",
         },
         Error::AlertReceived(alert) => match alert {
             AlertDescription::UnknownCA
@@ -77,16 +77,21 @@ fn cause(error: &io::Error) -> Option<String> {
                 "the client does not trust the certificate of this server; check its ca_file and server_name"
             }
             AlertDescription::CertificateExpired => {
-                "the certificate of this server has expired, says the client; renew it"
+                "the client reports that the certificate of this server has expired; renew it"
             }
-            other => return Some(format!("the client refused with TLS alert {}", u8::from(*other))),
+            other => {
+                return Some(format!(
+                    "the client refused the connection with TLS alert {}",
+                    u8::from(*other)
+                ));
+            }
         },
         Error::NoApplicationProtocol => "the client speaks neither HTTP/1.1 nor HTTP/2 (ALPN)",
-        Error::InvalidMessage(_) => "what the client sends is not TLS",
+        Error::InvalidMessage(_) => "the client does not send TLS",
         Error::General(text) => return Some(text.clone()),
         other => {
             tracing::debug!(error = %other, "a TLS handshake failed");
-            "the client does not keep to the protocol"
+            "the client violates the TLS protocol"
         }
     };
     Some(cause.to_owned())

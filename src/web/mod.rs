@@ -16,7 +16,7 @@ mod handshakes;
 mod malformed;
 mod media_type;
 mod passwords;
-mod progress;
+mod read_lag;
 mod refusal;
 mod response;
 mod responses_in_flight;
@@ -42,7 +42,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{client_timeouts::ClientTimeouts, exporter::Exporter, routes::ScrapeTimeout};
+pub use self::{
+    client_timeouts::ClientTimeouts,
+    exporter::{Content, Exporter, RenderedText},
+    routes::ScrapeTimeout,
+};
 
 use self::{
     access_control::AccessControl,

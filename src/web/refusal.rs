@@ -39,24 +39,24 @@ fn reason(head: &[u8]) -> &'static str {
     match version {
         Some(b"HTTP/1.1" | b"HTTP/1.0") => {}
         Some(version) if version.starts_with(b"HTTP/") => {
-            return "This version of HTTP is not served: speak HTTP/1.1.\n";
+            return "This version of HTTP is not supported: use HTTP/1.1.\n";
         }
         _ => return "The first line of the request must be a method, a path and HTTP/1.1.\n",
     }
     let (mut lengths, mut codings) = (Vec::new(), Vec::new());
     for line in lines.take_while(|line| !line.is_empty()) {
         if line.starts_with(b" ") || line.starts_with(b"\t") {
-            return "A header goes on in a second line: write it in one.\n";
+            return "A header continues on a second line: send it on one line.\n";
         }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             return "A header has no colon.\n";
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if !is_token(name) {
-            return "The name of a header is empty, or holds a character that no name may hold.\n";
+            return "The name of a header is empty or contains an invalid character.\n";
         }
         if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-            return "The value of a header holds a control character.\n";
+            return "The value of a header contains a control character.\n";
         }
         if name.eq_ignore_ascii_case(b"content-length") {
             lengths.push(value);
@@ -75,7 +75,7 @@ fn reason(head: &[u8]) -> &'static str {
     if !codings.is_empty() {
         return "Transfer-Encoding must end in chunked, and HTTP/1.0 has none.\n";
     }
-    "The path holds a character that no path may hold, or the request is not valid HTTP/1.1.\n"
+    "The path contains an invalid character, or the request is not valid HTTP/1.1.\n"
 }
 
 fn is_token(name: &[u8]) -> bool {
@@ -98,7 +98,7 @@ mod tests {
             ("GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", "The name of a header"),
             ("GET / HTTP/1.1\r\nHost: x\r\nbad\r\n\r\n", "no colon"),
             ("GET / HTTP/1.1\r\nA: \0\r\n\r\n", "a control character"),
-            ("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "in a second line"),
+            ("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "on a second line"),
             ("GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "Content-Length"),
             ("GET / HTTP/1.1\r\nContent-Length: 18446744073709551616\r\n\r\n", "Content-Length"),
             ("GET / HTTP/1.1\r\ncontent-length: 1\r\nContent-Length: 2\r\n\r\n", "Content-Length"),

@@ -6,18 +6,22 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
 };
 
-use super::body::Body;
+use super::{body::Body, exporter::Content};
 
 pub(super) fn response(
     status: StatusCode,
     content_type: &'static str,
     text: impl Into<Bytes>,
 ) -> Response<Body> {
-    chunked(status, content_type, vec![text.into()])
+    with_content(status, content_type, vec![text.into()].into())
 }
 
-pub(super) fn chunked(status: StatusCode, content_type: &'static str, chunks: Vec<Bytes>) -> Response<Body> {
-    let body = Body::from(chunks);
+pub(super) fn with_content(
+    status: StatusCode,
+    content_type: &'static str,
+    content: Content,
+) -> Response<Body> {
+    let body = Body::from(content);
     let length = body.length();
     let mut response = Response::new(body);
     *response.status_mut() = status;

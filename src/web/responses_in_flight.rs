@@ -13,7 +13,7 @@ use bytes::Bytes;
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// How many versions of a response may stay in memory if that is more than [`MAX_BYTES`].
-const MAX_LARGE_ANSWERS: usize = 3;
+const MAX_LARGE_RESPONSES: usize = 3;
 
 /// What a chunk costs beside its bytes: its entry in the response and its entry here.
 const CHUNK_OVERHEAD: usize = size_of::<Bytes>() + size_of::<usize>();
@@ -24,21 +24,21 @@ pub(super) struct ResponsesInFlight(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    by_number: BTreeMap<u64, Answer>,
+    by_number: BTreeMap<u64, Response>,
     /// Each chunk of these responses, by its address: its length, and the number of responses that contain it.
     chunks: HashMap<usize, (usize, usize)>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Answer {
+struct Response {
     connection: u64,
     chunks: Vec<usize>,
 }
 
 /// Counts a response as in flight until this is dropped.
 #[derive(Debug)]
-pub(super) struct HeldResponse {
+pub(super) struct TrackedResponse {
     state: Weak<Mutex<State>>,
     number: u64,
     bytes: usize,
@@ -49,35 +49,39 @@ impl ResponsesInFlight {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts to count a response of a connection.
-    pub(super) fn hold<'a>(&self, connection: u64, chunks: impl Iterator<Item = &'a Bytes>) -> HeldResponse {
+    /// Starts to count a response of a connection. Each part is an address and the number of bytes there: a chunk of the
+    /// response, or the values from which it is rendered.
+    pub(super) fn hold(
+        &self,
+        connection: u64,
+        parts: impl Iterator<Item = (usize, usize)>,
+    ) -> TrackedResponse {
         let mut state = self.state();
         let mut bytes = 0;
         let mut addresses = Vec::new();
-        for chunk in chunks {
-            let address = chunk.as_ptr() as usize;
+        for (address, length) in parts {
             addresses.push(address);
-            bytes += chunk.len();
-            let (_, answers) = state.chunks.entry(address).or_insert((chunk.len(), 0));
+            bytes += length;
+            let (_, answers) = state.chunks.entry(address).or_insert((length, 0));
             *answers += 1;
             if *answers == 1 {
-                state.bytes += chunk.len();
+                state.bytes += length;
             }
         }
         let number = state.next;
         state.next += 1;
         state.bytes += addresses.len() * CHUNK_OVERHEAD;
-        state.by_number.insert(number, Answer { connection, chunks: addresses });
-        HeldResponse { state: Arc::downgrade(&self.0), number, bytes }
+        state.by_number.insert(number, Response { connection, chunks: addresses });
+        TrackedResponse { state: Arc::downgrade(&self.0), number, bytes }
     }
 
     /// Whether the responses use more memory than allowed. `newest` is the response that was added last.
-    pub(super) fn is_too_much(&self, newest: &HeldResponse) -> bool {
-        self.state().bytes > MAX_BYTES.max(MAX_LARGE_ANSWERS * newest.bytes)
+    pub(super) fn is_too_much(&self, newest: &TrackedResponse) -> bool {
+        self.state().bytes > MAX_BYTES.max(MAX_LARGE_RESPONSES * newest.bytes)
     }
 
     /// The numbers of the connections that have responses in flight.
-    pub(super) fn holders(&self) -> BTreeSet<u64> {
+    pub(super) fn connections(&self) -> BTreeSet<u64> {
         self.state().by_number.values().map(|answer| answer.connection).collect()
     }
 
@@ -113,7 +117,7 @@ impl State {
     }
 }
 
-impl Drop for HeldResponse {
+impl Drop for TrackedResponse {
     fn drop(&mut self) {
         if let Some(state) = self.state.upgrade() {
             state.lock().unwrap_or_else(PoisonError::into_inner).remove(self.number);

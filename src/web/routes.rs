@@ -17,7 +17,7 @@ use super::{
     content_coding,
     exporter::Exporter,
     media_type::{HTML, JSON, METRICS, TEXT},
-    response::{chunked, response},
+    response::{response, with_content},
     waiting_scrapes::WaitingScrape,
 };
 
@@ -88,8 +88,8 @@ async fn metrics(
     scrape: WaitingScrape,
 ) -> Response<Body> {
     let gzip = content_coding::prefers_gzip(headers);
-    let chunks = exporter.scrape(timeout.of(headers), scrape.hurry.cancelled(), gzip).await;
-    coded(chunked(StatusCode::OK, METRICS, chunks), gzip)
+    let content = exporter.scrape(timeout.of(headers), scrape.answer_now.cancelled(), gzip).await;
+    coded(with_content(StatusCode::OK, METRICS, content), gzip)
 }
 
 fn page(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<Body> {
@@ -117,7 +117,7 @@ fn jobs(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<
     let mut known = known.flat_map(|value| value.split(',')).map(str::trim);
     let is_known = known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag);
     let mut response = if is_known {
-        let mut unchanged = coded(chunked(StatusCode::NOT_MODIFIED, JSON, Vec::new()), false);
+        let mut unchanged = coded(with_content(StatusCode::NOT_MODIFIED, JSON, Vec::new().into()), false);
         unchanged.headers_mut().remove(CONTENT_LENGTH);
         unchanged
     } else {
@@ -143,7 +143,7 @@ fn document(
         Err(problem) => (StatusCode::BAD_REQUEST, problem),
     };
     let chunks = if gzip { exporter.gzip(text) } else { vec![text.into()] };
-    coded(chunked(status, content_type, chunks), gzip)
+    coded(with_content(status, content_type, chunks.into()), gzip)
 }
 
 /// Sets the headers of a response that exists in a compressed and a plain form.

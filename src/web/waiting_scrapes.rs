@@ -29,7 +29,7 @@ pub(super) struct WaitingScrape {
     all: Arc<WaitingScrapes>,
     number: u64,
     /// Cancelled when the scrape must be answered at once.
-    pub(super) hurry: CancellationToken,
+    pub(super) answer_now: CancellationToken,
 }
 
 impl WaitingScrapes {
@@ -42,24 +42,24 @@ impl WaitingScrapes {
     }
 
     /// Adds a scrape. If there are then too many, one of them is answered at once.
-    pub(super) fn enter(self: &Arc<Self>, client: ClientAddress) -> WaitingScrape {
-        let hurry = CancellationToken::new();
+    pub(super) fn add(self: &Arc<Self>, client: ClientAddress) -> WaitingScrape {
+        let answer_now = CancellationToken::new();
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        state.by_number.insert(number, (client, hurry.clone()));
+        state.by_number.insert(number, (client, answer_now.clone()));
         if state.by_number.len() > self.limit
-            && let Some(longest) = state.longest_of_the_largest()
-            && let Some((_, hurry)) = state.by_number.remove(&longest)
+            && let Some(longest) = state.longest_of_largest_client()
+            && let Some((_, answer_now)) = state.by_number.remove(&longest)
         {
-            hurry.cancel();
+            answer_now.cancel();
         }
-        WaitingScrape { all: Arc::clone(self), number, hurry }
+        WaitingScrape { all: Arc::clone(self), number, answer_now }
     }
 }
 
 impl State {
-    fn longest_of_the_largest(&self) -> Option<u64> {
+    fn longest_of_largest_client(&self) -> Option<u64> {
         let mut scrapes: HashMap<_, usize> = HashMap::new();
         for (client, _) in self.by_number.values() {
             *scrapes.entry(client).or_default() += 1;
@@ -88,15 +88,17 @@ mod tests {
     fn the_longest_wait_of_the_client_with_the_most_ends() {
         let waiting = WaitingScrapes::new(3);
         let [one, other] = [1, 2].map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 0, last)).into());
-        let theirs = waiting.enter(other);
-        let ours = [(); 2].map(|()| waiting.enter(one));
-        assert!(!theirs.hurry.is_cancelled() && ours.iter().all(|scrape| !scrape.hurry.is_cancelled()));
-        let next = waiting.enter(one);
-        assert!(ours[0].hurry.is_cancelled());
-        assert!(!theirs.hurry.is_cancelled() && !ours[1].hurry.is_cancelled());
+        let theirs = waiting.add(other);
+        let ours = [(); 2].map(|()| waiting.add(one));
+        assert!(
+            !theirs.answer_now.is_cancelled() && ours.iter().all(|scrape| !scrape.answer_now.is_cancelled())
+        );
+        let next = waiting.add(one);
+        assert!(ours[0].answer_now.is_cancelled());
+        assert!(!theirs.answer_now.is_cancelled() && !ours[1].answer_now.is_cancelled());
         drop((theirs, next));
-        let last = waiting.enter(other);
-        assert!(!ours[1].hurry.is_cancelled() && !last.hurry.is_cancelled());
+        let last = waiting.add(other);
+        assert!(!ours[1].answer_now.is_cancelled() && !last.answer_now.is_cancelled());
         drop((ours, last));
         assert!(waiting.state().by_number.is_empty());
     }

@@ -57,7 +57,7 @@ fn each_outside_crate_has_its_one_user() {
         ("aws_config::", &["pinpoint/credentials/chain.rs", "pinpoint/credentials/provider_error.rs"]),
         ("aws_sdk_sts::", &["pinpoint/credentials/provider_error.rs", "pinpoint/credentials/sts.rs"]),
         ("envy::", &["config/environment.rs", "config/settings.rs"]),
-        ("flate2::", &["metrics/block.rs", "pinpoint/send.rs"]),
+        ("flate2::", &["metrics/deflate.rs", "pinpoint/send.rs"]),
         ("prometheus::", &["exporter/error.rs", "metrics/telemetry.rs"]),
         ("hyper_util::", &["cli/healthcheck.rs", "web/connection.rs"]),
         ("lexopt::", &["cli/mod.rs"]),
@@ -94,7 +94,7 @@ fn only_retries_and_the_queue_of_requests_sleep_in_the_client() {
         [
             "pinpoint/credentials/chain.rs",
             "pinpoint/credentials/sts.rs",
-            "pinpoint/limit.rs",
+            "pinpoint/rate_limit.rs",
             "pinpoint/retry.rs"
         ]
     );
@@ -290,7 +290,7 @@ impl<'ast> Visit<'ast> for Paths {
 #[test]
 fn only_known_places_read_texts_from_outside_without_the_mask() {
     // They read dates, numbers, the name of an exception, and the origin of a redirect.
-    let known = ["pinpoint/error.rs", "pinpoint/foreign_answer.rs", "pinpoint/mod.rs", "pinpoint/secrets.rs"];
+    let known = ["pinpoint/error.rs", "pinpoint/intermediary.rs", "pinpoint/mod.rs", "pinpoint/secrets.rs"];
     assert_eq!(users("unmasked()"), known[..3]);
     assert_eq!(users("fn unmasked("), known[3..]);
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Options, world::World};
+use fake_pinpoint::{FakePinpoint, Options, world::World};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
@@ -98,7 +98,7 @@ async fn fake() -> FakePinpoint {
 }
 
 async fn scrape(program: &Program) -> Scrape {
-    program.scrape(60.0, HANG_LIMIT).await
+    program.scrape().await
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn what_aws_files_lack_or_cannot_say_is_named_with_file_line_and_cure() {
             [("AWS_CONFIG_FILE", named.as_str()), ("AWS_PROFILE", "none")],
             "AWS_PROFILE=\"none\": the profile is neither in".to_owned(),
         ),
-        ([("AWS_CONFIG_FILE", named.as_str()), ("AWS_PROFILE", "")], "there is no such section".to_owned()),
+        ([("AWS_CONFIG_FILE", named.as_str()), ("AWS_PROFILE", "")], "the section does not exist".to_owned()),
     ] {
         let found = problems(&variables);
         assert!(
@@ -307,7 +307,7 @@ fn an_empty_variable_that_keeps_a_container_from_being_asked_is_named() {
 #[test]
 fn a_proxy_that_is_none_is_a_settings_error_without_its_password() {
     for (value, why) in [
-        ("htttp://u:hush@proxy:3128", "its scheme is none of"),
+        ("htttp://u:hush@proxy:3128", "its scheme is not one of"),
         ("\"http://u:hush@proxy:3128\"", "it is in quotes; remove them"),
         ("http://u:hush hush@proxy:3128", "write %20 for a blank"),
     ] {
@@ -417,7 +417,7 @@ fn a_credential_process_that_gives_nothing_is_named_and_what_it_wrote_is_not_sho
         ("program".to_owned(), path, "the program program is not there; write its whole path"),
         (hush.clone(), path, "may not be run; make it executable"),
         (format!("/bin/cat {hush} | /bin/cat"), path, "the command needs the shell sh, which is not there"),
-        (format!("/bin/cat {hush}"), path, "the output is no JSON object of credentials"),
+        (format!("/bin/cat {hush}"), path, "the output is not a JSON object with credentials"),
         (format!("/bin/sh {script}"), path, "/bin/sh failed with exit status: 3"),
         ("/bin/cat /dev/zero".to_owned(), path, "printed more than 1 MiB"),
         ("/bin/cat 'x".to_owned(), path, "close the quote"),

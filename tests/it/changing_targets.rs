@@ -16,6 +16,7 @@ use pinpoint_exporter::{
 
 use crate::support::{
     harness::{APP, Harness, Plan, SEGMENT, Source, credentials, run},
+    raw::within,
     text_format::Scrape,
 };
 
@@ -85,6 +86,7 @@ fn a_removed_target_loses_its_series_at_once_and_has_none_of_them_when_it_comes_
         assert_eq!(mentions(&harness.scrape_within(Some("0.6")).await, "a"), 0);
         harness.set_targets(&in_app(&["a", "b"])).unwrap();
         assert_eq!(mentions(&harness.scrape_within(Some("0.6")).await, "a"), 0);
+        within("the new listing", harness.fake.wait_for_requests(3)).await;
         assert_eq!(listings_of(&harness, "a"), 2, "it is read anew");
     });
 }

@@ -294,7 +294,7 @@ fn wrong_arguments_are_named_with_what_would_be_right() {
         (&["plan", "--segmnets", "5"], "the closest is --segments"),
         (&["plan", "--offline"], "--offline needs --segments"),
         (&["plan", "--segments", "5"], "--segments and --applications need --offline"),
-        (&["plan", "--jobs-per-segment", "many"], "--jobs-per-segment \"many\": this is no whole number"),
+        (&["plan", "--jobs-per-segment", "many"], "--jobs-per-segment \"many\": this is not a whole number"),
         (
             &["plan", "--scrape-interval", "0s"],
             "--scrape-interval \"0s\": Prometheus scrapes at an interval above 0s",
@@ -323,9 +323,9 @@ fn wrong_arguments_are_named_with_what_would_be_right() {
             &["check", "--config.file", "x"],
             "there is no configuration file: settings are environment variables",
         ),
-        (&["serve"], "there is no argument \"serve\" here; without arguments it serves"),
+        (&["serve"], "unknown argument \"serve\"; without arguments, the exporter serves"),
         (&["plan", "--scrape-interval"], "missing argument for option '--scrape-interval'"),
-        (&["healthcheck", "now"], "no argument \"now\" here"),
+        (&["healthcheck", "now"], "unknown argument \"now\""),
     ] {
         let output = command(arguments, &[]);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
@@ -339,8 +339,8 @@ fn plan_makes_no_calls_but_those_that_find_targets_and_offline_none() {
     run(async {
         let fake = fake().await;
         let plan = json_of(&command_on(&fake, "*/*", &["plan", "--json"]).await);
-        let place = &plan["places"][0];
-        assert_eq!((&place["targets"], &place["lists"]), (&json!(4), &json!(3)));
+        let region = &plan["regions"][0];
+        assert_eq!((&region["targets"], &region["lists"]), (&json!(4), &json!(3)));
         let operations: Vec<_> = fake.requests().iter().filter_map(|request| request.operation).collect();
         assert_eq!(operations, [Operation::GetApps, Operation::GetSegments, Operation::GetSegments]);
         let text = text(&command_on(&fake, "*/*", &["plan"]).await);
@@ -388,7 +388,7 @@ fn plan_says_which_lists_it_could_not_read() {
         );
         let plan = json_of(&command_on(&fake, "*/*", &["plan", "--json"]).await);
         let unread: Vec<_> = plan["unread"].as_array().unwrap().iter().map(|list| &list["target"]).collect();
-        assert_eq!((unread, &plan["places"][0]["targets"]), (vec![&json!("two/*")], &json!(2)));
+        assert_eq!((unread, &plan["regions"][0]["targets"]), (vec![&json!("two/*")], &json!(2)));
     });
 }
 
@@ -864,7 +864,7 @@ fn names_that_are_read_for_themselves_are_planned_as_lists_and_series() {
         assert_eq!(series(&with, "pinpoint_application_info"), 2);
         assert_eq!(series(&with, "pinpoint_segment_info"), 3);
         assert_eq!(series(&with, "pinpoint_discovery_up"), 0);
-        assert_eq!((&without["places"][0]["lists"], &with["places"][0]["lists"]), (&json!(0), &json!(3)));
+        assert_eq!((&without["regions"][0]["lists"], &with["regions"][0]["lists"]), (&json!(0), &json!(3)));
         // Three requests every six minutes: DISCOVERY_TTL is five, and Prometheus scrapes every minute.
         let per_hour = |plan: &Value| plan["requests_per_hour"].as_u64().unwrap();
         assert_eq!(per_hour(&with) - per_hour(&without), 30);

@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     error_texts::assert_readable,
     support::{
-        harness::{Plan, run},
+        harness::{Plan, run, run_in_virtual_time},
         ports::closed_address,
         program::{Program, command},
         tls,
@@ -160,12 +160,12 @@ fn a_connection_that_fails_is_told_with_the_url_what_happened_and_the_cure() {
 
 #[test]
 fn a_request_that_times_out_names_the_url() {
-    run(async {
+    run_in_virtual_time(async {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", silent.local_addr().unwrap());
         let plan = Plan::new().set("REQUEST_TIMEOUT", "50ms").endpoint(&endpoint);
         let expected = format!(
-            "{endpoint} gave no whole answer within 50ms; check the network, or raise PINPOINT_EXPORTER_REQUEST_TIMEOUT"
+            "{endpoint} gave no complete answer within 50ms; check the network, or raise PINPOINT_EXPORTER_REQUEST_TIMEOUT"
         );
         assert_eq!(error_of(plan).await, ("Timeout".to_owned(), expected));
     });
@@ -266,7 +266,7 @@ fn check_and_the_log_name_the_url_too() {
         let variables = variables(&endpoint);
         let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let program = Program::start(&variables);
-        program.scrape(2.0, std::time::Duration::from_mins(1)).await;
+        program.scrape().await;
         let log = program.last_words().await;
         assert!(log.contains(&expected), "{log}");
         assert_readable(&log);

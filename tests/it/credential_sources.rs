@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Key, Options, fault::Fault, world::World};
+use fake_pinpoint::{FakePinpoint, Key, Options, fault::Fault, world::World};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -38,9 +38,6 @@ const EXPIRY: &str = "pinpoint_exporter_credentials_expiry_timestamp_seconds";
 const LIFE: i64 = 200;
 /// A source that gives such credentials is not asked again before, in milliseconds.
 const PAUSE: i64 = 10_000;
-
-/// How much longer than it says a scraper waits, while the machine does other things.
-const GRACE: Duration = HANG_LIMIT;
 
 /// Credentials that were given out.
 #[derive(Debug, Clone)]
@@ -131,7 +128,7 @@ impl Mint {
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
         let scrape = loop {
             ticks.tick().await;
-            let scrape = program.scrape(60.0, GRACE).await;
+            let scrape = program.scrape().await;
             assert_eq!(scrape.sum("pinpoint_api_errors_total", &[]), 0, "{}", program.log());
             assert_eq!(scrape.sum("pinpoint_target_up", &[]), all.len() as u64, "{}", program.log());
             if all.iter().all(|to| self.has_used_the_second(to)) {
@@ -619,7 +616,7 @@ fn credentials_that_sts_does_not_take_are_asked_for_anew_before_a_scrape_is_lost
     run(async {
         let mint = Mint::new().await;
         let program = mint.program_with_roles(3_600, true).await;
-        let scrape = program.scrape(60.0, GRACE).await;
+        let scrape = program.scrape().await;
         assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2, "{}", program.log());
         assert_eq!(mint.issued("the container").len(), 2);
     });
@@ -631,7 +628,7 @@ fn a_wrong_clock_is_corrected_and_told_under_assumed_roles() {
         let mint = Mint::new().await;
         mint.fake.server_clock().advance(600_000);
         let program = mint.program_with_roles(3_600, false).await;
-        let scrape = program.scrape(60.0, GRACE).await;
+        let scrape = program.scrape().await;
         assert_eq!(scrape.sum("pinpoint_target_up", &[]), 2, "{}", program.log());
         // Each account has a client of its own, which finds out with its first request.
         assert_eq!(scrape.sum("pinpoint_api_retries_total", &[]), 2);
@@ -659,11 +656,11 @@ fn what_a_file_holds_is_read_anew_when_aws_calls_it_expired() {
         };
         let first = mint.issue("the file", LIFE);
         let program = mint.program(&[("AWS_CONFIG_FILE", &write(&first))]);
-        assert_eq!(program.scrape(60.0, GRACE).await.sum("pinpoint_target_up", &[]), 1);
+        assert_eq!(program.scrape().await.sum("pinpoint_target_up", &[]), 1);
         let second = mint.issue("the file", LIFE);
         mint.fake.set_keys(vec![Key { expired: true, ..first.key }, second.key.clone()]);
         write(&second);
-        let scrape = program.scrape(60.0, GRACE).await;
+        let scrape = program.scrape().await;
         assert_eq!(scrape.sum("pinpoint_target_up", &[]), 1, "{}", program.log());
         assert_eq!(mint.fake.requests().len(), 3);
     });
@@ -701,7 +698,7 @@ fn a_container_that_hangs_when_it_is_asked_anew_delays_no_scrape() {
         let program = mint.program(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url)]);
         let mut scrapes = 0;
         while *asked.lock().unwrap() < 2 || scrapes < 20 {
-            let scrape = program.scrape(60.0, GRACE).await;
+            let scrape = program.scrape().await;
             assert_eq!(scrape.sum("pinpoint_target_up", &[]), 1, "{}", program.log());
             assert_eq!(scrape.sum("pinpoint_api_errors_total", &[]), 0, "{}", program.log());
             scrapes += 1;
@@ -733,7 +730,7 @@ fn the_exporter_gets_ready_whatever_the_first_look_for_credentials_does() {
             let program = mint.program(&variables);
             let ready = format!("{}/-/ready", program.url);
             while client().get(&ready).send().await.unwrap().status() != 200 {}
-            let scrape = program.scrape(60.0, GRACE).await;
+            let scrape = program.scrape().await;
             let labels = [("exception", "CredentialsError")];
             assert_eq!(scrape.sum("pinpoint_target_error", &labels), 1, "{}", program.log());
             assert_eq!(scrape.sum("pinpoint_api_requests_total", &[]), 0);
@@ -752,7 +749,7 @@ fn a_date_of_expiry_is_read_with_any_offset() {
                 ok(issued.json().replace(&issued.date(), &issued.date().replace('Z', zone)))
             });
             let program = mint.program(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container.await)]);
-            let scrape = program.scrape(60.0, GRACE).await;
+            let scrape = program.scrape().await;
             assert_eq!(scrape.sum("pinpoint_target_up", &[]), 1, "{zone:?}: {}", program.log());
             mint.assert_expiry(&scrape, "", "container");
         }
@@ -779,7 +776,7 @@ fn an_answer_without_end_is_given_up_after_a_mebibyte() {
             }
         });
         let program = mint.program(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url)]);
-        let scrape = program.scrape(60.0, GRACE).await;
+        let scrape = program.scrape().await;
         assert_eq!(scrape.sum("pinpoint_target_error", &[("exception", "CredentialsError")]), 1);
         let log = program.last_words().await;
         assert!(log.contains(&format!("GET {url} failed: the answer exceeds 1 MiB")), "{log}");
@@ -910,7 +907,7 @@ fn a_container_that_fails_is_named_with_what_came_back_in_words() {
             (
                 200,
                 &expiring("tomorrow"),
-                "GET URL/creds failed: the Expiration in the answer is no ISO 8601 date",
+                "GET URL/creds failed: the Expiration in the answer is not an ISO 8601 date",
             ),
         ] {
             let url = always(status, body).await;

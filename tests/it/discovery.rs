@@ -74,7 +74,7 @@ fn the_first_scrape_finds_and_reads_everything_with_the_fewest_requests() {
 
 #[test]
 fn what_is_found_is_read_in_the_same_round_though_the_scrape_was_answered_meanwhile() {
-    run(async {
+    run_in_virtual_time(async {
         let harness = plan("*/*", 2, 3).build().await;
         harness.fake.fault(Rule {
             operation: Some(Operation::GetApps),
@@ -319,7 +319,7 @@ fn an_id_that_a_path_cannot_hold_is_skipped_and_its_neighbours_are_read() {
 
 #[test]
 fn parts_of_a_list_that_are_left_out_are_logged_once() {
-    run_within(Duration::from_mins(2), async {
+    run(async {
         let mut world = World::default();
         world.segment("app", "segment");
         let fake = FakePinpoint::start(world).await.unwrap();
@@ -334,7 +334,7 @@ fn parts_of_a_list_that_are_left_out_are_logged_once() {
             ("PINPOINT_EXPORTER_DISCOVERY_TTL", "0s"),
         ]);
         for _ in 0..2 {
-            program.scrape(20.0, Duration::from_mins(1)).await;
+            program.scrape().await;
         }
         program.terminate();
         assert!(program.end().await.success());

@@ -58,7 +58,7 @@ fn the_short_table_of_settings_in_the_readme_has_the_defaults_of_the_code() {
         let (name, rest) = row.split_once("` |").unwrap();
         let (shown, _) = rest.split_once('|').unwrap();
         let setting = SETTINGS.iter().find(|setting| setting.name == name);
-        let setting = setting.unwrap_or_else(|| panic!("{name} is no setting"));
+        let setting = setting.unwrap_or_else(|| panic!("{name} is not a setting"));
         assert_eq!(shown.trim(), default(setting), "the default of {name}");
     }
 }
@@ -105,7 +105,7 @@ fn every_setting_that_a_page_names_exists() {
             let name: String = name.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
             assert!(
                 name.is_empty() || is_known(&name),
-                "{path} names PINPOINT_EXPORTER_{name}, which is no setting"
+                "{path} names PINPOINT_EXPORTER_{name}, which is not a setting"
             );
         }
         // The pages of `deploy` also have placeholders and settings of other programs.
@@ -129,7 +129,7 @@ fn assert_bare_settings_exist(path: &str, page: &str) {
             || is_status(name)
             || is_aws_variable(name)
             || SETTINGS.iter().any(|setting| setting.name == name);
-        assert!(!is_name || is_known, "{path} names {name}, which is no setting");
+        assert!(!is_name || is_known, "{path} names {name}, which is not a setting");
     }
 }
 

@@ -67,7 +67,10 @@ fn every_combination_is_there_from_the_start_at_zero() {
                 assert_eq!(value, Some(f64::from(u8::from(expected))), "{labels:?}");
             }
         }
-        assert_eq!(scrape.samples("pinpoint_api_errors_total", &[]).len(), 4 * wanted.len());
+        assert_eq!(
+            scrape.samples("pinpoint_api_errors_total", &[]).len(),
+            Operation::ALL.len() * wanted.len()
+        );
     });
 }
 
@@ -306,8 +309,7 @@ async fn no_http() -> SocketAddr {
 fn a_body_of_just_64_mib_is_read_plain_and_compressed() {
     for gzip in [false, true] {
         run(async move {
-            let harness =
-                Plan::new().set("REQUEST_TIMEOUT", "20s").set("SCRAPE_TIMEOUT", "25s").build().await;
+            let harness = Plan::new().build().await;
             harness.fake.fault(Fault::Oversized { mebibytes: 63, gzip }.times(1));
             let scrape = harness.scrape().await;
             assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));

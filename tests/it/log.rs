@@ -38,7 +38,7 @@ fn a_log_that_nobody_reads_keeps_nobody_waiting() {
         ));
         // A pipe holds 64 KiB, and each of these makes a kilobyte of log and more.
         for _ in 0..120 {
-            let scrape = within("a scrape", program.scrape(60.0, HANG_LIMIT)).await;
+            let scrape = within("a scrape", program.scrape()).await;
             assert_eq!(scrape.value("pinpoint_target_up", &[]), Some(1.0));
         }
         program.terminate();
@@ -62,7 +62,7 @@ fn data_that_become_too_old_are_logged_once_and_so_is_their_return() {
                 ("PINPOINT_EXPORTER_REQUEST_TIMEOUT", "2s"),
             ],
         ));
-        let scrape = || program.scrape(0.6, HANG_LIMIT);
+        let scrape = || program.scrape_within(0.6, HANG_LIMIT);
         within("the first data", async { while scrape().await.sum("pinpoint_target_up", &[]) == 0 {} }).await;
         fake.fault(Fault::Hang.always());
         let dropped = "its data are no longer shown: they are older than MAX_STALENESS=1s";
@@ -94,7 +94,9 @@ fn what_is_not_logged_yet_when_the_process_is_asked_to_end_is_logged_then() {
         let program = Program::start(&variables(&url, "app/hangs app/missing", &more));
         within("the failure", async {
             let is_down = [("segment_id", "missing")];
-            while program.scrape(0.6, HANG_LIMIT).await.value("pinpoint_target_up", &is_down) != Some(0.0) {}
+            while program.scrape_within(0.6, HANG_LIMIT).await.value("pinpoint_target_up", &is_down)
+                != Some(0.0)
+            {}
         })
         .await;
         let log = program.last_words().await;
@@ -114,7 +116,7 @@ fn one_cause_that_hits_many_targets_is_one_line_and_so_is_their_recovery() {
         let more =
             [("PINPOINT_EXPORTER_CACHE_TTL", "0s"), ("PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND", "0")];
         let program = Program::start(&variables(&url, "app/*", &more));
-        let scrape = || program.scrape(60.0, HANG_LIMIT);
+        let scrape = || program.scrape();
         let logged = async |text: &str| {
             within(text, async {
                 while !program.log().contains(text) {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
+mod abusive_clients;
 mod architecture;
 mod aws_environment;
 mod changing_targets;
@@ -13,25 +14,24 @@ mod discovery;
 mod documentation;
 mod error_texts;
 mod exceptions;
-mod extremes;
-mod frugality;
+mod extreme_settings;
 mod golden;
 mod iam;
 mod log;
 mod memory;
 mod names;
-mod pace;
 mod process;
 mod prometheus;
 mod protected_port;
-mod rude_clients;
+mod proxies_and_accounts;
+mod request_queue;
+mod scrape_cost;
 mod scrapes;
 mod secrets;
 mod settings;
 mod signatures;
 mod status;
 mod support;
-mod surroundings;
 mod targets_file;
 mod web;
 mod web_config;

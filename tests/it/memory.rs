@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
 use fake_pinpoint::{
-    FakePinpoint, HANG_LIMIT,
+    FakePinpoint,
     fault::{Fault, Rule},
     world::World,
 };
@@ -82,7 +82,7 @@ async fn cost(fault: Rule) -> usize {
         ("PINPOINT_EXPORTER_MAX_ATTEMPTS", "1"),
         ("PINPOINT_EXPORTER_REQUEST_TIMEOUT", "2m"),
     ]);
-    let scrape = || program.scrape(100.0, HANG_LIMIT);
+    let scrape = || program.scrape();
     scrape().await;
     let before = program.memory("VmRSS");
     fake.fault(fault);

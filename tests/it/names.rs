@@ -265,7 +265,7 @@ fn names_that_are_denied_are_logged_once_and_in_one_line_for_all_lists() {
         ]);
         for rounds in 1..=3 {
             while fake.count(Operation::GetSegments) < 2 * rounds {
-                program.scrape(20.0, HANG_LIMIT).await;
+                program.scrape().await;
             }
         }
         program.terminate();

@@ -117,7 +117,7 @@ fn no_other_signal_ends_the_server() {
             [Signal::HUP, Signal::USR1, Signal::USR2, Signal::ALARM, Signal::PIPE, Signal::XFSZ, Signal::HUP]
         {
             program.signal(signal);
-            program.scrape(0.1, HANG_LIMIT).await;
+            program.scrape_within(0.1, HANG_LIMIT).await;
         }
         program.terminate();
         assert!(program.end().await.success());

@@ -2,6 +2,7 @@
 //! what becomes of it all when the files change.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, LazyLock},
@@ -10,7 +11,7 @@ use std::{
 
 use base64::Engine as _;
 use bytes::Bytes;
-use fake_pinpoint::{FakePinpoint, Options, world::World};
+use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Options, world::World};
 use futures_util::future::join_all;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
@@ -18,7 +19,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pinpoint_exporter::{
     model::clock::SystemClock,
-    web::{self, ClientTimeouts, Limits, ScrapeTimeout, config::WatchedWebConfig},
+    web::{self, ClientTimeouts, Content, Limits, ScrapeTimeout, config::WatchedWebConfig},
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -67,8 +68,8 @@ const ANSWER_BYTES: usize = 8 << 20;
 static ANSWER: LazyLock<Bytes> = LazyLock::new(|| vec![b'#'; ANSWER_BYTES].into());
 
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, _: impl Future<Output = ()> + Send, _: bool) -> Vec<Bytes> {
-        vec![ANSWER.clone()]
+    async fn scrape(&self, _: Duration, _: impl Future<Output = ()> + Send, _: bool) -> Content {
+        vec![ANSWER.clone()].into()
     }
 
     fn page(&self, _: &str) -> Result<String, String> {
@@ -298,8 +299,8 @@ fn without_a_right_password_there_is_nothing_to_see_on_any_path() {
         }
         // Who is struck off is out, on connections that are open too.
         pki.write("web.yml", &format!("basic_auth_users:\n  bob: {}\n", hash("other")));
-        server.web_config.look();
-        server.web_config.look();
+        server.web_config.reload_if_changed();
+        server.web_config.reload_if_changed();
         assert_eq!(status(&mut client, "/-/healthy", &basic("alice", "secret")).await, 401);
         assert_eq!(status(&mut client, "/-/healthy", &basic("bob", "other")).await, 200);
         server.close().await;
@@ -315,24 +316,27 @@ fn a_flood_of_wrong_passwords_is_turned_away_and_keeps_out_nobody_who_is_known()
         let server = Server::start(&pki, &format!("basic_auth_users:\n  alice: {slow}\n")).await;
         let mut known = Raw::connect(server.address).await;
         assert_eq!(status(&mut known, "/-/healthy", &basic("alice", "secret")).await, 200);
-        let flood: Vec<_> = (0..200)
-            .map(|number| {
-                let address = server.address;
-                tokio::spawn(async move {
-                    let mut client = Raw::connect(address).await;
-                    status(&mut client, "/metrics", &basic("alice", &number.to_string())).await
-                })
-            })
-            .collect();
-        for _ in 0..20 {
-            assert_eq!(status(&mut known, "/-/healthy", &basic("alice", "secret")).await, 200);
-        }
-        let mut answers = [0, 0];
-        for answer in flood {
-            let answer = answer.await.unwrap();
-            answers[[401, 429].iter().position(|known| *known == answer).expect("a refusal")] += 1;
-        }
-        assert!(answers[0] > 0 && answers[1] > 0, "{answers:?}");
+        // On a busy machine the passwords may be verified as soon as they come, and none is turned away.
+        let mut refusals = BTreeSet::new();
+        within("refusals of both kinds", async {
+            while refusals.len() < 2 {
+                let flood: Vec<_> = (0..200)
+                    .map(|number| {
+                        let address = server.address;
+                        tokio::spawn(async move {
+                            let mut client = Raw::connect(address).await;
+                            status(&mut client, "/metrics", &basic("alice", &number.to_string())).await
+                        })
+                    })
+                    .collect();
+                for _ in 0..20 {
+                    assert_eq!(status(&mut known, "/-/healthy", &basic("alice", "secret")).await, 200);
+                }
+                refusals.extend(join_all(flood).await.into_iter().map(Result::unwrap));
+            }
+        })
+        .await;
+        assert_eq!(refusals, BTreeSet::from([401, 429]));
         server.close().await;
     });
 }
@@ -341,14 +345,16 @@ fn a_flood_of_wrong_passwords_is_turned_away_and_keeps_out_nobody_who_is_known()
 fn the_right_password_sent_by_many_at_once_after_a_start_lets_all_of_them_in() {
     run(async {
         let pki = Pki::new();
-        let slow = bcrypt::hash("secret", 8).unwrap();
+        // If each request were verified by itself, 150 would be more than can wait, and the first would take long enough for
+        // the others to come.
+        let slow = bcrypt::hash("secret", 12).unwrap();
         let server = Server::start(&pki, &format!("{TLS}basic_auth_users:\n  alice: {slow}\n")).await;
         let (mut sender, connection) = http2_client(&pki, server.address).await;
         // After an answer the client knows how many requests it may have under way.
         let unknown = Request::get("https://localhost/-/healthy").body(Empty::<Bytes>::new()).unwrap();
         assert_eq!(sender.send_request(unknown).await.unwrap().status(), StatusCode::UNAUTHORIZED);
         let mut many = Vec::new();
-        for _ in 0..50 {
+        for _ in 0..150 {
             let (mut sender, config, address) = (sender.clone(), pki.client("", &TLS13), server.address);
             many.push(tokio::spawn(async move {
                 let alice = basic("alice", "secret");
@@ -387,12 +393,13 @@ fn a_fresh_client_gets_in_behind_the_address_of_a_flood_and_beside_one_from_twen
     run(async {
         let pki = Pki::new();
         let slow = bcrypt::hash("secret", 8).unwrap();
-        for (addresses, fresh) in [(1, 100), (20, 99)] {
+        // From 20 addresses come more passwords than can wait.
+        for (addresses, clients, fresh) in [(1, 60, 100), (20, 400, 99)] {
             // Right after a restart: nobody is known.
             let server = Server::start(&pki, &format!("basic_auth_users:\n  alice: {slow}\n")).await;
             let stop = CancellationToken::new();
             let mut flood = Vec::new();
-            for number in 0..60 {
+            for number in 0..clients {
                 let last = 100 + u8::try_from(number % addresses).unwrap();
                 flood.push(tokio::spawn(guess(last, server.address, number, stop.clone())));
             }
@@ -414,7 +421,7 @@ fn a_fresh_client_gets_in_behind_the_address_of_a_flood_and_beside_one_from_twen
 fn scrapes_of_others_go_on_over_tls_and_http2_while_one_address_takes_none_of_its_answers() {
     run(async {
         let pki = Pki::new();
-        let long = Duration::from_mins(5);
+        let long = 2 * HANG_LIMIT;
         let timeouts = ClientTimeouts { idle: long, head: long, write: long };
         let limits = Limits { connections: 8, timeouts, ..Limits::default() };
         let server = Server::start_with(&pki, TLS, limits).await;
@@ -565,8 +572,9 @@ fn a_slow_handshake_is_cut_off_and_gives_way_to_others() {
             assert!(ended.is_ok_and(|read| read == 0) || !begin.is_empty(), "{begin:?}");
         }
         server.close().await;
-        let limits = Limits { connections: 2, ..patient() };
-        let server = Server::start_with(&pki, TLS, limits).await;
+        let long = 2 * HANG_LIMIT;
+        let timeouts = ClientTimeouts { idle: long, head: long, write: long };
+        let server = Server::start_with(&pki, TLS, Limits { connections: 2, timeouts, ..patient() }).await;
         let mut waiting = Vec::new();
         for _ in 0..3 {
             let mut socket = TcpStream::connect(server.address).await.unwrap();
@@ -574,6 +582,7 @@ fn a_slow_handshake_is_cut_off_and_gives_way_to_others() {
             waiting.push(socket);
         }
         assert_eq!(ask(server.address, pki.client("", &TLS13), "/-/healthy").await, Ok(StatusCode::OK));
+        _ = within("the end of the first", waiting.remove(0).read_to_end(&mut Vec::new())).await;
         server.close().await;
     });
 }
@@ -767,7 +776,7 @@ fn each_failed_handshake_is_logged_once_with_what_the_client_did_wrong() {
             "the client's certificate's RSA key has 1024 bits",
             "the client offers no version of TLS that is enabled here",
             "the client does not trust the certificate of this server",
-            "what the client sends is not TLS",
+            "the client does not send TLS",
         ] {
             assert_eq!(log.matches(cause).count(), 1, "{cause}: {log}");
         }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use fake_pinpoint::HANG_LIMIT;
 use pinpoint_exporter::{
     config::{
         Config, LogFormat, PREFIX, SETTINGS, SettingErrors, Warning,
@@ -128,7 +129,7 @@ const REFUSED: &[Refused<'_>] = &[
     value! { "TARGETS", "a/%2e%2E", "not a usable segment id", ["a/%2e%2E%2e", "a/%252e"] },
     value! { "TARGETS", "a/%2", "two hex digits", ["a/%2A", "a/%252"] },
     value! { "TARGETS", "a/%zz", "%25", ["a/%25zz"] },
-    value! { "TARGETS", "a/%FF", "no UTF-8", ["a/%C3%BF"] },
+    value! { "TARGETS", "a/%FF", "not valid UTF-8", ["a/%C3%BF"] },
     value! { "TARGETS", "a/s*", "%2A", ["a/s%2A", "a/%2A", "%2A"] },
     value! { "TARGETS", "*/s", "APP/SEGMENT", ["a/s", "*/*"] },
     // Targets: ARNs.
@@ -140,9 +141,9 @@ const REFUSED: &[Refused<'_>] = &[
     ["arn:aws-us-gov:mobiletargeting:us-east-1:123456789012:apps/a"] },
     value! { "TARGETS", "arn:aws:pinpoint:us-east-1:123456789012:apps/a", "mobiletargeting",
     ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
-    value! { "TARGETS", "arn:aws:mobiletargeting::123456789012:apps/a", "no region",
+    value! { "TARGETS", "arn:aws:mobiletargeting::123456789012:apps/a", "not a valid region",
     ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
-    value! { "TARGETS", "arn:aws:mobiletargeting:us_east_1:123456789012:apps/a", "no region",
+    value! { "TARGETS", "arn:aws:mobiletargeting:us_east_1:123456789012:apps/a", "not a valid region",
     ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
     value! { "TARGETS", "arn:aws:mobiletargeting:us-east-1:12345678901:apps/a", "12 digits",
     ["arn:aws:mobiletargeting:us-east-1:123456789012:apps/a"] },
@@ -159,7 +160,7 @@ const REFUSED: &[Refused<'_>] = &[
         variables: &[("TARGETS", "a b a/s")],
         names: "TARGETS",
         shows: "a",
-        cure: "\"a/s\" reads by segment",
+        cure: "\"a/s\" reads it by segment",
         neighbours: &[&[("TARGETS", "a b c/s")], &[("TARGETS", "b a/s a/t")]],
     },
     Refused {
@@ -195,7 +196,7 @@ const REFUSED: &[Refused<'_>] = &[
     // Durations.
     value! { "CACHE_TTL", "30", "30s", ["30s", "0s", " 30s "] },
     value! { "MAX_STALENESS", "-5m", "negative", ["5m", "50s"] },
-    value! { "DISCOVERY_TTL", "5 minuets", "no unit", ["5 minutes", "0s"] },
+    value! { "DISCOVERY_TTL", "5 minuets", "not a unit", ["5 minutes", "0s"] },
     value! { "SCRAPE_TIMEOUT", "0s", "above 0s", ["1s", "501ms"] },
     value! { "SCRAPE_TIMEOUT_OFFSET", "1M", "m for minutes", ["1s", "0s", "9s999ms"] },
     value! { "REQUEST_TIMEOUT", "0ms", "above 0s", ["1ms", "1h30m"] },
@@ -284,13 +285,13 @@ const REFUSED: &[Refused<'_>] = &[
     },
     // AWS's variables.
     value! { "AWS_REGION", "US-EAST-1", "us-east-1", ["us-east-1"] },
-    value! { "AWS_REGION", "evil.example/", "no region", ["local"] },
-    value! { "AWS_REGION", "-us", "no region", ["us"] },
+    value! { "AWS_REGION", "evil.example/", "not a valid region", ["local"] },
+    value! { "AWS_REGION", "-us", "not a valid region", ["us"] },
     value! { "AWS_USE_FIPS_ENDPOINT", "1", "true or false", ["true", "False"] },
     value! { "AWS_USE_DUALSTACK_ENDPOINT", "on", "true or false", ["true"] },
     value! { "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "y", "true or false", ["true"] },
     value! { "AWS_ENDPOINT_URL", "localhost:4566", "scheme", ["http://localhost:4566"] },
-    value! { "AWS_ENDPOINT_URL", "pinpoint", "no URL", ["http://pinpoint"] },
+    value! { "AWS_ENDPOINT_URL", "pinpoint", "not a valid URL", ["http://pinpoint"] },
     value! { "AWS_ENDPOINT_URL", "http:host", "no host", ["http://host"] },
     value! { "AWS_ENDPOINT_URL_PINPOINT", "ftp://host", "neither http nor https",
     ["https://host/base/path"] },
@@ -383,7 +384,7 @@ fn run(arguments: &[&str], variables: Vec<(OsString, OsString)>) -> Run {
     let stdout = child.stdout.take().unwrap();
     let stderr = child.stderr.take().unwrap();
     thread::spawn(move || _ = sender.send((read(stdout), read(stderr))));
-    let read = receiver.recv_timeout(Duration::from_mins(1));
+    let read = receiver.recv_timeout(HANG_LIMIT);
     if read.is_err() {
         child.kill().unwrap();
     }
@@ -505,7 +506,7 @@ fn a_misspelt_name_is_told_together_with_the_problem_that_it_causes() {
     assert!(run.stderr.contains("\nPINPOINT_EXPORTER_TARGETS: it is required"), "{}", run.stderr);
     assert!(
         run.stderr.contains(
-            "\nwarning: PINPOINT_EXPORTER_TARGTS is no setting and has no effect; the closest is \
+            "\nwarning: PINPOINT_EXPORTER_TARGTS is not a setting and has no effect; the closest is \
              PINPOINT_EXPORTER_TARGETS\n"
         ),
         "{}",
@@ -536,7 +537,7 @@ fn a_variable_that_is_not_utf_8_is_named_or_ignored_and_never_a_panic() {
     assert!(lines[2].starts_with("PINPOINT_EXPORTER_CACHE_TTL=\"30\": "), "{}", run.stderr);
     assert!(lines[3].starts_with("AWS_USE_FIPS_ENDPOINT: its value is not UTF-8"), "{}", run.stderr);
     assert!(
-        lines[4].starts_with("warning: PINPOINT_EXPORTER_MAX_PAGE\u{fffd} is no setting")
+        lines[4].starts_with("warning: PINPOINT_EXPORTER_MAX_PAGE\u{fffd} is not a setting")
             && lines[4].ends_with(" PINPOINT_EXPORTER_MAX_PAGES"),
         "{}",
         run.stderr

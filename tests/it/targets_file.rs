@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use fake_pinpoint::{FakePinpoint, HANG_LIMIT, world::World};
+use fake_pinpoint::{FakePinpoint, world::World};
 use pinpoint_exporter::config::{Config, SettingErrors};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -124,11 +124,14 @@ fn everything_that_is_wrong_is_said_at_once_with_its_line_by_every_command() {
             (&begin, "line 3: \"b/%2\": a % in the segment id is not followed by two hex digits"),
             (
                 &begin,
-                "line 5: \"c\": it reads an application whole that \"c/1\" (in TARGETS) reads by segment",
+                "line 5: \"c\": it reads the whole application, and \"c/1\" (in TARGETS) reads it by segment",
             ),
-            (&begin, "it is in the configured region eu-west-1 like \"c/1\" (in TARGETS), which has no ARN"),
+            (
+                &begin,
+                "it is in the configured region eu-west-1, as is \"c/1\" (in TARGETS), which has no ARN",
+            ),
             (&begin, "line 7: \"*/x\": a segment belongs to one application"),
-            ("PINPOINT_EXPORTER_CACHE_TTL=\"soon\": ", "this is no duration"),
+            ("PINPOINT_EXPORTER_CACHE_TTL=\"soon\": ", "this is not a valid duration"),
         ] {
             let found = said.lines().filter(|line| line.starts_with(begin) && line.contains(words)).count();
             assert_eq!(found, 1, "{begin}{words}: {said}");
@@ -143,8 +146,8 @@ fn contradictions_name_both_entries_and_where_they_are() {
     assert_eq!(
         problems(&folder.path(), &[]),
         [
-            "line 3: \"a\": it reads an application whole that \"a/1\" (line 1 of TARGETS_FILE) reads by segment, so that jobs \
-          would be shown twice; keep one of the two"
+            "line 3: \"a\": it reads the whole application, and \"a/1\" (line 1 of TARGETS_FILE) reads it by segment; keep \
+          one of the two, because jobs would be shown twice"
         ]
     );
     folder.write("a/1\n");
@@ -337,7 +340,7 @@ fn the_program_follows_a_link_that_changes_and_reads_again_at_sighup() {
             ("PINPOINT_EXPORTER_TARGETS_FILE", file.to_str().unwrap()),
             ("PINPOINT_EXPORTER_MAX_REQUESTS_PER_SECOND", "0"),
         ]);
-        let scrape = async || program.scrape(60.0, HANG_LIMIT).await;
+        let scrape = async || program.scrape().await;
         assert_eq!(shown(&scrape().await), ["a"]);
         mount(folder.path(), "..2", "app/a # and\napp/b\n");
         while shown(&scrape().await) != ["a", "b"] {}

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pinpoint_exporter::web::{self, ClientTimeouts, Limits, ScrapeTimeout};
+use pinpoint_exporter::web::{self, ClientTimeouts, Content, Limits, ScrapeTimeout};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -52,18 +52,18 @@ fn unpacked(answer: &Answer) -> Vec<u8> {
 }
 
 impl web::Exporter for Stub {
-    async fn scrape(&self, _: Duration, hurry: impl Future<Output = ()> + Send, gzip: bool) -> Vec<Bytes> {
+    async fn scrape(&self, _: Duration, answer_now: impl Future<Output = ()> + Send, gzip: bool) -> Content {
         self.scrapes.add_permits(1);
         assert!(!self.panics.load(Ordering::SeqCst), "as it was told");
         tokio::select! {
             () = self.gate.cancelled() => {}
             () = self.stopping.cancelled() => {}
-            () = hurry => {}
+            () = answer_now => {}
         }
         if !gzip {
-            return self.chunks.clone();
+            return self.chunks.clone().into();
         }
-        vec![packed(&self.chunks.concat())]
+        vec![packed(&self.chunks.concat())].into()
     }
 
     fn page(&self, _: &str) -> Result<String, String> {
@@ -551,30 +551,34 @@ fn a_client_that_takes_its_answer_slowly_is_not_cut() {
     });
 }
 
-#[tokio::test]
-async fn the_connection_that_rested_longest_makes_room() {
-    let server = Server::gated(exposition(), Limits { connections: 3, ..limits() }).await;
-    let mut waiting = server.connect().await;
-    waiting.get("/metrics").await;
-    server.stub.scraped(1).await;
-    let mut kept = server.connect().await;
-    kept.get("/-/healthy").await;
-    kept.answer().await.unwrap();
-    let mut silent = server.connect().await;
-    sleep(Duration::from_millis(50)).await;
-    // The one that was served last has come before the silent one, and stays.
-    kept.get("/-/healthy").await;
-    kept.answer().await.unwrap();
-    let mut next = server.connect().await;
-    next.get("/metrics").await;
-    server.stub.scraped(1).await;
-    assert!(silent.rest().await.is_empty());
-    assert!(kept.rests_for(Duration::from_millis(50)).await);
-    let mut last = server.connect().await;
-    last.get("/metrics").await;
-    server.stub.scraped(1).await;
-    assert!(kept.rest().await.is_empty());
-    drop((waiting, next, last));
+#[test]
+fn the_connection_that_rested_longest_makes_room() {
+    run_in_virtual_time(async {
+        let server = Server::gated(exposition(), Limits { connections: 3, ..limits() }).await;
+        let mut waiting = server.connect().await;
+        waiting.get("/metrics").await;
+        server.stub.scraped(1).await;
+        let mut kept = server.connect().await;
+        kept.get("/-/healthy").await;
+        kept.answer().await.unwrap();
+        let mut silent = server.connect().await;
+        sleep(Duration::from_millis(50)).await;
+        // Until its first request can no longer be on the way.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // The one that was served last has come before the silent one, and stays.
+        kept.get("/-/healthy").await;
+        kept.answer().await.unwrap();
+        let mut next = server.connect().await;
+        next.get("/metrics").await;
+        server.stub.scraped(1).await;
+        assert!(silent.rest().await.is_empty());
+        assert!(kept.rests_for(Duration::from_millis(50)).await);
+        let mut last = server.connect().await;
+        last.get("/metrics").await;
+        server.stub.scraped(1).await;
+        assert!(kept.rest().await.is_empty());
+        drop((waiting, next, last));
+    });
 }
 
 /// Connects from an address of loopback.
@@ -588,7 +592,10 @@ async fn scrapes_of_others_go_on_while_one_address_holds_all_connections_with_an
     let limits = Limits { connections: 16, timeouts: PATIENT, ..limits() };
     let server = Server::start(large(), limits).await;
     let length = large().concat().len();
-    let mut kept = connect_from(2, server.address).await;
+    let [mut kept, mut resting] =
+        [connect_from(2, server.address).await, connect_from(2, server.address).await];
+    resting.get("/-/healthy").await;
+    assert_eq!(resting.answer().await.unwrap().status, 200);
     let mut greedy = Vec::new();
     for turn in 0..40 {
         let mut client = connect_from(1, server.address).await;
@@ -602,22 +609,32 @@ async fn scrapes_of_others_go_on_while_one_address_holds_all_connections_with_an
         new.get("/metrics").await;
         assert_eq!(new.answer().await.unwrap().body.len(), length, "{turn}");
     }
+    // It has kept the server waiting longest, but its client has few connections.
+    resting.get("/metrics").await;
+    assert_eq!(resting.answer().await.unwrap().body.len(), length);
 }
 
 #[tokio::test]
 async fn an_address_that_holds_all_connections_keeps_out_neither_its_own_health_checks_nor_its_scrapes() {
     let server = Server::start(large(), Limits { connections: 8, timeouts: PATIENT, ..limits() }).await;
     let length = large().concat().len();
-    let mut slow = Vec::new();
-    for _ in 0..40 {
+    let (mut kept, mut slow) = (server.connect().await, Vec::new());
+    for turn in 0..40 {
         let mut client = Raw::connect_narrow(server.address).await;
         client.get("/metrics").await;
         assert_eq!(client.answer_to_head().await.unwrap().length(), length);
         slow.push(client);
         server.serves().await;
-        let mut client = server.connect().await;
-        client.get("/metrics").await;
-        assert_eq!(client.answer().await.unwrap().body.len(), length);
+        let mut new = server.connect().await;
+        for client in [&mut kept, &mut new] {
+            client.get("/metrics").await;
+            let answer = client.answer().await.unwrap_or_else(|error| panic!("scrape {turn}: {error}"));
+            assert_eq!(answer.body.len(), length);
+        }
+    }
+    // The slow connections beyond the limit were cut, the furthest behind first.
+    for (turn, client) in slow.iter_mut().enumerate().take(40 - 7) {
+        assert_ne!(client.rest_of(length).await, length, "slow connection {turn} was left");
     }
 }
 

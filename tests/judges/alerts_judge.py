@@ -1,12 +1,14 @@
 """Rules, alerts, runbooks and the configurations of Prometheus and Alertmanager, judged by promtool, amtool, pint and yamllint, and
 held against one another and against the metrics that there are.
 
-    .venv/bin/python tests/judges/alerts_judge.py promtool [another promtool …] [pint]
+    .venv/bin/python tests/judges/alerts_judge.py [--quick] promtool [another promtool …] [pint]
 
 Each promtool named runs the tests of the alerts; the first one checks the configurations too. Without pint, its test is skipped.
+With --quick, the test of the tests is skipped, which runs all of them once more.
 """
 
 import concurrent.futures
+import fnmatch
 import json
 import os
 import pathlib
@@ -21,8 +23,10 @@ import yaml
 
 from limits import HANG_LIMIT
 
-PROMTOOLS = [program for program in sys.argv[1:] if not program.endswith("pint")] or ["promtool"]
-PINT = next((pathlib.Path(program).resolve() for program in sys.argv[1:] if program.endswith("pint")), None)
+QUICK = "--quick" in sys.argv
+PROGRAMS = [argument for argument in sys.argv[1:] if argument != "--quick"]
+PROMTOOLS = [program for program in PROGRAMS if not program.endswith("pint")] or ["promtool"]
+PINT = next((pathlib.Path(program).resolve() for program in PROGRAMS if program.endswith("pint")), None)
 ROOT = pathlib.Path(__file__).parents[2]
 PROMETHEUS, RUNBOOKS = ROOT / "deploy/prometheus", ROOT / "deploy/runbooks"
 RULES, SETTINGS = PROMETHEUS / "rules/pinpoint.yaml", PROMETHEUS / "rules/pinpoint-settings.yaml"
@@ -186,6 +190,27 @@ class Programs(unittest.TestCase):
             file.flush()
             self.check(PROMTOOLS[0], "check", "rules", file.name)
 
+    def test_whatever_loads_the_rules_loads_their_settings(self):
+        """The chart and the packages have tests of their own."""
+        both = {f"rules/{RULES.name}", f"rules/{SETTINGS.name}"}
+        configurations = [
+            file for file in (ROOT / "deploy").rglob("*.y*ml")
+            if "\nrule_files:" in file.read_text(encoding="utf-8") and file not in TESTS
+        ]
+        self.assertGreaterEqual(len(configurations), 2)
+        for file in configurations:
+            with self.subTest(str(file)):
+                patterns = load(file)["rule_files"]
+                self.assertEqual({name for name in both if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}, both)
+        blocks = 0
+        for page in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *(ROOT / "deploy").rglob("*.md")]:
+            for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+                named = {name for name in both if name in block}
+                if named:
+                    blocks += 1
+                    self.assertEqual(named, both, f"{page}: {block}")
+        self.assertGreaterEqual(blocks, 1)
+
     def test_the_figures_of_the_scrape_fit_together(self):
         """With the exporter's defaults, which docs/SETTINGS.md has."""
         table_of_settings = (ROOT / "docs/SETTINGS.md").read_text(encoding="utf-8")
@@ -268,6 +293,7 @@ class Alerts(unittest.TestCase):
         self.assertEqual(sorted(fires), names(), "alerts that no test fires")
         self.assertEqual(sorted(silent), names(), "alerts of which no test says that they are silent")
 
+    @unittest.skipIf(QUICK, "make test-all has it")
     def test_the_silent_tests_are_near(self):
         """An alert that comes a little earlier makes a test of its own fail."""
 

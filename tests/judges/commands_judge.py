@@ -43,7 +43,6 @@ RUN = {
     "sha256sum --check --ignore-missing SHA256SUMS",
     'tar xzf "pinpoint-exporter-$VERSION.linux-$ARCH.tar.gz"',
     "export AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…",
-    "export PINPOINT_EXPORTER_TARGETS=6e0b7591a90841d2b5d93fa11143e5a7/b66c9e42f71444b2aa2e0ffc1df28f60",
     "curl http://localhost:9787/metrics",
     "pinpoint-exporter check",
     "pinpoint-exporter plan",
@@ -53,7 +52,6 @@ RUN = {
 # These serve until they are ended.
 SERVE = {
     "PINPOINT_EXPORTER_TARGETS='6e0b7591a90841d2b5d93fa11143e5a7/*' pinpoint-exporter",
-    "target/release/pinpoint-exporter &",
 }
 IMAGE = "make test-deploy: tests/judges/image_judge.py"
 RELEASE = "make test-release: tests/judges/release_judge.py"
@@ -61,6 +59,7 @@ CHART = "needs a cluster; tests/judges/helm_judge.py renders the chart and check
 CLUSTER = "by hand: needs a cluster"
 SERVICE = "needs systemd as PID 1; tests/judges/systemd_judge.py checks the unit, make test-release installs the package"
 ACCOUNT = "by hand: needs an AWS account"
+UPLOAD = "needs an AWS account; tests/judges/ecs_judge.py uploads the same files to moto"
 # Not run here, and why, or where instead.
 ELSEWHERE = {
     "git clone https://github.com/pinpoint-exporter/pinpoint-exporter": "by hand: needs github.com",
@@ -72,16 +71,10 @@ ELSEWHERE = {
     "sudo systemctl daemon-reload": SERVICE,
     "sudo systemctl enable --now pinpoint-exporter": SERVICE,
     "sudo systemd-run --quiet --wait --pipe --property DynamicUser=yes --property EnvironmentFile=/etc/pinpoint-exporter/environment "
-    "/usr/local/bin/pinpoint-exporter check": SERVICE,
-    "sudo systemd-run --quiet --wait --pipe --property DynamicUser=yes --property EnvironmentFile=/etc/pinpoint-exporter/environment "
     "pinpoint-exporter check": SERVICE,
     "sudo install -D --mode 0755 target/release/pinpoint-exporter /usr/local/bin/pinpoint-exporter": IMAGE,
     "sudo install -D --mode 0644 deploy/systemd/pinpoint-exporter.service /etc/systemd/system/pinpoint-exporter.service": IMAGE,
     "sudo install -D --mode 0600 deploy/systemd/environment.example /etc/pinpoint-exporter/environment": IMAGE,
-    "docker build --tag pinpoint-exporter .": IMAGE,
-    "docker run --detach --name pinpoint-exporter --publish 127.0.0.1:9787:9787 --read-only --cap-drop ALL "
-    "--security-opt no-new-privileges --env PINPOINT_EXPORTER_TARGETS='6e0b7591a90841d2b5d93fa11143e5a7/*' "
-    "--env AWS_REGION=eu-west-1 --env AWS_ACCESS_KEY_ID --env AWS_SECRET_ACCESS_KEY pinpoint-exporter": IMAGE,
     "docker run --detach --name pinpoint-exporter --publish 127.0.0.1:9787:9787 "
     "--env PINPOINT_EXPORTER_TARGETS='6e0b7591a90841d2b5d93fa11143e5a7/*' --env AWS_REGION=eu-west-1 --env AWS_ACCESS_KEY_ID "
     "--env AWS_SECRET_ACCESS_KEY ghcr.io/pinpoint-exporter/pinpoint-exporter:0.1.0": IMAGE,
@@ -92,7 +85,6 @@ ELSEWHERE = {
     "ghcr.io/pinpoint-exporter/pinpoint-exporter:0.1.0": IMAGE,
     "docker compose --file deploy/compose/compose.yaml up": IMAGE,
     "docker compose --file deploy/compose/compose.yaml --file deploy/compose/build.yaml up --build": IMAGE,
-    "helm install pinpoint-exporter deploy/helm --namespace monitoring --create-namespace --values my-values.yaml": CHART,
     "helm install pinpoint-exporter oci://ghcr.io/pinpoint-exporter/pinpoint-exporter/charts/pinpoint-exporter --version 0.1.0 "
     "--namespace monitoring --create-namespace --set-string settings.TARGETS='6e0b7591a90841d2b5d93fa11143e5a7/*' "
     "--set aws.region=eu-west-1": CHART,
@@ -115,12 +107,14 @@ ELSEWHERE = {
     'aws logs tail --follow "$(aws cloudformation describe-stacks --stack-name pinpoint-exporter '
     "--query 'Stacks[0].Outputs[?OutputKey==`LogGroupName`].OutputValue' --output text)\"": ACCOUNT,
     "aws amp create-rule-groups-namespace --workspace-id ws-01234567-89ab-cdef-0123-456789abcdef --name pinpoint "
-    "--data fileb://../prometheus/rules/pinpoint.yaml": ACCOUNT,
+    "--data fileb://../prometheus/rules/pinpoint.yaml": UPLOAD,
+    "aws amp create-rule-groups-namespace --workspace-id ws-01234567-89ab-cdef-0123-456789abcdef --name pinpoint-settings "
+    "--data fileb://../prometheus/rules/pinpoint-settings.yaml": UPLOAD,
     'docker run --rm --network host --volume "$PWD/collector.yaml:/etc/otelcol-contrib/config.yaml:ro" '
     "--env OTLP_ENDPOINT=http://localhost:4318 docker.io/otel/opentelemetry-collector-contrib:0.120.0":
         "by hand: needs the image; tests/judges/ecs_judge.py checks the file",
     "promtool check config /etc/prometheus/prometheus.yml": "tests/judges/alerts_judge.py, with the file of deploy/prometheus",
-    "curl -X POST http://localhost:9090/-/reload": "by hand: needs Prometheus with --web.enable-lifecycle",
+    "sudo systemctl reload prometheus": "by hand: needs Prometheus as a service",
     "amtool check-config alertmanager.yml": "tests/judges/alerts_judge.py",
     "curl -X POST http://localhost:9093/-/reload": "by hand: needs Alertmanager",
     'git tag --sign v0.1.0 --message "Release 0.1.0"': "by hand: makes a release",
@@ -168,6 +162,10 @@ class Listed(unittest.TestCase):
                         self.assertTrue(
                             command in RUN | SERVE or command in ELSEWHERE,
                             "unknown command: add its text to a list in tests/judges/commands_judge.py")
+
+    def test_every_command_of_the_lists_is_in_the_documentation(self):
+        shown = {command for _, found in blocks() for command in found}
+        self.assertEqual(sorted((RUN | SERVE | set(ELSEWHERE)) - shown), [])
 
     def test_every_test_that_the_list_names_exists(self):
         named = {name for reason in ELSEWHERE.values() for name in re.findall(r"tests/\S+\.py", reason)}
@@ -241,7 +239,6 @@ class Run(unittest.TestCase):
             if not set(lines) & SERVE:
                 continue
             ran += 1
-            lines[-1] = lines[-1].removesuffix(" &").replace("target/release/", "")
             address = free_address()
             with self.subTest(page=str(page.relative_to(ROOT)), commands=lines), tempfile.TemporaryDirectory() as folder:
                 variables = {**self.environment(folder), "PINPOINT_EXPORTER_LISTEN_ADDRESS": address}

@@ -37,11 +37,21 @@ BY_UID = {one["uid"]: one for one in DASHBOARDS.values()}
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # The variables within strings of queries.
 CHOSEN = ("job", "instance", "account", "region", "application", "segment", "status", "why")
-# Hidden ones, with the ids of what charts and tables show.
-DRAWN = ("current", "shown", "running", "listed")
+# Hidden ones: whether the rules are installed, and the ids of what charts and tables show.
+DRAWN = ("recorded", "shown", "gone", "running", "listed")
 # Series of rules that a query reads where they are: a setting of the user's.
 SETTINGS = ("pinpoint:expected_export_interval:seconds", "pinpoint:export_job_budget:seconds")
-FAMILIES = {**catalogue.families(), **{name: catalogue.Family("gauge") for name in SETTINGS}}
+# Series of rules that a query reads in the place of the series of all jobs.
+RECORDS = {
+    rule["record"]
+    for group in yaml.safe_load((ROOT / "deploy/prometheus/rules/pinpoint.yaml").read_text(encoding="utf-8"))["groups"]
+    for rule in group["rules"]
+    if "record" in rule
+}
+RULES_RECORD = "segment:pinpoint_segment:info"
+FAMILIES = {**catalogue.families(), **{name: catalogue.Family("gauge") for name in (*SETTINGS, *RECORDS)}}
+# What selects the series of few jobs, or series that are read only without the rules. With the rules nothing has this label.
+FEW_JOBS = {("job_id", "$running"), ("job_id", "$listed"), ("segment_id", "$shown|$gone|"), ("recorded", "$recorded")}
 # The variable that stands for a label.
 VARIABLES = {
     "job": "job",
@@ -604,7 +614,7 @@ class RealGrafana(unittest.TestCase):
                 with self.subTest(name):
                     for selector, _ in promql.selectors(tree(target["expr"])):
                         values = {value for _, _, value in promql.matchers(selector)}
-                        self.assertTrue(selector.at or values & {"$shown|", "$running"}, selector.prettify())
+                        self.assertTrue(selector.at or values & {"$shown|$gone|", "$running"}, selector.prettify())
 
 
 class Alerts(unittest.TestCase):
@@ -703,9 +713,16 @@ class Alerts(unittest.TestCase):
 
     @staticmethod
     def query(title, dashboard="export-jobs", number=0, **chosen):
-        """A query of a panel, with All chosen."""
+        """A query of a panel, with All chosen, as it is with the rules."""
         panel = next(one for one in panels(DASHBOARDS[dashboard]) if one["title"] == title)
-        return fill(panel["targets"][number]["expr"], {**ALL, "current": ".*", **chosen})
+        return fill(panel["targets"][number]["expr"], {**ALL, "recorded": "yes", **chosen})
+
+    @staticmethod
+    def without_rules(expr):
+        """The query where the rules are not installed. In the world of promtool they are, so their records get other names."""
+        for record in RECORDS:
+            expr = expr.replace(f"{record}{{", f"without:{record}{{")
+        return expr.replace('recorded="yes"', 'recorded=""')
 
     @staticmethod
     def alerts(*names):
@@ -768,7 +785,8 @@ class Alerts(unittest.TestCase):
             ("Never exported", ("PinpointExportNeverRan",), 1),
         ):
             with self.subTest(title):
-                self.ask((self.query(title), [("{}", number)]), (self.alerts(*names), [("{}", number)]))
+                asked = (self.query(title), self.without_rules(self.query(title)), self.alerts(*names))
+                self.ask(*((expr, [("{}", number)]) for expr in asked))
         with self.subTest("Not readable"):
             down = "count(target:pinpoint_target_up:max == 0)"
             self.ask(*((expr, [("{}", 1)]) for expr in (self.query("Not readable"), down)))
@@ -796,7 +814,8 @@ class Alerts(unittest.TestCase):
             },
         }
         rows = f"sum by (segment_id) ({self.query('Segments by urgency')})"
-        self.ask((rows, [(f'{{segment_id="{name}"}}', place) for name, place in reasons.items()]))
+        places = [(f'{{segment_id="{name}"}}', place) for name, place in reasons.items()]
+        self.ask((rows, places), (self.without_rules(rows), places))
         failed = f"count({self.query('Segments by urgency', why='(Failed|Stuck)')})"
         self.ask((failed, [("{}", 6)]))
         none = self.query("Segments by urgency", why="(Overdue|nothing)", segment="well")
@@ -843,7 +862,7 @@ class Alerts(unittest.TestCase):
                 [(f'{{segment="{text}",application="app"}}', 1) for text in labels.values()],
             ),
             (
-                f"count by (segment) ({self.query('Duration of the last good export', shown='.*')})",
+                f"count by (segment) ({self.query('Duration of the last good export', shown='.*', gone='')})",
                 [(f'{{segment="{text}"}}', 1) for text in labels.values()],
             ),
         )
@@ -890,7 +909,7 @@ class Variables(unittest.TestCase):
     def test_they_are_those_of_the_dashboard(self):
         chosen = ["datasource", "job", "instance", "account", "region", "application"]
         self.assertEqual(list(variables(DASHBOARDS["export-jobs"])), [*chosen, "segment", "status", "why", *DRAWN])
-        self.assertEqual(list(variables(DASHBOARDS["segment"])), [*chosen, "segment", "status", *DRAWN[2:]])
+        self.assertEqual(list(variables(DASHBOARDS["segment"])), [*chosen, "segment", "status", "recorded", *DRAWN[3:]])
         self.assertEqual(list(variables(DASHBOARDS["exporter"])), [*chosen, "cache_ttl", "max_staleness"])
 
     def test_the_first_are_named_as_in_other_dashboards(self):
@@ -965,9 +984,12 @@ class Queries(unittest.TestCase):
                         continue
                     found = {}
                     for label, sign, value in promql.matchers(selector):
-                        if value not in ("", *(f"${name}" for name in DRAWN), *(f"${name}|" for name in DRAWN)):
+                        if value and (label, value) not in FEW_JOBS:
                             found[label] = (sign, value)
                     labels = {"job", "instance", *FAMILIES[promql.metric(selector)].labels}
+                    if promql.metric(selector) in RECORDS:
+                        # Records name no exporter, but a query may count only what the chosen exporters show.
+                        labels = {"aws_account_id", "aws_region", "application_id", "segment_id"}
                     for label in labels & set(VARIABLES):
                         # The dashboard of the exporter has no variable for segments; its panels show all.
                         if (
@@ -996,8 +1018,9 @@ class Queries(unittest.TestCase):
             with self.subTest(name):
                 for node, _ in promql.walk(tree(expr)):
                     if isinstance(node, (promql.syntax.MatrixSelector, promql.syntax.SubqueryExpr)):
-                        # Over the whole time shown only hidden variables ask, which say what is drawn.
-                        allowed = {promql.STAND_INS["__rate_interval"]} | ({"1d"} if ": $" in name else set())
+                        # Over the whole time shown only hidden variables ask, which say what is drawn, and names, once.
+                        once = ": $" in name or getattr(getattr(node, "vector_selector", None), "at", None)
+                        allowed = {promql.STAND_INS["__rate_interval"]} | ({"1d"} if once else set())
                         self.assertIn(promql.syntax.display_duration(node.range), allowed)
 
     def test_replicas_are_made_one(self):
@@ -1027,11 +1050,57 @@ class Queries(unittest.TestCase):
                     if promql.metric(selector) == "up":
                         self.assertEqual({promql.metric(one) for one, _ in promql.selectors(tree(expr))}, {"up"})
 
-    def test_no_recording_rule_is_needed(self):
+    def test_a_record_stands_beside_what_is_read_without_it(self):
+        """No recording rule is needed: `Alerts` compares both ways."""
+        found = 0
         for name, expr in self.all():
             with self.subTest(name):
-                for selector, _ in promql.selectors(tree(expr)):
-                    self.assertIn(promql.metric(selector), FAMILIES)
+                asked = promql.selectors(tree(expr))
+                records = [one for one, _ in asked if promql.metric(one) in RECORDS - {RULES_RECORD}]
+                computed = [one for one, _ in asked if ("recorded", "=", "$recorded") in promql.matchers(one)]
+                self.assertEqual(bool(records), bool(computed))
+                found += bool(records)
+        self.assertGreater(found, 6)
+
+    def test_nothing_has_the_label_that_tells_whether_the_rules_are_installed(self):
+        self.assertFalse(any("recorded" in family.labels for family in FAMILIES.values()))
+        for dashboard in ("export-jobs", "segment"):
+            expr, _ = asked_of(variables(DASHBOARDS[dashboard])["recorded"])
+            self.assertEqual(expr, f'label_replace(group({RULES_RECORD}), "recorded", "yes", "", "")')
+
+    def unlimited(self, expr):
+        """The selectors of the series of all jobs, which may be 10,000."""
+        for selector, _ in promql.selectors(tree(expr)):
+            if "job_id" in FAMILIES[promql.metric(selector)].labels:
+                if not {(label, value) for label, _, value in promql.matchers(selector)} & FEW_JOBS:
+                    yield selector.prettify()
+
+    def test_a_query_about_all_segments_reads_the_series_of_few_jobs(self):
+        """With 10,000 jobs each selector of all jobs takes 0.1 s of the processor, and each join as long again."""
+        for name, expr in self.all():
+            if name.startswith("export-jobs: "):
+                with self.subTest(name):
+                    # Only the newest jobs have to be looked for among all. Without a choice of states one selector does it.
+                    few = 3 if name == "export-jobs: $listed" else 0
+                    self.assertLessEqual(len(list(self.unlimited(expr))), few)
+
+    def test_a_query_that_reads_the_series_of_all_jobs_is_noticed(self):
+        ids = ", ".join(sorted(FAMILIES["pinpoint_export_job_pieces"].labels))
+        for wrong in (
+            f"max by ({ids}) (pinpoint_export_job_created_timestamp_seconds)",
+            'pinpoint_export_job_status{status="FAILED"} == 1',
+            'pinpoint_export_job_pieces{job_id=~".+"}',
+        ):
+            with self.subTest(wrong):
+                self.assertEqual(len(list(self.unlimited(wrong))), 1)
+
+    def test_a_query_looks_into_the_past_with_all_its_selectors_or_with_none(self):
+        """Prometheus reads as far back for each selector of a query as for the oldest one."""
+        for name, expr in self.all():
+            if ": $" in name:
+                with self.subTest(name):
+                    past = [node for node, _ in promql.walk(tree(expr)) if isinstance(node, promql.syntax.MatrixSelector)]
+                    self.assertLessEqual(len(promql.selectors(tree(expr))), 3 if past else 100)
 
 
 class Links(unittest.TestCase):

@@ -1,4 +1,4 @@
-"""cfn-lint, Terraform, promtool and the exporter as the judges of deploy/ecs and deploy/otel.
+"""cfn-lint, Terraform, promtool, moto and the exporter as the judges of deploy/ecs and deploy/otel.
 
     .venv/bin/python tests/judges/ecs_judge.py target/debug/pinpoint-exporter target/debug/fake-pinpoint
 
@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,9 @@ import unittest
 
 os.environ.update(AWS_EC2_METADATA_DISABLED="true", AWS_CONFIG_FILE=os.devnull)
 
+import boto3  # noqa: E402
 import hcl2  # noqa: E402
+import moto  # noqa: E402
 import yaml  # noqa: E402
 from cfnlint.api import ManualArgs, lint  # noqa: E402
 from cfnlint.decode import decode_str  # noqa: E402
@@ -292,6 +295,27 @@ def quiet():
 def filled(text):
     """A collector's configuration with the defaults of its variables."""
     return re.sub(r"\$\{env:\w+(?::-([^}]*))?\}", lambda found: found[1] or REGION, text)
+
+
+class ManagedPrometheus(unittest.TestCase):
+    @moto.mock_aws
+    def test_the_page_uploads_every_rules_file(self):
+        client = boto3.client("amp", REGION, aws_access_key_id="key", aws_secret_access_key="secret")
+        workspace = client.create_workspace()["workspaceId"]
+        text = re.sub(r" *\\\n *", " ", (ECS / "README.md").read_text())
+        uploads = re.findall(r"^aws amp create-rule-groups-namespace (.*)$", text, re.MULTILINE)
+        for upload in uploads:
+            words = shlex.split(upload)
+            options = dict(zip(words[::2], words[1::2], strict=True))
+            self.assertEqual(set(options), {"--workspace-id", "--name", "--data"})
+            file = ECS / options["--data"].removeprefix("fileb://")
+            client.create_rule_groups_namespace(workspaceId=workspace, name=options["--name"], data=file.read_bytes())
+        rules = ROOT / "deploy/prometheus/rules"
+        named = client.list_rule_groups_namespaces(workspaceId=workspace)["ruleGroupsNamespaces"]
+        self.assertEqual({each["name"] for each in named}, {file.stem for file in rules.glob("*.yaml")})
+        for each in named:
+            found = client.describe_rule_groups_namespace(workspaceId=workspace, name=each["name"])["ruleGroupsNamespace"]
+            self.assertEqual(found["data"], (rules / f"{each['name']}.yaml").read_bytes(), "the name is that of the file")
 
 
 class Scrapes(unittest.TestCase):

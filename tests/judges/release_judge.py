@@ -26,6 +26,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 DIST = ROOT / "dist"
 FAKE = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "target/debug/fake-pinpoint").resolve()
 NAME = "pinpoint-exporter"
+RULES = {f"rules/{file.name}" for file in (ROOT / "deploy/prometheus/rules").glob("*.yaml")}
 # Of the machine that judges, by Debian's name and by rpm's.
 HOST = {"x86_64": ("amd64", "x86_64"), "aarch64": ("arm64", "aarch64")}[platform.machine()]
 EMULATORS = {"amd64": "qemu-x86_64-static", "arm64": "qemu-aarch64-static"}
@@ -92,8 +93,10 @@ class Files(unittest.TestCase):
                          if name == "README.md" or name.startswith("docs/")}
             self.assertLessEqual({
                 NAME, "README.md", "LICENSE", "CHANGELOG.md", f"{NAME}.1", f"{NAME}.service", "environment.example",
-                "rules/pinpoint.yaml", "rules/pinpoint-settings.yaml", "dashboards/export-jobs.json", "docs/SETTINGS.md",
+                "expected-intervals.example.yaml", "dashboards/export-jobs.json", "docs/SETTINGS.md",
             }, set(members))
+            # What Prometheus loads when it reads every file of the folder.
+            self.assertEqual({name for name in members if name.startswith("rules/")}, RULES)
             self.assertEqual(members[NAME].mode & 0o777, 0o755)
             self.assertEqual({(member.uid, member.gid) for member in members.values()}, {(0, 0)})
             self.look_at_links(texts)

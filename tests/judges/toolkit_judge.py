@@ -4,7 +4,7 @@
 
 The files and clients of the toolkit's own tests must get the same answer from both, but for the differences that docs/PORT.md
 lists. With `--measure` both are attacked instead, and the tables of docs/PORT.md are printed. Each attack lasts
-ATTACK_SECONDS (30), over ATTACK_PROTOCOLS (HTTP/1.1,TLS,HTTP/2).
+ATTACK_SECONDS (30), over ATTACK_PROTOCOLS (HTTP/1.1,TLS,HTTP/2). Each start with passwords is repeated ATTACK_STARTS (3) times.
 """
 
 import base64
@@ -31,6 +31,7 @@ from limits import HANG_LIMIT, UNHURRIED  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
 SECONDS = float(os.environ.get("ATTACK_SECONDS", "30"))
+STARTS = int(os.environ.get("ATTACK_STARTS", "3"))
 ATTACKER, OTHER = "127.0.0.1", "127.0.0.2"
 # Prometheus's default scrape timeout.
 SCRAPE_LIMIT = 10
@@ -73,6 +74,9 @@ class Program:
         """The most that it has had, in MiB."""
         lines = pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def end(self):
         self.process.kill()
@@ -264,9 +268,8 @@ class Server(Program):
         if users:
             text += f"basic_auth_users:\n  alice: {judge.hashed(10)}\n  bob: {judge.hashed(10)}\n"
         (judge.FOLDER / "attacked.yml").write_text(text)
-        # An API that never answers accepts the connection and no more.
-        self.api = socket.create_server(("127.0.0.1", 0), backlog=4096) if hangs else world(jobs)
-        address = f"http://127.0.0.1:{self.api.getsockname()[1]}" if hangs else self.api.stdout.readline().split()[-1]
+        self.api = HangingApi() if hangs else world(jobs)
+        address = self.api.address if hangs else self.api.stdout.readline().split()[-1]
         super().__init__(name, judge.FOLDER / "attacked.yml" if text else None, address, jobs, **limits)
 
     def status(self, address, path, *options):
@@ -284,7 +287,30 @@ class Server(Program):
 
     def end(self):
         super().end()
-        self.api.close() if isinstance(self.api, socket.socket) else self.api.kill()
+        self.api.kill()
+
+
+class HangingApi:
+    """An API that accepts connections and never answers."""
+
+    def __init__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.connections = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                self.connections.append(self.socket.accept())
+            except OSError:
+                return
+
+    def kill(self):
+        # Without it, the thread would wait for ever.
+        self.socket.shutdown(socket.SHUT_RDWR)
+        for connection, _ in [*self.connections, (self.socket, None)]:
+            connection.close()
 
 
 def world(jobs):
@@ -346,8 +372,8 @@ def connect(server, address):
     return context.wrap_socket(connection)
 
 
-def requests(server, path, number, name="", value=""):
-    """So many requests at once."""
+def requests(server, path, number, name="", value="", before=0):
+    """So many requests at once, after `before` others on the same connection."""
     if server.protocol != "HTTP/2":
         header = f"{name}: {value}\r\n" if name else ""
         return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n".encode() * number
@@ -358,8 +384,8 @@ def requests(server, path, number, name="", value=""):
     frame = lambda kind, flags, stream, payload: (
         len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload)
     # As many as the exporter takes at once.
-    streams = (frame(1, 5, 1 + 2 * index, fields) for index in range(min(number, 16)))
-    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + b"".join(streams)
+    streams = b"".join(frame(1, 5, 1 + 2 * (before + index), fields) for index in range(min(number, 16)))
+    return streams if before else b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + streams
 
 
 class Slow:
@@ -408,13 +434,24 @@ class Guessing(Slow):
     def guess(self, connection, server, turn, number):
         self.server = server
         guess = base64.b64encode(f"alice:{turn} {number}".encode()).decode()
-        connection.sendall(requests(server, "/metrics", 1, "Authorization", f"Basic {guess}"))
+        connection.sendall(requests(server, "/metrics", 1, "Authorization", f"Basic {guess}", before=number))
 
     def go_on(self, connection, turn):
         number = 0
-        while connection.recv(4096):
-            number += 1
-            self.guess(connection, self.server, turn, number)
+        with connection.makefile("rb") as answers:
+            while self.is_answered(answers):
+                number += 1
+                self.guess(connection, self.server, turn, number)
+
+    def is_answered(self, answers):
+        if self.server.protocol != "HTTP/2":
+            return answers.read1(4096)
+        while frame := answers.read(9):
+            answers.read(int.from_bytes(frame[:3], "big"))
+            # An answer begins with a frame of headers.
+            if frame[3] == 1:
+                return True
+        return False
 
 
 class Visits:
@@ -456,8 +493,8 @@ NAMES = ["exporter", "toolkit"]
 @unittest.skipUnless(judge.MEASURE, "measuring takes minutes")
 class Measured(unittest.TestCase):
     def test_scrapes_and_health_checks_do_not_fail_and_memory_is_bounded(self):
-        print("\n| attack | over | | scrapes failed | slowest | health checks failed | memory |")
-        print("| --- | --- | --- | --- | --- | --- | --- |")
+        print("\n| attack | over | | scrapes failed | slowest | health checks failed | memory | descriptors | requests to the API |")
+        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for attack, client, number, pattern, options in ATTACKS:
             for protocol in PROTOCOLS:
                 for name in NAMES:
@@ -470,11 +507,15 @@ class Measured(unittest.TestCase):
                         scrapes = Visits(server, OTHER, "/metrics", pattern)
                         checks = Visits(server, ATTACKER, "/-/healthy")
                         with scrapes, checks:
-                            time.sleep(SECONDS)
+                            end, descriptors = time.monotonic() + SECONDS, 0
+                            while time.monotonic() < end:
+                                descriptors = max(descriptors, server.descriptors())
+                                time.sleep(0.1)
                     memory = server.memory() - memory
+                    asked = len(server.api.connections) if isinstance(server.api, HangingApi) else ""
                     server.end()
                     print(f"| {attack} | {protocol} | {name} | {scrapes.failed} of {scrapes.number} | {scrapes.slowest:.1f} s | "
-                          f"{checks.failed} of {checks.number} | +{memory:.0f} MiB |", flush=True)
+                          f"{checks.failed} of {checks.number} | +{memory:.0f} MiB | {descriptors} | {asked} |", flush=True)
                     if name == "exporter":
                         with self.subTest(attack=attack, protocol=protocol):
                             self.assertEqual((scrapes.failed, checks.failed), (0, 0))
@@ -490,8 +531,8 @@ class Measured(unittest.TestCase):
             ("behind the address of 60 clients that guess another user's", Guessing(1), "127.0.0.100", "bob"),
             ("behind the address of 60 clients that guess it", Guessing(1), "127.0.0.100", "alice"),
         ]:
-            for protocol in PROTOCOLS[:2]:
-                seen = {name: [let_in(name, protocol, guessing, client, user) for _ in range(3)] for name in NAMES}
+            for protocol in PROTOCOLS:
+                seen = {name: [let_in(name, protocol, guessing, client, user) for _ in range(STARTS)] for name in NAMES}
                 told = (f"{statistics.median(seen[name]):.2f} s" for name in NAMES)
                 print(f"| {attack} | {protocol} | {' | '.join(told)} |", flush=True)
 

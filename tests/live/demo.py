@@ -39,7 +39,8 @@ ALL = {
     "region": ".*",
     "application": ".*",
     "segment": ".*",
-    "status": ".+",
+    # Matches what has no such label.
+    "status": "^$",
     "why": ".*",
 }
 
@@ -159,8 +160,9 @@ def options(variable, chosen, query):
     pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
     found = []
     for series in query(fill(expr, chosen)):
-        labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items())
-        match = pattern.search(f"{{{labels}}} {series['value'][1]} {series['value'][0] * 1000}")
+        labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items() if name != "__name__")
+        text = f"{series['metric'].get('__name__', '')}{{{labels}}} {series['value'][1]} {series['value'][0] * 1000}"
+        match = pattern.search(text)
         if match:
             groups = match.groupdict() or {"text": match.group(1), "value": match.group(1)}
             found.append((groups["text"], groups["value"]))
@@ -170,10 +172,15 @@ def options(variable, chosen, query):
 def with_hidden(name, chosen, query):
     """The choices with the values of the dashboard's hidden variables, which say what charts and tables show."""
     for one in DASHBOARDS[name]["templating"]["list"]:
-        if one["name"] in ("current", "shown", "running", "listed"):
+        if one["hide"] == 2 and one.get("definition", "").startswith("query_result"):
             values = [value for _, value in options(one, chosen, query)]
-            chosen = {**chosen, one["name"]: f"({'|'.join(values)})"}
+            chosen = {**chosen, one["name"]: regex(values) if one["multi"] else next(iter(values), "")}
     return chosen
+
+
+def regex(values):
+    """Several values of a variable, as Grafana writes them into a query."""
+    return f"({'|'.join(values)})"
 
 
 def numbers(result):

@@ -223,6 +223,12 @@ class Prometheus(Configured):
         """`data` of an answer of the API: `get("series", **{"match[]": "up"})`."""
         return json.loads(ask("GET", f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"))["data"]
 
+    def post(self, path, **parameters):
+        """The same by POST, as Grafana asks: a query can be longer than a URL may be."""
+        request = urllib.request.Request(f"{self.url}/api/v1/{path}", urllib.parse.urlencode(parameters).encode())
+        with _direct.open(request, timeout=HANG_LIMIT) as answer:
+            return json.loads(answer.read())["data"]
+
     def query(self, expression, time=None):
         """The result of an instant query: a list of `{"metric": {…}, "value": [time, "…"]}`. An error names the query."""
         parameters = {"query": expression} if time is None else {"query": expression, "time": time}

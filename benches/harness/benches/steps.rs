@@ -3,13 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "what is measured is known to work")]
 
-use std::{hint::black_box, time::SystemTime};
+use std::{hint::black_box, sync::Arc, time::SystemTime};
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pinpoint_exporter::{
-    metrics::{answer, block},
+    metrics::{
+        block,
+        exposition::{self, Exposition},
+    },
     model::{
         job::ExportJob,
         snapshot::{FinishedJobLimits, Snapshot, SnapshotBuilder},
@@ -40,10 +43,10 @@ fn jobs() -> Vec<ExportJob> {
     export_jobs(&page(), Some("segment")).unwrap().items
 }
 
-fn snapshot(jobs: Vec<ExportJob>) -> Snapshot {
+fn snapshot(jobs: Vec<ExportJob>) -> Arc<Snapshot> {
     let mut builder = SnapshotBuilder::begin(FinishedJobLimits::default(), NOW, Some("segment"));
     builder.add(jobs);
-    builder.finish()
+    Arc::new(builder.finish())
 }
 
 fn target(n: usize) -> Target {
@@ -76,16 +79,22 @@ fn steps(criterion: &mut Criterion) {
     let (one, same) = (snapshot(jobs()), snapshot(jobs()));
     group.bench_function("compare", |bencher| bencher.iter(|| assert!(black_box(&one) == black_box(&same))));
     group.bench_function("format and compress", |bencher| {
-        bencher.iter(|| block::snapshot(&target(0), &one, StatusSeries::All));
+        bencher.iter(|| block::snapshot(&target(0), &one, StatusSeries::All).compress_ahead());
     });
     group.finish();
 
-    let blocks: Vec<_> = (0..100).map(|n| block::snapshot(&target(n), &one, StatusSeries::All)).collect();
+    let blocks = (0..100).map(|n| Some(block::snapshot(&target(n), &one, StatusSeries::All)));
+    let sections = [blocks.collect()];
     let mut group = criterion.benchmark_group("100 targets of 100 jobs");
-    group.bench_function("put together", |bencher| bencher.iter(|| answer::body(blocks.iter())));
-    let body = answer::body(blocks.iter());
+    group.bench_function("put together", |bencher| bencher.iter(|| exposition::body(&sections, None)));
+    let body = Arc::new(exposition::body(&sections, None));
     for (name, gzip) in [("answer, plain", false), ("answer, gzip", true)] {
-        group.bench_function(name, |bencher| bencher.iter(|| answer::answer(&body, &[], gzip)));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| match exposition::render(&body, &[], gzip) {
+                Exposition::Chunks(chunks) => drop(black_box(chunks)),
+                Exposition::Rendered(text) => text.for_each(|piece| drop(black_box(piece))),
+            });
+        });
     }
     group.finish();
 }

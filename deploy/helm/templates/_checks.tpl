@@ -38,7 +38,7 @@
 {{- with $settings.SHARD -}}
 {{- $parts := splitList "/" . -}}
 {{- if and (regexMatch "^[0-9]+/[0-9]+$" .) (ge (int64 (first $parts)) (int64 (last $parts))) -}}
-{{- fail (printf "settings.SHARD: %s is no shard, since the first is 0: use a number below %s" . (last $parts)) -}}
+{{- fail (printf "settings.SHARD: %s is not a valid shard, since the first is 0: use a number below %s" . (last $parts)) -}}
 {{- end -}}
 {{- end -}}
 

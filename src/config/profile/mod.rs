@@ -33,7 +33,7 @@ const PROFILE_VARIABLES: [&str; 2] = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"];
 const DEFAULT: &str = "default";
 
 /// The maximum number of profiles that an error lists.
-const MOST_NAMES: usize = 10;
+const MAX_NAMES: usize = 10;
 
 /// AWS's variables about credentials. An empty variable counts as unset.
 #[derive(Clone, Default)]
@@ -116,7 +116,7 @@ impl fmt::Display for Position {
 pub struct Value {
     /// Never empty.
     pub text: String,
-    pub place: Position,
+    pub position: Position,
     /// Whether the value is from the credentials file.
     pub is_of_credentials_file: bool,
 }
@@ -149,7 +149,7 @@ impl fmt::Debug for Profiles {
 pub struct Profile {
     pub name: String,
     /// The position of its header.
-    pub place: Position,
+    pub position: Position,
     /// Each property with its file.
     properties: BTreeMap<String, (Origin, Property)>,
 }
@@ -280,17 +280,17 @@ impl AwsEnvironment {
             [&self.config, &self.credentials].into_iter().flatten().map(|file| shown(&file.path)).collect();
         let files = if files.is_empty() { "no file is known".to_owned() } else { files.join(" nor ") };
         let mut problem = format!("the profile is neither in {files}");
-        if let Some((header, place)) = misplaced.iter().find(|(header, _)| header.ends_with(name)) {
+        if let Some((header, position)) = misplaced.iter().find(|(header, _)| header.ends_with(name)) {
             let right = if header == name { format!("profile {name}") } else { name.to_owned() };
-            problem.push_str(&format!("; {place} has [{}], write [{}]", escaped(header), escaped(&right)));
+            problem.push_str(&format!("; {position} has [{}], write [{}]", escaped(header), escaped(&right)));
             return problem;
         }
-        let names: Vec<_> = profiles.by_name.keys().take(MOST_NAMES).map(|name| escaped(name)).collect();
-        let more = if profiles.by_name.len() > MOST_NAMES { " and others" } else { "" };
+        let names: Vec<_> = profiles.by_name.keys().take(MAX_NAMES).map(|name| escaped(name)).collect();
+        let more = if profiles.by_name.len() > MAX_NAMES { " and others" } else { "" };
         problem.push_str(&if names.is_empty() {
             format!("; set {CONFIG_FILE} to the file that has it, or add [profile {}]", escaped(name))
         } else {
-            format!("; set it to one that is there: {}{more}", names.join(", "))
+            format!("; set it to one of these: {}{more}", names.join(", "))
         });
         problem
     }
@@ -373,7 +373,7 @@ impl Profiles {
         misplaced: &mut Vec<(String, Position)>,
     ) {
         for (header, section) in sections {
-            let place = Position { file: Arc::clone(file), line: section.line };
+            let position = Position { file: Arc::clone(file), line: section.line };
             let (kind, name) =
                 if is_config { kind_and_name(&header) } else { (Kind::Profile, header.clone()) };
             let of_kind = match kind {
@@ -381,19 +381,19 @@ impl Profiles {
                 Kind::SsoSession => &mut self.sso_sessions,
                 Kind::Services => &mut self.services,
                 Kind::Other => {
-                    misplaced.push((header, place));
+                    misplaced.push((header, position));
                     continue;
                 }
             };
             if !is_config && header.starts_with("profile ") {
-                misplaced.push((header.clone(), place.clone()));
+                misplaced.push((header.clone(), position.clone()));
             }
             let origin = Origin { file: Arc::clone(file), is_credentials: !is_config };
             let properties =
                 section.properties.into_iter().map(|(name, property)| (name, (origin.clone(), property)));
             let profile = of_kind.entry(name).or_insert_with_key(|name| Profile {
                 name: name.clone(),
-                place,
+                position,
                 properties: BTreeMap::new(),
             });
             // `[default]` is added before `[profile default]`, whose properties override it.
@@ -455,8 +455,8 @@ impl Profile {
 
 impl Value {
     fn new(text: String, origin: &Origin, line: usize) -> Option<Self> {
-        let place = Position { file: Arc::clone(&origin.file), line };
-        (!text.is_empty()).then_some(Self { text, place, is_of_credentials_file: origin.is_credentials })
+        let position = Position { file: Arc::clone(&origin.file), line };
+        (!text.is_empty()).then_some(Self { text, position, is_of_credentials_file: origin.is_credentials })
     }
 }
 
@@ -479,8 +479,8 @@ pub(crate) fn shown(path: &Path) -> String {
 
 /// Removes control characters and anything that looks like a key, and shortens the text.
 pub(crate) fn escaped(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let short: String = printable::without_keys(text).chars().take(LONGEST).collect();
+    const MAX_CHARACTERS: usize = 200;
+    let short: String = printable::without_keys(text).chars().take(MAX_CHARACTERS).collect();
     short.escape_debug().to_string()
 }
 
@@ -532,7 +532,7 @@ mod tests {
         assert_eq!(region(&profiles).as_deref(), Some("g"));
         assert_eq!(profiles.sso_session("s").unwrap().get("sso_region").unwrap().text, "d");
         let url = profiles.services("local").unwrap().nested("pinpoint", "endpoint_url").unwrap();
-        assert!(url.place.to_string().ends_with(".aws/config, line 11"), "{}", url.place);
+        assert!(url.position.to_string().ends_with(".aws/config, line 11"), "{}", url.position);
     }
 
     #[test]
@@ -541,7 +541,7 @@ mod tests {
         for (name, cure) in [
             ("mine", "config, line 1 has [mine], write [profile mine]"),
             ("yours", "credentials, line 1 has [profile yours], write [yours]"),
-            ("none", "set it to one that is there: other"),
+            ("none", "set it to one of these: other"),
         ] {
             let errors = read(&home, &[("AWS_PROFILE", name)]).unwrap_err();
             assert_eq!((errors[0].variable, errors[0].value.as_deref()), ("AWS_PROFILE", Some(name)));

@@ -1,6 +1,6 @@
 //! Caches the credentials of an account for all of its requests.
 //!
-//! Each look for credentials is a task, and only one runs at a time. Requests wait for it only if there are no usable
+//! Each fetch of credentials is a task, and only one runs at a time. Requests wait for it only if there are no usable
 //! credentials. A slow source therefore delays no request while the current credentials are valid.
 
 use std::{
@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    provider_http::{LOOK_TIMEOUT, Trace},
+    provider_http::{FETCH_TIMEOUT, Trace},
     sts::{Identity, Sts},
 };
 use crate::{
@@ -31,54 +31,54 @@ use crate::{
 };
 
 /// Credentials are renewed this long before they expire.
-const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
+const RENEWAL_MARGIN: Duration = Duration::from_mins(5);
 /// Credentials are no longer used this long before they expire, because a request takes time to arrive.
-const LAST_MOMENTS: Duration = Duration::from_secs(5);
+const EXPIRY_MARGIN: Duration = Duration::from_secs(5);
 /// Credentials without an expiration are read again after this time, because their file may have changed.
-const UNDATED_LIFE: Duration = Duration::from_mins(15);
-/// A source that waits for the look of another cache has a longer time limit, so that the error of that look still arrives.
-const NESTED_LOOK_TIMEOUT: Duration = Duration::from_secs(16);
-/// A look that runs this much longer than its limit is blocking its thread. Requests then fail without waiting for it.
+const UNDATED_LIFETIME: Duration = Duration::from_mins(15);
+/// A source that waits for the fetch of another cache has a longer time limit, so that the error of that fetch still arrives.
+const NESTED_FETCH_TIMEOUT: Duration = Duration::from_secs(16);
+/// A fetch that runs this much longer than its limit is blocking its thread. Requests then fail without waiting for it.
 const OVERDUE: Duration = Duration::from_secs(1);
-/// The minimum time between two looks after a failure, or if the credentials expire soon. Without usable credentials the time
-/// is `CACHE_TTL`, limited to the range of these two values. A look then happens once per refresh and not once per target.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// The minimum time between two fetches after a failure, or if the credentials expire soon. Without usable credentials the time
+/// is `CACHE_TTL`, limited to the range of these two values. A fetch then happens once per refresh and not once per target.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// The maximum length of a key or token. AWS's session tokens have a few thousand bytes, and no server accepts a header of this
 /// size.
-const LONGEST_TOKEN: usize = 64 * 1024;
+const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
-/// Where the credentials of an account come from. Each look creates a new provider, because some providers read a file only
+/// Where the credentials of an account come from. Each fetch creates a new provider, because some providers read a file only
 /// once and some do not recover from a failure.
 pub struct Source {
-    look: Box<Find>,
+    fetch: Box<FetchFn>,
     limit: Duration,
 }
 
 /// Finds credentials. The error says why there are none and holds no secret.
-type Find = dyn Fn(Look) -> BoxFuture<'static, Result<Credentials, String>> + Send + Sync;
+type FetchFn = dyn Fn(Fetch) -> BoxFuture<'static, Result<Credentials, String>> + Send + Sync;
 
-/// The context of one look.
+/// The context of one fetch.
 #[derive(Clone, Default)]
-pub struct Look {
-    /// Records the last request of the look, so that an error can name it.
+pub struct Fetch {
+    /// Records the last request of the fetch, so that an error can name it.
     pub(in crate::pinpoint) trace: Trace,
-    /// The credentials that AWS refused, if that caused the look.
+    /// The credentials that AWS refused, if that caused the fetch.
     pub(in crate::pinpoint) refused: Option<Credentials>,
 }
 
 impl Source {
     pub fn new(
-        look: impl Fn(Look) -> BoxFuture<'static, Result<Credentials, String>> + Send + Sync + 'static,
+        fetch: impl Fn(Fetch) -> BoxFuture<'static, Result<Credentials, String>> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { look: Box::new(look), limit: LOOK_TIMEOUT })
+        Arc::new(Self { fetch: Box::new(fetch), limit: FETCH_TIMEOUT })
     }
 
-    /// Creates a source whose `look` also waits for the look of another cache.
+    /// Creates a source whose `fetch` also waits for the fetch of another cache.
     pub(in crate::pinpoint) fn nested(
-        look: impl Fn(Look) -> BoxFuture<'static, Result<Credentials, String>> + Send + Sync + 'static,
+        fetch: impl Fn(Fetch) -> BoxFuture<'static, Result<Credentials, String>> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { look: Box::new(look), limit: NESTED_LOOK_TIMEOUT })
+        Arc::new(Self { fetch: Box::new(fetch), limit: NESTED_FETCH_TIMEOUT })
     }
 }
 
@@ -87,20 +87,20 @@ impl Source {
 pub async fn prefetch<'a>(
     accounts: impl IntoIterator<Item = (&'a String, &'a Arc<CredentialsCache>)>,
 ) -> Vec<(&'a String, AttemptError)> {
-    let looks =
+    let fetches =
         accounts.into_iter().map(async |(account_id, cache)| Some((account_id, cache.get().await.err()?)));
-    join_all(looks).await.into_iter().flatten().collect()
+    join_all(fetches).await.into_iter().flatten().collect()
 }
 
 pub struct CredentialsCache {
     source: Arc<Source>,
     clock: Arc<dyn Clock>,
-    /// The minimum time between two looks while there are no credentials.
+    /// The minimum time between two fetches while there are no credentials.
     pause: Duration,
     owner: Option<Owner>,
     state: Mutex<State>,
-    /// Notified when a look has ended.
-    look_ended: Notify,
+    /// Notified when a fetch has ended.
+    fetch_finished: Notify,
 }
 
 /// The account that the credentials must belong to. Pinpoint's requests name no account. With credentials of another account,
@@ -119,16 +119,16 @@ struct State {
     secrets: Secrets,
     /// Increases with every new set of credentials.
     generation: u64,
-    /// When the current look started. `None` if no look is running.
-    look_began: Option<Instant>,
-    drain_pending_reads: Option<EndedLook>,
-    /// Whether AWS refused the current credentials and the look for new ones still runs.
+    /// When the current fetch started. `None` if no fetch is running.
+    fetch_started: Option<Instant>,
+    last_fetch: Option<FinishedFetch>,
+    /// Whether AWS refused the current credentials and the fetch of new ones still runs.
     is_refused: bool,
-    /// When a refusal last started a look.
+    /// When a refusal last started a fetch.
     refused_at: Option<Duration>,
 }
 
-struct EndedLook {
+struct FinishedFetch {
     /// A time of the monotonic clock.
     at: Duration,
     failure: Option<String>,
@@ -163,10 +163,10 @@ impl CredentialsCache {
         Self {
             source,
             clock,
-            pause: cache_ttl.clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
+            pause: cache_ttl.clamp(MIN_PAUSE, MAX_PAUSE),
             owner,
             state: Mutex::default(),
-            look_ended: Notify::new(),
+            fetch_finished: Notify::new(),
         }
     }
 
@@ -186,7 +186,7 @@ impl CredentialsCache {
         let issued = self.get().await.map_err(|failure| failure.message)?;
         let trace = Trace::default();
         let asked = sts.caller_identity(&issued.credentials, &trace);
-        timeout(LOOK_TIMEOUT, asked).await.unwrap_or_else(|_elapsed| Err(trace.timed_out(LOOK_TIMEOUT)))
+        timeout(FETCH_TIMEOUT, asked).await.unwrap_or_else(|_elapsed| Err(trace.timed_out(FETCH_TIMEOUT)))
     }
 
     /// Returns credentials that stay valid until a request arrives. It waits only if there are none. A renewal runs in the
@@ -197,19 +197,19 @@ impl CredentialsCache {
             let now = self.clock.now();
             let is_fresh = state.usable(now).is_some_and(|current| now < current.renew_at());
             if !is_fresh && !self.is_pausing(&state, now) {
-                self.start_look(&mut state);
+                self.start_fetch(&mut state);
             }
             match state.issued(now) {
                 Some(issued) => return Ok(issued),
-                None => self.look_end(state.look_began),
+                None => self.fetch_end(state.fetch_started),
             }
         };
         if let Some(ended) = ended {
             ended.await.map_err(|overdue| AttemptError::new(Exception::CredentialsError, overdue))?;
         }
         let state = self.state();
-        let failure = || match &state.drain_pending_reads {
-            Some(EndedLook { failure: Some(failure), .. }) => failure,
+        let failure = || match &state.last_fetch {
+            Some(FinishedFetch { failure: Some(failure), .. }) => failure,
             _ => "the credentials have expired",
         };
         state
@@ -217,22 +217,22 @@ impl CredentialsCache {
             .ok_or_else(|| AttemptError::new(Exception::CredentialsError, failure()))
     }
 
-    /// Handles credentials that AWS refused as expired. It starts one look for all requests that were refused. Returns whether
-    /// there are other credentials now. Refusals start at most one look per [`LONGEST_PAUSE`].
+    /// Handles credentials that AWS refused as expired. It starts one fetch for all requests that were refused. Returns whether
+    /// there are other credentials now. Refusals start at most one fetch per [`MAX_PAUSE`].
     pub(in crate::pinpoint) async fn replaced(self: &Arc<Self>, refused: &Issued) -> bool {
         let ended = {
             let mut state = self.state();
             let now = self.clock.elapsed();
-            let is_due = state.refused_at.is_none_or(|at| now >= at + LONGEST_PAUSE);
+            let is_due = state.refused_at.is_none_or(|at| now >= at + MAX_PAUSE);
             if state.generation == refused.generation && is_due {
                 state.is_refused = true;
                 state.refused_at = Some(now);
-                self.start_look(&mut state);
+                self.start_fetch(&mut state);
             }
-            if state.is_refused { self.look_end(state.look_began) } else { None }
+            if state.is_refused { self.fetch_end(state.fetch_started) } else { None }
         };
         if let Some(ended) = ended {
-            // An overdue look has found no other credentials.
+            // An overdue fetch has found no other credentials.
             let _ = ended.await;
         }
         let state = self.state();
@@ -244,45 +244,49 @@ impl CredentialsCache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the last look is too recent to start another. It does not count if the credentials that it found have expired
+    /// Whether the last fetch is too recent to start another. It does not count if the credentials that it found have expired
     /// since.
     fn is_pausing(&self, state: &State, now: SystemTime) -> bool {
         let is_usable = state.usable(now).is_some();
-        let pause = if is_usable { LONGEST_PAUSE } else { self.pause };
-        state.drain_pending_reads.as_ref().is_some_and(|look| {
-            (is_usable || look.failure.is_some()) && self.clock.elapsed() < look.at + pause
+        let pause = if is_usable { MAX_PAUSE } else { self.pause };
+        state.last_fetch.as_ref().is_some_and(|fetch| {
+            (is_usable || fetch.failure.is_some()) && self.clock.elapsed() < fetch.at + pause
         })
     }
 
-    /// Starts a look, unless one is running.
-    fn start_look(self: &Arc<Self>, state: &mut State) {
-        if state.look_began.is_some() {
+    /// Starts a fetch, unless one is running.
+    fn start_fetch(self: &Arc<Self>, state: &mut State) {
+        if state.fetch_started.is_some() {
             return;
         }
-        state.look_began = Some(Instant::now());
+        state.fetch_started = Some(Instant::now());
         let refused = state.current.as_ref().filter(|_| state.is_refused);
-        let look = Look {
+        let fetch = Fetch {
             trace: Trace::new(state.secrets.clone()),
             refused: refused.map(|current| current.credentials.clone()),
         };
         let cache = Arc::clone(self);
         tokio::spawn(async move {
             // Providers compute with dates and numbers from outside, which can panic.
-            let found = AssertUnwindSafe(timeout(cache.source.limit, cache.look(&look))).catch_unwind().await;
+            let found =
+                AssertUnwindSafe(timeout(cache.source.limit, cache.fetch(&fetch))).catch_unwind().await;
             let found = match found {
                 Ok(Ok(found)) => found.and_then(Current::checked),
-                Ok(Err(_elapsed)) => Err(look.trace.timed_out(cache.source.limit)),
-                Err(_panic) => Err(look.trace.panicked()),
+                Ok(Err(_elapsed)) => Err(fetch.trace.timed_out(cache.source.limit)),
+                Err(_panic) => Err(fetch.trace.panicked()),
             };
-            cache.end_look(found);
+            cache.finish_fetch(found);
         });
     }
 
-    /// Returns a future that waits for the current look, if there is one. It fails if the look is overdue.
-    fn look_end(&self, began: Option<Instant>) -> Option<impl Future<Output = Result<(), String>> + use<'_>> {
+    /// Returns a future that waits for the current fetch, if there is one. It fails if the fetch is overdue.
+    fn fetch_end(
+        &self,
+        began: Option<Instant>,
+    ) -> Option<impl Future<Output = Result<(), String>> + use<'_>> {
         let deadline = began? + self.source.limit + OVERDUE;
         // A `Notified` future gets notifications from its creation on, so an end before its first poll is not missed.
-        let ended = self.look_ended.notified();
+        let ended = self.fetch_finished.notified();
         Some(async move {
             timeout_at(deadline, ended).await.map_err(|_elapsed| {
                 "a source of credentials has not answered, and cannot be interrupted: check the files that AWS's \
@@ -292,18 +296,18 @@ impl CredentialsCache {
         })
     }
 
-    async fn look(&self, look: &Look) -> Result<Current, String> {
-        let credentials = without_empty_token((self.source.look)(look.clone()).await?);
-        look.trace.secrets.learn_credentials(&credentials);
+    async fn fetch(&self, fetch: &Fetch) -> Result<Current, String> {
+        let credentials = without_empty_token((self.source.fetch)(fetch.clone()).await?);
+        fetch.trace.secrets.learn_credentials(&credentials);
         if let Some(owner) = &self.owner {
-            owner.check(&credentials, &look.trace).await?;
+            owner.check(&credentials, &fetch.trace).await?;
         }
         Ok(Current { credentials, read_at: self.clock.now() })
     }
 
-    fn end_look(&self, found: Result<Current, String>) {
+    fn finish_fetch(&self, found: Result<Current, String>) {
         let mut state = self.state();
-        let failed_before = state.drain_pending_reads.as_ref().is_some_and(|look| look.failure.is_some());
+        let failed_before = state.last_fetch.as_ref().is_some_and(|fetch| fetch.failure.is_some());
         let failure = match found {
             Ok(found) => {
                 let is_same = |current: &Current| are_same(&current.credentials, &found.credentials);
@@ -328,10 +332,10 @@ impl CredentialsCache {
             }
         };
         state.is_refused = false;
-        state.look_began = None;
-        state.drain_pending_reads = Some(EndedLook { at: self.clock.elapsed(), failure });
+        state.fetch_started = None;
+        state.last_fetch = Some(FinishedFetch { at: self.clock.elapsed(), failure });
         drop(state);
-        self.look_ended.notify_waiters();
+        self.fetch_finished.notify_waiters();
     }
 }
 
@@ -364,13 +368,13 @@ impl Owner {
 impl Current {
     fn renew_at(&self) -> SystemTime {
         match self.credentials.expiry() {
-            Some(expiry) => expiry.checked_sub(EXPIRY_MARGIN).unwrap_or(expiry),
-            None => self.read_at + UNDATED_LIFE,
+            Some(expiry) => expiry.checked_sub(RENEWAL_MARGIN).unwrap_or(expiry),
+            None => self.read_at + UNDATED_LIFETIME,
         }
     }
 
     fn is_usable(&self, now: SystemTime) -> bool {
-        self.credentials.expiry().is_none_or(|expiry| now + LAST_MOMENTS < expiry)
+        self.credentials.expiry().is_none_or(|expiry| now + EXPIRY_MARGIN < expiry)
     }
 
     /// Rejects credentials that cannot sign a request.
@@ -384,7 +388,7 @@ impl Current {
             let why = match text.map(str::len) {
                 None => continue,
                 Some(0) => "is empty".to_owned(),
-                Some(length @ LONGEST_TOKEN..) => {
+                Some(length @ MAX_TOKEN_BYTES..) => {
                     format!("has {length} bytes, more than any request can carry")
                 }
                 Some(_) if text.is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_graphic())) => {
@@ -466,7 +470,7 @@ mod tests {
         PanicLater,
     }
 
-    /// A source with a configurable answer, which counts its looks.
+    /// A source with a configurable answer, which counts its fetches.
     struct Script {
         answer: Mutex<Answer>,
         asked: AtomicUsize,
@@ -483,7 +487,7 @@ mod tests {
         }
     }
 
-    /// Counts a look until it ends or is cancelled.
+    /// Counts a fetch until it ends or is cancelled.
     struct UnderWay(Arc<Script>);
 
     impl Drop for UnderWay {
@@ -501,7 +505,7 @@ mod tests {
         let own = Arc::clone(&script);
         let source = Source::new(move |_| {
             own.asked.fetch_add(1, Ordering::SeqCst);
-            assert_eq!(own.under_way.fetch_add(1, Ordering::SeqCst), 0, "one look at a time");
+            assert_eq!(own.under_way.fetch_add(1, Ordering::SeqCst), 0, "one fetch at a time");
             let (under_way, answer) = (UnderWay(Arc::clone(&own)), own.answer.lock().unwrap().clone());
             assert!(!matches!(answer, Answer::PanicAtOnce));
             Box::pin(async move {
@@ -576,7 +580,7 @@ mod tests {
         script.answer(Answer::Hang);
         tokio::time::advance(seconds(10)).await;
         let begin = Instant::now();
-        // A look takes 15 s and a pause 10 s. Nine looks fit in before the credentials can no longer be used.
+        // Each fetch takes 15 s and a pause 10 s. Nine fetches fit in before the credentials can no longer be used.
         while begin.elapsed() < seconds(220) {
             let asked_at = Instant::now();
             assert_eq!(key(&cache).await.as_deref(), Ok("ASIA1"));
@@ -604,7 +608,7 @@ mod tests {
             ["1", "2", "3"].map(|account| (account.to_owned(), cache(Answer::Hang).0)).into();
         let asked_at = Instant::now();
         let failures = prefetch(&caches).await;
-        assert_eq!((failures.len(), asked_at.elapsed()), (3, LOOK_TIMEOUT));
+        assert_eq!((failures.len(), asked_at.elapsed()), (3, FETCH_TIMEOUT));
     }
 
     #[tokio::test(start_paused = true)]
@@ -693,7 +697,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn credentials_that_no_request_can_carry_are_refused_in_words() {
-        let long = "x".repeat(LONGEST_TOKEN);
+        let long = "x".repeat(MAX_TOKEN_BYTES);
         for (id, secret, token, expected) in [
             ("", "hush/hush", "quiet/quiet", "the access key id that was found is empty"),
             ("id", "", "quiet/quiet", "the secret access key that was found is empty"),

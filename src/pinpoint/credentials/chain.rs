@@ -46,7 +46,7 @@ pub struct ProviderChain {
 }
 
 /// The source of a profile's first credentials, before any role is assumed.
-enum Base<'a> {
+enum FirstSource<'a> {
     Key(Credentials),
     /// The account applies if the program's output names none.
     Process(Value, Option<AccountId>),
@@ -55,8 +55,8 @@ enum Base<'a> {
     Named(Value),
 }
 
-/// One look for credentials.
-pub(in crate::pinpoint) struct Look<'a> {
+/// Resolves credentials once, from the files as they were at its start.
+pub(in crate::pinpoint) struct ChainResolver<'a> {
     chain: &'a ProviderChain,
     trace: &'a Trace,
     profiles: Profiles,
@@ -66,42 +66,42 @@ impl ProviderChain {
     /// Reads AWS's files as they are now, and asks the configured source.
     pub(in crate::pinpoint) async fn find(&self, trace: &Trace) -> Result<Credentials, String> {
         if self.environment.has_key()? {
-            return of_environment().await.map_err(|error| describe(&error, trace));
+            return resolve_environment().await.map_err(|error| describe(&error, trace));
         }
         let profiles = self.environment.read().map_err(|errors| {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             errors.join("; ")
         })?;
-        let look = Look { chain: self, trace, profiles };
-        if let Some(credentials) = look.of_profile().await? {
+        let resolver = ChainResolver { chain: self, trace, profiles };
+        if let Some(credentials) = resolver.resolve_profile().await? {
             return Ok(credentials);
         }
         if let Some(identity) = self.environment.web_identity()? {
-            return look.of_web_identity(&identity).await;
+            return resolver.resolve_web_identity(&identity).await;
         }
         if self.environment.container_uri().is_some() {
-            return look.of_container().await;
+            return resolver.resolve_container().await;
         }
-        look.of_instance().await
+        resolver.resolve_instance_metadata().await
     }
 }
 
-async fn of_environment() -> Result<Credentials, CredentialsError> {
+async fn resolve_environment() -> Result<Credentials, CredentialsError> {
     EnvironmentVariableCredentialsProvider::new().provide_credentials().await
 }
 
-impl Look<'_> {
+impl ChainResolver<'_> {
     /// Returns `None` if the profile configures no credentials.
-    async fn of_profile(&self) -> Result<Option<Credentials>, String> {
+    async fn resolve_profile(&self) -> Result<Option<Credentials>, String> {
         let Some(first) = self.profiles.selected() else { return Ok(None) };
         let (base, roles) = self.steps(first)?;
         let Some(base) = base else { return Ok(None) };
         let mut credentials = match base {
-            Base::Key(key) => key,
-            Base::Process(command, account_id) => process::credentials(&command, account_id).await?,
-            Base::WebIdentity(identity) => self.of_web_identity(&identity).await?,
-            Base::Sso(profile) => self.of_sso(profile).await?,
-            Base::Named(source) => self.of_named(&source).await?,
+            FirstSource::Key(key) => key,
+            FirstSource::Process(command, account_id) => process::credentials(&command, account_id).await?,
+            FirstSource::WebIdentity(identity) => self.resolve_web_identity(&identity).await?,
+            FirstSource::Sso(profile) => self.resolve_sso(profile).await?,
+            FirstSource::Named(source) => self.resolve_named_source(&source).await?,
         };
         for role in roles.iter().rev() {
             let assumed = self.chain.sts.assume_role(role, credentials, self.trace).await;
@@ -111,7 +111,7 @@ impl Look<'_> {
     }
 
     /// The base of the profile, and the roles to assume from there. The last role comes first.
-    fn steps<'a>(&'a self, first: &'a Profile) -> Result<(Option<Base<'a>>, Vec<Role>), String> {
+    fn steps<'a>(&'a self, first: &'a Profile) -> Result<(Option<FirstSource<'a>>, Vec<Role>), String> {
         let mut roles = Vec::new();
         let mut seen = BTreeSet::new();
         let mut profile = first;
@@ -126,7 +126,7 @@ impl Look<'_> {
             if !roles.is_empty()
                 && let Some(key) = key(profile)?
             {
-                return Ok((Some(Base::Key(key)), roles));
+                return Ok((Some(FirstSource::Key(key)), roles));
             }
             let Some(role) = role(profile)? else { break };
             roles.push(role);
@@ -134,16 +134,16 @@ impl Look<'_> {
                 (Some(source), None) if source.text == profile.name => break,
                 (Some(source), None) => self.profiles.get(&source.text).ok_or_else(|| {
                     format!(
-                        "source_profile ({}): there is no profile {}; correct the name",
-                        source.place,
+                        "source_profile ({}): the profile {} does not exist; correct the name",
+                        source.position,
                         escaped(&source.text)
                     )
                 })?,
-                (None, Some(source)) => return Ok((Some(Base::Named(source)), roles)),
+                (None, Some(source)) => return Ok((Some(FirstSource::Named(source)), roles)),
                 (Some(source), Some(_)) => {
                     return Err(format!(
                         "source_profile ({}) and credential_source cannot be combined; remove one",
-                        source.place
+                        source.position
                     ));
                 }
                 (None, None) => {
@@ -161,19 +161,19 @@ impl Look<'_> {
         Ok((base, roles))
     }
 
-    async fn of_named(&self, source: &Value) -> Result<Credentials, String> {
+    async fn resolve_named_source(&self, source: &Value) -> Result<Credentials, String> {
         match source.text.to_lowercase().as_str() {
-            "environment" => of_environment().await.map_err(|error| self.describe(&error)),
-            "ecscontainer" => self.of_container().await,
-            "ec2instancemetadata" => self.of_instance().await,
+            "environment" => resolve_environment().await.map_err(|error| self.describe(&error)),
+            "ecscontainer" => self.resolve_container().await,
+            "ec2instancemetadata" => self.resolve_instance_metadata().await,
             _ => Err(format!(
-                "credential_source ({}): there is no such source; write Environment, EcsContainer or Ec2InstanceMetadata",
-                source.place
+                "credential_source ({}): unknown source; write Environment, EcsContainer or Ec2InstanceMetadata",
+                source.position
             )),
         }
     }
 
-    async fn of_web_identity(&self, identity: &WebIdentity) -> Result<Credentials, String> {
+    async fn resolve_web_identity(&self, identity: &WebIdentity) -> Result<Credentials, String> {
         let WebIdentity { token_file, role_arn, session_name } = identity;
         let unusable = |why: String| {
             format!(
@@ -193,13 +193,13 @@ impl Look<'_> {
         assumed.map_err(|error| self.describe(&error))
     }
 
-    async fn of_sso(&self, profile: &Profile) -> Result<Credentials, String> {
+    async fn resolve_sso(&self, profile: &Profile) -> Result<Credentials, String> {
         let session = match profile.get("sso_session") {
             None => None,
             Some(name) => Some(self.profiles.sso_session(&name.text).ok_or_else(|| {
                 format!(
-                    "sso_session ({}): there is no [sso-session {}]; add it",
-                    name.place,
+                    "sso_session ({}): the section [sso-session {}] does not exist; add it",
+                    name.position,
                     escaped(&name.text)
                 )
             })?),
@@ -220,7 +220,7 @@ impl Look<'_> {
         found.map_err(|error| self.describe(&error))
     }
 
-    async fn of_container(&self) -> Result<Credentials, String> {
+    async fn resolve_container(&self) -> Result<Credentials, String> {
         if let Some(name) = self.chain.environment.hides_container() {
             return Err(format!(
                 "{name} is set, but empty, so the container cannot be asked for credentials; unset it"
@@ -246,12 +246,14 @@ impl Look<'_> {
         container.provide_credentials().await.map_err(|error| self.describe(&error))
     }
 
-    async fn of_instance(&self) -> Result<Credentials, String> {
+    async fn resolve_instance_metadata(&self) -> Result<Credentials, String> {
         let config = self.metadata_config();
         let endpoint = self.chain.environment.metadata_endpoint(self.profiles.selected());
         let unusable = |why: &str| {
             let shown = escaped(&printable::url(&endpoint));
-            format!("AWS_EC2_METADATA_SERVICE_ENDPOINT={shown}: this is no URL ({why}); correct or unset it")
+            format!(
+                "AWS_EC2_METADATA_SERVICE_ENDPOINT={shown}: this is not a valid URL ({why}); correct or unset it"
+            )
         };
         // An error of `aws-config` would show the address.
         if !endpoint.contains("://") {
@@ -287,7 +289,7 @@ impl Look<'_> {
 }
 
 fn named(profile: &Profile) -> String {
-    format!("the AWS profile {} ({})", profile.shown_name(), profile.place)
+    format!("the AWS profile {} ({})", profile.shown_name(), profile.position)
 }
 
 /// The role of a profile that uses the credentials of another source.
@@ -299,7 +301,7 @@ fn role(profile: &Profile) -> Result<Option<Role>, String> {
     if let Some(serial) = profile.get("mfa_serial") {
         return Err(format!(
             "mfa_serial ({}) asks for a code that nobody can enter here; use a role without it",
-            serial.place
+            serial.position
         ));
     }
     Ok(Some(Role {
@@ -312,33 +314,33 @@ fn role(profile: &Profile) -> Result<Option<Role>, String> {
 }
 
 /// The credentials of a profile without a role, in botocore's order.
-fn base(profile: &Profile) -> Result<Option<Base<'_>>, String> {
+fn base(profile: &Profile) -> Result<Option<FirstSource<'_>>, String> {
     let text = |name: &str| profile.get(name).map(|value| value.text);
     if let Some(token_file) = text("web_identity_token_file") {
         let Some(role_arn) = text("role_arn") else {
             return Err(format!("{} has web_identity_token_file without role_arn; add it", named(profile)));
         };
         let session_name = text("role_session_name");
-        return Ok(Some(Base::WebIdentity(WebIdentity {
+        return Ok(Some(FirstSource::WebIdentity(WebIdentity {
             token_file: token_file.into(),
             role_arn,
             session_name,
         })));
     }
     if text("sso_session").or_else(|| text("sso_start_url")).is_some() {
-        return Ok(Some(Base::Sso(profile)));
+        return Ok(Some(FirstSource::Sso(profile)));
     }
     let is_of_credentials_file = profile.get("aws_access_key_id").is_some_and(|id| id.is_of_credentials_file);
     if !is_of_credentials_file && let Some(command) = profile.verbatim("credential_process") {
-        return Ok(Some(Base::Process(command, text("aws_account_id").map(AccountId::from))));
+        return Ok(Some(FirstSource::Process(command, text("aws_account_id").map(AccountId::from))));
     }
     if let Some(key) = key(profile)? {
-        return Ok(Some(Base::Key(key)));
+        return Ok(Some(FirstSource::Key(key)));
     }
     match profile.get("login_session") {
         Some(session) => Err(format!(
             "login_session ({}) is not supported; use sso_session, credential_process or a role",
-            session.place
+            session.position
         )),
         None => Ok(None),
     }

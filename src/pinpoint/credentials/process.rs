@@ -71,7 +71,7 @@ pub(in crate::pinpoint) async fn credentials(
     command: &Value,
     account_id: Option<AccountId>,
 ) -> Result<Credentials, String> {
-    let failed = |why: String| format!("credential_process ({}): {why}", command.place);
+    let failed = |why: String| format!("credential_process ({}): {why}", command.position);
     let output = output(&command.text).await.map_err(&failed)?;
     read(&output, account_id).map_err(failed)
 }
@@ -192,7 +192,7 @@ fn read(output: &[u8], account_id: Option<AccountId>) -> Result<Credentials, Str
                         and Expiration";
     // The error of the decoder can quote a secret, so it is dropped.
     let printed: Printed = serde_json::from_slice(output)
-        .map_err(|_| format!("the output is no JSON object of credentials; {CURE}"))?;
+        .map_err(|_| format!("the output is not a JSON object with credentials; {CURE}"))?;
     if printed.version != 1 {
         return Err(format!("the output has Version {}; version 1 is supported", printed.version));
     }
@@ -207,7 +207,7 @@ fn read(output: &[u8], account_id: Option<AccountId>) -> Result<Credentials, Str
         .provider_name("credential_process");
     if let Some(date) = present(printed.expiration) {
         let expiry = expiration::parse(&date)
-            .ok_or("Expiration in the output is no date; write one such as 2026-01-01T00:00:00Z")?;
+            .ok_or("the Expiration in the output is not a date; write one such as 2026-01-01T00:00:00Z")?;
         credentials = credentials.expiry(expiry);
     }
     credentials.set_session_token(present(printed.session_token));
@@ -309,11 +309,11 @@ mod tests {
             assert!(read(text.as_bytes(), None).unwrap().expiry().is_some(), "{zone}");
         }
         for (output, why) in [
-            ("", "no JSON object"),
-            ("hush", "no JSON object"),
+            ("", "not a JSON object"),
+            ("hush", "not a JSON object"),
             (r#"{"Version": 2}"#, "has Version 2"),
             (r#"{"Version": 1, "AccessKeyId": "hush"}"#, "lacks AccessKeyId"),
-            (&printed(r#", "Expiration": "hush""#), "no date"),
+            (&printed(r#", "Expiration": "hush""#), "not a date"),
         ] {
             let error = read(output.as_bytes(), None).unwrap_err();
             assert!(error.contains(why) && !error.contains("hush"), "{output}: {error}");

@@ -31,23 +31,23 @@ use crate::{
     pinpoint::{
         error::AttemptError,
         secrets::Secrets,
-        send::{Answer, Http},
+        send::{Http, HttpResponse},
     },
 };
 
-/// The time limit of a look at one source.
-pub(in crate::pinpoint) const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
+/// The time limit of a fetch at one source.
+pub(in crate::pinpoint) const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The last request of a provider and its outcome. Clones share it.
 #[derive(Clone, Default)]
 pub(in crate::pinpoint) struct Trace {
     last: Arc<Mutex<Option<Exchange>>>,
-    /// The secrets in the requests and responses of the look. An error can repeat them.
+    /// The secrets in the requests and responses of the fetch. An error can repeat them.
     pub(in crate::pinpoint) secrets: Secrets,
 }
 
 impl Trace {
-    /// A trace of a look that adds what it learns to these secrets.
+    /// A trace of a fetch that adds what it learns to these secrets.
     pub(in crate::pinpoint) fn new(secrets: Secrets) -> Self {
         Self { last: Arc::default(), secrets }
     }
@@ -93,7 +93,7 @@ impl Trace {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
     }
 
-    /// The error of a look that exceeds `limit`.
+    /// The error of a fetch that exceeds `limit`.
     pub(in crate::pinpoint) fn timed_out(&self, limit: Duration) -> String {
         let limit = format_duration(limit);
         match self.last() {
@@ -105,14 +105,15 @@ impl Trace {
         }
     }
 
-    /// The error of a look that panicked.
+    /// The error of a fetch that panicked.
     pub(in crate::pinpoint) fn panicked(&self) -> String {
-        let place = self.last().map_or_else(String::new, |exchange| format!(" after {}", exchange.request));
-        format!("the look for credentials ended with an internal error{place}, which the log describes")
+        let location =
+            self.last().map_or_else(String::new, |exchange| format!(" after {}", exchange.request));
+        format!("the fetch of credentials ended with an internal error{location}, which the log describes")
     }
 }
 
-/// The HTTP client of one look.
+/// The HTTP client of one fetch.
 #[derive(Debug, Clone)]
 pub(in crate::pinpoint) struct ProviderHttp {
     http: Http,
@@ -137,9 +138,9 @@ impl HttpClient for ProviderHttp {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         // The exchange includes connecting, so its limit is the sum of both timeouts.
         let limit = settings.read_timeout().map(|read| {
-            read.saturating_add(settings.connect_timeout().unwrap_or_default()).min(LOOK_TIMEOUT)
+            read.saturating_add(settings.connect_timeout().unwrap_or_default()).min(FETCH_TIMEOUT)
         });
-        SharedHttpConnector::new(Connector { client: self.clone(), limit: limit.unwrap_or(LOOK_TIMEOUT) })
+        SharedHttpConnector::new(Connector { client: self.clone(), limit: limit.unwrap_or(FETCH_TIMEOUT) })
     }
 }
 
@@ -169,7 +170,7 @@ impl HttpConnector for Connector {
             let answer = tokio::time::timeout(limit, http.ask_provider(request, is_metadata))
                 .await
                 .unwrap_or_else(|_elapsed| {
-                    let why = format!("no whole answer within {}", format_duration(limit));
+                    let why = format!("no complete answer within {}", format_duration(limit));
                     Err(AttemptError::new(Exception::Timeout, why))
                 });
             let answer = answer.map_err(|failure| {
@@ -210,7 +211,7 @@ fn shown(uri: &Uri) -> String {
     format!("{}://{host}{port}{}", uri.scheme_str().unwrap_or("http"), uri.path())
 }
 
-pub(in crate::pinpoint) fn outcome(status: StatusCode, answer: &Answer, secrets: &Secrets) -> Outcome {
+pub(in crate::pinpoint) fn outcome(status: StatusCode, answer: &HttpResponse, secrets: &Secrets) -> Outcome {
     if status.is_success() {
         return Outcome::Answered;
     }
@@ -239,7 +240,8 @@ fn error_message(body: &[u8]) -> Option<String> {
 pub(in crate::pinpoint) fn with_utc_expiration(mut body: Vec<u8>) -> Result<Vec<u8>, String> {
     let Some((range, text)) = expiration_of(&body) else { return Ok(body) };
     let date = expiration::parse(&text).and_then(|date| DateTime::from(date).fmt(Format::DateTime).ok());
-    let date = date.ok_or("the Expiration in the answer is no ISO 8601 date such as 2026-01-02T03:04:05Z")?;
+    let date =
+        date.ok_or("the Expiration in the answer is not an ISO 8601 date such as 2026-01-02T03:04:05Z")?;
     body.splice(range, format!("\"{date}\"").into_bytes());
     Ok(body)
 }
@@ -281,7 +283,7 @@ mod tests {
             let asked_at = Instant::now();
             assert!(connector.call(request).await.unwrap_err().is_timeout());
             assert_eq!(asked_at.elapsed(), limit * second);
-            let expected = format!("GET {url}/creds failed: no whole answer within {limit}s");
+            let expected = format!("GET {url}/creds failed: no complete answer within {limit}s");
             assert_eq!(trace.timed_out(second), expected);
         }
     }

@@ -1,4 +1,4 @@
-//! The sources of credentials: AWS's standard chain, and roles assumed through STS. Each look asks the source again. The cache
+//! The sources of credentials: AWS's standard chain, and roles assumed through STS. Each fetch asks the source again. The cache
 //! is [`super::cache`].
 
 use std::sync::Arc;
@@ -18,19 +18,19 @@ const CALLER_ERRORS: [&str; 4] =
 /// `credential_process`.
 pub fn default_chain(chain: ProviderChain) -> Arc<Source> {
     let chain = Arc::new(chain);
-    Source::new(move |look| {
+    Source::new(move |fetch| {
         let chain = Arc::clone(&chain);
-        Box::pin(async move { chain.find(&look.trace).await })
+        Box::pin(async move { chain.find(&fetch.trace).await })
     })
 }
 
 /// The credentials of `base`, for an account without a role.
 pub fn shared(base: Arc<CredentialsCache>) -> Arc<Source> {
-    Source::nested(move |look| {
+    Source::nested(move |fetch| {
         let base = Arc::clone(&base);
         Box::pin(async move {
             let issued = base.get().await.map_err(|failure| failure.message)?;
-            if look.refused.is_some_and(|refused| are_same(&refused, &issued.credentials))
+            if fetch.refused.is_some_and(|refused| are_same(&refused, &issued.credentials))
                 && base.replaced(&issued).await
             {
                 return base.get().await.map(|issued| issued.credentials).map_err(|failure| failure.message);
@@ -49,18 +49,18 @@ pub fn assumed_role(
 ) -> Arc<Source> {
     let role = Role { arn: role_arn, external_id, ..Role::default() };
     let role = Arc::new((sts, role));
-    Source::nested(move |look| {
+    Source::nested(move |fetch| {
         let (role, base) = (Arc::clone(&role), Arc::clone(&base));
         Box::pin(async move {
             let (sts, role) = &*role;
             let mut issued = base.get().await.map_err(|failure| failure.message)?;
-            let mut assumed = sts.assume_role(role, issued.credentials.clone(), &look.trace).await;
+            let mut assumed = sts.assume_role(role, issued.credentials.clone(), &fetch.trace).await;
             let code = assumed.as_ref().err().and_then(refusal_code);
             if code.is_some_and(|code| CALLER_ERRORS.contains(&code)) && base.replaced(&issued).await {
                 issued = base.get().await.map_err(|failure| failure.message)?;
-                assumed = sts.assume_role(role, issued.credentials.clone(), &look.trace).await;
+                assumed = sts.assume_role(role, issued.credentials.clone(), &fetch.trace).await;
             }
-            assumed.map_err(|error| describe(&error, &look.trace))
+            assumed.map_err(|error| describe(&error, &fetch.trace))
         })
     })
 }

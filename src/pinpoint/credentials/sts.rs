@@ -136,8 +136,8 @@ impl Sts {
 fn credentials(found: Option<types::Credentials>, user: Option<&types::AssumedRoleUser>) -> provider::Result {
     let unusable = |why: &str| CredentialsError::provider_error(Reason(format!("the answer of STS {why}")));
     let found = found.ok_or_else(|| unusable("holds no credentials"))?;
-    let expiry =
-        SystemTime::try_from(found.expiration).map_err(|_| unusable("has a date of expiry that is none"))?;
+    let expiry = SystemTime::try_from(found.expiration)
+        .map_err(|_| unusable("has an expiration date that is not valid"))?;
     let account = user.and_then(|user| user.arn.split(':').nth(4)).filter(|account| !account.is_empty());
     let mut credentials = Credentials::builder()
         .access_key_id(found.access_key_id)

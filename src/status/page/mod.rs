@@ -9,8 +9,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use self::parts::{
-    DISCOVERY_FAILING, Ids, RUNBOOKS, TARGET_DOWN, cell, date, folded, id_cell, name, next, number,
-    number_cell, outcome, place, short_cell, status, took, visible,
+    DISCOVERY_FAILING, Ids, RUNBOOKS, TARGET_DOWN, account_and_region, cell, date, folded, id_cell, name,
+    next, number, number_cell, outcome, short_cell, status, took, visible,
 };
 use super::{
     age::utc,
@@ -75,7 +75,7 @@ pub(super) fn problem(problem: &str) -> String {
 }
 
 pub(super) fn page(view: &View<'_>, query: &Query, settings: &[EffectiveSetting]) -> String {
-    let ids = Ids { query, with_place: view.only_account_and_region.is_none() };
+    let ids = Ids { query, with_account_and_region: view.only_account_and_region.is_none() };
     let last_error = view.totals.failing() + view.totals.failing_lists;
     let title = if last_error > 0 {
         format!("({last_error}) pinpoint-exporter")
@@ -112,7 +112,7 @@ fn header(view: &View<'_>, query: &Query) -> Markup {
                 h1 { "pinpoint-exporter" }
                 p {
                     "Export jobs of Amazon Pinpoint's segments"
-                    @if let Some((account_id, region)) = view.only_account_and_region { " in " (place(account_id, region)) }
+                    @if let Some((account_id, region)) = view.only_account_and_region { " in " (account_and_region(account_id, region)) }
                     @if let Some(now) = utc(view.now) { ", as of " time { (now) } " UTC" }
                 }
             }

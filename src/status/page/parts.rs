@@ -22,9 +22,9 @@ pub(super) const RUNBOOKS: &str =
     "https://github.com/pinpoint-exporter/pinpoint-exporter/blob/main/deploy/runbooks";
 
 /// The most characters of a name that are shown.
-const LONGEST_NAME: usize = 80;
+const MAX_NAME_CHARACTERS: usize = 80;
 /// The longest link in bytes. A longer one is left out, since it would hardly fit into the head of a request.
-const LONGEST_LINK: usize = 4096;
+const MAX_LINK_BYTES: usize = 4096;
 
 /// A table cell. On a narrow screen, its label appears before the content.
 pub(super) fn cell(label: &str, content: impl maud::Render) -> Markup {
@@ -50,13 +50,13 @@ pub(super) fn number_cell(label: &str, content: impl maud::Render) -> Markup {
 pub(super) struct Ids<'a> {
     pub(super) query: &'a Query,
     /// Whether to show the account and region, because there are several.
-    pub(super) with_place: bool,
+    pub(super) with_account_and_region: bool,
 }
 
 impl Ids<'_> {
     pub(super) fn segment(self, target: &Target, segment_id: &str, names: RowNames<'_>) -> Markup {
         html! {
-            (self.place(&target.account_id, &target.region))
+            (self.account_and_region(&target.account_id, &target.region))
             small {
                 @if let Some(application) = shown(names.application, &target.application_id) {
                     (name(application)) " "
@@ -73,7 +73,7 @@ impl Ids<'_> {
             @match &target.segment_id {
                 Some(id) => { (self.segment(target, id, names)) }
                 None => {
-                    (self.place(&target.account_id, &target.region))
+                    (self.account_and_region(&target.account_id, &target.region))
                     small { "whole application" } br;
                     (self.link(&target.application_id, None, names.application))
                 }
@@ -83,7 +83,7 @@ impl Ids<'_> {
 
     pub(super) fn list(self, list_id: &ListId, application_name: Option<&str>) -> Markup {
         html! {
-            (self.place(&list_id.account_id, &list_id.region))
+            (self.account_and_region(&list_id.account_id, &list_id.region))
             @match &list_id.application_id {
                 Some(id) => { small { "segments of" } br; (self.link(id, None, application_name)) }
                 None => { "applications" }
@@ -91,8 +91,8 @@ impl Ids<'_> {
         }
     }
 
-    fn place(self, account_id: &str, region: &str) -> Markup {
-        html! { @if self.with_place { small { (place(account_id, region)) } br; } }
+    fn account_and_region(self, account_id: &str, region: &str) -> Markup {
+        html! { @if self.with_account_and_region { small { (account_and_region(account_id, region)) } br; } }
     }
 
     /// A link to an application or segment. It shows the name with the id below, or only the id if there is no name.
@@ -109,7 +109,7 @@ impl Ids<'_> {
             None => name(id),
         };
         html! {
-            @if link.len() <= LONGEST_LINK { a href=(link) { (text) } } @else { (text) }
+            @if link.len() <= MAX_LINK_BYTES { a href=(link) { (text) } } @else { (text) }
             @if its_name.is_some() { br; small { (name(id)) } }
         }
     }
@@ -120,7 +120,7 @@ fn shown<'a>(name: Option<&'a str>, id: &str) -> Option<&'a str> {
     name.filter(|name| !name.is_empty() && *name != id)
 }
 
-pub(super) fn place(account_id: &str, region: &str) -> Markup {
+pub(super) fn account_and_region(account_id: &str, region: &str) -> Markup {
     html! { @if !account_id.is_empty() { (name(account_id)) " " } (name(region)) }
 }
 
@@ -151,7 +151,7 @@ pub(super) fn outcome(
         (None, _) => html! { span.state.unknown { "not read yet" } },
         (Some(_), None) => html! { span.state.good { (good) } },
         (Some(reading), Some(error)) => html! {
-            (trouble_in_words(error))
+            (error_text(error))
             @let runbook = if reading.error.is_none() { DATA_STALE } else { runbook_of(error.exception).unwrap_or(runbook) };
             " " a.runbook href={ (RUNBOOKS) "/" (runbook) ".md" } { "Runbook" }
         },
@@ -159,7 +159,7 @@ pub(super) fn outcome(
 }
 
 /// The text matches the `Display` of the error.
-fn trouble_in_words(error: &CallError) -> Markup {
+fn error_text(error: &CallError) -> Markup {
     html! {
         span.state.bad { (error.exception.name()) } ": " (visible(&error.message))
         @if let Some(id) = &error.request_id { " (request " (name(id)) ")" }
@@ -229,7 +229,7 @@ pub(super) fn number(number: Option<impl itoa::Integer>) -> String {
 /// A name from outside. `bdi` keeps its text direction from affecting the text beside it. Invisible characters are escaped, and
 /// long names are shortened.
 pub(super) fn name(text: &str) -> Markup {
-    match text.char_indices().nth(LONGEST_NAME) {
+    match text.char_indices().nth(MAX_NAME_CHARACTERS) {
         None => html! { bdi { (visible(text)) } },
         Some((end, _)) => html! {
             bdi { (visible(&text[..end])) "…" } " " small { "(" (text.chars().count()) " characters)" }
@@ -240,7 +240,7 @@ pub(super) fn name(text: &str) -> Markup {
 /// A text in full. A long text is folded.
 pub(super) fn folded(text: &str) -> Markup {
     html! {
-        @if text.chars().nth(LONGEST_NAME).is_none() { (name(text)) }
+        @if text.chars().nth(MAX_NAME_CHARACTERS).is_none() { (name(text)) }
         @else { details { summary { (name(text)) } bdi { (visible(text)) } } }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn unsupported(certificate: &CertificateDer<'_>, owner: CertificateOw
         let supported = owner.rsa_bits();
         if !supported.contains(&bits) {
             return Some(format!(
-                "the certificate's RSA key has {bits} bits, and the exporter's cryptography (ring) takes {} to {}; issue it for \
+                "the certificate's RSA key has {bits} bits, and the exporter's cryptography (ring) accepts {} to {}; issue it for \
                  an RSA key of 3072 bits or an ECDSA key on P-256",
                 supported.start(),
                 supported.end()

@@ -47,7 +47,7 @@ impl ClientAuthType {
         let found = Self::ALL.iter().find(|(name, _)| *name == text);
         found.map(|(_, policy)| *policy).ok_or_else(|| {
             let nearest = nearest(text, Self::ALL.map(|(name, _)| name)).unwrap_or_default();
-            format!("there is no client_auth_type {text:?}; the closest is {nearest}")
+            format!("unknown client_auth_type {text:?}; the closest is {nearest}")
         })
     }
 

@@ -56,7 +56,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Value>, String> {
         let (event, span) = event.map_err(|error| match (error.marker().line(), error.info()) {
             // The parser looks for the end of a possible key before it reports the start of the key.
             (line, "recursion limit exceeded") => too_deep(line),
-            (line, info) => format!("line {line}: this is no YAML: {info}"),
+            (line, info) => format!("line {line}: this is not valid YAML: {info}"),
         })?;
         let line = span.start.line();
         let done = match event {
@@ -68,7 +68,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Value>, String> {
                 continue;
             }
             Event::Alias(_) => {
-                return Err(format!("line {line}: aliases are not read; write out what it stands for"));
+                return Err(format!("line {line}: YAML aliases are not supported; write the value instead"));
             }
             Event::SequenceStart(..) | Event::MappingStart(..) => {
                 if open.len() == MAX_DEPTH {
@@ -112,7 +112,7 @@ impl Open {
             (Kind::Map(fields), Some((key, line))) => fields.push((key, Value { line, ..value })),
             (Kind::Map(_), None) => match value.kind {
                 Kind::Text(key) => self.key = Some((key, value.line)),
-                _ => return Err(format!("line {}: the name of a field is a text", value.line)),
+                _ => return Err(format!("line {}: the name of a field must be a text", value.line)),
             },
             (Kind::List(values), _) => values.push(value),
             (Kind::Null | Kind::Text(_), _) => {}
@@ -214,7 +214,7 @@ impl<'a> Field<'a> {
             let is_known = known.contains(&field.name);
             if !is_known {
                 let nearest = nearest(field.name, known.iter().copied()).unwrap_or_default();
-                errors.add(field, format_args!("there is no such field here; the closest is {nearest}"));
+                errors.add(field, format_args!("unknown field; the closest is {nearest}"));
             }
             is_known
         });
@@ -281,17 +281,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_line_and_the_cure() {
         for (text, expected) in [
-            ("one: 1\nothr: 2\n", "line 2: othr: there is no such field here; the closest is other"),
+            ("one: 1\nothr: 2\n", "line 2: othr: unknown field; the closest is other"),
             ("one: 1\none: 2\n", "line 2: one: this is written twice; keep one"),
             ("junk", "line 1: the file: this is a text; write a map"),
             ("- one", "line 1: the file: this is a list; write a map"),
-            ("one: &a 1\nother: *a\n", "line 2: aliases are not read; write out what it stands for"),
+            ("one: &a 1\nother: *a\n", "line 2: YAML aliases are not supported; write the value instead"),
             ("one: 1\n---\none: 2\n", "line 2: a second document begins here; keep one"),
-            ("? [one]\n: 1\n", "line 1: the name of a field is a text"),
+            ("? [one]\n: 1\n", "line 1: the name of a field must be a text"),
         ] {
             assert_eq!(faults_of(text), expected, "{text}");
         }
-        assert!(faults_of("one: [").contains("this is no YAML"));
+        assert!(faults_of("one: [").contains("this is not valid YAML"));
     }
 
     #[test]

@@ -113,12 +113,15 @@ fn read_headers(field: &Field<'_>, errors: &mut FileErrors) -> Vec<(HeaderName, 
             continue;
         };
         if !values.is_empty() && !values.contains(&text) {
-            errors.add(header, format_args!("{text:?} is none of its values; write {}", values.join(" or ")));
+            errors.add(
+                header,
+                format_args!("{text:?} is not one of its values; write {}", values.join(" or ")),
+            );
             continue;
         }
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(text)) {
             (Ok(name), Ok(value)) => headers.push((name, value)),
-            _ => errors.add(header, "the value is no header; write it in one line"),
+            _ => errors.add(header, "the value is not valid in a header; write it in one line"),
         }
     }
     headers
@@ -147,7 +150,7 @@ fn read_users(field: &Field<'_>, errors: &mut FileErrors) -> BTreeMap<String, St
             ),
             None => errors.add(
                 &user,
-                "this is no bcrypt hash of a password (value not shown); make one with htpasswd -nBC 10 \"\"",
+                "this is not a bcrypt hash of a password (value not shown); make one with htpasswd -nBC 10 \"\"",
             ),
         }
     }
@@ -161,7 +164,7 @@ fn read_rate_limit(field: &Field<'_>, errors: &mut FileErrors) -> Option<RateLim
         Some((field, errors.keep(field, interval)?))
     });
     let burst = section.text("burst", errors).and_then(|(field, text)| {
-        let burst = text.parse().map_err(|_| format!("{text:?} is no whole number; write one such as 20"));
+        let burst = text.parse().map_err(|_| format!("{text:?} is not a whole number; write one such as 20"));
         errors.keep(field, burst)
     });
     let (field, interval) = interval.filter(|(_, interval)| !interval.is_zero())?;

@@ -128,7 +128,8 @@ impl<'a> Reader<'a, '_> {
         }
         if path.contains("-----BEGIN") {
             // The value may be a private key.
-            self.errors.add(field, format_args!("this is no path but PEM (not shown); write it as {inline}"));
+            self.errors
+                .add(field, format_args!("this is PEM (not shown) instead of a path; write it as {inline}"));
             return Err(Faulty);
         }
         let contents = self.files.read(&self.folder.join(path), MAX_BYTES);
@@ -157,9 +158,9 @@ impl<'a> Reader<'a, '_> {
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let certificates = match certificates {
             Ok(certificates) if certificates.is_empty() => {
-                Err("there is no certificate in it; write one in PEM".to_owned())
+                Err("it contains no certificate; write one in PEM".to_owned())
             }
-            other => other.map_err(|_| "this is no PEM; write a certificate in PEM".to_owned()),
+            other => other.map_err(|_| "this is not valid PEM; write a certificate in PEM".to_owned()),
         };
         self.errors.keep(field, certificates)
     }
@@ -175,7 +176,7 @@ impl<'a> Reader<'a, '_> {
                 "encrypted private keys are not supported; store it unencrypted, \
                  readable by the exporter alone"
             } else {
-                "there is no private key in it; write one in PEM"
+                "it contains no private key; write one in PEM"
             }
         });
         self.errors.keep(&field, key)
@@ -202,9 +203,9 @@ impl<'a> Reader<'a, '_> {
             "TLS12" => Ok(&TLS12),
             "TLS13" => Ok(&TLS13),
             "TLS10" | "TLS11" => Err(format!(
-                "{text} is broken, and the exporter's TLS library (rustls) does not speak it; write TLS12 or TLS13"
+                "{text} is insecure, and the exporter's TLS library (rustls) does not support it; write TLS12 or TLS13"
             )),
-            _ => Err(format!("{text:?} is no version of TLS; write TLS12 or TLS13")),
+            _ => Err(format!("{text:?} is not a supported version of TLS; write TLS12 or TLS13")),
         };
         self.errors.keep(field, version)
     }
@@ -265,8 +266,7 @@ impl<'a> Reader<'a, '_> {
                 }
                 _ => {
                     let nearest = nearest(text, ["X25519", "CurveP256", "CurveP384"]).unwrap_or_default();
-                    self.errors
-                        .add(name, format_args!("there is no curve {text:?}; the closest is {nearest}"));
+                    self.errors.add(name, format_args!("unknown curve {text:?}; the closest is {nearest}"));
                     continue;
                 }
             };
@@ -342,10 +342,10 @@ fn unknown_suite(text: &str) -> String {
     let nearest = nearest(text, known.iter().map(String::as_str)).unwrap_or_default();
     if UNSAFE.iter().any(|part| text.contains(part)) {
         format!(
-            "{text:?} is of a kind that the exporter's TLS library (rustls) leaves out as unsafe: leave it out; the closest \
-             that is safe is {nearest}"
+            "{text:?}: the exporter's TLS library (rustls) does not support it, because it is insecure; remove it; the closest \
+             secure one is {nearest}"
         )
     } else {
-        format!("there is no cipher suite {text:?}; the closest is {nearest}")
+        format!("unknown cipher suite {text:?}; the closest is {nearest}")
     }
 }

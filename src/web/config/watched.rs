@@ -38,17 +38,17 @@ impl WatchedWebConfig {
     }
 
     /// The result of the last read of the file.
-    pub fn reload(&self) -> Reload {
-        self.file.reload()
+    pub fn last_reload(&self) -> Reload {
+        self.file.last_reload()
     }
 
     /// Checks whether the file has changed. A change is applied after two identical reads.
-    pub fn look(&self) {
-        self.file.look(|files| self.apply(files));
+    pub fn reload_if_changed(&self) {
+        self.file.reload_if_changed(|files| self.apply(files));
     }
 
-    pub fn read_again(&self) {
-        self.file.read(|files| self.apply(files));
+    pub fn reload(&self) {
+        self.file.reload(|files| self.apply(files));
     }
 
     fn apply(&self, files: &mut Files) -> Result<(), Vec<String>> {

@@ -114,6 +114,6 @@ pub(crate) fn read(bytes: &[u8], took: Duration) -> anyhow::Result<Answer> {
         }
         Some(other) => bail!("an unexpected coding: {other}"),
     };
-    let text = String::from_utf8(text).context("the answer is no UTF-8")?;
+    let text = String::from_utf8(text).context("the answer is not valid UTF-8")?;
     Ok(Answer { status, headers, text, took })
 }

@@ -51,7 +51,7 @@ impl Clock for TurnedClock {
 }
 
 impl TurnedClock {
-    fn obey(&self, line: &str, runtime: &tokio::runtime::Handle) -> anyhow::Result<String> {
+    fn run_command(&self, line: &str, runtime: &tokio::runtime::Handle) -> anyhow::Result<String> {
         match line.split_once(' ') {
             Some(("date", by)) => self.wrong.store(by.parse()?, Ordering::SeqCst),
             Some(("pass", by)) => drop(self.passed.fetch_add(by.parse()?, Ordering::SeqCst)),
@@ -72,7 +72,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let (turned, handle) = (Arc::clone(&clock), runtime.handle().clone());
     thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            let answer = turned.obey(&line, &handle).unwrap_or_else(|error| format!("{line:?}: {error}"));
+            let answer =
+                turned.run_command(&line, &handle).unwrap_or_else(|error| format!("{line:?}: {error}"));
             _ = writeln!(std::io::stdout().lock(), "{answer}");
         }
     });

@@ -1,4 +1,4 @@
-//! What must hold of every answer, whatever happens to the exporter.
+//! Checks every response of the exporter against what really happened.
 
 use std::{
     cmp::Ordering,
@@ -12,9 +12,10 @@ use crate::{
     credentials::SECRETS,
     lock,
     model::{self, Bounds, Key, Series, WITHOUT_ANSWER},
+    recorder::{Listings, Outcome, Recorder},
     schedule::CHANGING,
+    starvation::{Starvation, milliseconds},
     text_format::{self, Sample, Scrape},
-    witness::{Listings, Outcome, Witness},
     world::{self, Target},
 };
 
@@ -52,9 +53,9 @@ pub(crate) struct Before {
     requests: BTreeMap<&'static str, u64>,
 }
 
-/// The judge of one life of the exporter.
+/// Checks the responses of one run of the exporter.
 pub(crate) struct Judge {
-    pub(crate) witness: Arc<Witness>,
+    pub(crate) recorder: Arc<Recorder>,
     targets: Vec<Target>,
     rules: Rules,
     /// Counters as they were in answers that are whole.
@@ -63,7 +64,7 @@ pub(crate) struct Judge {
     wrong: Mutex<Vec<(i64, i64, i64)>>,
     /// What listings look like, by target, instant, and date of the refresh.
     expected: Mutex<HashMap<(usize, i64, i64), Arc<Series>>>,
-    clock: fake_pinpoint::Clock,
+    starvation: Arc<Starvation>,
 }
 
 /// What a scrape shows of a target.
@@ -76,20 +77,25 @@ struct Shown {
 }
 
 impl Judge {
-    pub(crate) fn new(witness: Arc<Witness>, targets: Vec<Target>, rules: Rules) -> Self {
+    pub(crate) fn new(
+        recorder: Arc<Recorder>,
+        targets: Vec<Target>,
+        rules: Rules,
+        starvation: Arc<Starvation>,
+    ) -> Self {
         Self {
-            witness,
+            recorder,
             targets,
             rules,
             floor: Mutex::default(),
             wrong: Mutex::new(vec![(i64::MIN, i64::MAX, 0)]),
             expected: Mutex::default(),
-            clock: fake_pinpoint::Clock::default(),
+            starvation,
         }
     }
 
     pub(crate) fn now(&self) -> i64 {
-        self.clock.now()
+        self.starvation.now()
     }
 
     /// The exporter's date is about to become wrong by so much, or to be right.
@@ -107,7 +113,7 @@ impl Judge {
 
     /// To be called before a scrape is sent.
     pub(crate) fn before(&self) -> Before {
-        Before { floor: lock(&self.floor).clone(), requests: self.witness.counts(), sent: self.now() }
+        Before { floor: lock(&self.floor).clone(), requests: self.recorder.counts(), sent: self.now() }
     }
 
     /// Judges an answer of `/metrics`. Gives what is in it, and adds what is wrong with it.
@@ -169,7 +175,7 @@ impl Judge {
 
     /// Attempts, errors, and what the API knows of both.
     fn judge_equation(&self, before: &Before, scrape: &Scrape, wrong: &mut Vec<String>) {
-        let answered = self.witness.answered_errors();
+        let answered = self.recorder.answered_errors();
         for operation in ["GetApps", "GetSegments", "GetSegmentExportJobs", "GetExportJobs"] {
             let labels = [("operation", operation)];
             let count = Count::of(scrape, operation);
@@ -200,7 +206,7 @@ impl Judge {
 
     /// The same to the last one, when all is quiet and nothing was lost on the way.
     pub(crate) fn judge_account(&self, scrape: &Scrape, wrong: &mut Vec<String>) {
-        for (operation, outcomes) in self.witness.outcomes() {
+        for (operation, outcomes) in self.recorder.outcomes() {
             let count = Count::of(scrape, operation);
             let all: u64 = outcomes.values().sum();
             let of = |outcome| outcomes.get(&outcome).copied().unwrap_or(0);
@@ -265,7 +271,7 @@ impl Judge {
             let said = scrape.value("pinpoint_exporter_series", &[]);
             wrong.push(format!("{series} series are said to be {said:?}"));
         }
-        let listings = self.witness.listings();
+        let listings = self.recorder.listings();
         let none = Listings::default();
         for (number, (target, shown)) in self.targets.iter().zip(&shown).enumerate() {
             let of_target = listings.get(&(target.application.to_owned(), target.segment.clone()));
@@ -319,13 +325,15 @@ impl Judge {
         let lives = if self.targets[number].application == CHANGING { 2 } else { 1 };
         let most = lives * self.rules.max_attempts;
         let since = listings.begun_since(instant);
-        let begun: Vec<_> = since.filter(|at| *at > instant && *at < sent).collect();
+        // On a starved machine, the API can read a request after the exporter has given it up and made another one.
+        let begun = since.filter(|at| *at > instant && *at < sent);
+        let begun: Vec<_> = begun.filter(|at| *at - self.starvation.delay_at(*at) > instant).collect();
         if begun.len() > most {
             let begun = begun.len();
             return Err(format!("it is up, though {begun} attempts at a later refresh have been made"));
         }
-        let longest = milliseconds(self.rules.refresh_timeout) + 10_000;
-        match begun.iter().find(|at| sent - **at > longest) {
+        let longest = |at| milliseconds(self.rules.refresh_timeout + self.starvation.since(at)) + 10_000;
+        match begun.iter().find(|at| sent - **at > longest(**at)) {
             Some(at) => {
                 Err(format!("it is up, though a refresh began {} ms ago and was not good", sent - at))
             }
@@ -362,10 +370,13 @@ impl Judge {
         young.sort_by_cached_key(|instant| wrong.iter().map(|(.., by)| (instant - (date - by)).abs()).min());
         // What the exporter says of the age must be true as well.
         let longest = milliseconds(self.rules.refresh_timeout) + 20_000;
+        let lost = |from| milliseconds(self.starvation.since(from));
         let is_true = |instant: i64| {
             wrong.iter().any(|(from, until, by)| {
                 let began = date - by;
-                (-ROUNDING..=longest).contains(&(instant - began))
+                let later = instant - began;
+                later >= -ROUNDING
+                    && (later <= longest || later <= longest + lost(began))
                     && *from <= instant
                     && began - ROUNDING <= *until
             })
@@ -402,7 +413,7 @@ impl Judge {
             return Arc::clone(known);
         }
         let target = &self.targets[number];
-        let items = self.witness.items(target, instant);
+        let items = self.recorder.items(target, instant);
         let made =
             model::series(target.application, target.segment.as_deref(), &items, date, self.rules.bounds);
         let made = Arc::new(made);
@@ -533,10 +544,6 @@ fn difference(expected: &Series, shown: &Series) -> String {
     format!("{} differences to the nearest: {few}", all.len())
 }
 
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 #[expect(clippy::cast_possible_truncation, reason = "dates in milliseconds")]
 fn whole(number: f64) -> i64 {
     number.round() as i64
@@ -545,4 +552,51 @@ fn whole(number: f64) -> i64 {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters of a test")]
 fn count_of(sample: &Sample) -> u64 {
     sample.value as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use fake_pinpoint::world::World;
+
+    use super::*;
+
+    /// A judge of one target on a machine that lost two minutes until 200 s.
+    fn judge() -> Judge {
+        let rules = Rules {
+            bounds: Bounds { max_age: 0, per_segment: 1, current_status_only: false },
+            max_staleness: Duration::from_secs(5),
+            refresh_timeout: Duration::from_secs(1),
+            max_attempts: 1,
+            damages: false,
+            fails_unseen: false,
+        };
+        let target = Target { application: world::FIXED, segment: Some("plain".to_owned()) };
+        let recorder = Arc::new(Recorder::new(World::default(), 10));
+        Judge::new(recorder, vec![target], rules, Starvation::once(200_000, 120_000))
+    }
+
+    /// Judges a target that is up and shows the jobs of this instant, when its listing was read at these times.
+    fn judge_success(instant: i64, begun: &[i64]) -> Result<(), String> {
+        let listings = Listings { begun: begun.to_vec(), ..Listings::default() };
+        judge().judge_success(0, begun.iter().max().unwrap() + 1, &listings, instant)
+    }
+
+    #[test]
+    fn requests_that_a_starved_machine_read_late_belong_to_no_later_refresh() {
+        // The exporter sent two of these requests before the machine stopped for two minutes, and gave them up.
+        assert_eq!(judge_success(200_000, &[200_000, 200_001, 200_002]), Ok(()));
+        for (instant, begun) in [(60_000, [60_000, 60_001, 60_002]), (230_000, [230_000, 230_001, 230_002])] {
+            let problem = judge_success(instant, &begun).unwrap_err();
+            assert!(problem.contains("2 attempts at a later refresh"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_may_take_longer_by_the_time_that_the_machine_lost() {
+        let judge = judge();
+        let listings = |at| Listings { begun: vec![at], ..Listings::default() };
+        assert_eq!(judge.judge_success(0, 200_000, &listings(75_000), 70_000), Ok(()));
+        let problem = judge.judge_success(0, 207_500, &listings(75_000), 70_000).unwrap_err();
+        assert!(problem.contains("a refresh began 132500 ms ago"), "{problem}");
+    }
 }

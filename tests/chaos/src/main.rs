@@ -2,29 +2,30 @@
 //!
 //! | command | what it does |
 //! | --- | --- |
-//! | `faults` | lives of the exporter in which everything goes wrong; [`judge`] says what must hold |
+//! | `faults` | runs of the exporter under random faults; [`judge`] checks every response |
 //! | `soak` | a month of scrapes: what was used must be given back |
 //! | `shutdown` | SIGTERM under load, again and again |
 //! | `exporter` | the exporter behind clocks that can be turned: see [`exporter`] |
 //!
-//! Settings come from the environment: `CHAOS_SECONDS`, `CHAOS_SEED`, `CHAOS_LIFE` (that life alone), `CHAOS_SCRAPES`,
+//! Settings come from the environment: `CHAOS_SECONDS`, `CHAOS_SEED`, `CHAOS_RUN` (only the run with this number), `CHAOS_SCRAPES`,
 //! `CHAOS_ROUNDS`.
 
 mod client;
 mod credentials;
 mod exporter;
 mod judge;
-mod life;
 mod model;
 mod process;
 mod proxy;
+mod recorder;
 mod report;
+mod run;
 mod schedule;
 mod shutdown;
 mod soak;
+mod starvation;
 #[path = "../../it/support/text_format.rs"]
 mod text_format;
-mod witness;
 mod world;
 
 use std::{
@@ -70,28 +71,28 @@ fn on_runtime(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Resul
 fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T> {
     match env::var(name) {
         Err(_) => Ok(default),
-        Ok(value) => value.parse().ok().with_context(|| format!("{name}={value} is no number")),
+        Ok(value) => value.parse().ok().with_context(|| format!("{name}={value} is not a number")),
     }
 }
 
-/// How long everything goes wrong in a life.
-const LIFE: Duration = Duration::from_secs(8);
+/// How long the faults of a run last.
+const RUN: Duration = Duration::from_secs(8);
 
 /// Lives, one after the other, until the time is up or something is wrong.
 async fn faults() -> anyhow::Result<bool> {
     let seconds = setting("CHAOS_SECONDS", 60)?;
     let seed: u64 = setting("CHAOS_SEED", fastrand::u64(..1_000_000))?;
-    let only: i64 = setting("CHAOS_LIFE", -1)?;
+    let only: i64 = setting("CHAOS_RUN", -1)?;
     say(format_args!("seed {seed}, {seconds} s"));
     let end = Instant::now() + Duration::from_secs(seconds);
     let (mut sum, mut number) = (Report::default(), u64::try_from(only).unwrap_or(0));
-    while sum.violations == 0 && (Instant::now() < end || sum.lives == 0) {
+    while sum.violations == 0 && (Instant::now() < end || sum.runs == 0) {
         let began = Instant::now();
-        let (report, violations) = life::live(seed, number, LIFE).await?;
-        let kind = schedule::Kind::of_life(number);
+        let (report, violations) = run::run(seed, number, RUN).await?;
+        let kind = schedule::Kind::of_run(number);
         let took = began.elapsed().as_secs_f64();
         say(format_args!(
-            "life {number}, {kind:?}: {} faults, {} answers, {} requests, {took:.1} s",
+            "run {number}, {kind:?}: {} faults, {} answers, {} requests, {took:.1} s",
             report.faults.values().sum::<u64>(),
             report.answers.values().sum::<u64>(),
             report.requests
@@ -102,7 +103,7 @@ async fn faults() -> anyhow::Result<bool> {
         sum.violations += u64::try_from(violations.len())?;
         sum.add(report);
         if sum.violations > 0 {
-            say(format_args!("again: CHAOS_SEED={seed} CHAOS_LIFE={number} make chaos"));
+            say(format_args!("again: CHAOS_SEED={seed} CHAOS_RUN={number} make chaos"));
         }
         if only >= 0 {
             break;

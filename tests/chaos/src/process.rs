@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     client::{self, Manner},
     lock,
+    starvation::Starvation,
 };
 
 /// Where the exporter's log goes.
@@ -58,8 +59,9 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Exporter {
     child: Child,
-    pub(crate) pid: Pid,
+    pid: Pid,
     pub(crate) address: SocketAddr,
+    pub(crate) starvation: Arc<Starvation>,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
     steering: Option<tokio::sync::Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>>,
@@ -130,7 +132,8 @@ impl Exporter {
             (Log::Read, Some(stderr)) => reader = Some(tokio::spawn(keep(stderr, Arc::clone(&log)))),
             (_, stderr) => unread = stderr,
         }
-        let mut exporter = Self { child, pid, address, log, reader, steering, _unread: unread };
+        let starvation = Starvation::measure(pid);
+        let mut exporter = Self { child, pid, address, starvation, log, reader, steering, _unread: unread };
         exporter.wait_until_ready().await?;
         Ok(exporter)
     }
@@ -188,11 +191,6 @@ impl Exporter {
         })
     }
 
-    /// How long it was kept waiting for a processor so far: what a busy machine owes it.
-    fn owed(&self) -> Duration {
-        owed(self.pid)
-    }
-
     /// Whether it has ended, which it must not by itself.
     pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
@@ -203,35 +201,23 @@ impl Exporter {
         Ok(kill_process(self.pid, Signal::TERM)?)
     }
 
-    /// Waits for its end, and for the end of its log. Gives the status and how long it took without what the machine owed it.
+    /// Waits until the process and its log end. Returns the status, and how long it took without the time that the machine lost.
     pub(crate) async fn end(&mut self) -> anyhow::Result<(ExitStatus, Duration)> {
-        let (started, before) = (Instant::now(), self.owed());
-        let mut owed = Duration::ZERO;
+        let (started, since) = (Instant::now(), self.starvation.now());
+        let took = || started.elapsed().saturating_sub(self.starvation.since(since));
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
-            ensure!(started.elapsed() < HANG_LIMIT, "it does not end");
-            owed = owed.max(self.owed().saturating_sub(before));
+            ensure!(took() < HANG_LIMIT, "it does not end");
             sleep(Duration::from_millis(5)).await;
         };
-        let took = started.elapsed().saturating_sub(owed);
+        let took = took();
         if let Some(reader) = self.reader.take() {
             timeout(HANG_LIMIT, reader).await.context("its log does not end")??;
         }
         Ok((status, took))
     }
-}
-
-/// The time that the threads of a process have waited for a processor.
-pub(crate) fn owed(pid: Pid) -> Duration {
-    let threads =
-        fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
-    let of_thread = threads.filter_map(|thread| {
-        let statistics = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        statistics.split_whitespace().nth(1)?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(of_thread.sum())
 }
 
 async fn keep(stderr: ChildStderr, log: Arc<Mutex<Vec<String>>>) {

@@ -15,32 +15,32 @@ pub(crate) struct Report {
     /// Answers by who asked for them.
     pub(crate) answers: BTreeMap<&'static str, u64>,
     pub(crate) requests: u64,
-    pub(crate) lives: u64,
+    pub(crate) runs: u64,
     pub(crate) violations: u64,
     pub(crate) peak_memory: u64,
     pub(crate) descriptors: u64,
     pub(crate) threads: u64,
-    /// The longest that a scrape took beyond what it had said and what the machine owed, in milliseconds.
+    /// The longest that a scrape took beyond its timeout and the time that the machine lost, in milliseconds.
     pub(crate) latest: u128,
 }
 
 impl Report {
-    /// Adds those of a life, but for its violations.
-    pub(crate) fn add(&mut self, life: Self) {
-        for (name, count) in life.faults {
+    /// Adds the counts of a run, without its violations.
+    pub(crate) fn add(&mut self, run: Self) {
+        for (name, count) in run.faults {
             *self.faults.entry(name).or_default() += count;
         }
-        for (name, count) in life.answers {
+        for (name, count) in run.answers {
             *self.answers.entry(name).or_default() += count;
         }
-        self.requests_met += life.requests_met;
-        self.pieces_met += life.pieces_met;
-        self.requests += life.requests;
-        self.lives += life.lives;
-        self.peak_memory = self.peak_memory.max(life.peak_memory);
-        self.descriptors = self.descriptors.max(life.descriptors);
-        self.threads = self.threads.max(life.threads);
-        self.latest = self.latest.max(life.latest);
+        self.requests_met += run.requests_met;
+        self.pieces_met += run.pieces_met;
+        self.requests += run.requests;
+        self.runs += run.runs;
+        self.peak_memory = self.peak_memory.max(run.peak_memory);
+        self.descriptors = self.descriptors.max(run.descriptors);
+        self.threads = self.threads.max(run.threads);
+        self.latest = self.latest.max(run.latest);
     }
 
     pub(crate) fn used(&mut self, usage: Usage) {
@@ -64,7 +64,7 @@ impl fmt::Display for Report {
             row(&format!("answers to {name}"), count)?;
         }
         row("answers", &self.answers.values().sum::<u64>())?;
-        row("lives of the exporter", &self.lives)?;
+        row("runs of the exporter", &self.runs)?;
         row("latest answer, ms beyond its time", &self.latest)?;
         row("most memory, MiB", &(self.peak_memory / 1024 / 1024))?;
         row("most descriptors", &self.descriptors)?;

@@ -1,4 +1,4 @@
-//! What goes wrong, and when: drawn from a seed, so that a life can be lived again.
+//! The faults of a run and their times, drawn from a seed, so that a run can be repeated.
 
 use std::{fmt, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     world::{ALL, NAMES},
 };
 
-/// Something that is done to the exporter's surroundings.
+/// Something that is done to the exporter's environment.
 #[derive(Clone)]
 pub(crate) enum Action {
     /// The API misbehaves.
@@ -86,7 +86,7 @@ fn kind(fault: &Fault) -> String {
     }
 }
 
-/// The kinds of lives. Each has what the others have not, so that few of them meet everything.
+/// The kinds of runs. Each has faults that the others lack, so that a few runs cover everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Faults of the API alone: every request can be accounted for.
@@ -113,7 +113,7 @@ impl Kind {
         Self::Everything,
     ];
 
-    pub(crate) fn of_life(number: u64) -> Self {
+    pub(crate) fn of_run(number: u64) -> Self {
         Self::ALL[usize::try_from(number % 6).unwrap_or(0)]
     }
 
@@ -180,7 +180,7 @@ impl Kind {
     }
 }
 
-/// The actions of a life that lasts so long, by the time since its beginning. Its last quarter of a second brings nothing new.
+/// The actions of a run of this length, by the time since its start. No action comes in the last quarter of a second.
 pub(crate) fn draw(kind: Kind, rng: &mut Rng, lasts: Duration) -> Vec<(Duration, Action)> {
     let mut actions = Vec::new();
     let mut at = Duration::from_millis(rng.u64(100..400));

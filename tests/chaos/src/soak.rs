@@ -28,7 +28,7 @@ const WAVE: i64 = 9 * DAY;
 const MEMORY: u64 = 8 * 1024 * 1024;
 
 /// What the exporter holds.
-struct Holdings {
+struct ResourceUse {
     usage: Usage,
     tasks: u64,
     series: BTreeSet<Key>,
@@ -93,7 +93,7 @@ pub(crate) async fn run(scrapes: u64) -> anyhow::Result<bool> {
             most = most.max(jobs(&scrape));
             peak = exporter.usage()?;
             if due {
-                kept.push(holdings(&exporter, &scrape).await?);
+                kept.push(resource_use(&exporter, &scrape).await?);
             }
         }
         if number % 500 == 0 {
@@ -115,16 +115,16 @@ fn jobs(scrape: &Scrape) -> usize {
     scrape.family("pinpoint_export_job_info").map_or(0, |family| family.samples.len())
 }
 
-async fn holdings(exporter: &Exporter, scrape: &Scrape) -> anyhow::Result<Holdings> {
+async fn resource_use(exporter: &Exporter, scrape: &Scrape) -> anyhow::Result<ResourceUse> {
     let all = scrape.families.iter().flat_map(|family| &family.samples);
-    Ok(Holdings {
+    Ok(ResourceUse {
         usage: exporter.usage()?,
         tasks: exporter.steer("tasks").await?.parse()?,
         series: all.map(|sample| (sample.name.clone(), sample.labels.clone())).collect(),
     })
 }
 
-fn compare(first: &Holdings, second: &Holdings, run: (u64, usize, usize, Usage)) -> bool {
+fn compare(first: &ResourceUse, second: &ResourceUse, run: (u64, usize, usize, Usage)) -> bool {
     let (scrapes, requests, most, peak) = run;
     let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
     say(format_args!(

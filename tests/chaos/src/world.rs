@@ -68,7 +68,7 @@ pub(crate) fn world(rng: &mut Rng, start: i64) -> World {
     world
 }
 
-/// How many names a segment has in the course of a life.
+/// How many names a segment has in the course of a run.
 pub(crate) const NAMES: usize = 4;
 
 /// One of the names of a segment.

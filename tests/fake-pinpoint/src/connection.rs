@@ -268,7 +268,7 @@ fn reply(
         }
         Operation::CreateExportJob => {
             let request: Value = serde_json::from_slice(body).map_err(|error| {
-                AwsError::new("BadRequestException", format!("The body is no JSON: {error}"))
+                AwsError::new("BadRequestException", format!("The body is not valid JSON: {error}"))
             })?;
             let text = |name: &str| request[name].as_str().map(str::to_owned);
             let required = |name: &'static str| {

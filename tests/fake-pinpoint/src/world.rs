@@ -427,7 +427,7 @@ fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 fn read_duration<E: serde::de::Error>(value: &Value) -> Result<i64, E> {
     let milliseconds = value.as_i64().or_else(|| span(value.as_str()?));
     milliseconds.filter(|milliseconds| *milliseconds >= 0).ok_or_else(|| {
-        E::custom(format!("{value} is no duration: write 90s, 5m, 26h or 7d, or milliseconds"))
+        E::custom(format!("{value} is not a valid duration: write 90s, 5m, 26h or 7d, or milliseconds"))
     })
 }
 

@@ -36,6 +36,10 @@ pub(crate) const APP: &str = "6e0b7591a90841d2b5d93fa11143e5a7";
 pub(crate) const SEGMENT: &str = "b66c9e42f71444b2aa2e0ffc1df28f60";
 pub(crate) const REGION: &str = "eu-west-1";
 
+/// [`HANG_LIMIT`] as a setting.
+pub(crate) const HANG_SETTING: &str = "2m";
+const _: () = assert!(HANG_LIMIT.as_secs() == 120);
+
 /// The exporter's clock. It stands still unless a test advances it.
 #[derive(Debug)]
 pub(crate) struct TestClock {
@@ -135,10 +139,9 @@ impl Plan {
             .set("TARGETS", &format!("{APP}/{SEGMENT}"))
             .set("MAX_ATTEMPTS", "1")
             .set("MAX_REQUESTS_PER_SECOND", "0")
-            // Longer than these take on a busy machine. A test about these timeouts sets its own values and runs in virtual
-            // time.
-            .set("REQUEST_TIMEOUT", "1m")
-            .set("SCRAPE_TIMEOUT", "1m")
+            // Only a hang takes longer. A test about these timeouts sets its own values and runs in virtual time.
+            .set("REQUEST_TIMEOUT", HANG_SETTING)
+            .set("SCRAPE_TIMEOUT", HANG_SETTING)
     }
 
     /// Sets an exporter setting, given without its prefix.

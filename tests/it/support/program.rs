@@ -15,14 +15,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use super::{
-    harness::client,
+    harness::{HANG_SETTING, client},
     raw::within,
     text_format::{self, Scrape},
 };
 
-/// Longer than a request or a scrape takes on a busy machine. A test about these timeouts sets its own values.
+/// Settings that a request or a scrape exceeds only in a hang. A test about these timeouts sets its own values.
 const UNHURRIED: [(&str, &str); 2] =
-    [("PINPOINT_EXPORTER_REQUEST_TIMEOUT", "1m"), ("PINPOINT_EXPORTER_SCRAPE_TIMEOUT", "1m")];
+    [("PINPOINT_EXPORTER_REQUEST_TIMEOUT", HANG_SETTING), ("PINPOINT_EXPORTER_SCRAPE_TIMEOUT", HANG_SETTING)];
 
 /// Runs an exporter command to its end, with only these variables.
 pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -112,8 +112,13 @@ impl Program {
         Self { child, address, url: format!("http://{address}"), log, reader: Some(reader) }
     }
 
+    /// Scrapes and waits until all refreshes have ended. The response must be valid.
+    pub(crate) async fn scrape(&self) -> Scrape {
+        self.scrape_within(HANG_LIMIT.as_secs_f64(), HANG_LIMIT).await
+    }
+
     /// Scrapes with a scrape timeout of `seconds`, as Prometheus does, but waits `grace` longer. The response must be valid.
-    pub(crate) async fn scrape(&self, seconds: f64, grace: Duration) -> Scrape {
+    pub(crate) async fn scrape_within(&self, seconds: f64, grace: Duration) -> Scrape {
         let timeouts = Duration::from_secs_f64(seconds) + grace;
         let request = client().get(format!("{}/metrics", self.url)).timeout(timeouts);
         let answer = request.header("X-Prometheus-Scrape-Timeout-Seconds", seconds.to_string()).send().await;

@@ -123,6 +123,18 @@ impl Raw {
         Ok(bytes)
     }
 
+    /// Receives up to `most` bytes until the server closes the connection, with or without a reset. Returns how many.
+    pub(crate) async fn rest_of(&mut self, most: usize) -> usize {
+        let mut taken = 0;
+        while taken < most
+            && let Ok(piece) = self.read((most - taken).min(1 << 20)).await
+            && !piece.is_empty()
+        {
+            taken += piece.len();
+        }
+        taken
+    }
+
     /// Receives everything until the server closes the connection, with or without a reset.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();

@@ -156,6 +156,7 @@ impl Clients {
                 refresh_timeout: HANG_LIMIT,
                 max_attempts: 1,
                 tags: Some(Arc::new(TagLabels { keys: TAGS.map(str::to_owned).into(), labels: Vec::new() })),
+                failures: true,
                 random: || 0.0,
             },
             Http::new(None, &Proxies::default()).unwrap(),

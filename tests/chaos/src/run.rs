@@ -1,5 +1,5 @@
-//! One life of the exporter: it starts, everything goes wrong for a while, all is well again, it ends. Three clients scrape it
-//! throughout.
+//! One run of the exporter: it starts, faults occur for a while, the faults end and it recovers, and it stops. Three clients
+//! scrape it throughout.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,6 @@ use std::{
 use anyhow::Context as _;
 use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Options};
 use fastrand::Rng;
-use rustix::process::{Pid, getpid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -26,62 +25,58 @@ use crate::{
     judge::{Judge, Rules, judge_secrets},
     lock,
     model::{Bounds, REGION},
-    process::{Exporter, Log, Plan, Program, owed},
+    process::{Exporter, Log, Plan, Program},
     proxy::{Mode, Proxy},
+    recorder::Recorder,
     report::{Report, say},
     schedule::{self, Action, Kind},
-    witness::Witness,
+    starvation::Starvation,
     world,
 };
 
-/// How much later than it said a scraper may get its answer, besides what a busy machine owes the exporter and the scraper.
-const GRACE: Duration = Duration::from_secs(3);
-/// How long SIGTERM may take.
+/// How much later than its timeout a scraper may get its response, in addition to the time that the machine lost.
+const TOLERANCE: Duration = Duration::from_secs(3);
+/// How long the exporter may take to exit after SIGTERM.
 const SHUTDOWN: Duration = Duration::from_secs(10);
-/// Where the connections come from that say nothing.
+/// The address from which idle connections come.
 const OTHER_CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
 const MIB: u64 = 1024 * 1024;
-/// How much memory an exporter may take for itself, in MiB: a debug build, and a log that nobody reads.
-const OWN_MEMORY: u64 = 96;
-/// More violations of a life say nothing new.
-const ENOUGH: usize = 8;
+/// The memory that the exporter may use without any data, in MiB. It is a debug build, and nobody reads its log.
+const BASE_MEMORY_MIB: u64 = 96;
+/// A run ends after this many violations. More of them would say nothing new.
+const MAX_VIOLATIONS: usize = 8;
 
-/// What the tasks of a life share.
-struct Scene {
+/// The state that the tasks of a run share.
+struct RunState {
     judge: Judge,
     address: SocketAddr,
     report: Mutex<Report>,
     violations: Mutex<Vec<String>>,
-    born: Instant,
-    pid: Pid,
+    started: Instant,
+    starvation: Arc<Starvation>,
     stop: CancellationToken,
 }
 
-impl Scene {
-    fn violated(&self, problems: Vec<String>) {
-        let at = self.born.elapsed().as_secs_f64();
+impl RunState {
+    fn add_violations(&self, problems: Vec<String>) {
+        let at = self.started.elapsed().as_secs_f64();
         let mut violations = lock(&self.violations);
         for problem in problems {
-            if violations.len() < ENOUGH {
+            if violations.len() < MAX_VIOLATIONS {
                 violations.push(format!("at {at:.3} s: {problem}"));
             }
         }
     }
 
-    /// How long the exporter and this program were kept waiting for a processor so far.
-    fn owed(&self) -> Duration {
-        owed(self.pid) + owed(getpid())
-    }
-
-    fn has_enough(&self) -> bool {
-        lock(&self.violations).len() >= ENOUGH
+    fn has_max_violations(&self) -> bool {
+        lock(&self.violations).len() >= MAX_VIOLATIONS
     }
 
     /// Scrapes as a client and judges the answer, which gives what is in it.
     async fn scrape(&self, client: &'static str, manner: Manner) -> Option<crate::text_format::Scrape> {
         let before = self.judge.before();
         let seconds = manner.timeout.unwrap_or(1.0);
-        let owed = self.owed();
+        let began = self.starvation.now();
         let answer = timeout(HANG_LIMIT, client::get(self.address, "/metrics", manner)).await;
         let mut wrong = Vec::new();
         let scrape = match answer {
@@ -96,28 +91,28 @@ impl Scene {
             Ok(Ok(answer)) => {
                 // Who reads slowly is slow himself.
                 if manner.pause.is_zero() {
-                    self.judge_time(&answer, seconds, owed, &mut wrong);
+                    self.judge_time(&answer, seconds, began, &mut wrong);
                 }
                 self.judge.judge(&before, &answer, &mut wrong)
             }
         };
         *lock(&self.report).answers.entry(client).or_default() += 1;
-        self.violated(wrong.into_iter().map(|problem| format!("{client}: {problem}")).collect());
+        self.add_violations(wrong.into_iter().map(|problem| format!("{client}: {problem}")).collect());
         scrape
     }
 
-    fn judge_time(&self, answer: &Answer, seconds: f64, owed_before: Duration, wrong: &mut Vec<String>) {
-        let (took, owed) = (answer.took, self.owed().saturating_sub(owed_before));
-        let over = took.saturating_sub(Duration::from_secs_f64(seconds) + owed);
-        if over > GRACE {
-            wrong.push(format!("the answer took {took:?} of {seconds} s; the machine owed {owed:?}"));
+    fn judge_time(&self, answer: &Answer, seconds: f64, began: i64, wrong: &mut Vec<String>) {
+        let (took, lost) = (answer.took, self.starvation.since(began));
+        let over = took.saturating_sub(Duration::from_secs_f64(seconds) + lost);
+        if over > TOLERANCE {
+            wrong.push(format!("the answer took {took:?} of {seconds} s; the machine lost {lost:?}"));
         }
         let mut report = lock(&self.report);
         report.latest = report.latest.max(over.as_millis());
     }
 }
 
-/// The settings that a life draws, and what the judge must know of them.
+/// Draws the settings of a run. Also returns what the judge must know about them.
 fn settings(rng: &mut Rng, kind: Kind) -> (Vec<(&'static str, String)>, Rules, usize) {
     let pick = |rng: &mut Rng, choices: &[u64]| choices[rng.usize(..choices.len())];
     let ttl = pick(rng, &[0, 100, 300, 700]);
@@ -171,14 +166,14 @@ fn memory_limit(kind: Kind, variables: &[(&'static str, String)]) -> u64 {
     let concurrent = variables.iter().find(|(name, _)| *name == "MAX_CONCURRENT_REQUESTS");
     let concurrent: u64 = concurrent.and_then(|(_, value)| value.parse().ok()).unwrap_or(8);
     let huge = if kind.is_huge() { concurrent * 2 * 64 } else { 0 };
-    (OWN_MEMORY + huge) * MIB
+    (BASE_MEMORY_MIB + huge) * MIB
 }
 
-/// The surroundings of the exporter.
-struct Surroundings {
+/// The environment of the exporter.
+struct Environment {
     proxy: Proxy,
     endpoint: Endpoint,
-    witness: Arc<Witness>,
+    recorder: Arc<Recorder>,
     /// Segments that are deleted.
     gone: BTreeSet<String>,
     /// How wrong the API's date is.
@@ -189,24 +184,24 @@ struct Surroundings {
     idle: Vec<TcpStream>,
 }
 
-impl Surroundings {
-    async fn start(seed: u64, witness: Arc<Witness>) -> anyhow::Result<Self> {
-        let mut surroundings = Self {
+impl Environment {
+    async fn start(seed: u64, recorder: Arc<Recorder>) -> anyhow::Result<Self> {
+        let mut environment = Self {
             proxy: Proxy::start(seed).await?,
             endpoint: Endpoint::start().await?,
-            witness,
+            recorder,
             gone: BTreeSet::new(),
             server_date: 0,
             date: 0,
             passed: 0,
             idle: Vec::new(),
         };
-        surroundings.start_api().await?;
-        Ok(surroundings)
+        environment.start_api().await?;
+        Ok(environment)
     }
 
     async fn start_api(&mut self) -> anyhow::Result<()> {
-        let mut world = self.witness.world.clone();
+        let mut world = self.recorder.world.clone();
         if let Some(application) = world.applications.get_mut(world::ALL) {
             application.segments.retain(|segment, _| !self.gone.contains(segment));
         }
@@ -214,7 +209,7 @@ impl Surroundings {
         let fake = FakePinpoint::start_with(world, options).await?;
         fake.server_clock().advance(self.server_date);
         let address = fake.address();
-        self.witness.follow(fake);
+        self.recorder.follow(fake);
         self.proxy.lead_to(Some(address));
         Ok(())
     }
@@ -226,7 +221,7 @@ impl Surroundings {
     }
 
     async fn act(&mut self, action: &Action, exporter: &Exporter, judge: &Judge) -> anyhow::Result<()> {
-        let fake = self.witness.fake().context("there is no fake")?;
+        let fake = self.recorder.fake().context("there is no fake")?;
         match action {
             Action::Api(rule) => fake.fault(rule.clone()),
             Action::ApiIsWell => fake.clear_faults(),
@@ -258,7 +253,7 @@ impl Surroundings {
             }
             Action::Restore(segment) => {
                 self.gone.remove(*segment);
-                let jobs = &self.witness.world.applications[schedule::CHANGING].segments[*segment];
+                let jobs = &self.recorder.world.applications[schedule::CHANGING].segments[*segment];
                 *fake.world().segment(schedule::CHANGING, segment) = jobs.clone();
             }
             Action::Rename(segment, number) => {
@@ -303,23 +298,23 @@ impl Surroundings {
     }
 }
 
-/// Lives a life. Gives what it came to, and what was wrong.
-pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Result<(Report, Vec<String>)> {
+/// Runs the exporter once under faults. Returns the report and the violations.
+pub(crate) async fn run(seed: u64, number: u64, lasts: Duration) -> anyhow::Result<(Report, Vec<String>)> {
     let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let kind = Kind::of_life(number);
+    let kind = Kind::of_run(number);
     let (variables, rules, page_size) = settings(&mut rng, kind);
     let memory_limit = memory_limit(kind, &variables);
     let start = fake_pinpoint::Clock::default().now();
     let world = world::world(&mut rng, start);
     let targets = world::targets(&world);
     let actions = schedule::draw(kind, &mut rng, lasts);
-    let witness = Arc::new(Witness::new(world, page_size));
-    let mut surroundings = Surroundings::start(rng.u64(..), Arc::clone(&witness)).await?;
+    let recorder = Arc::new(Recorder::new(world, page_size));
+    let mut environment = Environment::start(rng.u64(..), Arc::clone(&recorder)).await?;
     let own = variables.into_iter().map(|(name, value)| (format!("PINPOINT_EXPORTER_{name}"), value));
     let aws = [
         ("AWS_REGION", REGION.to_owned()),
-        ("AWS_ENDPOINT_URL_PINPOINT", format!("http://{}", surroundings.proxy.address)),
-        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}/", surroundings.endpoint.address)),
+        ("AWS_ENDPOINT_URL_PINPOINT", format!("http://{}", environment.proxy.address)),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}/", environment.endpoint.address)),
     ];
     let aws = aws.into_iter().map(|(name, value)| (name.to_owned(), value));
     let plan = Plan {
@@ -329,64 +324,66 @@ pub(crate) async fn live(seed: u64, number: u64, lasts: Duration) -> anyhow::Res
         variables: own.chain(aws).collect(),
     };
     let mut exporter = Exporter::start(&plan).await?;
-    let scene = Arc::new(Scene {
-        judge: Judge::new(Arc::clone(&witness), targets, rules),
+    let run = Arc::new(RunState {
+        judge: Judge::new(Arc::clone(&recorder), targets, rules, Arc::clone(&exporter.starvation)),
         address: exporter.address,
         report: Mutex::default(),
         violations: Mutex::default(),
-        born: Instant::now(),
-        pid: exporter.pid,
+        started: Instant::now(),
+        starvation: Arc::clone(&exporter.starvation),
         stop: CancellationToken::new(),
     });
     let mut clients = JoinSet::new();
     for (client, gzip) in [("a plain client", false), ("a client with gzip", true)] {
         let rng = rng.fork();
-        clients.spawn(scrape_steadily(Arc::clone(&scene), client, gzip, rng));
+        clients.spawn(scrape_steadily(Arc::clone(&run), client, gzip, rng));
     }
-    clients.spawn(scrape_rudely(Arc::clone(&scene), rng.fork()));
+    clients.spawn(scrape_rudely(Arc::clone(&run), rng.fork()));
 
     for (at, action) in &actions {
-        sleep_until(scene.born + *at).await;
-        if scene.has_enough() || exporter.ended()?.is_some() {
+        sleep_until(run.started + *at).await;
+        if run.has_max_violations() || exporter.ended()?.is_some() {
             break;
         }
-        surroundings.act(action, &exporter, &scene.judge).await?;
-        let mut report = lock(&scene.report);
+        environment.act(action, &exporter, &run.judge).await?;
+        let mut report = lock(&run.report);
         *report.faults.entry(action.name()).or_default() += 1;
         report.used(exporter.usage().unwrap_or_default());
     }
-    sleep_until(scene.born + lasts).await;
-    scene.stop.cancel();
+    sleep_until(run.started + lasts).await;
+    run.stop.cancel();
     while clients.join_next().await.is_some() {}
     if exporter.ended()?.is_none() {
-        surroundings.calm_down(&exporter, &scene.judge, kind.program() == Program::Turned).await?;
-        recover(&scene, &surroundings, kind).await;
-        lock(&scene.report).used(exporter.usage()?);
+        environment.calm_down(&exporter, &run.judge, kind.program() == Program::Turned).await?;
+        recover(&run, &environment, kind).await;
+        lock(&run.report).used(exporter.usage()?);
         exporter.terminate()?;
     }
     match exporter.end().await {
-        Err(problem) => scene.violated(vec![format!("{problem:#}")]),
-        Ok((status, _)) if !status.success() => scene.violated(vec![format!("it ended with {status}")]),
-        Ok((_, took)) if took > SHUTDOWN => scene.violated(vec![format!("it ended {took:?} after SIGTERM")]),
+        Err(problem) => run.add_violations(vec![format!("{problem:#}")]),
+        Ok((status, _)) if !status.success() => run.add_violations(vec![format!("it ended with {status}")]),
+        Ok((_, took)) if took > SHUTDOWN => {
+            run.add_violations(vec![format!("it ended {took:?} after SIGTERM")]);
+        }
         Ok(_) => {}
     }
-    judge_log(&scene, &exporter.log());
-    let peak = lock(&scene.report).peak_memory;
+    judge_log(&run, &exporter.log());
+    let peak = lock(&run.report).peak_memory;
     if peak > memory_limit {
-        scene.violated(vec![format!(
+        run.add_violations(vec![format!(
             "it took {} MiB, of {} MiB that it may",
             peak / MIB,
             memory_limit / MIB
         )]);
     }
-    let mut report = std::mem::take(&mut *lock(&scene.report));
-    report.lives = 1;
-    report.pieces_met = surroundings.proxy.met();
-    witness.each(|request| {
+    let mut report = std::mem::take(&mut *lock(&run.report));
+    report.runs = 1;
+    report.pieces_met = environment.proxy.met();
+    recorder.each(|request| {
         report.requests += 1;
         report.requests_met += u64::from(request.fault.is_some());
     });
-    let violations = std::mem::take(&mut *lock(&scene.violations));
+    let violations = std::mem::take(&mut *lock(&run.violations));
     if !violations.is_empty() {
         describe(&plan, &actions, &exporter);
     }
@@ -408,34 +405,42 @@ fn describe(plan: &Plan, actions: &[(Duration, Action)], exporter: &Exporter) {
 }
 
 /// Waits until everything is up again, and holds the exporter's account against the API's.
-async fn recover(scene: &Scene, surroundings: &Surroundings, kind: Kind) {
-    let end = Instant::now() + HANG_LIMIT;
-    let (since, mut well) = (scene.judge.now() + surroundings.passed, BTreeSet::new());
+async fn recover(run: &RunState, environment: &Environment, kind: Kind) {
+    let (calm, began) = (Instant::now(), run.starvation.now());
+    let (since, mut well) = (run.judge.now() + environment.passed, BTreeSet::new());
     loop {
         let manner = Manner { timeout: Some(5.0), ..Manner::default() };
-        let scrape = scene.scrape("the last client", manner).await;
-        if scene.has_enough() {
+        let scrape = run.scrape("the last client", manner).await;
+        if run.has_max_violations() {
             return;
         }
         let Some(scrape) = scrape else { continue };
-        let mut wrong = scene.judge.judge_calm(&scrape, &surroundings.gone, since, &mut well);
+        let mut wrong = run.judge.judge_calm(&scrape, &environment.gone, since, &mut well);
         if wrong.is_empty() {
             if kind.is_accountable() {
-                scene.judge.judge_account(&scrape, &mut wrong);
-                scene.violated(wrong);
+                run.judge.judge_account(&scrape, &mut wrong);
+                run.add_violations(wrong);
             }
             return;
         }
-        if Instant::now() > end {
+        // While a machine has no processor for the exporter, all requests with a short timeout can fail.
+        let lost = run.starvation.since(began);
+        if calm.elapsed() > HANG_LIMIT + lost {
             wrong.truncate(3);
-            wrong.insert(0, format!("all has been well for {HANG_LIMIT:?}, and the exporter is not"));
-            return scene.violated(wrong);
+            let calm = calm.elapsed();
+            wrong.insert(
+                0,
+                format!(
+                    "all is well since {calm:?}, of which the machine lost {lost:?}, but the exporter is not"
+                ),
+            );
+            return run.add_violations(wrong);
         }
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-fn judge_log(scene: &Scene, log: &[String]) {
+fn judge_log(run: &RunState, log: &[String]) {
     let mut wrong = Vec::new();
     for line in log {
         judge_secrets(line, "the log", &mut wrong);
@@ -443,31 +448,31 @@ fn judge_log(scene: &Scene, log: &[String]) {
             wrong.push(format!("the log tells of a crash: {line}"));
         }
     }
-    scene.violated(wrong);
+    run.add_violations(wrong);
 }
 
 /// As Prometheus does it, and more often.
-async fn scrape_steadily(scene: Arc<Scene>, client: &'static str, gzip: bool, mut rng: Rng) {
-    while !scene.stop.is_cancelled() && !scene.has_enough() {
+async fn scrape_steadily(run: Arc<RunState>, client: &'static str, gzip: bool, mut rng: Rng) {
+    while !run.stop.is_cancelled() && !run.has_max_violations() {
         let timeout = Some([0.06, 0.1, 0.2, 0.5, 1.0][rng.usize(..5)]);
-        scene.scrape(client, Manner { gzip, timeout, ..Manner::default() }).await;
+        run.scrape(client, Manner { gzip, timeout, ..Manner::default() }).await;
         sleep(Duration::from_millis(rng.u64(5..80))).await;
     }
 }
 
 /// As nobody should. What comes whole must be flawless all the same.
-async fn scrape_rudely(scene: Arc<Scene>, mut rng: Rng) {
-    while !scene.stop.is_cancelled() && !scene.has_enough() {
+async fn scrape_rudely(run: Arc<RunState>, mut rng: Rng) {
+    while !run.stop.is_cancelled() && !run.has_max_violations() {
         let manner = Manner { gzip: rng.bool(), timeout: Some(0.3), ..Manner::default() };
         match rng.u8(..5) {
             0 | 1 => {
                 let pause = Duration::from_millis(rng.u64(1..4));
-                scene.scrape("a slow client", Manner { pause, ..manner }).await;
+                run.scrape("a slow client", Manner { pause, ..manner }).await;
             }
             2 => {
                 let path = ["/", "/api/v1/jobs", "/?page=1", "/-/healthy"][rng.usize(..4)];
                 let mut wrong = Vec::new();
-                match timeout(HANG_LIMIT, client::get(scene.address, path, manner)).await {
+                match timeout(HANG_LIMIT, client::get(run.address, path, manner)).await {
                     Ok(Ok(answer)) => {
                         judge_secrets(&answer.text, path, &mut wrong);
                         if answer.status != 200 {
@@ -477,8 +482,8 @@ async fn scrape_rudely(scene: Arc<Scene>, mut rng: Rng) {
                     Ok(Err(error)) => wrong.push(format!("{path}: {error:#}")),
                     Err(_) => wrong.push(format!("{path}: no answer within {HANG_LIMIT:?}")),
                 }
-                *lock(&scene.report).answers.entry("a reader of the pages").or_default() += 1;
-                scene.violated(wrong);
+                *lock(&run.report).answers.entry("a reader of the pages").or_default() += 1;
+                run.add_violations(wrong);
             }
             _ => {
                 // Half a request, garbage, or a whole one whose answer is not wanted.
@@ -488,7 +493,7 @@ async fn scrape_rudely(scene: Arc<Scene>, mut rng: Rng) {
                     1 => (0..rng.usize(1..200)).map(|_| rng.u8(..)).collect(),
                     _ => request.into_bytes(),
                 };
-                if let Ok(mut socket) = TcpStream::connect(scene.address).await {
+                if let Ok(mut socket) = TcpStream::connect(run.address).await {
                     _ = socket.write_all(&bytes).await;
                     let mut few = [0; 100];
                     _ = timeout(Duration::from_millis(rng.u64(..60)), socket.read(&mut few)).await;

@@ -25,7 +25,7 @@ impl RateLimit {
     }
 
     /// Waits for a token in order of arrival.
-    pub(super) async fn turn(&self) {
+    pub(super) async fn acquire(&self) {
         let _first_in_line = self.line.lock().await;
         while !self.take() {
             let next = self.bucket().next();
@@ -59,7 +59,7 @@ mod tests {
             .map(|_| {
                 let bucket = Arc::clone(&bucket);
                 tokio::spawn(async move {
-                    bucket.turn().await;
+                    bucket.acquire().await;
                     start.elapsed()
                 })
             })
@@ -87,7 +87,7 @@ mod tests {
         let start = Instant::now();
         let mut waits = Vec::new();
         for _ in 0..3 {
-            bucket.turn().await;
+            bucket.acquire().await;
             waits.push(start.elapsed().as_secs());
         }
         assert_eq!(waits, [0, 1, 2]);

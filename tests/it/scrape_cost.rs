@@ -9,14 +9,16 @@ use fake_pinpoint::{
     world::{Job, World},
 };
 use futures_util::FutureExt as _;
-use pinpoint_exporter::web::Exporter as _;
+use pinpoint_exporter::web::{Content, Exporter as _};
 
 use crate::support::harness::{APP, Harness, Plan, run, run_in_virtual_time};
 
 /// Beyond the default `CACHE_TTL`.
 const LATER: Duration = Duration::from_mins(1);
 
-/// Enough for the text of each family to be a chunk of its own.
+/// So few that the plain text is kept after it was asked for.
+const FEW_JOBS: usize = 10;
+/// Enough for the plain text to be rendered while it is sent.
 const JOBS: usize = 100;
 /// Enough for the compressed text to be one.
 const MANY_JOBS: usize = 2_500;
@@ -49,7 +51,10 @@ fn job_with(segment: &str, n: usize, processed: usize) -> Job {
 }
 
 async fn chunks(harness: &Harness, gzip: bool) -> Vec<Bytes> {
-    harness.exporter.scrape(HANG_LIMIT, pending(), gzip).await
+    match harness.exporter.scrape(HANG_LIMIT, pending(), gzip).await {
+        Content::Chunks(chunks) => chunks,
+        Content::Rendered(text) => text.pieces.collect(),
+    }
 }
 
 /// How many bytes of an answer are in places of their own, and not where they were in the one before it.
@@ -65,8 +70,8 @@ fn length(chunks: &[Bytes]) -> usize {
 #[test]
 fn an_answer_from_the_cache_is_the_very_bytes_of_the_one_before_it() {
     run(async {
-        let harness = plan(JOBS).build().await;
-        for gzip in [false, true] {
+        for (gzip, jobs) in [(false, FEW_JOBS), (true, JOBS)] {
+            let harness = plan(jobs).build().await;
             let (before, after) = (chunks(&harness, gzip).await, chunks(&harness, gzip).await);
             let anew = made_anew(&before, &after);
             // The counters of the exporter itself, which change with each scrape.
@@ -78,31 +83,48 @@ fn an_answer_from_the_cache_is_the_very_bytes_of_the_one_before_it() {
 #[test]
 fn a_refresh_makes_anew_the_bytes_of_what_has_changed_and_no_others() {
     run(async {
-        for (gzip, jobs) in [(false, JOBS), (true, MANY_JOBS)] {
-            let harness = plan(jobs).build().await;
-            let first = chunks(&harness, gzip).await;
-            let of_jobs = length(&first) - 60_000;
+        let harness = plan(MANY_JOBS).build().await;
+        let first = chunks(&harness, true).await;
+        let of_jobs = length(&first) - 60_000;
 
-            harness.turn(LATER);
-            let second = chunks(&harness, gzip).await;
-            let anew = made_anew(&first, &second);
-            let all = length(&second);
-            assert!(anew < 60_000, "nothing has changed, and {anew} of {all} bytes were made anew");
+        harness.turn(LATER);
+        let second = chunks(&harness, true).await;
+        let anew = made_anew(&first, &second);
+        let all = length(&second);
+        assert!(anew < 60_000, "nothing has changed, and {anew} of {all} bytes were made anew");
 
-            harness.fake.world().segment(APP, "b").jobs[7] = job_with("b", 7, 1_000_000);
-            harness.turn(LATER);
-            let third = chunks(&harness, gzip).await;
-            let shown = third.iter().any(|chunk| contains(chunk, b"job_id=\"b-007\"} 1000000\n"));
-            assert!(shown || gzip, "the change is shown");
-            let anew = made_anew(&second, &third);
-            let third_of_it = of_jobs / 3;
-            assert!(
-                (third_of_it..third_of_it + 60_000).contains(&anew),
-                "one segment of three has changed, and {anew} of {} bytes were made anew",
-                length(&third)
-            );
-            assert_eq!(harness.listings(), 3 * 3 * jobs.div_ceil(100));
-        }
+        harness.fake.world().segment(APP, "b").jobs[7] = job_with("b", 7, 1_000_000);
+        harness.turn(LATER);
+        let third = chunks(&harness, true).await;
+        let anew = made_anew(&second, &third);
+        let third_of_it = of_jobs / 3;
+        assert!(
+            (third_of_it..third_of_it + 60_000).contains(&anew),
+            "one segment of three has changed, and {anew} of {} bytes were made anew",
+            length(&third)
+        );
+        assert_eq!(harness.listings(), 3 * 3 * MANY_JOBS.div_ceil(100));
+        let plain = chunks(&harness, false).await;
+        assert!(
+            plain.iter().any(|chunk| contains(chunk, b"job_id=\"b-007\"} 1000000\n")),
+            "the change is shown"
+        );
+    });
+}
+
+#[test]
+fn a_large_plain_answer_is_rendered_while_it_is_sent_and_never_kept() {
+    run_in_virtual_time(async {
+        let harness = plan(JOBS).build().await;
+        let Content::Rendered(text) = harness.exporter.scrape(HANG_LIMIT, pending(), false).await else {
+            panic!("it is kept");
+        };
+        let length = text.length;
+        assert!(length > 1_000_000, "{length} bytes");
+        let mut sent = 0;
+        let allocated = measure(|| sent = text.pieces.map(|piece| piece.len()).sum::<usize>());
+        assert_eq!(sent, length);
+        assert!(allocated.bytes_max < 50_000 && allocated.bytes_current <= 0, "{allocated:?}");
     });
 }
 
@@ -121,8 +143,9 @@ fn allocated(harness: &Harness, gzip: bool) -> AllocationInfo {
 #[test]
 fn a_scrape_of_what_is_cached_allocates_as_little_for_three_hundred_jobs_as_for_none() {
     run_in_virtual_time(async {
-        let (many, none) = (plan(JOBS).build().await, Plan::new().set("TARGETS", APP).build().await);
-        for gzip in [false, true] {
+        let none = Plan::new().set("TARGETS", APP).build().await;
+        for (gzip, jobs) in [(false, FEW_JOBS), (true, JOBS)] {
+            let many = plan(jobs).build().await;
             let mut allocations = Vec::new();
             for harness in [&many, &none] {
                 chunks(harness, gzip).await;

@@ -113,7 +113,7 @@ fn a_long_listing_is_not_overtaken_at_its_pages_by_all_who_wait() {
         // One place is taken for good; for the other one all wait who come after the long listing.
         harness.fake.fault(Fault::Hang.always().of_segment("idle-00"));
         tokio::select! {
-            _ = harness.scrape_within(Some("60")) => unreachable!("a target hangs"),
+            _ = harness.scrape() => unreachable!("a target hangs"),
             () = harness.fake.wait_for_requests(31 + 8) => {}
         }
         let mut asked = asked(&harness);
@@ -137,7 +137,7 @@ fn go_wrong(harness: &Harness, fault: &Fault) {
 
 #[test]
 fn targets_that_wait_for_a_retry_hold_back_no_other() {
-    run(async {
+    run_in_virtual_time(async {
         let plan = Plan::new()
             .set("TARGETS", &format!("{APP}/*"))
             .set("MAX_CONCURRENT_REQUESTS", "2")
@@ -150,7 +150,7 @@ fn targets_that_wait_for_a_retry_hold_back_no_other() {
         go_wrong(&harness, &throttled);
         // Nobody waits here for the 25 seconds that the three are told to wait.
         tokio::select! {
-            _ = harness.scrape_within(Some("60")) => unreachable!("three targets wait for their retries"),
+            _ = harness.scrape() => unreachable!("three targets wait for their retries"),
             () = harness.fake.wait_for_requests(1 + 12) => {}
         }
         let mut asked = asked(&harness);
@@ -172,12 +172,12 @@ fn targets_that_fail_go_after_the_others_that_are_due_with_their_retries_and_in_
             harness.fake.fault(Fault::Delay { milliseconds: 50 }.always().of_segment(segment));
         }
         go_wrong(&harness, &Fault::error("InternalServerErrorException"));
-        harness.scrape_within(Some("60")).await;
+        harness.scrape().await;
         let (first, mut retries) = (asked(&harness), asked(&harness).split_off(12));
         retries.sort();
         assert_eq!((&first[..12], &retries[..]), (&TWELVE.map(str::to_owned)[..], &first_three()[..]));
         harness.turn(Duration::from_mins(1));
-        harness.scrape_within(Some("60")).await;
+        harness.scrape().await;
         let second = asked(&harness).split_off(15);
         assert_eq!(second[..9], TWELVE[3..]);
         assert!(second[9..].iter().all(|segment| first_three().contains(segment)), "{second:?}");
@@ -279,8 +279,9 @@ async fn hold_the_bound(
         done += 1;
         ticks.tick().await;
         // Which fails if no answer comes in time.
-        let scrape =
-            program.scrape(f64::from(interval) * 0.75, if proof { Duration::ZERO } else { GRACE }).await;
+        let scrape = program
+            .scrape_within(f64::from(interval) * 0.75, if proof { Duration::ZERO } else { GRACE })
+            .await;
         #[expect(clippy::disallowed_methods, reason = "the program lives by the machine's date")]
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
         let ages = scrape.samples("pinpoint_target_last_success_timestamp_seconds", &[]);
@@ -336,7 +337,8 @@ async fn two_servers_and_a_restart(applications: usize, segments: usize) {
     let variables = variables(&fake, &settings);
     let scrape_to = |program: Program, enough: usize| async move {
         loop {
-            let (one, other) = tokio::join!(program.scrape(1.0, GRACE), program.scrape(1.2, GRACE));
+            let (one, other) =
+                tokio::join!(program.scrape_within(1.0, GRACE), program.scrape_within(1.2, GRACE));
             for scrape in [&one, &other] {
                 assert_eq!(scrape.sum("pinpoint_segment_export_jobs", &[]), 3 * scrape.sum(UP, &[]));
             }

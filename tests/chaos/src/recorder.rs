@@ -1,4 +1,4 @@
-//! What really happened: the requests that reached the API, what it answered them, and the world as it was.
+//! Records what really happened: the requests that reached the API, its responses, and the state of the world.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,8 +26,8 @@ pub(crate) enum Outcome {
     CleanOrBroken,
 }
 
-/// The fakes of a life, one after the other, and their world.
-pub(crate) struct Witness {
+/// The fakes that a run starts one after another, and their world.
+pub(crate) struct Recorder {
     /// Every segment that can be, with its jobs.
     pub(crate) world: World,
     page_size: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Witness {
     fakes: Mutex<Vec<Arc<FakePinpoint>>>,
 }
 
-impl Witness {
+impl Recorder {
     pub(crate) fn new(world: World, page_size: usize) -> Self {
         Self { world, page_size, fakes: Mutex::default() }
     }
@@ -231,27 +231,27 @@ mod tests {
             fake.fault(fault.times(1));
             ask(&fake).await;
         }
-        let witness = Witness::new(World::default(), 10);
-        witness.follow(fake);
-        let outcomes = witness.outcomes().remove("GetApps").unwrap();
+        let recorder = Recorder::new(World::default(), 10);
+        recorder.follow(fake);
+        let outcomes = recorder.outcomes().remove("GetApps").unwrap();
         assert_eq!(outcomes, BTreeMap::from([(Outcome::Answered("MissingAuthenticationTokenException"), 2)]));
     }
 
     #[tokio::test]
     async fn every_request_is_seen_while_the_api_restarts() {
-        let witness = Witness::new(World::default(), 10);
-        witness.follow(asked().await);
-        witness.follow(asked().await);
+        let recorder = Recorder::new(World::default(), 10);
+        recorder.follow(asked().await);
+        recorder.follow(asked().await);
         let mut restarted = Some(FakePinpoint::start(World::default()).await.unwrap());
         let mut seen = 0;
         thread::scope(|scope| {
-            witness.each(|_| {
+            recorder.each(|_| {
                 seen += 1;
                 // The API restarts between the first request and the next.
                 if let Some(fake) = restarted.take() {
                     let address = fake.address();
-                    scope.spawn(|| witness.follow(fake));
-                    while witness.fake().is_none_or(|fake| fake.address() != address) {
+                    scope.spawn(|| recorder.follow(fake));
+                    while recorder.fake().is_none_or(|fake| fake.address() != address) {
                         thread::yield_now();
                     }
                 }

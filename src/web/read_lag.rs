@@ -11,12 +11,12 @@ const MIN_BYTES_PER_SECOND: u32 = 16 * 1024;
 /// How far a client is behind. Time that the server waits for the client adds up, and each byte that the client takes reduces
 /// it. Bytes that are taken without a wait earn no credit.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct ReadLag {
     behind: Duration,
     blocked_since: Option<Instant>,
 }
 
-impl Progress {
+impl ReadLag {
     /// Starts the wait for the client to read more, unless it has already started.
     pub(super) fn block(&mut self) {
         self.blocked_since.get_or_insert_with(Instant::now);
@@ -48,14 +48,14 @@ mod tests {
 
     /// How far a client is behind after a minute if it takes `bytes` bytes at the end of each second.
     async fn behind_after_a_minute(bytes: usize) -> Duration {
-        let mut progress = Progress::default();
+        let mut read_lag = ReadLag::default();
         for _ in 0..60 {
-            progress.block();
+            read_lag.block();
             advance(SECOND).await;
-            progress.block();
-            progress.take(bytes);
+            read_lag.block();
+            read_lag.take(bytes);
         }
-        progress.behind()
+        read_lag.behind()
     }
 
     #[tokio::test(start_paused = true)]
@@ -68,16 +68,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn fast_answers_earn_no_credit_and_time_between_answers_does_not_count() {
-        let mut progress = Progress::default();
-        progress.take(1 << 30);
+        let mut read_lag = ReadLag::default();
+        read_lag.take(1 << 30);
         advance(100 * SECOND).await;
-        assert_eq!(progress.behind(), Duration::ZERO);
-        progress.block();
+        assert_eq!(read_lag.behind(), Duration::ZERO);
+        read_lag.block();
         advance(10 * SECOND).await;
-        assert!(progress.is_blocked());
-        assert_eq!(progress.behind(), 10 * SECOND);
-        progress.take(16 * 1024);
+        assert!(read_lag.is_blocked());
+        assert_eq!(read_lag.behind(), 10 * SECOND);
+        read_lag.take(16 * 1024);
         advance(100 * SECOND).await;
-        assert_eq!(progress.behind(), 9 * SECOND);
+        assert_eq!(read_lag.behind(), 9 * SECOND);
     }
 }

@@ -359,7 +359,10 @@ fn what_is_wrong_with_a_source_of_credentials_is_said_with_the_cure() {
         let role = ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r");
         for (variables, expected) in [
             (vec![], "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-            (vec![("AWS_PROFILE", "role")], "config, line 3): there is no profile nowhere; correct the name"),
+            (
+                vec![("AWS_PROFILE", "role")],
+                "config, line 3): the profile nowhere does not exist; correct the name",
+            ),
             (vec![("AWS_PROFILE", "sso")], "failed to load the cached SSO token; run aws sso login"),
             (
                 vec![role, ("AWS_WEB_IDENTITY_TOKEN_FILE", "/no/such/token")],

@@ -6,15 +6,15 @@ use url::Url;
 
 use super::{
     error::AttemptError,
-    secrets::{Foreign, Secrets},
-    send::Answer,
+    secrets::{Secrets, UntrustedText},
+    send::HttpResponse,
     transport::origin,
 };
 
 /// Describes what responded instead of Amazon Pinpoint, and what to do. Returns `None` if the response looks like Pinpoint's.
 ///
 /// Every response of Pinpoint has an `x-amzn-RequestId`. Its errors are named in a header or in JSON.
-pub(super) fn describe(answer: &Answer, url: &Url, secrets: &Secrets) -> Option<String> {
+pub(super) fn describe(answer: &HttpResponse, url: &Url, secrets: &Secrets) -> Option<String> {
     let is_success = (200..300).contains(&answer.status);
     let names_error =
         || answer.header("x-amzn-errortype").is_some() || AttemptError::is_told_by(&answer.body);
@@ -35,7 +35,7 @@ pub(super) fn describe(answer: &Answer, url: &Url, secrets: &Secrets) -> Option<
     let target = answer.header("location").and_then(|location| url.join(location.unmasked()).ok());
     let target = target.filter(|_| (300..400).contains(&answer.status));
     let target = target.map(|target| {
-        format!(" with a redirect to {}", Foreign::new(&origin_of(&target)).shown(secrets, 100))
+        format!(" with a redirect to {}", UntrustedText::new(&origin_of(&target)).shown(secrets, 100))
     });
     let server = answer.header("server").map(|server| format!(" (server: {})", server.shown(secrets, 40)));
     Some(format!(
@@ -67,11 +67,11 @@ mod tests {
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
             .collect();
         let url = Url::parse("https://pinpoint.example:8443/v1/apps?token=hush").unwrap();
-        describe(&Answer { status, headers, body: body.as_bytes().to_vec() }, &url, &Secrets::default())
+        describe(&HttpResponse { status, headers, body: body.as_bytes().to_vec() }, &url, &Secrets::default())
     }
 
     #[test]
-    fn what_pinpoint_answers_is_not_foreign() {
+    fn an_answer_of_pinpoint_is_not_taken_for_that_of_an_intermediary() {
         let id = ("x-amzn-requestid", "1");
         for (status, headers, body) in [
             (404, &[id, ("x-amzn-errortype", "NotFoundException")][..], "{}"),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_answer_is_told_with_the_url_and_without_its_query() {
+    fn another_answer_is_described_with_the_url_without_its_query() {
         let wrong =
             "which does not look like Amazon Pinpoint's answer; check the endpoint URL and the proxies";
         let nginx = ("server", "nginx");

@@ -1,0 +1,186 @@
+//! Compresses families. Each compressed piece ends with a full flush of the compressor, so no piece refers to bytes of another
+//! and any order works. Several threads compress a large text.
+
+use std::{
+    cell::RefCell,
+    cmp::Reverse,
+    ops::Range,
+    panic::resume_unwind,
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use bytes::Bytes;
+use crc32fast::Hasher;
+use flate2::{Compress, Compression, FlushCompress};
+
+use super::catalogue::FAMILIES;
+
+/// Fast compression: level 6 takes three times as long and saves only a tenth.
+const LEVEL: Compression = Compression::fast();
+
+/// A text of at least this size is compressed by several threads. To start one takes as long as to compress 50 kB.
+pub(super) const SHARED_FROM: usize = 1024 * 1024;
+
+/// Larger buffers are handed over instead of being reused.
+const KEPT_BELOW: usize = 256 * 1024;
+
+static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
+
+/// The text of families, rendered when it is needed.
+pub(super) trait Text: Sync {
+    /// The length of a family's text.
+    fn length(&self, family: usize) -> usize;
+
+    /// Renders a family and passes on its text piece by piece. `buffer` is empty, and is returned empty to be used again.
+    fn render(&self, family: usize, buffer: String, pass_on: &mut dyn FnMut(&str)) -> String;
+}
+
+/// The compressed families of some blocks.
+#[derive(Debug)]
+pub(super) struct Deflated {
+    bytes: Bytes,
+    /// In the order of the catalogue.
+    pieces: Box<[Piece]>,
+}
+
+/// The position of a compressed family, and the checksum of its text.
+#[derive(Debug, Clone, Default)]
+struct Piece {
+    range: Range<usize>,
+    checksum: u32,
+}
+
+impl Deflated {
+    /// Renders and compresses the families, each as one piece.
+    pub(super) fn of(text: &(impl Text + ?Sized)) -> Self {
+        let length = |family: usize| text.length(family);
+        let mut families: Vec<usize> = (0..FAMILIES.len()).filter(|family| length(*family) > 0).collect();
+        let all: usize = families.iter().map(|family| length(*family)).sum();
+        let threads = if all < SHARED_FROM { 1 } else { families.len().min(*CORES) };
+        if threads > 1 {
+            families.sort_by_key(|family| Reverse(length(*family)));
+        }
+        let next = AtomicUsize::new(0);
+        let work = || {
+            DEFLATER.with_borrow_mut(|deflater| {
+                deflater.start();
+                let mut pieces = Vec::new();
+                while let Some(family) = families.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    pieces.push((*family, deflater.family(text, *family)));
+                }
+                (pieces, deflater.take())
+            })
+        };
+        let parts: Vec<_> = thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            let others = others.into_iter().map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            std::iter::once(own).chain(others).collect()
+        });
+        let mut pieces = vec![Piece::default(); FAMILIES.len()];
+        let mut bytes = Vec::new();
+        let mut start = 0;
+        for (families, part) in &parts {
+            for (family, Piece { range, checksum }) in families {
+                pieces[*family] =
+                    Piece { range: start + range.start..start + range.end, checksum: *checksum };
+            }
+            start += part.len();
+            if parts.len() > 1 {
+                bytes.extend_from_slice(part);
+            }
+        }
+        let bytes = match &parts[..] {
+            [(_, part)] => part.clone(),
+            _ => bytes.into_boxed_slice().into(),
+        };
+        Self { bytes, pieces: pieces.into() }
+    }
+
+    /// The length of all pieces.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The piece of a family, and the checksum of its text, which has this length.
+    pub(super) fn family(&self, family: usize, length: usize) -> (&Bytes, Range<usize>, Hasher) {
+        let Piece { range, checksum } = self.pieces.get(family).cloned().unwrap_or_default();
+        (&self.bytes, range, Hasher::new_with_initial_len(checksum, length as u64))
+    }
+}
+
+/// Compresses a text as one piece.
+pub(super) fn deflated(text: &str) -> Bytes {
+    DEFLATER.with_borrow_mut(|deflater| {
+        deflater.start();
+        deflater.push(text.as_bytes(), FlushCompress::Full);
+        deflater.take()
+    })
+}
+
+thread_local! {
+    static DEFLATER: RefCell<Deflater> = RefCell::default();
+}
+
+/// Compresses pieces that can later be joined in any order. One is kept per thread, for two reasons. A compressor takes a
+/// quarter of a megabyte. Pieces that are shrunk from growing buffers would leave holes in memory. With thousands of small
+/// targets, either effect would cost more memory than the data.
+struct Deflater {
+    compress: Compress,
+    out: Vec<u8>,
+    text: String,
+}
+
+impl Default for Deflater {
+    fn default() -> Self {
+        Self { compress: Compress::new(LEVEL, false), out: Vec::new(), text: String::new() }
+    }
+}
+
+impl Deflater {
+    /// Drops what a panic in an earlier call can have left here.
+    fn start(&mut self) {
+        self.compress.reset();
+        self.out.clear();
+    }
+
+    /// Renders and compresses a family as one piece.
+    fn family(&mut self, text: &(impl Text + ?Sized), family: usize) -> Piece {
+        let start = self.out.len();
+        let mut checksum = Hasher::new();
+        let buffer = std::mem::take(&mut self.text);
+        self.text = text.render(family, buffer, &mut |piece| {
+            checksum.update(piece.as_bytes());
+            self.push(piece.as_bytes(), FlushCompress::None);
+        });
+        self.push(&[], FlushCompress::Full);
+        Piece { range: start..self.out.len(), checksum: checksum.finalize() }
+    }
+
+    fn push(&mut self, mut input: &[u8], flush: FlushCompress) {
+        loop {
+            self.out.reserve(input.len() / 8 + 1024);
+            let before = self.compress.total_in();
+            let done = self.compress.compress_vec(input, &mut self.out, flush);
+            debug_assert!(done.is_ok(), "deflate has no error but misuse");
+            let taken = usize::try_from(self.compress.total_in() - before).unwrap_or(input.len());
+            input = &input[taken.min(input.len())..];
+            // While the buffer is full, the compressor may hold back more.
+            if done.is_err() || (input.is_empty() && self.out.len() < self.out.capacity()) {
+                return;
+            }
+        }
+    }
+
+    /// Returns all pieces.
+    fn take(&mut self) -> Bytes {
+        if self.out.len() > KEPT_BELOW {
+            return std::mem::take(&mut self.out).into_boxed_slice().into();
+        }
+        Bytes::copy_from_slice(&self.out)
+    }
+}
