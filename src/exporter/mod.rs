@@ -241,10 +241,10 @@ impl web::Exporter for Exporter {
             () = answer_now => {}
         }
         let body = self.collector.body();
-        if gzip && body.takes_long_to_compress() {
+        if body.takes_long_to_prepare(gzip) {
             // The threads that serve connections go on meanwhile. A panic would happen again below.
             let body = Arc::clone(&body);
-            _ = spawn_blocking(move || body.compress()).await;
+            _ = spawn_blocking(move || body.prepare(gzip)).await;
         }
         let (cache_lookups, cache_hits) = self.collector.lookups_and_hits();
         let facts = ScrapeFacts {

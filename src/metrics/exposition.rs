@@ -1,15 +1,19 @@
 //! Assembles responses from the families of targets, plain or compressed, in Prometheus's [text format 0.0.4].
 //!
-//! A plain response is rendered while it is sent, so it takes no memory for its text. A compressed response joins the
-//! compressed families of all targets, one family at a time. They are kept until a target changes, because every scrape of
-//! Prometheus asks for them. The response is a single gzip member, because some clients stop after the first one.
+//! A large plain response is rendered while it is sent, so it takes no memory for its text. The text is kept only from the
+//! second time that it is asked for. A compressed response joins the compressed families of all targets, one family at a time.
+//! They are kept until a target changes, because every scrape of Prometheus asks for them. The response is a single gzip
+//! member, because some clients stop after the first one.
 //!
 //! [text format 0.0.4]: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
 use std::{
     collections::HashMap,
     ops::Range,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{
+        Arc, LazyLock, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     vec,
 };
 
@@ -32,7 +36,7 @@ const TOGETHER: usize = 64;
 /// How much text is rendered before it is sent. A connection that reads slowly keeps about this much of it in memory.
 const RENDERED_AT_ONCE: usize = 32 * 1024;
 
-/// Plain text of at most this size is kept after it was asked for. To render it takes longer than to send it.
+/// Plain text of at most this size is kept from the first time that it is asked for. To render it takes longer than to send it.
 const KEPT_BELOW: usize = 1024 * 1024;
 
 /// The HELP and TYPE lines of every family that comes from targets.
@@ -48,15 +52,23 @@ static HEADERS: LazyLock<Vec<(String, Part)>> = LazyLock::new(|| {
 /// The families of all targets.
 #[derive(Debug, Default)]
 pub struct Body {
-    groups: Vec<Arc<Group>>,
-    /// The length of each family's text, without its header.
-    lengths: Box<[usize]>,
+    groups: Arc<Groups>,
     /// The number of job, segment and target series.
     pub series: usize,
-    /// What the values of all blocks take.
-    held: usize,
+    /// Whether large plain text was asked for.
+    is_asked_plain: AtomicBool,
     plain: OnceLock<Bytes>,
     gzip: OnceLock<Gzip>,
+}
+
+/// What text is rendered from. A response that is still being sent keeps only this of an older body.
+#[derive(Debug, Default)]
+struct Groups {
+    list: Vec<Arc<Group>>,
+    /// The length of each family's text, without its header.
+    lengths: Box<[usize]>,
+    /// What the values of all blocks take.
+    held: usize,
 }
 
 /// Neighbouring blocks that are compressed together.
@@ -116,29 +128,30 @@ impl Chunks {
 /// Joins the families of all targets. Each section holds blocks of the same families. `earlier` is the body before the last
 /// change: blocks that have not changed stay compressed.
 pub fn body(sections: &[Vec<Option<Block>>], earlier: Option<&Body>) -> Body {
-    let earlier = earlier.map(|body| body.groups.as_slice()).unwrap_or_default();
+    let earlier = earlier.map(|body| body.groups.list.as_slice()).unwrap_or_default();
     let earlier = earlier.iter().filter_map(|group| Some((group.blocks.first()?.address(), group))).collect();
-    let mut body = Body { lengths: vec![0; FAMILIES.len()].into(), ..Body::default() };
+    let (mut groups, mut series) =
+        (Groups { lengths: vec![0; FAMILIES.len()].into(), ..Groups::default() }, 0);
     for blocks in sections.iter().flat_map(|section| section.chunks(TOGETHER)) {
         let mut together = Vec::new();
         for block in blocks.iter().flatten() {
+            series += block.series();
             if block.is_alone() {
-                body.add(std::mem::take(&mut together), &earlier);
-                body.add(vec![block.clone()], &earlier);
+                groups.add(std::mem::take(&mut together), &earlier);
+                groups.add(vec![block.clone()], &earlier);
             } else {
                 together.push(block.clone());
             }
         }
-        body.add(together, &earlier);
+        groups.add(together, &earlier);
     }
-    body
+    Body { groups: Arc::new(groups), series, ..Body::default() }
 }
 
-impl Body {
+impl Groups {
     fn add(&mut self, blocks: Vec<Block>, earlier: &HashMap<usize, &Arc<Group>>) {
         let Some(first) = blocks.first() else { return };
         for block in &blocks {
-            self.series += block.series();
             self.held += block.held();
             for (family, length) in self.lengths.iter_mut().enumerate() {
                 *length += block.length(family);
@@ -149,7 +162,7 @@ impl Body {
                 && group.blocks.iter().zip(&blocks).all(|(one, other)| one.is(other))
         };
         let group = earlier.get(&first.address()).filter(same).map(|group| Arc::clone(group));
-        self.groups.push(group.unwrap_or_else(|| Arc::new(Group { blocks, deflated: OnceLock::new() })));
+        self.list.push(group.unwrap_or_else(|| Arc::new(Group { blocks, deflated: OnceLock::new() })));
     }
 
     /// The families that have samples, with the length of their text.
@@ -161,25 +174,43 @@ impl Body {
     fn length(&self) -> usize {
         self.families().map(|(family, length)| HEADERS[family].0.len() + length).sum()
     }
+}
 
-    /// Whether to compress the families takes so long that other connections would notice.
-    pub fn takes_long_to_compress(&self) -> bool {
-        self.gzip.get().is_none() && self.length() >= SHARED_FROM
+impl Body {
+    /// Whether [`Self::prepare`] takes so long that other connections would notice.
+    pub fn takes_long_to_prepare(&self, gzip: bool) -> bool {
+        if gzip {
+            self.gzip.get().is_none() && self.groups.length() >= SHARED_FROM
+        } else {
+            self.plain.get().is_none() && self.is_asked_plain.load(Ordering::Relaxed)
+        }
     }
 
-    /// Compresses the families, unless they are compressed already.
-    pub fn compress(&self) {
-        self.gzip();
+    /// Makes the bytes that responses share, unless they are made already.
+    pub fn prepare(&self, gzip: bool) {
+        if gzip {
+            self.gzip();
+        } else {
+            self.plain();
+        }
+    }
+
+    fn plain(&self) -> &Bytes {
+        self.plain.get_or_init(|| {
+            let mut text = Output::Text(String::with_capacity(self.groups.length()));
+            Rendered::new(Arc::clone(&self.groups), 0, Vec::new()).fill(&mut text, usize::MAX);
+            text.into_text().into()
+        })
     }
 
     fn gzip(&self) -> &Gzip {
         self.gzip.get_or_init(|| {
             let (mut chunks, mut checksum) = (Chunks::default(), Hasher::new());
-            for (family, _) in self.families() {
+            for (family, _) in self.groups.families() {
                 let (_, header) = &HEADERS[family];
                 checksum.combine(&header.checksum);
                 chunks.push(&header.deflated, 0..header.deflated.len());
-                for group in &self.groups {
+                for group in &self.groups.list {
                     let length = group.blocks.iter().map(|block| block.length(family)).sum();
                     if length > 0 {
                         let (bytes, range, of_piece) = group.deflated().family(family, length);
@@ -196,7 +227,9 @@ impl Body {
 /// A plain response. It is rendered piece by piece, so that it takes little memory however slowly it is sent.
 #[derive(Debug)]
 pub struct Rendered {
-    body: Arc<Body>,
+    groups: Arc<Groups>,
+    /// What the compressed families take that the groups keep.
+    compressed: usize,
     tail: vec::IntoIter<Bytes>,
     length: usize,
     family: usize,
@@ -208,10 +241,11 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    fn new(body: Arc<Body>, tail: Vec<Bytes>) -> Self {
-        let length = body.length() + tail.iter().map(Bytes::len).sum::<usize>();
+    fn new(groups: Arc<Groups>, compressed: usize, tail: Vec<Bytes>) -> Self {
+        let length = groups.length() + tail.iter().map(Bytes::len).sum::<usize>();
         Self {
-            body,
+            groups,
+            compressed,
             tail: tail.into_iter(),
             length,
             family: 0,
@@ -229,14 +263,13 @@ impl Rendered {
 
     /// What the text is rendered from: its address, and the memory that it takes.
     pub fn source(&self) -> (usize, usize) {
-        let compressed = self.body.gzip.get().map(|gzip| gzip.chunks.iter().map(Bytes::len).sum());
-        (Arc::as_ptr(&self.body) as usize, self.body.held + compressed.unwrap_or(0_usize))
+        (Arc::as_ptr(&self.groups) as usize, self.groups.held + self.compressed)
     }
 
-    /// Renders samples until `out` is full or the families end.
-    fn fill(&mut self, out: &mut Output) {
-        while let Some(length) = self.body.lengths.get(self.family) {
-            let groups = if *length > 0 { &self.body.groups[..] } else { &[] };
+    /// Renders samples until `out` has at least `limit` bytes or the families end.
+    fn fill(&mut self, out: &mut Output, limit: usize) {
+        while let Some(length) = self.groups.lengths.get(self.family) {
+            let groups = if *length > 0 { &self.groups.list[..] } else { &[] };
             if *length > 0 && !self.is_begun {
                 out.push_str(&HEADERS[self.family].0);
                 self.is_begun = true;
@@ -244,7 +277,7 @@ impl Rendered {
             while let Some(group) = groups.get(self.group) {
                 while let Some(block) = group.blocks.get(self.block) {
                     if block.length(self.family) > 0
-                        && !block.render(self.family, &mut self.cursor, out, RENDERED_AT_ONCE)
+                        && !block.render(self.family, &mut self.cursor, out, limit)
                     {
                         return;
                     }
@@ -266,7 +299,7 @@ impl Iterator for Rendered {
 
     fn next(&mut self) -> Option<Bytes> {
         let mut out = Output::Text(String::with_capacity(RENDERED_AT_ONCE + 4 * 1024));
-        self.fill(&mut out);
+        self.fill(&mut out, RENDERED_AT_ONCE);
         if out.len() > 0 { Some(out.into_text().into()) } else { self.tail.next() }
     }
 }
@@ -322,25 +355,27 @@ const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 const LAST_BLOCK: &[u8] = &[1, 0, 0, 0xff, 0xff];
 
 /// A complete response. `tail` follows the families of the targets.
-pub fn render(body: &Arc<Body>, tail: &[Part], gzip: bool) -> Exposition {
+pub fn render(body: &Body, tail: &[Part], gzip: bool) -> Exposition {
     if gzip {
         return Exposition::Chunks(compressed(body, tail));
     }
     let tail: Vec<Bytes> = tail.iter().map(|part| part.text.clone()).collect();
-    if body.length() > KEPT_BELOW {
-        return Exposition::Rendered(Rendered::new(Arc::clone(body), tail));
+    if body.plain.get().is_none() && body.groups.length() > KEPT_BELOW {
+        body.is_asked_plain.store(true, Ordering::Relaxed);
+        let compressed = body.gzip.get().map(|gzip| gzip.chunks.iter().map(Bytes::len).sum());
+        return Exposition::Rendered(Rendered::new(
+            Arc::clone(&body.groups),
+            compressed.unwrap_or(0_usize),
+            tail,
+        ));
     }
-    let text = body.plain.get_or_init(|| {
-        let text: Vec<Bytes> = Rendered::new(Arc::clone(body), Vec::new()).collect();
-        text.concat().into()
-    });
-    Exposition::Chunks(std::iter::once(text.clone()).chain(tail).collect())
+    Exposition::Chunks(std::iter::once(body.plain().clone()).chain(tail).collect())
 }
 
 fn compressed(body: &Body, tail: &[Part]) -> Vec<Bytes> {
     let Gzip { chunks, checksum } = body.gzip();
     let mut checksum = checksum.clone();
-    let mut length = body.length();
+    let mut length = body.groups.length();
     for part in tail {
         checksum.combine(&part.checksum);
         length += part.text.len();
@@ -490,6 +525,22 @@ mod tests {
     }
 
     #[test]
+    fn large_plain_text_is_kept_once_it_is_asked_for_again_and_not_by_a_response_that_is_still_sent() {
+        let body = body_of([snapshot(&target(), &jobs(1_000), StatusSeries::All)]);
+        assert!(!body.takes_long_to_prepare(false), "nobody has asked");
+        let Exposition::Rendered(sent_slowly) = render(&body, &[], false) else {
+            panic!("it is kept at once")
+        };
+        assert!(body.takes_long_to_prepare(false), "it is asked for again");
+        body.prepare(false);
+        let Exposition::Chunks(kept) = render(&body, &[], false) else { panic!("it is rendered again") };
+        assert!(!body.takes_long_to_prepare(false), "it is kept");
+        drop(body);
+        assert!(kept[0].is_unique(), "only a response that sends the text keeps it");
+        assert_eq!(sent_slowly.collect::<Vec<_>>().concat(), kept[0]);
+    }
+
+    #[test]
     fn small_plain_text_is_rendered_once() {
         let body = body_of([snapshot(&target(), &jobs(10), StatusSeries::All)]);
         let first = |exposition| match exposition {
@@ -511,7 +562,7 @@ mod tests {
         blocks[70] = block(70, &segment(1));
         blocks[107] = block(107, &segment(2));
         let second = body(&[blocks], Some(&first));
-        let groups = |body: &Body| body.groups.iter().map(Arc::as_ptr).collect::<Vec<_>>();
+        let groups = |body: &Body| body.groups.list.iter().map(Arc::as_ptr).collect::<Vec<_>>();
         let kept = groups(&second).iter().filter(|group| groups(&first).contains(group)).count();
         // Of each 64 targets, those between two large ones form a group. The large one that became small joins two groups.
         assert_eq!((groups(&first).len(), groups(&second).len(), kept), (12, 10, 9));

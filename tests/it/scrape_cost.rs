@@ -113,18 +113,22 @@ fn a_refresh_makes_anew_the_bytes_of_what_has_changed_and_no_others() {
 }
 
 #[test]
-fn a_large_plain_answer_is_rendered_while_it_is_sent_and_never_kept() {
+fn a_large_plain_answer_is_rendered_while_it_is_sent_and_kept_only_if_it_is_asked_for_again() {
     run_in_virtual_time(async {
         let harness = plan(MANY_JOBS).build().await;
         let Content::Rendered(text) = harness.exporter.scrape(HANG_LIMIT, pending(), false).await else {
             panic!("it is kept");
         };
-        let length = text.length;
-        assert!(length > 1_000_000, "{length} bytes");
+        let announced = text.length;
+        assert!(announced > 1_000_000, "{announced} bytes");
         let mut sent = 0;
         let allocated = measure(|| sent = text.pieces.map(|piece| piece.len()).sum::<usize>());
-        assert_eq!(sent, length);
+        assert_eq!(sent, announced);
         assert!(allocated.bytes_max < 50_000 && allocated.bytes_current <= 0, "{allocated:?}");
+
+        let (before, after) = (chunks(&harness, false).await, chunks(&harness, false).await);
+        let anew = made_anew(&before, &after);
+        assert!(anew < 60_000, "{anew} of {} bytes were made anew", length(&after));
     });
 }
 
