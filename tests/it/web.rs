@@ -568,6 +568,8 @@ fn the_connection_that_rested_longest_makes_room() {
         // The one that was served last has come before the silent one, and stays.
         kept.get("/-/healthy").await;
         kept.answer().await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        // Its scrape ends the wait of the other one, whose connection then rests too, but not as long as the one that was kept.
         let mut next = server.connect().await;
         next.get("/metrics").await;
         server.stub.scraped(1).await;
