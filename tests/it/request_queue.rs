@@ -263,8 +263,8 @@ async fn hold_the_bound(
         ["plan", "--json", "--offline", "--segments", &n, "--applications", &a, "--scrape-interval", &i];
     let plan: serde_json::Value =
         serde_json::from_slice(&command(&arguments, &borrowed(&variables)).stdout).unwrap();
-    assert!(plan["places"][0]["overload"].is_string(), "{plan}");
-    let bound = plan["places"][0]["oldest_data_seconds"].as_f64().unwrap();
+    assert!(plan["regions"][0]["overload"].is_string(), "{plan}");
+    let bound = plan["regions"][0]["oldest_data_seconds"].as_f64().unwrap();
 
     let program = Program::start(&borrowed(&variables));
     let mut ticks = tokio::time::interval(Duration::from_secs(interval.into()));

@@ -251,7 +251,7 @@ class Packages(unittest.TestCase):
         self.assertIn(NAME, program.stdout)
         self.assertEqual((root / f"etc/{NAME}/environment").stat().st_mode & 0o777, 0o600)
         self.assertFalse([*root.glob(f"etc/systemd/system/**/{NAME}.service")])
-        self.assertTrue((root / f"usr/share/{NAME}/rules/pinpoint-settings.yaml").exists())
+        self.assertEqual({f"rules/{file.name}" for file in (root / f"usr/share/{NAME}/rules").iterdir()}, RULES)
         self.assertTrue((root / f"usr/share/doc/{NAME}/docs/SETTINGS.md").exists())
         unit = root / f"usr/lib/systemd/system/{NAME}.service"
         ended = run("systemd-analyze", "verify", "--man=no", f"--root={root}", unit.name, check=False)
