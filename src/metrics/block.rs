@@ -23,8 +23,9 @@ use crate::model::{
 /// neighbours, because the first line of each compressed piece takes as many bytes as a hundred later ones.
 const ALONE_FROM: usize = 128 * 1024;
 
-/// How much text is rendered before it is compressed. It stays in the processor's cache meanwhile.
-const RENDERED_AT_ONCE: usize = 32 * 1024;
+/// How much text is rendered before it is compressed or sent. It then still is in the processor's cache. A connection that
+/// reads slowly keeps about this much text in memory.
+pub(super) const RENDERED_AT_ONCE: usize = 32 * 1024;
 
 /// The samples of some families.
 #[derive(Debug, Clone, Default)]

@@ -21,7 +21,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use crc32fast::Hasher;
 
 use super::{
-    block::{Block, Cursor},
+    block::{Block, Cursor, RENDERED_AT_ONCE},
     catalogue::FAMILIES,
     deflate::{Deflated, SHARED_FROM, deflated},
     family::{Output, Push as _, push_header},
@@ -33,10 +33,8 @@ const COPIED_BELOW: usize = 8 * 1024;
 /// How many neighbouring blocks are compressed together, unless they are large.
 const TOGETHER: usize = 64;
 
-/// How much text is rendered before it is sent. A connection that reads slowly keeps about this much of it in memory.
-const RENDERED_AT_ONCE: usize = 32 * 1024;
-
-/// Plain text of at most this size is kept from the first time that it is asked for. To render it takes longer than to send it.
+/// Plain text of at most this size is kept from the first request on, because rendering it takes
+/// longer than sending it.
 const KEPT_BELOW: usize = 1024 * 1024;
 
 /// The HELP and TYPE lines of every family that comes from targets.
@@ -525,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn large_plain_text_is_kept_once_it_is_asked_for_again_and_not_by_a_response_that_is_still_sent() {
+    fn large_plain_text_is_kept_from_the_second_request_on_but_not_by_older_responses() {
         let body = body_of([snapshot(&target(), &jobs(1_000), StatusSeries::All)]);
         assert!(!body.takes_long_to_prepare(false), "nobody has asked");
         let Exposition::Rendered(sent_slowly) = render(&body, &[], false) else {

@@ -201,14 +201,14 @@ impl Drop for ConnectionSlot {
 }
 
 impl ResponseHolder {
-    /// Counts a response that is about to be sent, with the address and the size of each part. If the responses then use too much memory, the connections that are furthest
-    /// behind are cut.
+    /// Counts a response that is about to be sent, with the address and the size of each part. If the responses then use too
+    /// much memory, this cuts the connections that are furthest behind.
     pub(super) fn hold(&self, parts: impl Iterator<Item = (usize, usize)>) -> TrackedResponse {
-        let answers = &self.connections.responses;
-        let held = answers.hold(self.number, parts);
-        while answers.is_too_much(&held) {
+        let responses = &self.connections.responses;
+        let held = responses.hold(self.number, parts);
+        while responses.is_too_much(&held) {
             let open = self.connections.open();
-            let holders = answers.connections();
+            let holders = responses.connections();
             let holders = holders.iter().filter_map(|number| Some((number, open.by_number.get(number)?)));
             let holders = holders.filter(|(_, it)| !it.cut.is_cancelled());
             let behind = holders.filter_map(|(number, it)| Some((it.waited()?, *number, it)));
@@ -218,7 +218,7 @@ impl ResponseHolder {
             };
             tracing::debug!(client = %connection.client, "disconnected a slow client that kept old data in memory");
             connection.cut.cancel();
-            answers.forget(number);
+            responses.forget(number);
         }
         held
     }
@@ -239,6 +239,13 @@ mod tests {
     }
 
     /// Fails if the new connection has to wait for its slot.
+    /// One request and its response.
+    fn serve_one(slot: &ConnectionSlot) {
+        slot.phase.requested(false);
+        slot.phase.answered();
+        assert!(slot.phase.written());
+    }
+
     async fn slot(connections: &Arc<Connections>, last: u8) -> ConnectionSlot {
         let slot = timeout(SECOND, connections.slot(client(last))).await.expect("there is room");
         advance(SECOND).await;
@@ -252,9 +259,7 @@ mod tests {
         let second = slot(&connections, 1).await;
         let third = slot(&connections, 1).await;
         // The server has answered the first connection meanwhile, as it does for Prometheus. The third waits for its response.
-        first.phase.requested(false);
-        first.phase.answered();
-        assert!(first.phase.written());
+        serve_one(&first);
         third.phase.requested(false);
         let fourth = slot(&connections, 1).await;
         assert!(second.leave.is_cancelled() && !second.cut.is_cancelled() && !first.leave.is_cancelled());
@@ -277,17 +282,13 @@ mod tests {
         let connections = Connections::new(2, &CancellationToken::new());
         let new = connections.slot(client(1)).await;
         let idle = connections.slot(client(1)).await;
-        idle.phase.requested(false);
-        idle.phase.answered();
-        assert!(idle.phase.written());
+        serve_one(&idle);
         let next = connections.slot(client(1)).await;
         assert!(idle.leave.is_cancelled() && !new.leave.is_cancelled());
         drop(idle);
         // After a second it counts as idle, and has waited longer than the next one.
         advance(SECOND).await;
-        next.phase.requested(false);
-        next.phase.answered();
-        assert!(next.phase.written());
+        serve_one(&next);
         let slow = connections.slot(client(1)).await;
         assert!(new.leave.is_cancelled() && !next.leave.is_cancelled());
         drop(new);
@@ -295,9 +296,7 @@ mod tests {
         slow.phase.requested(false);
         slow.phase.block();
         advance(SECOND / 2).await;
-        next.phase.requested(false);
-        next.phase.answered();
-        assert!(next.phase.written());
+        serve_one(&next);
         let _last = connections.slot(client(1)).await;
         assert!(slow.cut.is_cancelled() && !next.leave.is_cancelled());
     }

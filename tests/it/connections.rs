@@ -15,8 +15,7 @@ use tokio::{
 use crate::{
     error_texts::assert_readable,
     support::{
-        harness::{Plan, run, run_in_virtual_time},
-        ports::closed_address,
+        harness::{Plan, closed_address, run, run_in_virtual_time},
         program::{Program, command},
         tls,
     },

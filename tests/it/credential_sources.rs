@@ -23,8 +23,7 @@ use tokio::{
 
 use crate::secrets::{assert_lacks, forms};
 use crate::support::{
-    harness::{APP, Harness, Plan, client, credentials, run},
-    ports::closed_address,
+    harness::{APP, Harness, Plan, client, closed_address, credentials, run},
     program::{Program, command},
     text_format::Scrape,
 };

@@ -19,8 +19,7 @@ use tokio::{
 };
 
 use crate::support::{
-    harness::{Harness, Plan, credentials, run, run_in_virtual_time},
-    ports::closed_address,
+    harness::{Harness, Plan, closed_address, credentials, run, run_in_virtual_time},
     text_format::Scrape,
     tls,
 };

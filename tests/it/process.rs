@@ -87,7 +87,7 @@ fn sigterm_and_sigint_end_the_server_well_from_its_first_instant_also_as_pid_1()
     for as_pid_1 in [false, true].into_iter().filter(|as_pid_1| !as_pid_1 || can_be_pid_1) {
         let mut came_before_the_port = 0;
         for signal in [Signal::TERM, Signal::INT].repeat(10) {
-            let free = free_address().to_string();
+            let free = free_address().unwrap().to_string();
             let (mut child, exporter) = start(as_pid_1, &free);
             // Its handler is the last: a signal can be lost while its own is being installed.
             wait_for("the handlers", || handles(exporter, Signal::XFSZ));

@@ -37,7 +37,7 @@ impl Prometheus {
              static_configs:\n  - targets: [\"{target}\"]\n"
         );
         fs::write(&config, text).unwrap();
-        let free = free_address();
+        let free = free_address().unwrap();
         let process = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))

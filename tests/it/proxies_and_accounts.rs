@@ -13,8 +13,7 @@ use tokio::{
 };
 
 use crate::support::{
-    harness::{client, run},
-    ports::closed_address,
+    harness::{client, closed_address, run},
     program::{Program, command},
     text_format::{Scrape, parse},
     tls,

@@ -35,10 +35,12 @@ ACCESS_KEY = {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "wJa
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def ask(method, url, body=None):
-    """The body of the answer to a request. `body` is sent as JSON."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, method=method, data=data, headers={"Content-Type": "application/json"})
+def ask(method, url, body=None, form=None):
+    """The body of the answer to a request. `body` is sent as JSON, `form` as a form."""
+    data, kind = (None if body is None else json.dumps(body).encode()), "application/json"
+    if form is not None:
+        data, kind = urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded"
+    request = urllib.request.Request(url, method=method, data=data, headers={"Content-Type": kind})
     with _direct.open(request, timeout=HANG_LIMIT) as answer:
         return answer.read().decode()
 
@@ -225,9 +227,7 @@ class Prometheus(Configured):
 
     def post(self, path, **parameters):
         """The same by POST, as Grafana asks: a query can be longer than a URL may be."""
-        request = urllib.request.Request(f"{self.url}/api/v1/{path}", urllib.parse.urlencode(parameters).encode())
-        with _direct.open(request, timeout=HANG_LIMIT) as answer:
-            return json.loads(answer.read())["data"]
+        return json.loads(ask("POST", f"{self.url}/api/v1/{path}", form=parameters))["data"]
 
     def query(self, expression, time=None):
         """The result of an instant query: a list of `{"metric": {…}, "value": [time, "…"]}`. An error names the query."""

@@ -209,6 +209,17 @@ async fn start(program: &Path, rounds: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The columns of [`compared`].
+const COMPARED: &[&str] =
+    &["exporter, ms", "by hand, ms", "fetch only, ms", "exporter / by hand", "goal", "result"];
+
+/// The exporter beside the same work by hand and beside the fetch alone.
+fn compared(samples: &Samples, names: [&str; 3], goal: Option<Goal>) -> impl Iterator<Item = String> {
+    let [exporter, by_hand, _] = names;
+    let medians = names.map(|name| short(samples.of(name).median()));
+    medians.into_iter().chain(cells(&samples.ratio(exporter, by_hand), goal))
+}
+
 /// The first scrape, beside the same work by hand.
 async fn first(program: &Path, rounds: usize) -> anyhow::Result<()> {
     let (mut time, mut processor) = (Vec::new(), Vec::new());
@@ -241,25 +252,13 @@ async fn first(program: &Path, rounds: usize) -> anyhow::Result<()> {
                 ["exporter", "by hand", "fetch"].map(|name| format!("{name}{suffix}"));
             let response = if encoding == "gzip" { "gzip" } else { "plain" };
             let mut row = vec![jobs.to_owned(), delay.to_string(), response.to_owned(), work.to_owned()];
-            row.extend([&exporter, &by_hand, &fetch].map(|name| short(samples.of(name).median())));
-            row.extend(cells(&samples.ratio(&exporter, &by_hand), goal));
+            row.extend(compared(&samples, [&exporter, &by_hand, &fetch], goal));
             row
         };
         time.push(row("", time_goal));
         processor.push(row(" cpu", cpu_goal));
     }
-    let head = [
-        "jobs",
-        "API, ms",
-        "response",
-        "by hand",
-        "exporter, ms",
-        "by hand, ms",
-        "fetch only, ms",
-        "exporter / by hand",
-        "goal",
-        "result",
-    ];
+    let head = [&["jobs", "API, ms", "response", "by hand"], COMPARED].concat();
     table("First scrape: time", &head, &time);
     table("First scrape: processor time", &head, &processor);
     Ok(())
@@ -284,19 +283,14 @@ async fn refresh(program: &Path, rounds: usize) -> anyhow::Result<()> {
     let row = |changed: usize| {
         let name = changed.to_string();
         let mut row = vec![name.clone()];
-        row.extend([&name, "by hand", "fetch"].map(|name| short(samples.of(name).median())));
-        row.extend(cells(&samples.ratio(&name, "by hand"), (changed == 1).then_some(Goal::AtMost(1.3))));
+        row.extend(compared(
+            &samples,
+            [&name, "by hand", "fetch"],
+            (changed == 1).then_some(Goal::AtMost(1.3)),
+        ));
         row
     };
-    let head = [
-        "targets changed of 100",
-        "exporter, ms",
-        "by hand, ms",
-        "fetch only, ms",
-        "exporter / by hand",
-        "goal",
-        "result",
-    ];
+    let head = [&["targets changed of 100"], COMPARED].concat();
     table("Refresh of 10,000 jobs: processor time", &head, &CHANGED.map(row));
     Ok(())
 }

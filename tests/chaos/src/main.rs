@@ -15,6 +15,8 @@ mod credentials;
 mod exporter;
 mod judge;
 mod model;
+#[path = "../../it/support/ports.rs"]
+mod ports;
 mod process;
 mod proxy;
 mod recorder;

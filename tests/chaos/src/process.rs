@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     client::{self, Manner},
     lock,
+    ports::free_address,
     starvation::Starvation,
 };
 
@@ -85,19 +86,10 @@ fn beside(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// An address for a program that is started next. The kernel gives nobody a port of this range.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let ports = std::iter::repeat_with(|| fastrand::u16(20_000..30_000)).take(100);
-    let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    addresses
-        .find(|address| TcpListener::bind(address).is_ok())
-        .context("no port between 20000 and 30000 is free")
-}
-
 impl Exporter {
     /// Starts it on a free port, and waits until it serves.
     pub(crate) async fn start(plan: &Plan) -> anyhow::Result<Self> {
-        let address = free_address()?;
+        let address = free_address().context("no port between 20000 and 30000 is free")?;
         let (program, argument) = match plan.program {
             Program::Real => (beside("pinpoint-exporter")?, ""),
             Program::Turned => (std::env::current_exe()?, "exporter"),

@@ -2,8 +2,9 @@
 
 use std::{
     ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -20,7 +21,7 @@ use pinpoint_exporter::{
     web::{self, ClientTimeouts, Limits, ScrapeTimeout},
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::mpsc::{self, error::TrySendError},
     task::JoinHandle,
     time::Instant,
@@ -371,4 +372,14 @@ fn virtual_time_waits_for_a_machine_that_is_slow() {
         let took = begin.elapsed().as_millis();
         assert!((20..40).contains(&took), "{took} ms");
     });
+}
+
+/// An address that refuses every connection. It stays reserved until the tests end, so that no server gets it.
+pub(crate) fn closed_address() -> SocketAddr {
+    static RESERVED: LazyLock<TcpSocket> = LazyLock::new(|| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        socket
+    });
+    RESERVED.local_addr().unwrap()
 }

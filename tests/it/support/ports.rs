@@ -1,28 +1,11 @@
-//! Ports of loopback that no other program gets while a test needs them.
+//! A port of loopback for a program that is started next. Chaos uses this file too.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::LazyLock,
-};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use tokio::net::TcpSocket;
-
-/// An address that refuses every connection. It stays reserved until the tests end, so that no server gets it.
-pub(crate) fn closed_address() -> SocketAddr {
-    static RESERVED: LazyLock<TcpSocket> = LazyLock::new(|| {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        socket
-    });
-    RESERVED.local_addr().unwrap()
-}
-
-/// An address for a program that is started next. The kernel gives nobody a port of this range, so that only a program that
-/// asks for the same port could take it first.
-pub(crate) fn free_address() -> SocketAddr {
-    let ports = std::iter::repeat_with(|| fastrand::u16(20_000..30_000));
-    ports
-        .map(|port| (Ipv4Addr::LOCALHOST, port).into())
-        .find(|address| TcpListener::bind(address).is_ok())
-        .unwrap()
+/// An address that no program listens on. The kernel never assigns a port of this range by itself, so no other program takes
+/// the port before it is used.
+pub(crate) fn free_address() -> Option<SocketAddr> {
+    let ports = std::iter::repeat_with(|| fastrand::u16(20_000..30_000)).take(100);
+    let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    addresses.find(|address| TcpListener::bind(address).is_ok())
 }
