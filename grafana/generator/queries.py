@@ -6,7 +6,7 @@ What holds for all of them:
 - What a job or a segment shows are gauges: never `rate` or `increase`, but `deriv`.
 - A state set is filtered by `== 1`, and that also where the exporter only writes the state that holds (STATUS_SERIES).
 - FAILED and COMPLETED last for ever: what counts them says since when.
-- No recording rule is needed. If the rules are installed, what needs the series of all jobs is read from their records instead.
+- No recording rule is needed. If the rules are installed, the queries read their records instead of the series of all jobs.
   Where an alert's rule reads a setting of the user's (budgets, expected intervals), the query reads it too, and takes the
   rule's own value where there is none.
 - A number that has an alert selects what the alert's rule selects: test_a_number_agrees_with_its_alert compares them.
@@ -51,10 +51,10 @@ SHOWN = 'segment_id=~"$shown|$gone|"'
 DRAWN = 'job_id=~"$running"'
 # Of the table of jobs.
 LISTED = 'job_id=~"$listed"'
-# Of series that are read only if the rules are not installed. No series has a label `recorded`, and the hidden variable is empty
-# without the rules. With them it is "yes", so nothing matches and nothing is read.
+# Selects series only if the rules are not installed. No series has a label `recorded`. Without the rules the hidden variable is
+# empty, so every series matches. With the rules it is "yes", so no series matches and Prometheus reads nothing.
 COMPUTED = 'recorded="$recorded"'
-# A record that is there if the rules are installed and an exporter shows anything.
+# This record exists if the rules are installed and an exporter shows at least one segment.
 RULES_RECORD = "segment:pinpoint_segment:info"
 
 # What the alerts allow, where the rules are not installed: pinpoint:export_job_budget:seconds of deploy/prometheus/rules.
@@ -214,7 +214,8 @@ BUDGET = "(max by (status) (pinpoint:export_job_budget:seconds) or {})".format(
     " or ".join(marked(f"vector({seconds})", status=status) for status, seconds in BUDGETS.items())
 )
 
-# The age of the jobs that run, by their states. A job runs that is not finished: these are fewer series than those of its states.
+# The age of the jobs that run, by their states. The query excludes finished jobs, because that reads fewer series than a match on
+# each running state.
 RUNS = (
     f"({recorded('export_job:pinpoint_export_job_running:seconds')} or"
     f" max by ({JOB}, status) ({watched('pinpoint_export_job_status', RUNNING, COMPUTED)} == 1)"

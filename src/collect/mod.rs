@@ -532,7 +532,7 @@ impl Shared {
             region_client.warn_about_overload(self.settings.refresh_limits);
         }
         let snapshot = builder.finish();
-        // Most refreshes find nothing new. To compress the block is most of a refresh's cost, so an equal snapshot
+        // Most refreshes find nothing new. Compressing a block is most of the cost of a refresh, so an equal snapshot
         // keeps its block.
         let unchanged = entry.shown().filter(|shown| *shown.snapshot == snapshot);
         let shown = unchanged.unwrap_or_else(|| {

@@ -22,7 +22,7 @@ use super::catalogue::FAMILIES;
 /// Fast compression: level 6 takes three times as long and saves only a tenth.
 const LEVEL: Compression = Compression::fast();
 
-/// A text of at least this size is compressed by several threads. To start one takes as long as to compress 50 kB.
+/// A text of at least this size is compressed by several threads. Starting one takes as long as compressing 50 kB.
 pub(super) const SHARED_FROM: usize = 1024 * 1024;
 
 /// Larger buffers are handed over instead of being reused.

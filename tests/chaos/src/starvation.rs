@@ -16,10 +16,10 @@ use crate::lock;
 /// The time between two measurements. If it takes longer, the machine did not run this process.
 const STEP: Duration = Duration::from_millis(20);
 
-/// For how long a loss makes later events late.
+/// How long after a loss events can still be late because of it, in milliseconds.
 const AFTERMATH: i64 = 10_000;
 
-/// How many losses in a row may delay an event. A request wakes several tasks, one after the other.
+/// A request wakes several tasks, one after the other. This is how many of them a loss can delay.
 const TASKS_IN_A_ROW: i64 = 8;
 
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Starvation {
         Duration::from_millis(lost.min(self.now() - from).max(0).unsigned_abs())
     }
 
-    /// How late an event may have been noticed that was noticed at this instant, in milliseconds.
+    /// The longest delay of an event that was noticed at this instant, in milliseconds.
     pub(crate) fn delay_at(&self, at: i64) -> i64 {
         let losses = self.losses();
         let recent =
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_soon_after_a_loss_may_be_late_by_it() {
+    fn an_event_soon_after_a_loss_may_be_late() {
         let starvation = Starvation::once(200_000, 120_000);
         assert_eq!(starvation.delay_at(79_000), 0);
         assert!(starvation.delay_at(200_005) >= 120_000);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_of_a_process_for_a_processor_is_known() {
+    fn threads_that_wait_for_a_processor_are_noticed() {
         let own = Starvation::measure(getpid());
         let begin = own.now();
         // More threads than processors: some of them wait.
