@@ -1,4 +1,4 @@
-# What the module makes of its variables. `local.aws` (main.tf) has the partition, region and account.
+# Values that the module derives from its variables. `local.aws` (main.tf) has the partition, region and account.
 
 locals {
   targets = {
@@ -63,7 +63,7 @@ locals {
       retries     = 3
       startPeriod = 10
     }
-    # It finishes what is in flight within 10 s.
+    # The exporter finishes open requests within 10 s.
     stopTimeout      = 15
     logConfiguration = local.log_configuration
   }
@@ -72,7 +72,7 @@ locals {
     name = "collector"
     # AWS Distro for OpenTelemetry, v0.48.0.
     image = "public.ecr.aws/aws-observability/aws-otel-collector:v0.48.0@sha256:9b28046359054b414f4ba76056ba4e8cffda2d53fbcee06171d7eeecd71326c3"
-    # Without it the exporter still serves another Prometheus. ECS restarts the collector.
+    # If the collector stops, the exporter still serves other Prometheus servers, and ECS restarts the collector.
     essential     = false
     restartPolicy = { enabled = true }
     command       = ["--config=env:COLLECTOR_CONFIG"]

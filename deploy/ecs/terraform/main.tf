@@ -19,7 +19,7 @@ resource "aws_cloudwatch_log_group" "this" {
   tags              = var.tags
 }
 
-# What ECS itself needs to start the task: to write its log. The default image comes from a public registry.
+# ECS uses this role to start the task. It may only write the log, because the default image is in a public registry.
 resource "aws_iam_role" "execution" {
   name_prefix        = "${var.name}-execution-"
   assume_role_policy = local.documents.trust
@@ -40,7 +40,7 @@ resource "aws_iam_role_policy" "write_log" {
   })
 }
 
-# What the exporter needs: the policy of deploy/iam for what it watches.
+# The exporter uses this role. It has the policy of deploy/iam for the targets.
 resource "aws_iam_role" "task" {
   name_prefix        = "${var.name}-task-"
   assume_role_policy = local.documents.trust
@@ -139,7 +139,7 @@ resource "aws_ecs_service" "this" {
   task_definition = aws_ecs_task_definition.this.arn
   launch_type     = "FARGATE"
   desired_count   = 1
-  # The old task goes before the new one comes, so that no job is scraped twice.
+  # ECS stops the old task before it starts the new one, so that no job is scraped twice.
   deployment_minimum_healthy_percent = 0
   deployment_maximum_percent         = 100
   enable_ecs_managed_tags            = true
@@ -164,6 +164,6 @@ resource "aws_ecs_service" "this" {
     }
   }
 
-  # Without these ECS could start the task before it may write its log.
+  # Otherwise ECS could start the task before its roles have their permissions.
   depends_on = [aws_iam_role_policy.write_log, aws_iam_role_policy.read]
 }

@@ -22,35 +22,35 @@ variable "application_id" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_-]*$", var.application_id))
-    error_message = "application_id may have letters, digits, _ and -."
+    error_message = "application_id may contain only letters, digits, _ and -."
   }
 }
 
 variable "segment_id" {
-  description = "The id of the segment. Only for watch = \"segment\"."
+  description = "The id of the segment, if watch is \"segment\"."
   type        = string
   default     = ""
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_-]*$", var.segment_id))
-    error_message = "segment_id may have letters, digits, _ and -."
+    error_message = "segment_id may contain only letters, digits, _ and -."
   }
 }
 
 variable "endpoint_url" {
-  description = "The URL of an API that speaks Pinpoint's protocol. Empty means AWS's own API."
+  description = "The URL of an API that speaks Pinpoint's protocol. If empty, the exporter uses AWS's own API."
   type        = string
   default     = ""
 }
 
 variable "settings" {
-  description = "Other settings of the exporter, by their name without PINPOINT_EXPORTER_, for example { CACHE_TTL = \"2m\" }."
+  description = "Other settings of the exporter, by their names without PINPOINT_EXPORTER_, for example { CACHE_TTL = \"2m\" }."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = !contains(keys(var.settings), "TARGETS")
-    error_message = "The module makes TARGETS of watch, application_id and segment_id."
+    error_message = "The module sets TARGETS from watch, application_id and segment_id."
   }
 }
 
@@ -71,7 +71,7 @@ variable "subnet_ids" {
 }
 
 variable "assign_public_ip" {
-  description = "true in public subnets without a NAT gateway."
+  description = "Set true in public subnets without a NAT gateway."
   type        = bool
   default     = false
 }
@@ -94,19 +94,19 @@ variable "cpu_architecture" {
 }
 
 variable "scraper_security_group_id" {
-  description = "The security group of your Prometheus, which may then reach port 9787. Empty opens no port."
+  description = "The security group of your Prometheus, which may then reach port 9787. If empty, the port stays closed."
   type        = string
   default     = ""
 }
 
 variable "dns_namespace_id" {
-  description = "A private DNS namespace of AWS Cloud Map, in which the exporter gets a name. Empty means none."
+  description = "A private DNS namespace of AWS Cloud Map, in which the exporter gets a name. If empty, it gets no name."
   type        = string
   default     = ""
 }
 
 variable "managed_prometheus_workspace_id" {
-  description = "A workspace of Amazon Managed Service for Prometheus. A collector beside the exporter writes to it. Empty means none."
+  description = "A workspace of Amazon Managed Service for Prometheus. A collector beside the exporter writes to it. If empty, there is no collector."
   type        = string
   default     = ""
 }

@@ -1,4 +1,4 @@
-{{/* Values that only make sense together. values.schema.json cannot compare them. Runs before any object is rendered. */}}
+{{/* Refuses values that contradict each other, which values.schema.json cannot compare. It runs before any object is rendered. */}}
 {{- define "pinpoint-exporter.check" -}}
 {{- $fullname := include "pinpoint-exporter.fullname" . -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) -}}
@@ -7,7 +7,7 @@
 
 {{- /* Variables of the environment. */ -}}
 {{- $given := dict -}}
-{{- /* Durations from Secrets and ConfigMaps cannot be compared. */ -}}
+{{- /* False if a duration comes from a Secret or ConfigMap, because it cannot be compared then. */ -}}
 {{- $known := true -}}
 {{- range .Values.extraEnv -}}
 {{- if and .valueFrom (regexMatch "^PINPOINT_EXPORTER_.*(TTL|STALENESS|TIMEOUT|OFFSET)$" .name) -}}
@@ -38,7 +38,7 @@
 {{- with $settings.SHARD -}}
 {{- $parts := splitList "/" . -}}
 {{- if and (regexMatch "^[0-9]+/[0-9]+$" .) (ge (int64 (first $parts)) (int64 (last $parts))) -}}
-{{- fail (printf "settings.SHARD: %s is not a valid shard, since the first is 0: use a number below %s" . (last $parts)) -}}
+{{- fail (printf "settings.SHARD: %s is not a valid shard, because shards are numbered from 0: use a number below %s" . (last $parts)) -}}
 {{- end -}}
 {{- end -}}
 
@@ -136,7 +136,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* A duration of Prometheus's or the exporter's in milliseconds, such as 60000 for 1m. */}}
+{{/* A duration of Prometheus or of the exporter in milliseconds, such as 60000 for 1m. */}}
 {{- define "pinpoint-exporter.milliseconds" -}}
 {{- $units := dict "y" 31557600000 "w" 604800000 "d" 86400000 "h" 3600000 "m" 60000 "s" 1000 "ms" 1 -}}
 {{- $longForms := dict "msec" "ms" "millis" "ms" "sec" "s" "secs" "s" "second" "s" "seconds" "s" "min" "m" "mins" "m" "minute" "m" "minutes" "m" "hr" "h" "hrs" "h" "hour" "h" "hours" "h" "day" "d" "days" "d" "wk" "w" "wks" "w" "week" "w" "weeks" "w" "yr" "y" "yrs" "y" "year" "y" "years" "y" -}}
@@ -149,7 +149,7 @@
 {{- $sum -}}
 {{- end -}}
 
-{{/* A quantity of Kubernetes's as a number, such as 0.25 for 250m. */}}
+{{/* A quantity of Kubernetes as a number, such as 0.25 for 250m. */}}
 {{- define "pinpoint-exporter.quantity" -}}
 {{- $suffixes := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 -}}
 {{- if kindIs "string" . -}}

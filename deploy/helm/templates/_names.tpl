@@ -1,4 +1,4 @@
-{{/* Names end after 52 characters: the Pods of a StatefulSet append theirs to a label of at most 63. */}}
+{{/* Names have at most 52 characters: a StatefulSet appends a suffix to its name in a label of at most 63. */}}
 {{- define "pinpoint-exporter.fullname" -}}
 {{- $name := .Values.nameOverride | default .Chart.Name -}}
 {{- $fullname := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
@@ -14,7 +14,7 @@
 {{- .Values.serviceAccount.name | default $created -}}
 {{- end -}}
 
-{{/* No value changes these: the selector of a workload is immutable. */}}
+{{/* No value may change these labels, because the selector of a workload is immutable. */}}
 {{- define "pinpoint-exporter.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -53,7 +53,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* "true" if the port speaks TLS, or nothing. */}}
+{{/* "true" if the port uses TLS, or nothing. */}}
 {{- define "pinpoint-exporter.tls" -}}
 {{- if or .Values.webConfig.tls (hasKey .Values.webConfig.content "tls_server_config") -}}
 true

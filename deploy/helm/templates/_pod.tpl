@@ -1,4 +1,4 @@
-{{/* A setting as an environment variable: lists with commas, whole numbers without an exponent. */}}
+{{/* A setting as the value of an environment variable: lists are joined with commas, and whole numbers have no exponent. */}}
 {{- define "pinpoint-exporter.setting" -}}
 {{- if kindIs "slice" . -}}
 {{- join "," . -}}
@@ -9,7 +9,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* settings.TARGETS, unless it is the example of values.yaml and the targets are named elsewhere. */}}
+{{/* settings.TARGETS, unless it is the example of values.yaml and another value sets the targets. */}}
 {{- define "pinpoint-exporter.targets" -}}
 {{- $targets := include "pinpoint-exporter.setting" .Values.settings.TARGETS -}}
 {{- $elsewhere := or .Values.settings.TARGETS_FILE (include "pinpoint-exporter.targetsConfigMap" .) -}}
@@ -25,7 +25,7 @@
 
 {{/*
 A probe. Takes a list: root, values of the probe, path. A handler in the values replaces the one of the chart. The kubelet has
-neither password nor certificate, so with a web configuration the exporter asks itself.
+neither password nor certificate, so with a web configuration the probe runs `healthcheck` in the container.
 */}}
 {{- define "pinpoint-exporter.probe" -}}
 {{- $root := index . 0 -}}
@@ -54,7 +54,7 @@ rollingUpdate:
 {{- end }}
 {{- end -}}
 
-{{/* The environment, as a list. Takes a list: root, and whether it is for the server. */}}
+{{/* The environment variables, as a list. Takes a list: root, and whether they are for the server. */}}
 {{- define "pinpoint-exporter.env" -}}
 {{- $root := index . 0 -}}
 {{- $server := index . 1 -}}
@@ -155,7 +155,7 @@ rollingUpdate:
 {{- define "pinpoint-exporter.podSpec" -}}
 serviceAccountName: {{ include "pinpoint-exporter.serviceAccountName" . | quote }}
 automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
-# They would describe the Service in variables that look like settings of the exporter.
+# Service links would add variables about the Service that look like settings of the exporter.
 enableServiceLinks: false
 {{- with concat .Values.global.imagePullSecrets .Values.imagePullSecrets | uniq }}
 imagePullSecrets:
