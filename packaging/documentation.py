@@ -2,7 +2,7 @@
 
     python3 packaging/documentation.py 0.1.0 FOLDER
 
-Links to other files of the repository become links to that version on GitHub, because the folder does not have them.
+Links to other files of the repository become links to that version on GitHub, because the folder does not contain them.
 """
 
 import pathlib
@@ -11,13 +11,13 @@ import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 REPOSITORY = "https://github.com/pinpoint-exporter/pinpoint-exporter"
-# CHANGELOG.md and LICENSE are left out: the RPM has them, but the .deb has them under other names.
+# CHANGELOG.md and LICENSE are not copied: the RPM has them, but in the .deb they have other names.
 COPIED = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.*"))]
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 
 
 def linked(document, version):
-    """The document's text, in which every link leads somewhere."""
+    """The document's text, with links that also work outside the repository."""
     def absolute(match):
         target = (document.parent / match[1]).resolve()
         if not target.exists():

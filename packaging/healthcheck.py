@@ -1,9 +1,9 @@
-"""Adds the Dockerfile's HEALTHCHECK to the images of an OCI layout, which buildah leaves out.
+"""Adds the Dockerfile's HEALTHCHECK to the images of an OCI layout, because buildah leaves it out.
 
     python3 packaging/healthcheck.py LAYOUT
 
-OCI's specification has no health check. Docker and podman read it from the image configuration all the same, where Docker's
-own builder writes it.
+OCI's specification has no health check. But Docker's own builder writes it into the image configuration, and Docker and podman
+read it there.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def main(layout):
     blobs = layout / "blobs/sha256"
 
     def replace(descriptor, change):
-        """Writes a changed blob in place of the one that the descriptor names, and names it."""
+        """Replaces the blob of a descriptor with a changed one, and updates the descriptor."""
         old = blobs / descriptor["digest"].removeprefix("sha256:")
         value = json.loads(old.read_text())
         change(value)

@@ -1,4 +1,4 @@
-"""Writes the manual page, from what `--help` prints.
+"""Writes the manual page from the output of `--help`.
 
     pinpoint-exporter --help | python3 packaging/man.py VERSION
 """
@@ -13,7 +13,7 @@ FILES = """\
 .SH FILES
 .TP
 .I /etc/pinpoint-exporter/environment
-The settings of the service, one variable to a line. Only root can read it.
+The settings of the service, one variable per line. Only root can read this file.
 .TP
 .I /usr/share/pinpoint-exporter
 Alert rules for Prometheus and dashboards for Grafana.
@@ -23,7 +23,7 @@ Alert rules for Prometheus and dashboards for Grafana.
 .PP
 https://github.com/pinpoint-exporter/pinpoint-exporter
 """
-# A term and its description on one line are two blanks or more apart.
+# On one line, at least two spaces separate a term from its description.
 TERM = re.compile(r"^( {2}| {6}(?=-))(\S.*?)(?: {2,}(\S.*))?$")
 
 
@@ -39,7 +39,7 @@ def main(version, text):
 
 
 def write_section(lines):
-    """A title of one line or more, and below it terms with their descriptions; or a paragraph."""
+    """Prints a section: a title of one or more lines, followed by terms with their descriptions; or a paragraph."""
     title = []
     while lines and not lines[0].startswith(" "):
         title.append(lines.pop(0))

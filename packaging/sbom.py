@@ -2,8 +2,9 @@
 
     python3 packaging/sbom.py WORK DIST
 
-WORK/ARCH/PROGRAM.json lists what a program for an architecture is made of. A file that holds one program gets its list, an image
-gets those of both architectures, and the chart, which holds none, gets the image that it starts.
+WORK/ARCH/PROGRAM.json lists the components of a program for an architecture. The bill of a file with one program has the components
+of that program. The bill of an image has the components for both architectures. The chart contains no program, so its bill has the
+image that the chart starts.
 """
 
 import datetime
@@ -15,7 +16,7 @@ import sys
 import uuid
 
 NAMESPACE = uuid.UUID("6f2d9e0a-6f0d-5c53-9d53-2f2f4f0c8a11")
-# How each kind of file names the two architectures.
+# The names of the two architectures in file names.
 ARCHITECTURES = {"amd64": "amd64", "x86_64": "amd64", "arm64": "arm64", "aarch64": "arm64"}
 
 
@@ -49,7 +50,7 @@ def main(work, dist):
 
 
 def merged(programs):
-    """The components of the programs, each once, and what depends on what."""
+    """The components of the programs without duplicates, and their dependencies."""
     components, dependencies = {}, {"file": set()}
     for program in programs:
         own = program["metadata"]["component"]
