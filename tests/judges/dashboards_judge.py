@@ -255,7 +255,7 @@ class Panels(unittest.TestCase):
                 defaults = panel["fieldConfig"]["defaults"]
                 for text in (panel["title"], panel["description"], defaults["unit"]):
                     self.assertTrue(text)
-                self.assertRegex(panel["description"], r"^[A-Z].*\?", "it asks what the panel answers")
+                self.assertRegex(panel["description"], r"^[A-Z][^?]*\.$", "it says what the panel shows, and asks nothing")
                 self.assertTrue(panel["targets"])
 
     def test_titles_differ(self):
@@ -787,9 +787,9 @@ class Alerts(unittest.TestCase):
             with self.subTest(title):
                 asked = (self.query(title), self.without_rules(self.query(title)), self.alerts(*names))
                 self.ask(*((expr, [("{}", number)]) for expr in asked))
-        with self.subTest("Not readable"):
+        with self.subTest("Targets down"):
             down = "count(target:pinpoint_target_up:max == 0)"
-            self.ask(*((expr, [("{}", 1)]) for expr in (self.query("Not readable"), down)))
+            self.ask(*((expr, [("{}", 1)]) for expr in (self.query("Targets down"), down)))
 
     def test_a_row_says_the_most_urgent_reason(self):
         self.eventful()
@@ -823,11 +823,11 @@ class Alerts(unittest.TestCase):
 
     def test_a_number_is_not_known_when_nothing_can_be_read(self):
         self.segment("denied", up=0, readable=False)
-        for title in ("Failed", "Stuck", "Lost endpoints", "Empty", "Never exported", "Running"):
+        for title in ("Failed", "Stuck", "Lost endpoints", "Empty", "Never exported", "Running exports"):
             with self.subTest(title):
                 self.ask((self.query(title), [("{}", -2)]))
         self.series.clear()
-        self.ask(*((self.query(title), []) for title in ("Failed", "Stuck", "Running", "Not readable", "Overdue")))
+        self.ask(*((self.query(title), []) for title in ("Failed", "Stuck", "Running exports", "Targets down", "Overdue")))
         self.segment("denied", up=0, readable=False)
         for title in ("Newest export", "Last success", "Last failure", "Endpoints", "Lost share"):
             with self.subTest(title):
@@ -862,7 +862,7 @@ class Alerts(unittest.TestCase):
                 [(f'{{segment="{text}",application="app"}}', 1) for text in labels.values()],
             ),
             (
-                f"count by (segment) ({self.query('Duration of the last good export', shown='.*', gone='')})",
+                f"count by (segment) ({self.query('Duration of the last successful export', shown='.*', gone='')})",
                 [(f'{{segment="{text}"}}', 1) for text in labels.values()],
             ),
         )
@@ -897,7 +897,7 @@ class Alerts(unittest.TestCase):
             ("export-jobs", "Oldest data", "PinpointDataStale", r"> (300)\b"),
             ("exporter", "Clock skew", "PinpointClockSkewed", r"> (60)\b"),
             ("exporter", "Credentials", "PinpointCredentialsExpiring", r"time\(\) \+ (240)\b"),
-            ("exporter", "Failed calls", "PinpointErrorRatioHigh", r"> (0\.1)\b"),
+            ("exporter", "Error ratio", "PinpointErrorRatioHigh", r"> (0\.1)\b"),
             ("export-jobs", "Share of endpoints lost", "PinpointExportFailureRatioHigh", r"> (0\.05)\b"),
         ):
             with self.subTest(title):
@@ -1167,12 +1167,13 @@ class Links(unittest.TestCase):
     def test_each_number_that_needs_attention_leads_to_what_it_counts(self):
         ours = {panel["title"]: panel for panel in panels(DASHBOARDS["export-jobs"])}
         reasons = variables(DASHBOARDS["export-jobs"])["why"]["query"].split(",")
-        for title in ("Failed", "Stuck", "Overdue", "Lost endpoints", "Empty", "Never exported", "Running"):
+        titles = ("Failed", "Stuck", "Overdue", "Lost endpoints", "Empty", "Never exported")
+        for title, reason in [*zip(titles, titles), ("Running exports", "Running")]:
             with self.subTest(title):
                 (link,) = ours[title]["fieldConfig"]["defaults"]["links"]
-                self.assertIn(title, reasons)
-                self.assertTrue(link["url"].startswith(f"/d/pinpoint-export-jobs?var-why={urllib.parse.quote(title)}&"))
-        (link,) = ours["Not readable"]["fieldConfig"]["defaults"]["links"]
+                self.assertIn(reason, reasons)
+                self.assertTrue(link["url"].startswith(f"/d/pinpoint-export-jobs?var-why={urllib.parse.quote(reason)}&"))
+        (link,) = ours["Targets down"]["fieldConfig"]["defaults"]["links"]
         self.assertTrue(link["url"].startswith("/d/pinpoint-exporter?"))
 
     def test_each_reason_has_a_runbook(self):

@@ -70,7 +70,7 @@ class Live(unittest.TestCase):
     def test_one_of_several_values_can_be_chosen(self):
         chosen = {**ALL, "segment": f"({EVENTFUL}|{DENIED})", "status": "(PROCESSING|COMPLETED)"}
         titles = {panel["title"]: panel for panel in DASHBOARDS["export-jobs"]["panels"] if "targets" in panel}
-        count = self.demo.answers(lambda: fill(titles["Segments"]["targets"][0]["expr"], chosen), instant=True)
+        count = self.demo.answers(lambda: fill(titles["Watched segments"]["targets"][0]["expr"], chosen), instant=True)
         self.assertTrue(count)
         expr = titles["Export jobs"]["targets"][0]["expr"]
 
@@ -89,7 +89,7 @@ class Live(unittest.TestCase):
         """Its segment is empty, and so is the variable in the link of its alert."""
         chosen = {**ALL, "application": WHOLE, "segment": ""}
         titles = {panel["title"]: panel for panel in DASHBOARDS["segment"]["panels"] if "targets" in panel}
-        for title in ("Newest export", "Readable", "Data age", "Its last jobs"):
+        for title in ("Newest export", "Readable", "Data age", "Export jobs"):
             with self.subTest(title):
                 expr = titles[title]["targets"][0]["expr"]
                 self.demo.answers(lambda: fill(expr, self.hidden("segment", chosen)), instant=True)

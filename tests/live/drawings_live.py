@@ -39,14 +39,14 @@ WIDTH = 1280
 # What the README's pictures show of each dashboard.
 PICTURED = {
     "export-jobs": {
-        "Not readable",
+        "Targets down",
         "Failed",
         "Stuck",
         "Overdue",
         "Lost endpoints",
         "Empty",
-        "Segments",
-        "Running",
+        "Watched segments",
+        "Running exports",
         "Never exported",
         "Oldest data",
         "Segments by urgency",
@@ -62,23 +62,23 @@ PICTURED = {
         "Lost share",
         "Readable",
         "Data age",
-        "Its last jobs",
+        "Export jobs",
         "Progress of running exports",
         "Time left",
     },
     "exporter": {
         "Down",
         "Version",
-        "Not readable",
+        "Targets down",
         "Failed lists",
         "Oldest data",
-        "Failed calls",
+        "Error ratio",
         "Credentials",
         "Clock skew",
         "Requests",
         "Errors",
         "Latency",
-        "Refresh time",
+        "Refresh duration",
         "Targets that cannot be read",
     },
 }
@@ -219,7 +219,7 @@ class Drawn(unittest.TestCase):
     def test_a_legend_names_its_series(self):
         found = shown(self.documents["exporter"])
         self.assertIn("GetSegmentExportJobs AccessDeniedException", found["Errors"][0])
-        self.assertIn("CACHE_TTL", found["Refresh time"][0])
+        self.assertIn("CACHE_TTL", found["Refresh duration"][0])
 
     def test_an_export_without_a_segment_has_a_name(self):
         self.assertIn(f"all of {WHOLE[:8]}", shown(self.documents["export-jobs"])["Export jobs"][0])
