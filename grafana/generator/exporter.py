@@ -60,7 +60,7 @@ OVERVIEW = row(
     "Overview",
     stat(
         "Down",
-        "Exporters that Prometheus cannot scrape. The other panels show no current data of them. If this is red, the row *Scrapes*"
+        "Exporters that Prometheus cannot scrape. The other panels have no current data for them. If this is red, the row *Scrapes*"
         " shows which ones. Follow the runbook of the alert PinpointExporterDown.",
         "none",
         [now(f"count({own('up')} == 0) or 0 * count({own('up')})")],
