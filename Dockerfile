@@ -1,5 +1,5 @@
 # An image with only the exporter and a CA bundle: `docker build --tag pinpoint-exporter .`. Build the image for amd64 on amd64,
-# and the one for arm64 on arm64. `--target fake` builds an image of the fake Pinpoint, to try the exporter out.
+# and the image for arm64 on arm64. `--target fake` builds an image of the fake Pinpoint, with which you can try the exporter.
 #
 # To get the same bytes again, set the same SOURCE_DATE_EPOCH and REVISION, and name the base image by its digest:
 #   docker build --build-arg RUST_IMAGE=docker.io/library/rust:1.95.0-slim-bookworm@sha256:… \
@@ -54,9 +54,9 @@ LABEL org.opencontainers.image.title="pinpoint-exporter" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /image /
-# A number, because runAsNonRoot of Kubernetes cannot check a user name.
+# The user is a number, because runAsNonRoot of Kubernetes cannot check a user name.
 USER 65532:65532
 EXPOSE 9787
-# This needs only the setting LISTEN_ADDRESS. It detects whether the port uses TLS.
+# The health check reads only the setting LISTEN_ADDRESS. It detects whether the port uses TLS.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=10s --retries=3 CMD ["/pinpoint-exporter", "healthcheck"]
 ENTRYPOINT ["/pinpoint-exporter"]

@@ -1,9 +1,9 @@
-"""Writes the dashboards, and the table of their panels in the README beside them.
+"""Writes the dashboards, and the tables of their panels in grafana/README.md.
 
-    python3 grafana/generator          # writes what differs
-    python3 grafana/generator --check  # only says whether something differs; then the exit status is 1
+    python3 grafana/generator          # writes the files that differ
+    python3 grafana/generator --check  # writes nothing; exits with status 1 if a file differs
 
-It needs nothing but Python 3.9. What is written is committed: nobody who uses a dashboard needs this.
+It needs only Python 3.9. The written files are committed, so users of the dashboards do not need this program.
 """
 
 import json
@@ -20,11 +20,11 @@ DASHBOARDS = {"export-jobs": export_jobs.DASHBOARD, "segment": segment.DASHBOARD
 
 
 def panel_table(dashboard):
-    """The rows of a dashboard as tables for the README: what each panel answers."""
+    """The rows of a dashboard as tables for the README."""
     lines = []
     for panel in dashboard["panels"]:
         if panel["type"] == "row":
-            lines += ["", f"**{panel['title']}**", "", "| panel | what it answers |", "| --- | --- |"]
+            lines += ["", f"**{panel['title']}**", "", "| panel | what it shows |", "| --- | --- |"]
         else:
             lines.append(f"| {panel['title']} | {panel['description']} |")
     return "\n".join(lines[1:]) + "\n"
@@ -41,7 +41,7 @@ def readme():
 
 
 def main():
-    """Compares, and writes unless it is only to check."""
+    """Compares the files, and writes them unless `--check` is given."""
     files = {
         HERE / "dashboards" / f"{name}.json": json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"
         for name, dashboard in DASHBOARDS.items()
@@ -49,7 +49,7 @@ def main():
     files[README] = readme()
     differ = [file for file, text in files.items() if not file.exists() or file.read_text(encoding="utf-8") != text]
     for file in differ:
-        print(f"{file.relative_to(HERE.parent)} differs from what the generator writes")
+        print(f"{file.relative_to(HERE.parent)} differs from the output of the generator")
         if "--check" not in sys.argv:
             file.parent.mkdir(exist_ok=True)
             file.write_text(files[file], encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The dashboard of all segments: does any export need me?"""
+"""The dashboard of all segments. It shows which exports need attention."""
 
 from jobs import (
     APPLICATION_WIDTH,
@@ -7,7 +7,7 @@ from jobs import (
     RESTARTS,
     TO_RUNBOOK,
     TO_SEGMENT,
-    TOOK,
+    TOO_LONG,
     failures,
     job_table,
     progress_chart,
@@ -94,14 +94,14 @@ from queries import (
 
 UID = "pinpoint-export-jobs"
 UNKNOWN = unknown()
-CHARTED = "For the 20 most urgent segments."
+CHARTED = "for the 20 most urgent segments"
 
 
 def to_table(why):
-    """A link to this dashboard, its table filtered."""
+    """A link to this dashboard, with only the segments of one reason in the table."""
     return [
         link(
-            f"The segments: {why}",
+            f"Show the segments: {why}",
             f"/d/{UID}?var-why={why.replace(' ', '%20')}&{KEPT}&${{application:queryparam}}&${{segment:queryparam}}"
             "&${__url_time_range}",
         )
@@ -109,7 +109,7 @@ def to_table(why):
 
 
 def attention(title, description, counts, *, steps=ALARM, mappings=UNKNOWN, links=None):
-    """How many segments need attention for one reason."""
+    """The number of segments that need attention for one reason."""
     return stat(
         title,
         description,
@@ -122,58 +122,61 @@ def attention(title, description, counts, *, steps=ALARM, mappings=UNKNOWN, link
 
 
 OVERVIEW = row(
-    "Needs attention",
+    "Segments that need attention",
     attention(
-        "Not readable",
-        "How many targets can no exporter read? Their data are old and vanish soon. The number links to the dashboard"
-        " *Exporter*, which names the reasons.",
+        "Targets down",
+        "Targets that no exporter can read. Their data is old and disappears at MAX_STALENESS. If this is red, click the number:"
+        " the dashboard *Exporter* shows the reasons.",
         counted(f"{UP} == 0", UP),
-        links=[link("Why they cannot be read", f"/d/pinpoint-exporter?{KEPT}&${{__url_time_range}}")],
+        links=[link("Show the reasons", f"/d/pinpoint-exporter?{KEPT}&${{__url_time_range}}")],
     ),
     attention(
         "Failed",
-        "In how many segments did an export fail with no success since? The alert PinpointExportFailed counts the same. A"
-        " newer export that still runs does not end it. It ends with a success, or after 3 days.",
+        "Segments with a failed export in the past 3 days and no successful export since. A newer export that is still running"
+        " does not change this. If this is red, click the number and follow the runbook. The alert is PinpointExportFailed.",
         counted(FAILED),
     ),
     attention(
         "Stuck",
-        "In how many segments has an export been running for longer than the budget of its state? The alert"
-        " PinpointExportStuck counts the same.",
+        "Segments with an export that has been running for longer than the budget of its state. If this is orange, click the"
+        " number and follow the runbook. The alert is PinpointExportStuck.",
         counted(f"count by ({SEGMENT}) ({STUCK})"),
         steps=WARNING,
     ),
     attention(
         "Overdue",
-        "In how many segments is the last success older than the interval that you expect? You set the intervals in"
-        " a rules file: deploy/prometheus/expected-intervals.example.yaml.",
+        "Segments whose last success is older than the interval that you expect, or that have an expected interval and no"
+        " success. If this is red, click the number and follow the runbook. You set the intervals in a rules file:"
+        " deploy/prometheus/expected-intervals.example.yaml.",
         f"count({OVERDUE}) or {constant(0, f'count({EXPECTED})')} or {constant(NO_JOB, f'count({UP})')}",
-        mappings=[values({NO_JOB: ("No intervals", GREY)})],
+        mappings=[values({NO_JOB: ("No interval set", GREY)})],
     ),
     attention(
         "Lost endpoints",
-        "How many segments have lost endpoints? Their last success of the past 3 days lost endpoints or pieces, or a running"
-        " export loses more than 5 %. Lost endpoints are missing in S3, even if the job is COMPLETED.",
+        "Segments that have lost endpoints: the last success in the past 3 days lost endpoints or pieces, or a running export"
+        " has lost more than 5 %. Lost endpoints are missing in S3, even if the job is COMPLETED. If this is orange, click the"
+        " number and follow the runbook.",
         counted(f"count by ({SEGMENT}) ({LOST})"),
         steps=WARNING,
     ),
     attention(
         "Empty",
-        "In how many segments did the last success export no endpoint at all?",
+        "Segments whose last success in the past 3 days exported no endpoints. If this is orange, click the number and follow"
+        " the runbook.",
         counted(f"count by ({SEGMENT}) ({EMPTY})"),
         steps=WARNING,
     ),
     stat(
-        "Segments",
-        "How many segments are watched?",
+        "Watched segments",
+        "Segments whose export jobs the exporters read. The exports of all endpoints of an application count as one segment.",
         "none",
         [now(f"count({KNOWN})")],
         height=3,
         width=6,
     ),
     stat(
-        "Running",
-        "How many exports are running?",
+        "Running exports",
+        "Export jobs that are running. Click the number to show their segments.",
         "none",
         [now(f"sum({jobs_by_status(RUNNING)}) or {constant(0, f'count({KNOWN})')} or {constant(UNREADABLE, f'count({UP})')}")],
         mappings=UNKNOWN,
@@ -183,7 +186,8 @@ OVERVIEW = row(
     ),
     stat(
         "Never exported",
-        "How many segments have no export job at all? A segment with an expected interval counts as overdue instead.",
+        "Segments without any export job. A segment with an expected interval counts as overdue instead. If this is orange,"
+        " click the number and follow the runbook.",
         "none",
         [now(counted(NEVER))],
         steps=WARNING,
@@ -194,7 +198,8 @@ OVERVIEW = row(
     ),
     stat(
         "Oldest data",
-        "How old are the oldest data on this dashboard? If they are older than a few minutes, do not trust the rest.",
+        "Age of the oldest data on this dashboard. If this is orange or red, the other panels can be wrong: open the dashboard"
+        " *Exporter*.",
         "s",
         [now(f"max({data_age(TARGET)})")],
         steps=AGE_STEPS,
@@ -214,37 +219,37 @@ COLOURS = {
     "Never exported": "#5a5f66",
     "Running": "blue",
     "No result": "#8e8e8e",
-    "Well": GREEN,
+    "OK": GREEN,
 }
 
 SEGMENTS = row(
     "Segments",
     table(
         "Segments by urgency",
-        "Which segment needs attention, and why? The most urgent segment is first. The reason links to its runbook, and the"
-        " segment to its history. State is the state of the newest export, or the error if the segment cannot be read."
-        " Interval is the share of the expected interval that has passed since the last success.",
+        "All segments, the most urgent first. *Reason* links to the runbook, and *Segment* to the history of the segment. *State*"
+        " is the state of the newest export, or the error if the segment cannot be read. *Interval* is the share of the expected"
+        " interval that has passed since the last success.",
         {
-            "Why": only(named_fully(detailed(urgency())), "why", "$why"),
+            "Reason": only(named_fully(detailed(urgency())), "why", "$why"),
             "Last success": f"{per_segment('pinpoint_segment_last_completed_export_timestamp_seconds')} * 1000",
             "Interval": f"{SINCE_SUCCESS} / {INTERVAL}",
-            "Took": f"max by ({SEGMENT}) ({RUNS}) or {NEWEST_DURATION}",
+            "Duration": f"max by ({SEGMENT}) ({RUNS}) or {NEWEST_DURATION}",
             "Endpoints": NEWEST_ENDPOINTS,
         },
-        labels={"segment": "Segment", "Value #A": "Why", "detail": "State"},
+        labels={"segment": "Segment", "Value #A": "Reason", "detail": "State"},
         last={"application": "Application", "why": "why", "runbook": "runbook"},
         hidden=("why", "runbook"),
-        sort=[("Why", False)],
+        sort=[("Reason", False)],
         empty=f"count({UP})",
-        needs="Why",
+        needs="Reason",
         height=12,
         overrides=[
             column("Segment", links=[TO_SEGMENT], custom_width=NAME_WIDTH, custom_filterable=True),
             column(
-                "Why",
+                "Reason",
                 mappings=with_nothing(
                     [values({number: (why, COLOURS[why]) for number, why in enumerate(URGENT, 1)})],
-                    "No segment",
+                    "No segments",
                 ),
                 links=[TO_RUNBOOK],
                 custom_cellOptions={"type": "color-background", "mode": "basic"},
@@ -253,7 +258,6 @@ SEGMENTS = row(
             ),
             column("State", custom_width=235, custom_filterable=True),
             column("Last success", unit="dateTimeFromNow", custom_width=134),
-            # How much of the expected interval has passed since the last success.
             column(
                 "Interval",
                 unit="percentunit",
@@ -263,7 +267,7 @@ SEGMENTS = row(
                 custom_width=84,
             ),
             column(
-                "Took", unit="s", decimals=1, thresholds=TOOK, custom_cellOptions=COLOURED_TEXT, custom_width=80
+                "Duration", unit="s", decimals=1, thresholds=TOO_LONG, custom_cellOptions=COLOURED_TEXT, custom_width=84
             ),
             column(
                 "Endpoints",
@@ -276,7 +280,7 @@ SEGMENTS = row(
     ),
     state_timeline(
         "Newest export of each segment",
-        f"What is the state of each segment's newest export? {CHARTED} A long blue bar is an export that hangs.",
+        f"State of the newest export of each segment, {CHARTED}. A long blue bar can be a stuck export.",
         [query(named(known(state(LATEST, SEGMENT, SHOWN), SHOWN), SHOWN), "{{segment}}")],
         height=14,
     ),
@@ -294,16 +298,15 @@ JOBS = row(
     "Jobs",
     job_table(
         "Export jobs",
-        "How far is each export, or how did it end? The table shows the newest 100 in the states chosen under Status. Files"
-        " links to the bucket. Old jobs have no series and no row: see FINISHED_JOB_MAX_AGE and FINISHED_JOBS_PER_SEGMENT.",
+        "The newest 100 export jobs in the states that you choose under *Status*. *Files* links to the S3 bucket. Jobs that"
+        " exceed FINISHED_JOB_MAX_AGE or FINISHED_JOBS_PER_SEGMENT are not shown.",
     ),
     progress_chart(job_label, LEGEND),
     time_left(job_label, LEGEND),
     throughput(job_label, LEGEND),
     time_series(
         "Running exports by state",
-        "What are the running exports waiting for? In PENDING_JOB a job waits for another one of its application. The panel"
-        " shows the last 6 hours.",
+        "Running exports in each state, over the last 6 hours. In PENDING_JOB, a job waits for another job of its application.",
         "none",
         [
             query(
@@ -322,8 +325,8 @@ FAILED_AND_SLOW = row(
     "Failures and durations",
     time_series(
         "Share of endpoints lost",
-        f"What share of its endpoints could each export not write? {CHARTED} The panel shows their last success and the"
-        " running jobs. Above 5 % an alert fires.",
+        "Share of the endpoints that an export could not write. The lines are the 20 longest-running jobs, and the last success"
+        " of the 20 most urgent segments. Above 5 %, the alert PinpointExportFailureRatioHigh fires: follow its runbook.",
         "percentunit",
         [
             query(job_label(lost_share(DRAWN)), "{{segment}} running {{job}}"),
@@ -333,24 +336,24 @@ FAILED_AND_SLOW = row(
         interval="15m",
     ),
     time_series(
-        "Failed jobs kept",
-        f"How many of the jobs that the API still lists failed? {CHARTED} Each step up is a new failure.",
+        "Failed jobs by segment",
+        f"Failed jobs that the API lists, {CHARTED}. Each step up is a new failure.",
         "none",
         [query(named(per_segment("pinpoint_segment_export_jobs", 'status="FAILED"', SHOWN), SHOWN), "{{segment}}")],
         step_line=True,
     ),
     time_series(
-        "Duration of the last good export",
-        f"How long do exports take, and is it getting longer? {CHARTED}",
+        "Duration of the last successful export",
+        f"Duration of the last successful export, {CHARTED}. If a line rises, exports take longer.",
         "s",
         [query(named(newest_duration(SHOWN), SHOWN), "{{segment}}")],
         step_line=True,
         interval="15m",
     ),
     time_series(
-        "Time since the last good export",
-        f"How old is the newest export in S3? {CHARTED} A saw-tooth is a regular export. A line that only rises is an export that"
-        " stopped.",
+        "Time since the last successful export",
+        f"Age of the newest complete export in S3, {CHARTED}. If exports are regular, the line is a sawtooth. If a line only"
+        " rises, the exports have stopped.",
         "s",
         [
             query(
@@ -366,7 +369,7 @@ FAILED_AND_SLOW = row(
 DASHBOARD = dashboard(
     UID,
     "Pinpoint export jobs",
-    "The export jobs of Amazon Pinpoint segments: which failed, hang, lost endpoints or never ran.",
+    "Export jobs of Amazon Pinpoint segments: failed, stuck, overdue and running exports, and lost endpoints.",
     variables(STATUS, WHY, RECORDED, SHOWN_SEGMENTS, GONE_SEGMENTS, RUNNING_JOBS, LISTED_JOBS),
     [failures(SHOWN), RESTARTS],
     [OVERVIEW, SEGMENTS, JOBS, FAILED_AND_SLOW],

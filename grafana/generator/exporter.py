@@ -1,4 +1,4 @@
-"""The dashboard of the exporter itself: can I believe the others?"""
+"""The dashboard of the exporter itself. It shows whether the data of the other dashboards is current."""
 
 from jobs import APPLICATION_WIDTH, NAME_WIDTH, RESTARTS, TO_RUNBOOK, TO_SEGMENT
 from panels import (
@@ -31,24 +31,24 @@ UP = f"max by ({SEGMENT}) (pinpoint_target_up{{{APPLICATION}}})"
 DATA_AGE = data_age(APPLICATION)
 EXPIRY = own("pinpoint_exporter_credentials_expiry_timestamp_seconds", 'aws_account_id=~"$account"')
 NO_CREDENTIALS = f"""max(pinpoint_target_error{{{APPLICATION}, exception="CredentialsError"}})"""
-# Credentials that do not expire have no metric, and neither has a process without any: a target that is read tells.
+# There is no metric of the expiry if credentials do not expire, or if there are none. If a target can be read, there are some.
 UNLIMITED, NONE = 10**9, -(10**9)
 THROTTLED = 'exception=~"TooManyRequestsException|ThrottlingException"'
 NO_ATTEMPT = 'exception!="CredentialsError"'
 
 
 def rate(metric, *matchers, by="operation"):
-    """A counter's growth per second, of all the exporters that are chosen."""
+    """The increase of a counter per second, summed over the chosen exporters."""
     return f"sum by ({by}) (rate({own(metric, *matchers)}[$__rate_interval]))"
 
 
 def called(query):
-    """Only of the operations that are called at all."""
+    """Only the operations that the exporter calls."""
     return f"{query} and on (operation) sum by (operation) ({own('pinpoint_api_requests_total')}) > 0"
 
 
 def latency(share):
-    """How long the fastest part of the attempts took at most; nothing for an operation that is not called."""
+    """A percentile of the duration of attempts. An operation that is not called has none."""
     buckets = rate("pinpoint_api_request_duration_seconds_bucket", by="operation, le")
     return (
         f"histogram_quantile({share}, {buckets}) and on (operation)"
@@ -60,7 +60,8 @@ OVERVIEW = row(
     "Overview",
     stat(
         "Down",
-        "How many exporters can Prometheus not scrape? Their other data here are not current. The timeline below shows which.",
+        "Exporters that Prometheus cannot scrape. The other panels have no current data for them. If this is red, the row *Scrapes*"
+        " shows which ones. Follow the runbook of the alert PinpointExporterDown.",
         "none",
         [now(f"count({own('up')} == 0) or 0 * count({own('up')})")],
         steps=ALARM,
@@ -68,15 +69,15 @@ OVERVIEW = row(
     ),
     stat(
         "Version",
-        "Which version runs?",
+        "Version of the running exporters.",
         "none",
         [now(f"max by (version, revision) ({own('pinpoint_exporter_build_info')})", "{{version}}")],
         text="name",
         width=3,
     ),
     stat(
-        "Not readable",
-        "How many targets can no exporter read? The table below shows which, and why.",
+        "Targets down",
+        "Targets that no exporter can read. If this is red, the table *Targets that cannot be read* shows the reasons.",
         "none",
         [now(f"count({UP} == 0) or 0 * count({UP})")],
         steps=ALARM,
@@ -84,7 +85,8 @@ OVERVIEW = row(
     ),
     stat(
         "Failed lists",
-        "How many lists of applications or segments cannot be read? New ones are not watched.",
+        "Lists of applications or segments that cannot be read. New applications and segments are not found. If this is red,"
+        " follow the runbook of the alert PinpointDiscoveryFailing.",
         "none",
         [
             now(
@@ -92,21 +94,23 @@ OVERVIEW = row(
                 f" 0) or 0 * count(pinpoint_discovery_up{{{APPLICATION}}}) or {NO_JOB} + 0 * count({UP})"
             )
         ],
-        mappings=[values({NO_JOB: ("None needed", GREY)})],
+        mappings=[values({NO_JOB: ("No lists", GREY)})],
         steps=ALARM,
         width=3,
     ),
     stat(
         "Oldest data",
-        "How old are the oldest data? Beyond MAX_STALENESS they vanish.",
+        "Age of the oldest data. At MAX_STALENESS, data disappears. If this is red, the table *Targets that cannot be read* shows"
+        " the reasons.",
         "s",
         [now(f"max({DATA_AGE})")],
         steps=AGE_STEPS,
         width=3,
     ),
     stat(
-        "Failed calls",
-        "What part of the attempts to call AWS fails? Retries may still hide it.",
+        "Error ratio",
+        "Share of the requests to AWS that fail. Failed requests count even if a retry succeeds. If this is red, the panel *Errors*"
+        " shows the exceptions.",
         "percentunit",
         [
             now(
@@ -120,8 +124,8 @@ OVERVIEW = row(
     ),
     stat(
         "Credentials",
-        "How long are the credentials valid? They are renewed 5 minutes before they expire. Less than 4 minutes means that "
-        "the renewal failed.",
+        "Time until the credentials expire. The exporter renews them 5 minutes before they expire. If this is red, the renewal"
+        " has failed: follow the runbook of the alert PinpointCredentialsExpiring.",
         "s",
         [
             now(
@@ -134,8 +138,8 @@ OVERVIEW = row(
     ),
     stat(
         "Clock skew",
-        "By how much is AWS's clock ahead of the exporter's? Beyond a minute, finished jobs leave the metrics early or late."
-        " Beyond 5 minutes, AWS refuses requests that are not corrected.",
+        "AWS's clock minus the exporter's clock. If this is red, finished jobs leave the metrics too early or too late: correct"
+        " the clock of the exporter's machine.",
         "s",
         [now(f"max({own('pinpoint_exporter_clock_skew_seconds')})")],
         steps=thresholds((-1e9, RED), (-60, GREEN), (60, RED)),
@@ -148,55 +152,54 @@ API = row(
     "Calls to AWS",
     time_series(
         "Requests",
-        "How many requests per second does the exporter send to Pinpoint? AWS's quota is 300 for each operation, account and"
-        " region.",
+        "Requests to Pinpoint per second, by operation. AWS's quota is 300 for each operation, account and region.",
         "reqps",
         [query(called(rate("pinpoint_api_requests_total")), "{{operation}}")],
         stacked=True,
     ),
     time_series(
         "Errors",
-        "Which calls fail, and why? The name is AWS's exception, or the reason why there was no answer.",
+        "Failed requests per second, by operation and exception. If AWS did not respond, the exception says why.",
         "reqps",
         [query(f"{rate('pinpoint_api_errors_total', by='operation, exception')} > 0", "{{operation}} {{exception}}")],
         stacked=True,
     ),
     time_series(
         "Latency",
-        "How long do calls take, without the waits for retries? The lines are the 50th and the 99th percentile.",
+        "Duration of a request, without the waits between retries. The lines are the 50th and the 99th percentile.",
         "s",
-        [query(latency(0.5), "{{operation}} half"), query(latency(0.99), "{{operation}} 99 %")],
+        [query(latency(0.5), "{{operation}} p50"), query(latency(0.99), "{{operation}} p99")],
     ),
     time_series(
         "Throttling and retries",
-        "Is the account's quota used up? The lines are attempts that AWS throttled, all retries, and the seconds per second"
-        " that requests waited for MAX_REQUESTS_PER_SECOND.",
+        "Throttled requests and retries per second, and the seconds per second that requests waited for the limit"
+        " MAX_REQUESTS_PER_SECOND. If AWS throttles requests, lower this limit or raise CACHE_TTL.",
         "short",
         [
             query(rate("pinpoint_api_errors_total", THROTTLED, by=""), "throttled"),
-            query(rate("pinpoint_api_retries_total", by=""), "repeated"),
-            query(rate("pinpoint_api_rate_limit_wait_seconds_total", by=""), "waiting"),
+            query(rate("pinpoint_api_retries_total", by=""), "retries"),
+            query(rate("pinpoint_api_rate_limit_wait_seconds_total", by=""), "waiting for the limit"),
         ],
     ),
     time_series(
-        "Items skipped",
-        "How many jobs, segments or applications in AWS's answers could the exporter not read? It leaves them out and shows"
-        " the rest of the answer. The log says more.",
+        "Skipped items",
+        "Jobs, segments and applications per second that the exporter could not understand in AWS's responses. It shows the rest"
+        " of the response. The log has details.",
         "reqps",
         [query(called(rate("pinpoint_api_skipped_items_total")), "{{operation}}")],
         width=8,
     ),
     time_series(
-        "Time to credentials' expiry",
-        "Are credentials renewed in time? If they are, the line is a saw-tooth that stays above 4 minutes.",
+        "Time until credentials expire",
+        "Time until the credentials of each account expire. If they are renewed in time, the line is a sawtooth above 4 minutes.",
         "s",
         [query(f"{EXPIRY} - time()", "{{instance}} {{aws_account_id}}")],
         width=8,
         steps=thresholds((240, RED)),
     ),
     time_series(
-        "Clock drift",
-        "Does the machine's clock drift from AWS's?",
+        "Clock skew over time",
+        "AWS's clock minus the exporter's clock. If the line moves away from 0, the clock of the exporter's machine drifts.",
         "s",
         [query(own("pinpoint_exporter_clock_skew_seconds"), "{{instance}}")],
         width=8,
@@ -207,13 +210,13 @@ API = row(
 FRESHNESS = row(
     "Targets and freshness",
     time_series(
-        "Refresh time",
-        "Does a refresh fit into CACHE_TTL? Above the line, data get older than CACHE_TTL. Then raise"
+        "Refresh duration",
+        "Duration of the last refresh of a target. Above the line CACHE_TTL, data gets older than CACHE_TTL. Then raise"
         " MAX_REQUESTS_PER_SECOND or CACHE_TTL, or use shards.",
         "s",
         [
             query(f"max(pinpoint_target_refresh_duration_seconds{{{APPLICATION}}})", "slowest target"),
-            query(f"quantile(0.5, pinpoint_target_refresh_duration_seconds{{{APPLICATION}}})", "half of the targets"),
+            query(f"quantile(0.5, pinpoint_target_refresh_duration_seconds{{{APPLICATION}}})", "median of the targets"),
             query("vector($cache_ttl)", "CACHE_TTL"),
         ],
         logarithmic=True,
@@ -221,11 +224,11 @@ FRESHNESS = row(
     ),
     time_series(
         "Age of the data",
-        "How old are the data that the exporter shows? Above the line they vanish.",
+        "Age of the data that the exporter shows. At the line MAX_STALENESS, data disappears.",
         "s",
         [
             query(f"max({DATA_AGE})", "oldest target"),
-            query(f"quantile(0.5, {DATA_AGE})", "half of the targets"),
+            query(f"quantile(0.5, {DATA_AGE})", "median of the targets"),
             query("vector($max_staleness)", "MAX_STALENESS"),
         ],
         logarithmic=True,
@@ -233,7 +236,7 @@ FRESHNESS = row(
     ),
     table(
         "Targets that cannot be read",
-        "Which targets fail, and why? The exception leads to the runbook.",
+        "Targets that no exporter can read, with the reason. *Exception* links to the runbook.",
         {
             "Failing": named_fully(unreadable(APPLICATION), chosen=APPLICATION),
             "Last read": (
@@ -257,7 +260,7 @@ FRESHNESS = row(
             column("Application", custom_width=APPLICATION_WIDTH),
             column(
                 "Failing",
-                mappings=[values({1: ("Not readable", RED), NOTHING: ("All targets are read", GREEN)})],
+                mappings=[values({1: ("Not readable", RED), NOTHING: ("All targets can be read", GREEN)})],
                 custom_cellOptions={"type": "color-text"},
                 custom_width=160,
                 custom_align="left",
@@ -267,15 +270,15 @@ FRESHNESS = row(
     ),
     time_series(
         "Targets",
-        "How many targets are watched, and how many of them can be read?",
+        "Targets that the exporters watch, and targets that they can read.",
         "none",
         [query(f"count({UP})", "watched"), query(f"sum({UP})", "readable")],
         step_line=True,
     ),
     time_series(
-        "Lists",
-        "Can the lists of applications and of segments be read? 0 means that a list cannot be read. A line without an"
-        " application is the list of a region's applications.",
+        "Lists of applications and segments",
+        "Whether the exporter can read each list: 1 is yes, and 0 is no. A line without an application is the list of a region's"
+        " applications.",
         "none",
         [
             query(
@@ -292,16 +295,16 @@ FRESHNESS = row(
 SCRAPES = row(
     "Scrapes",
     state_timeline(
-        "Exporters",
-        "Which exporter could Prometheus scrape, and when?",
+        "Availability of the exporters",
+        "Whether Prometheus could scrape each exporter.",
         [query(own("up"), "{{instance}}")],
         mappings=[values({0: ("Down", RED), 1: ("Up", "semi-dark-green")})],
         height=5,
     ),
     time_series(
-        "Cache hits",
-        "How much does the cache save? With one Prometheus and CACHE_TTL below the scrape interval, it saves nothing, and"
-        " that is right. With two servers, it should save about half.",
+        "Cache hit ratio",
+        "Share of the cached targets that scrapes used without a refresh. With one Prometheus server and CACHE_TTL below the"
+        " scrape interval, 0 % is normal. With two servers, about 50 % is normal.",
         "percentunit",
         [
             query(
@@ -315,14 +318,14 @@ SCRAPES = row(
     ),
     time_series(
         "Scrape duration",
-        "How long does an answer to Prometheus take? It must stay below the scrape timeout.",
+        "Time that the exporter takes to respond to a scrape. It must stay below Prometheus's scrape timeout.",
         "s",
         [query(own("pinpoint_exporter_last_scrape_duration_seconds"), "{{instance}}")],
         width=8,
     ),
     time_series(
-        "Series",
-        "How many series of jobs, segments and targets are in a scrape? Above the sample_limit, Prometheus drops all of them.",
+        "Series per scrape",
+        "Series of jobs, segments and targets in a scrape. Above its sample_limit, Prometheus drops the whole scrape.",
         "short",
         [query(own("pinpoint_exporter_series"), "{{instance}}")],
         width=8,
@@ -332,23 +335,23 @@ SCRAPES = row(
 PROCESS = row(
     "Process",
     time_series(
-        "CPU",
-        "How much of a core does the exporter use?",
+        "CPU usage",
+        "Share of one core that the exporter uses.",
         "percentunit",
         [query(f"rate({own('process_cpu_seconds_total')}[$__rate_interval])", "{{instance}}")],
         width=8,
         soft_most=0.1,
     ),
     time_series(
-        "Memory",
-        "How much memory does the exporter hold?",
+        "Memory usage",
+        "Resident memory of the exporter.",
         "bytes",
         [query(own("process_resident_memory_bytes"), "{{instance}}")],
         width=8,
     ),
     time_series(
-        "File descriptors",
-        "Is the exporter near the limit of open files and connections?",
+        "File descriptor usage",
+        "Open files and connections of the exporter, as a share of the limit (`ulimit -n`).",
         "percentunit",
         [query(f"{own('process_open_fds')} / {own('process_max_fds')}", "{{instance}}")],
         most=1,
@@ -359,9 +362,9 @@ PROCESS = row(
 DASHBOARD = dashboard(
     UID,
     "Pinpoint exporter",
-    "Whether pinpoint-exporter works: its calls to AWS, the age of its data, and its resource use.",
+    "Health of pinpoint-exporter: its calls to AWS, the age of its data, and its resource usage.",
     variables(
-        number("cache_ttl", "CACHE_TTL", "50", "The exporter's CACHE_TTL in seconds, for the line in Refresh time"),
+        number("cache_ttl", "CACHE_TTL", "50", "The exporter's CACHE_TTL in seconds, for the line in Refresh duration"),
         number(
             "max_staleness",
             "MAX_STALENESS",

@@ -1,4 +1,4 @@
-"""What the dashboards of all segments and of one show alike: jobs, and what happened to them."""
+"""Panels of export jobs that the dashboards of all segments and of one segment share."""
 
 from panels import (
     ORANGE,
@@ -34,16 +34,16 @@ from queries import (
     watched,
 )
 
-# What a link of a row keeps of the dashboard; the rest is the row's own.
+# A link in a table keeps these variables of the dashboard. The others get the values of the row.
 ROW = (
     "var-account=${__data.fields.aws_account_id}&var-region=${__data.fields.aws_region}"
     "&var-application=${__data.fields.application_id:percentencode}&var-segment=${__data.fields.segment_id:percentencode}"
     "&${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
 )
 TO_SEGMENT = link("History of segment ${__data.fields.segment_id}", f"/d/pinpoint-segment?{ROW}")
-TO_RUNBOOK = link("What to do", f"{RUNBOOKS}/${{__data.fields.runbook}}.md", True)
+TO_RUNBOOK = link("Open the runbook", f"{RUNBOOKS}/${{__data.fields.runbook}}.md", True)
 TO_S3 = link(
-    "The files in S3",
+    "Open the files in S3",
     "https://console.aws.amazon.com/s3/buckets/${__data.fields.bucket}?prefix=${__data.fields.prefix:percentencode}",
     True,
 )
@@ -52,21 +52,21 @@ GAUGE = {"type": "gauge", "mode": "gradient", "valueDisplayMode": "text"}
 COLOURED_TEXT = {"type": "color-text"}
 LOST_SHARE = thresholds((0.0000001, ORANGE), (LOSS, RED))
 LOST = thresholds((1, ORANGE))
-# The rules' budget of PROCESSING, the longest of a job that works.
-TOOK = thresholds((21600, RED))
-# An id of 32 digits, or a name; and an application by its name, or the first digits of its id.
-NAME_WIDTH, APPLICATION_WIDTH = 270, 205
+# The rules' budget of PROCESSING. No other state of a job that makes progress has a longer one.
+TOO_LONG = thresholds((21600, RED))
+# A segment's name, or an id of 32 digits. An application's name, or the first digits of its id.
+NAME_WIDTH, APPLICATION_WIDTH = 266, 205
 
 
 def s3(expr):
-    """With bucket and prefix as labels of their own, for a link."""
+    """Adds the labels `bucket` and `prefix`, for a link."""
     for label, group in (("bucket", "$1"), ("prefix", "$2")):
         expr = f'label_replace({expr}, "{label}", "{group}", "s3_url_prefix", "s3://([^/]+)/?(.*)")'
     return expr
 
 
 def job_table(title, description, *, segment=True, height=12):
-    """A row for each of the jobs that the variable `listed` has."""
+    """A table with a row for each job in the variable `listed`."""
     columns = {
         "Status": short_job(named_fully(state("pinpoint_export_job_status", JOB, LISTED))),
         "Progress": progress(LISTED),
@@ -74,11 +74,11 @@ def job_table(title, description, *, segment=True, height=12):
         "Lost": per_job("failed_endpoints", LISTED),
         **({} if segment else {"Lost share": lost_share(LISTED), "Lost pieces": per_job("failed_pieces", LISTED)}),
         "Created": f"{per_job('created_timestamp_seconds', LISTED)} * 1000",
-        "Took": f"{duration(LISTED)} or {age(LISTED)}",
+        "Duration": f"{duration(LISTED)} or {age(LISTED)}",
         "Is": s3(f"max by ({JOB}, s3_url_prefix) ({watched('pinpoint_export_job_info', LISTED)})"),
     }
     overrides = [
-        column("Status", mappings=with_nothing(STATE_MAPPINGS, "No job with these filters"), **STATE_COLUMN),
+        column("Status", mappings=with_nothing(STATE_MAPPINGS, "No jobs match the filters"), **STATE_COLUMN),
         column(
             "Progress",
             unit="percentunit",
@@ -105,7 +105,7 @@ def job_table(title, description, *, segment=True, height=12):
             ]
         ),
         column("Created", unit="dateTimeAsIso", custom_width=165),
-        column("Took", unit="s", decimals=1, thresholds=TOOK, custom_cellOptions=COLOURED_TEXT, custom_width=85),
+        column("Duration", unit="s", decimals=1, thresholds=TOO_LONG, custom_cellOptions=COLOURED_TEXT, custom_width=85),
         column("Job", custom_width=85),
         # The whole prefix is too long for a column; it is in the link.
         column(
@@ -137,12 +137,11 @@ def job_table(title, description, *, segment=True, height=12):
 
 
 def progress_chart(label, legend, width=12):
-    """How far the running exports are. `label` gives each its legend's labels."""
+    """The progress of the running exports. `label` adds the labels of the legend."""
     return time_series(
         "Progress of running exports",
-        "How far is each running export? The lines show the share of its pieces that is done. A level line is an export that"
-        " makes no progress."
-        " The panel shows the last 6 hours of the 20 longest-running jobs, and is empty when none runs.",
+        "Share of the pieces that each running export has completed. A flat line is an export that makes no progress. The panel"
+        " shows the last 6 hours of the 20 longest-running jobs. If no export runs, it is empty.",
         "percentunit",
         [query(label(progress(DRAWN)), legend)],
         most=1,
@@ -152,12 +151,12 @@ def progress_chart(label, legend, width=12):
 
 
 def time_left(label, legend, width=12):
-    """When the running exports should be done."""
+    """The estimated time until the running exports are done."""
     share = f"({progress(DRAWN)} > 0)"
     return time_series(
         "Time left",
-        "When will each running export be done? The estimate comes from its progress so far. A rising line is an export that"
-        " slows down or hangs. There is no estimate before the first piece is done.",
+        "Estimated time until each running export is done, from its progress so far. A rising line is an export that slows down"
+        " or is stuck. There is no estimate before the first piece is done.",
         "s",
         [query(label(f"{age(DRAWN)} * (1 - {share}) / {share}"), legend)],
         width=width,
@@ -167,11 +166,11 @@ def time_left(label, legend, width=12):
 
 
 def throughput(label, legend, width=12):
-    """How fast the running exports are."""
+    """The throughput of the running exports."""
     speed = f"max by ({JOB}) (deriv({watched('pinpoint_export_job_processed_endpoints', DRAWN)}[$__rate_interval]))"
     return time_series(
         "Throughput",
-        "How many endpoints per second does each running export write? At 0 it makes no progress.",
+        "Endpoints per second that each running export writes. At 0, the export makes no progress.",
         "cps",
         [query(label(f"clamp_min({speed}, 0)"), legend)],
         width=width,
@@ -180,7 +179,7 @@ def throughput(label, legend, width=12):
 
 
 def failures(*matchers):
-    """Marks of failed exports."""
+    """Annotations for failed exports."""
     return event(
         "Failed exports",
         RED,

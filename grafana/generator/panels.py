@@ -1,4 +1,4 @@
-"""The panels' and dashboards' vocabulary: what they all have in common."""
+"""Building blocks of panels, variables and dashboards."""
 
 from queries import (
     EXPORTER,
@@ -28,7 +28,7 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 TAG = "pinpoint-exporter"
 
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#8e8e8e"
-# Blue while it waits or works, darker as it gets on; purple while it waits for another job.
+# Blue while a job waits or works, darker as it makes progress. Purple while it waits for another job.
 STATUS_COLOURS = {
     "UNKNOWN": GREY,
     "CREATED": "super-light-blue",
@@ -43,7 +43,7 @@ STATUS_COLOURS = {
     "CANCELLING": "light-yellow",
     "CANCELLED": "dark-yellow",
 }
-# What is no state of a job.
+# Values that are not states of a job.
 OTHER_STATES = {
     NO_JOB: ("NEVER EXPORTED", "#5a5f66"),
     UNREADABLE: ("NOT READABLE", "light-red"),
@@ -70,28 +70,28 @@ STATE_MAPPINGS = [
 
 
 def unknown(none=None):
-    """Texts of a number that is not there: the target cannot be read, or there is none of it."""
+    """Texts for a missing number: the target cannot be read, or there is no such job."""
     texts = {UNREADABLE: ("Not known: cannot be read", GREY)}
     return [values({**texts, **({} if none is None else {NO_JOB: (none, GREY)})})]
 
 
 def thresholds(*steps, base="text"):
-    """Colours from these values on. The base colours the text for no value, so it is no verdict."""
+    """The colours from these values upwards. The base also colours the text for no value, so it is neutral."""
     return {
         "mode": "absolute",
         "steps": [{"value": None, "color": base}, *({"value": at, "color": colour} for at, colour in steps)],
     }
 
 
-# Of data, in seconds.
+# For the age of data, in seconds.
 AGE_STEPS = thresholds((-1e9, GREEN), (300, ORANGE), (600, RED))
-# Of a number that should be 0.
+# For numbers that should be 0.
 ALARM = thresholds((0, GREEN), (1, RED))
 WARNING = thresholds((0, GREEN), (1, ORANGE))
 
 
 def query(expr, legend="", ref="A"):
-    """A query over the time shown."""
+    """A query over the time range of the dashboard."""
     return {
         "refId": ref,
         "datasource": DATASOURCE,
@@ -105,17 +105,17 @@ def query(expr, legend="", ref="A"):
 
 
 def now(expr, legend="", ref="A", form="time_series"):
-    """A query of this moment."""
+    """A query at the current time."""
     return {**query(expr, legend, ref), "range": False, "instant": True, "format": form}
 
 
 def refs(*queries):
-    """The queries with letters of their own."""
+    """The queries, each with its own letter."""
     return [{**one, "refId": chr(ord("A") + index)} for index, one in enumerate(queries)]
 
 
 def panel(kind, title, description, unit, queries, width, height, defaults, options, overrides=()):
-    """What each panel has. Grafana shows the text for no value also when a query fails, so it states no fact."""
+    """The members that every panel has. Grafana also shows the text for no value when a query fails, so it states no fact."""
     return {
         "type": kind,
         "title": title,
@@ -161,7 +161,7 @@ def stat(
     return panel("stat", title, description, unit, queries, width, height, defaults, options)
 
 
-# The least height of an axis, so that a level 0 does not reach to 100.
+# The minimum height of an axis. Without it, the axis of a constant 0 would reach to 100.
 SOFT_MOST = {"percentunit": 0.01, "s": 1, "reqps": 0.1, "cps": 1, "none": 1, "short": 1, "bytes": 1e6}
 
 
@@ -184,12 +184,12 @@ def time_series(
     last_hours=None,
     interval=None,
 ):
-    """Lines over time. `limit` names the query whose line is a limit; `interval` is the least step between points."""
+    """Lines over time. `limit` names the query whose line is a limit. `interval` is the minimum step between points."""
     custom = {
         "drawStyle": "line",
         "lineWidth": 1,
         "fillOpacity": 25 if stacked else 8,
-        # A lone point has no line.
+        # A single point has no line.
         "showPoints": "auto",
         "pointSize": 4,
         "spanNulls": False,
@@ -250,8 +250,8 @@ def time_series(
 def state_timeline(title, description, queries, *, width=24, height=9, mappings=None, interval=None):
     """States over time, in the colours of the states.
 
-    With the colour mode `thresholds` Grafana would show bands of thresholds in the place of the mappings, and with a text for no
-    value it would fill gaps.
+    With the colour mode `thresholds`, Grafana would show threshold bands instead of the mappings. With a text for no value, it
+    would fill gaps.
     """
     defaults = {
         "color": {"mode": "fixed", "fixedColor": GREY},
@@ -273,7 +273,7 @@ def state_timeline(title, description, queries, *, width=24, height=9, mappings=
 
 
 def column(name, **properties):
-    """How a table shows a column. `custom.` is written `custom_`."""
+    """The properties of a column or series. Write `custom_` for `custom.`."""
     return {
         "matcher": {"id": "byName", "options": name},
         "properties": [{"id": key.replace("custom_", "custom."), "value": value} for key, value in properties.items()],
@@ -286,13 +286,13 @@ def link(title, url, new_tab=False):
 
 
 def table(title, description, columns, *, sort, labels, empty, last=None, hidden=(), overrides=(), height=10, needs=None):
-    """A table, one row for each set of labels.
+    """A table with one row for each set of labels.
 
-    `columns` are queries by their titles, `labels` titles by their labels. The order is: labels, queries, `last` labels. A query is
-    among the labels if they name its value. `empty` counts what is watched: if it counts something and there is no row, the table
-    says so in the column of the first query. `needs` names a column without which a row is left out.
+    `columns` maps titles to queries, and `labels` maps labels to titles. The order is: labels, queries, `last` labels. To place a
+    query among the labels, name its value there. `empty` counts the watched things. If there are some but the table has no row,
+    the column of the first query says so. A row without a value in the column `needs` is left out.
     """
-    # Links take ids. Their columns are hidden, not removed.
+    # Links use the ids, so their columns are hidden and not removed.
     ids = {name: name for name in (*SEGMENT.split(", "), *(["job_id"] if "job" in labels else []))}
     first = next(iter(columns))
     columns = {**columns, first: f"({columns[first]}) or on () ({NOTHING} + 0 * {empty})"}
@@ -316,8 +316,8 @@ def table(title, description, columns, *, sort, labels, empty, last=None, hidden
         "footer": {"show": False, "reducer": ["sum"], "countRows": False, "enablePagination": True, "fields": ""},
     }
     shown = [
-        # The text for no value is that of the whole table; a cell may be empty. Links take the text of a cell, so that of
-        # an empty label must stay empty.
+        # The text for no value is meant for the whole table, and a single cell can be empty. Links use the text of a cell, so an
+        # empty label must stay empty.
         *(
             {"matcher": {"id": "byType", "options": kind}, "properties": [{"id": "noValue", "value": text}]}
             for kind, text in (("number", "–"), ("string", ""))
@@ -347,14 +347,14 @@ STATE_COLUMN = {
 
 
 def with_nothing(mappings, text, colour=GREY):
-    """The mappings, and what a table says that has no row."""
+    """The mappings, and the text of a table without rows."""
     (mapping,) = mappings
     texts = {**mapping["options"], str(NOTHING): {"text": text, "color": colour, "index": len(mapping["options"])}}
     return [{**mapping, "options": texts}]
 
 
 def row(title, *panels):
-    """A row: its panels from left to right, as many lines as they need."""
+    """A row with its panels from left to right, in as many lines as they need."""
     return [
         {"type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": {"x": 0, "y": 0, "w": 24, "h": 1}},
         *panels,
@@ -362,7 +362,7 @@ def row(title, *panels):
 
 
 def place(panels):
-    """Gives each panel its place and its id."""
+    """Gives each panel its position and its id."""
     x = y = line = 0
     for number, one in enumerate(panels, 1):
         size = one["gridPos"]
@@ -375,7 +375,7 @@ def place(panels):
 
 
 def asked(name, label, definition, kind, *, regex="", several=True, everything=None, refresh=2, hide=0, sort=1):
-    """A variable whose values a query gives; read again with the time (2), or when the dashboard is opened (1)."""
+    """A variable with the values of a query. Grafana reads it when the time range changes (2), or when the dashboard opens (1)."""
     one = {
         "type": "query",
         "name": name,
@@ -415,13 +415,13 @@ def names_variable(name, label, names, identifier, **more):
 
 
 def ids_variable(name, query, identifier):
-    """A hidden variable with the ids of what a chart or a table shows, so that its queries ask for nothing else."""
+    """A hidden variable with the ids that a chart or a table shows, so that its queries select nothing else."""
     one = asked(name, name, f"query_result({query})", 3, regex=f'/{identifier}="([^"]+)"/', hide=2, sort=0)
     return {**one, "skipUrlSync": True}
 
 
 def number(name, label, value, description):
-    """A variable with a number to type in."""
+    """A variable whose value the user types."""
     one = {"text": value, "value": value, "selected": True}
     return {
         "type": "textbox",
@@ -458,8 +458,8 @@ def choice(name, label, options, everything):
 
 STATUS = choice("status", "Status", STATUSES[1:] + STATUSES[:1], "^$")
 CHOSEN_STATUS = 'status=~"$status"'
-WHY = choice("why", "Why", tuple(URGENT), ".*")
-# How many segments a chart draws, how many jobs, and how many jobs the table has.
+WHY = choice("why", "Reason", tuple(URGENT), ".*")
+# The number of segments and jobs in a chart, and of jobs in the table.
 SEGMENTS_DRAWN, JOBS_DRAWN, JOBS_LISTED = 20, 20, 100
 SEEN = "max by ({}) (last_over_time({}[$__range]))".format(
     SEGMENT, watched("pinpoint_segment_suppressed_export_jobs", 'reason="age"')
@@ -470,7 +470,7 @@ RECORDED = {
     **asked(
         "recorded",
         "recorded",
-        # Grafana writes the name of a metric outside the braces, so a label says it.
+        # Grafana writes the name of a metric outside the braces, so the query adds a label.
         f"query_result({marked(f'group({RULES_RECORD})', recorded='yes')})",
         3,
         regex='/recorded="([^"]+)"/',
@@ -480,11 +480,11 @@ RECORDED = {
     "skipUrlSync": True,
 }
 SHOWN_SEGMENTS = ids_variable("shown", f"bottomk({SEGMENTS_DRAWN}, {urgency()})", "segment_id")
-# What cannot be seen any more, so that a chart of the past has lines when the exporter is down. It is a variable of its own because
-# each selector of a query reads as far back as the oldest one.
+# Segments that are no longer shown, so that a chart of the past has lines while the exporter is down. This is a separate variable
+# because each selector of a query reads as far back as the oldest one.
 GONE_SEGMENTS = ids_variable("gone", f"topk({SEGMENTS_DRAWN}, {SEEN} unless on ({SEGMENT}) {KNOWN})", "segment_id")
 RUNNING_JOBS = ids_variable("running", f"topk({JOBS_DRAWN}, {of_chosen(RUNS)})", "job_id")
-# Without a choice of states, the variable `status` matches what has no label `status`: all series of the creation, and no state.
+# If no state is chosen, `status` matches series without a label `status`: all creation times, and no state series.
 LISTED_JOBS = ids_variable(
     "listed",
     f"topk({JOBS_LISTED}, {per_job('created_timestamp_seconds', CHOSEN_STATUS)} or"
@@ -494,7 +494,7 @@ LISTED_JOBS = ids_variable(
 
 
 def variables(*more, one_segment=False, segments=True):
-    """The variables of a dashboard, each limited by those before it. What mostly has one value is hidden, and stays in links."""
+    """The variables of a dashboard. Each is limited by those before it. Variables that usually have one value are hidden."""
     listed = [
         {
             "type": "datasource",
@@ -503,7 +503,7 @@ def variables(*more, one_segment=False, segments=True):
             "query": "prometheus",
             "regex": "",
             "refresh": 1,
-            # Without a choice Grafana takes the first by the alphabet.
+            # Without this, Grafana chooses the first data source in alphabetical order.
             "current": {"selected": True, "text": "default", "value": "default"},
             "options": [],
             "hide": 0,
@@ -511,10 +511,10 @@ def variables(*more, one_segment=False, segments=True):
             "multi": False,
             "includeAll": False,
         },
-        # All are the values that are there. A pattern for any would also select `up` and `process_*` of other jobs.
+        # *All* means the existing values. A pattern such as `.+` would also select `up` and `process_*` of other jobs.
         labels_variable("job", "Job", "pinpoint_exporter_build_info", "job", hide=2),
         labels_variable("instance", "Instance", 'pinpoint_exporter_build_info{job=~"$job"}', "instance"),
-        # Empty without ARNs among the targets: then All, which also holds for the empty one, is all there is.
+        # Without ARNs among the targets, the account is empty and has no value to choose. *All* also matches the empty one.
         labels_variable(
             "account", "Account", f"pinpoint_target_up{{{EXPORTER}}}", "aws_account_id", everything=".*", hide=2
         ),
@@ -544,8 +544,8 @@ def variables(*more, one_segment=False, segments=True):
                 "segment_id",
                 several=not one_segment,
                 everything=".*",
-                # The empty segment, to which a link may lead, is no value of the label: Grafana would choose another one as
-                # soon as it reads the values again.
+                # A link can set the empty segment, which is not among the values. If Grafana read the values again, it would
+                # choose another segment.
                 refresh=1 if one_segment else 2,
             )
         )
@@ -553,7 +553,7 @@ def variables(*more, one_segment=False, segments=True):
 
 
 def event(name, colour, expr, title, text):
-    """An annotation at the times that are the values of a query, in seconds."""
+    """An annotation at the times that a query returns in seconds."""
     return {
         "name": name,
         "datasource": DATASOURCE,
@@ -595,7 +595,7 @@ def dashboard(uid, title, description, templating, annotations, rows, others, si
                 "tags": [],
                 "asDropdown": False,
                 "targetBlank": False,
-                # This would also carry All to a dashboard of one application and segment.
+                # `True` would also carry *All* to a dashboard of one application and segment.
                 "includeVars": False,
                 "keepTime": True,
             }
@@ -607,12 +607,12 @@ def dashboard(uid, title, description, templating, annotations, rows, others, si
     }
 
 
-# What a link between the dashboards keeps: the variables that each has with the same choices.
+# Links between the dashboards keep these variables. All dashboards have them, with the same choices.
 KEPT = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", "job", "instance", "account", "region"))
 LINKS = {
     "pinpoint-export-jobs": ("Export jobs", "The export jobs of all segments"),
     "pinpoint-segment": ("Segment", "The history of one segment"),
-    "pinpoint-exporter": ("Exporter", "Whether the exporter itself works"),
+    "pinpoint-exporter": ("Exporter", "The health of the exporter"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The dashboard of one segment: what happened to its exports?"""
+"""The dashboard of one segment. It shows the history of its exports."""
 
 from jobs import LOST_SHARE, RESTARTS, failures, job_table, progress_chart, throughput, time_left
 from panels import (
@@ -56,27 +56,27 @@ LEGEND = "{{begun}} UTC"
 NO_SUCCESS = unknown("No success yet")
 
 TOO_OLD, TOO_MANY = 'reason="age"', 'reason="count"'
-# An ended job is drawn for four points and not for ever.
+# The line of a job ends four points after the job.
 ENDED = f"{per_job('completed_timestamp_seconds')} < time() - $__interval_ms / 250"
 
 
 def begun(expr):
-    """The time at which the job was created, which is what a person knows a job by."""
+    """Adds the time at which the job was created. People recognise a job by it."""
     return with_begin(expr, DRAWN)
 
 
 def one(query):
-    """One number: what the query gives, else that there is no such job, or that the target cannot be read."""
+    """The query as one number, or a number for "no such job" or "the target cannot be read"."""
     return (
         f"max({query}) or max({constant(NO_JOB, KNOWN)}) or max({constant(UNREADABLE, f'{UP} == 0')})"
     )
 
 
 NOW = row(
-    "Now",
+    "Current state",
     stat(
         "Newest export",
-        "What is the state of the newest export?",
+        "State of the newest export.",
         "none",
         [now(one(state(LATEST, SEGMENT)))],
         mappings=STATE_MAPPINGS,
@@ -85,7 +85,7 @@ NOW = row(
     ),
     stat(
         "Last success",
-        "When did the last successful export end?",
+        "End of the last successful export.",
         "dateTimeFromNow",
         [now(one(f"{LAST_SUCCESS} * 1000"))],
         mappings=NO_SUCCESS,
@@ -93,16 +93,17 @@ NOW = row(
     ),
     stat(
         "Last failure",
-        "When did the last failed export end?",
+        "End of the last failed export. If it is newer than the last success, follow the runbook of the alert"
+        " PinpointExportFailed.",
         "dateTimeFromNow",
         [now(one(f"{LAST_FAILURE} * 1000"))],
-        mappings=unknown("None has failed"),
+        mappings=unknown("No failure yet"),
         width=3,
     ),
     stat(
         "Endpoints",
-        "How many endpoints are in the last good export? 0 is an empty export: the segment has no members, or its criteria"
-        " are wrong.",
+        "Endpoints in the last successful export. If this is red, the export is empty: the segment has no members, or its"
+        " criteria are wrong.",
         "short",
         [now(one(newest_success("processed_endpoints")))],
         mappings=NO_SUCCESS,
@@ -111,7 +112,8 @@ NOW = row(
     ),
     stat(
         "Lost share",
-        "What share of its endpoints did the last good export lose?",
+        "Share of the endpoints that the last successful export lost. If this is red, follow the runbook of the alert"
+        " PinpointExportFailureRatioHigh.",
         "percentunit",
         [now(one(newest_lost_share()))],
         mappings=NO_SUCCESS,
@@ -121,8 +123,8 @@ NOW = row(
     ),
     stat(
         "Readable",
-        "Can the exporter read this segment, or its application? If not, the other panels show old data, which vanish after"
-        " MAX_STALENESS.",
+        "Whether the exporter can read this segment or its application. If this is red, the data is old and disappears at"
+        " MAX_STALENESS: open the dashboard *Exporter*.",
         "none",
         [now(f"max(pinpoint_target_up{{{TARGET}}})")],
         width=3,
@@ -130,7 +132,7 @@ NOW = row(
     ),
     stat(
         "Data age",
-        "How old are the data shown here?",
+        "Age of the data on this dashboard. If this is orange or red, open the dashboard *Exporter*.",
         "s",
         [now(f"min({data_age(TARGET)})")],
         width=3,
@@ -142,15 +144,15 @@ HISTORY = row(
     "History",
     state_timeline(
         "State of the newest export",
-        "How did the exports of this segment go? A failed export stays red until the next one starts. A long blue bar is an"
-        " export that hangs.",
+        "State of the newest export of this segment. A failed export stays red until the next export starts. A long blue bar can be"
+        " a stuck export.",
         [query(one(state(LATEST, SEGMENT)), "newest export")],
         height=4,
     ),
     state_timeline(
-        "Export jobs",
-        "When did each export run, and through which states did it go? Each job has a line, named by the time of its"
-        " creation, which ends soon after the job. The first line shows when the exporter could read the segment.",
+        "Export job timeline",
+        "States of each export job. Each job has a line, which begins with its creation time and ends soon after the job. The"
+        " first line shows when the exporter could read the segment.",
         [
             query(
                 f"max({constant(UNREADABLE, f'{UP} == 0')}) or max({constant(READABLE, f'{UP} == 1')})", "segment"
@@ -163,15 +165,16 @@ HISTORY = row(
         height=12,
     ),
     time_series(
-        "Time since the last good export",
-        "How old is the newest export in S3? A saw-tooth is a regular export. A line that only rises is an export that"
-        " stopped.",
+        "Time since the last successful export",
+        "Age of the newest complete export in S3. If exports are regular, the line is a sawtooth. If the line only rises, the"
+        " exports have stopped.",
         "s",
         [query(f"max({SINCE_SUCCESS})", "since the last success")],
     ),
     time_series(
-        "Endpoints of the last good export",
-        "Does the export grow or shrink? A sudden step means that the segment changed, or that endpoints were lost.",
+        "Endpoints of the last successful export",
+        "Endpoints that the last successful export processed and lost. After a sudden step, check whether the segment has"
+        " changed.",
         "short",
         [
             query(f"max({newest_success('processed_endpoints')})", "processed"),
@@ -181,7 +184,8 @@ HISTORY = row(
     ),
     time_series(
         "Share of endpoints lost",
-        "What share of its endpoints could each export not write? Above 5 % an alert fires.",
+        "Share of the endpoints that the last successful export and each running export could not write. Above 5 %, the alert"
+        " PinpointExportFailureRatioHigh fires: follow its runbook.",
         "percentunit",
         [
             query(f"max({newest_lost_share()})", "last success"),
@@ -190,8 +194,8 @@ HISTORY = row(
         steps=thresholds((LOSS, RED)),
     ),
     time_series(
-        "Duration of the last good export",
-        "How long do exports take, and is it getting longer?",
+        "Duration of the last successful export",
+        "Duration of the last successful export. If the line rises, exports take longer.",
         "s",
         [query(f"max({newest_duration()})", "duration")],
         step_line=True,
@@ -201,9 +205,9 @@ HISTORY = row(
 LAST_JOBS = row(
     "Jobs",
     job_table(
-        "Its last jobs",
-        "How did the last exports end, and how far are those that run? The newest is first. The table shows the states"
-        " chosen under Status. Files links to the bucket.",
+        "Export jobs",
+        "Export jobs of this segment in the states that you choose under *Status*, the newest first. *Files* links to the S3"
+        " bucket.",
         segment=False,
         height=9,
     ),
@@ -212,12 +216,13 @@ LAST_JOBS = row(
     throughput(begun, LEGEND),
     time_series(
         "Jobs by state",
-        "How many export jobs of this segment does the API list in each state? How many of them have no series of their own?",
+        "Export jobs of this segment that the API lists, by state. Jobs *without series* exceed FINISHED_JOB_MAX_AGE (too old) or"
+        " FINISHED_JOBS_PER_SEGMENT (too many).",
         "none",
         [
             query(f"sum by (status) ({jobs_by_status()}) > 0", "{{status}}"),
-            query(f"sum({per_segment('pinpoint_segment_suppressed_export_jobs', TOO_OLD)})", "too old"),
-            query(f"sum({per_segment('pinpoint_segment_suppressed_export_jobs', TOO_MANY)})", "too many"),
+            query(f"sum({per_segment('pinpoint_segment_suppressed_export_jobs', TOO_OLD)})", "without series: too old"),
+            query(f"sum({per_segment('pinpoint_segment_suppressed_export_jobs', TOO_MANY)})", "without series: too many"),
         ],
         step_line=True,
     ),
@@ -226,7 +231,7 @@ LAST_JOBS = row(
 DASHBOARD = dashboard(
     UID,
     "Pinpoint segment",
-    "The exports of one Amazon Pinpoint segment: history, age of the newest export, and lost endpoints.",
+    "Exports of one Amazon Pinpoint segment: history, age of the newest export, and lost endpoints.",
     variables(STATUS, RECORDED, RUNNING_JOBS, LISTED_JOBS, one_segment=True),
     [failures(), RESTARTS],
     [NOW, HISTORY, LAST_JOBS],

@@ -95,7 +95,7 @@ async fn cost(fault: Rule) -> usize {
 fn the_worst_answers_cost_at_most_twice_their_size() {
     run_within(Duration::from_mins(20), async {
         println!(
-            "| response | on the wire | unpacked | memory | to unpacked |\n| --- | --- | --- | --- | --- |"
+            "| response | on the wire | unpacked | memory | memory to unpacked |\n| --- | --- | --- | --- | --- |"
         );
         let mut dear = Vec::new();
         let mut judge = |name: String, wire: usize, size: usize, cost: usize| {

@@ -1,10 +1,9 @@
-"""The dashboards of grafana/dashboards, judged as JSON: by Grafana's schema and by what is asked of a good dashboard.
+"""Checks the JSON of grafana/dashboards against Grafana's schema and against rules for good dashboards.
 
     .venv/bin/python tests/judges/dashboards_judge.py
 
-Grafana's foundation SDK is generated from Grafana's schema, here that of 10.1: what it does not know it loses. What
-grafana/dashboard-linter would find is here too, with its names in the tests' words; the linter itself is in none of the
-registries that the tests may use.
+Grafana's foundation SDK is generated from Grafana's schema, here that of Grafana 10.1. It drops members that it does not know. The
+rules of grafana/dashboard-linter are here too. The linter itself is in none of the registries that the tests can use.
 """
 
 import itertools
@@ -35,13 +34,13 @@ FILES = sorted((ROOT / "grafana/dashboards").glob("*.json"))
 DASHBOARDS = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in FILES}
 BY_UID = {one["uid"]: one for one in DASHBOARDS.values()}
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
-# The variables within strings of queries.
+# The variables in strings of queries.
 CHOSEN = ("job", "instance", "account", "region", "application", "segment", "status", "why")
-# Hidden ones: whether the rules are installed, and the ids of what charts and tables show.
+# Hidden variables: whether the rules are installed, and the ids in charts and tables.
 DRAWN = ("recorded", "shown", "gone", "running", "listed")
-# Series of rules that a query reads where they are: a setting of the user's.
+# Series of rules that are settings of the user. A query reads them if they exist.
 SETTINGS = ("pinpoint:expected_export_interval:seconds", "pinpoint:export_job_budget:seconds")
-# Series of rules that a query reads in the place of the series of all jobs.
+# Series of rules that a query reads instead of the series of all jobs.
 RECORDS = {
     rule["record"]
     for group in yaml.safe_load((ROOT / "deploy/prometheus/rules/pinpoint.yaml").read_text(encoding="utf-8"))["groups"]
@@ -50,9 +49,9 @@ RECORDS = {
 }
 RULES_RECORD = "segment:pinpoint_segment:info"
 FAMILIES = {**catalogue.families(), **{name: catalogue.Family("gauge") for name in (*SETTINGS, *RECORDS)}}
-# What selects the series of few jobs, or series that are read only without the rules. With the rules nothing has this label.
+# Matchers that select few jobs, or series that are read only if the rules are not installed. No series has a label `recorded`.
 FEW_JOBS = {("job_id", "$running"), ("job_id", "$listed"), ("segment_id", "$shown|$gone|"), ("recorded", "$recorded")}
-# The variable that stands for a label.
+# The variable of each label.
 VARIABLES = {
     "job": "job",
     "instance": "instance",
@@ -61,9 +60,9 @@ VARIABLES = {
     "application_id": "application",
     "segment_id": "segment",
 }
-# Labels from which a query makes the one that it leaves.
+# Intermediate labels, from which a query makes its final label.
 ON_THE_WAY = {"exception", "short", "segment_name", "application_name", "time", "reason"}
-# Members of Grafana's Prometheus plugin, which the schema of dashboards leaves to it: src/types.ts of the plugin has them.
+# Members of Grafana's Prometheus plugin, which are not in the schema of dashboards. They are in src/types.ts of the plugin.
 PLUGINS_OWN = {
     "/annotations/list/expr",
     "/annotations/list/step",
@@ -72,7 +71,7 @@ PLUGINS_OWN = {
     "/annotations/list/useValueForTime",
     "/templating/list/definition",
 }
-# The width of a panel across the whole window, less its borders.
+# The width of a panel across the whole window, without its borders.
 PANEL_AT_1280 = 1220
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")}
 
@@ -82,7 +81,7 @@ def setUpModule():
 
 
 def panels(dashboard):
-    """The panels that show something, which rows do not."""
+    """The panels except rows, which show nothing."""
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
@@ -118,13 +117,13 @@ def variables(dashboard):
 
 
 def asked_of(variable):
-    """The query of a variable, and the label that it takes, if it takes one."""
+    """The query of a variable and, if it reads a label, the label."""
     found = re.fullmatch(r"label_values\((.+), (\w+)\)|query_result\((.+)\)", variable["definition"], re.S)
     return found.group(1) or found.group(3), found.group(2)
 
 
 def tree(expr):
-    """The tree of a query, with the variables of its strings left alone."""
+    """The syntax tree of a query. Variables in its strings stay."""
     return promql.parse(expr, keep=(*CHOSEN, *DRAWN))
 
 
@@ -137,7 +136,7 @@ def strings(value):
 
 
 def lost(before, after, path=""):
-    """The paths of what is not the same any more."""
+    """The paths of members that are missing or different."""
     if isinstance(before, dict) and isinstance(after, dict):
         return [
             found
@@ -150,7 +149,7 @@ def lost(before, after, path=""):
 
 
 def state_numbers(expr):
-    """The states that a query turns into numbers, by these; empty for another query."""
+    """The states that a query turns into numbers, by number. Other queries have none."""
     return {
         int(node.args[0].args[0].val): node.args[2].val
         for node, _ in promql.walk(tree(expr))
@@ -165,7 +164,7 @@ def state_numbers(expr):
 
 
 def mapped_texts(mappings):
-    """What value mappings turn numbers into."""
+    """The texts and colours of value mappings, by number."""
     return {
         int(value): (result["text"], result["color"])
         for mapping in mappings
@@ -255,7 +254,7 @@ class Panels(unittest.TestCase):
                 defaults = panel["fieldConfig"]["defaults"]
                 for text in (panel["title"], panel["description"], defaults["unit"]):
                     self.assertTrue(text)
-                self.assertRegex(panel["description"], r"^[A-Z].*\?", "it asks what the panel answers")
+                self.assertRegex(panel["description"], r"^[A-Z][^?]*\.$", "it says what the panel shows, and asks nothing")
                 self.assertTrue(panel["targets"])
 
     def test_titles_differ(self):
@@ -422,7 +421,7 @@ def visible_columns(panel):
 
 
 class RealGrafana(unittest.TestCase):
-    """Faults that a real Grafana 12.3 showed, each by its cause."""
+    """Checks for faults that a real Grafana 12.3 showed."""
 
     def test_a_state_timeline_shows_the_mapped_texts_and_colours(self):
         found = all_panels("state-timeline")
@@ -460,20 +459,20 @@ class RealGrafana(unittest.TestCase):
                 self.assertEqual((current.get("text"), current.get("value")), ("default", "default"))
 
     def test_all_jobs_are_those_of_exporters(self):
-        """With `.+` for All the panels would show `up` and `process_*` of whatever Prometheus scrapes."""
+        """With `.+` for All, the panels would show `up` and `process_*` of every job that Prometheus scrapes."""
         for name, one in DASHBOARDS.items():
             with self.subTest(name):
                 for variable in ("job", "instance"):
                     self.assertFalse(variables(one)[variable].get("allValue"))
 
     def test_a_text_for_no_value_states_no_fact(self):
-        """Grafana shows it also when the query failed, so only a query that answered may say "None"."""
+        """Grafana also shows this text when the query failed, so only a query that succeeded can say "None"."""
         for name, panel in all_panels("stat", "table", "timeseries"):
             with self.subTest(name):
                 self.assertEqual(panel["fieldConfig"]["defaults"]["noValue"], "No data")
 
     def test_a_table_and_a_timeline_have_a_row_that_says_why_they_are_empty(self):
-        """Grafana shows the bare header of an empty table, and an error in the place of an empty timeline."""
+        """Grafana shows only the header of an empty table, and an error instead of an empty timeline."""
         for name, panel in all_panels("table"):
             with self.subTest(name):
                 query = tree(panel["targets"][0]["expr"])
@@ -491,7 +490,7 @@ class RealGrafana(unittest.TestCase):
                 self.assertTrue(asked & {"pinpoint_target_up", "up"}, "it has a state for what cannot be read")
 
     def test_the_base_threshold_is_no_verdict(self):
-        """It colours the text for no value."""
+        """It also colours the text for no value."""
         for name, panel in all_panels("stat", "table", "timeseries"):
             steps = [panel["fieldConfig"]["defaults"]["thresholds"], *(
                 one["thresholds"] for one in properties(panel).values() if "thresholds" in one
@@ -509,7 +508,7 @@ class RealGrafana(unittest.TestCase):
                     self.assertLessEqual(lines, {"orange", "red"})
 
     def test_an_axis_has_a_height_when_everything_is_zero(self):
-        """Grafana's axis of a level 0 reaches to 100, which is 10,000 % of a share."""
+        """Grafana's axis of a constant 0 reaches to 100, which is 10,000 % of a share."""
         for name, panel in all_panels("timeseries"):
             with self.subTest(name):
                 defaults = panel["fieldConfig"]["defaults"]
@@ -571,7 +570,7 @@ class RealGrafana(unittest.TestCase):
                 self.assertEqual((legend["sortBy"], legend["sortDesc"]), ("Last *", True))
 
     def test_a_legend_tells_the_series_of_a_query_apart(self):
-        """Each label that a query leaves is in the legend. A segment's label stands for its four."""
+        """Each label of the result is in the legend. The label `segment` stands for the four labels of a segment."""
         segment = {"aws_account_id", "aws_region", "application_id", "segment_id"}
         for name, panel in all_panels("timeseries"):
             for target in panel["targets"]:
@@ -596,7 +595,7 @@ class RealGrafana(unittest.TestCase):
                 self.assertEqual(panel["fieldConfig"]["defaults"]["custom"]["showPoints"], "auto")
 
     def test_running_exports_have_a_time_range_of_their_own(self):
-        """An export takes minutes: in 7 days it would be a single point."""
+        """An export takes minutes, so in a range of 7 days it would be a single point."""
         for title in ("Progress of running exports", "Time left", "Throughput"):
             for name in ("export-jobs", "segment"):
                 with self.subTest(f"{name}: {title}"):
@@ -604,7 +603,7 @@ class RealGrafana(unittest.TestCase):
                     self.assertEqual(panel["timeFrom"], "6h")
 
     def test_a_chart_is_limited_to_what_can_be_read(self):
-        """Charts of all segments take those that the hidden variable `shown` has, and those of jobs the ones that run."""
+        """Charts of segments select those in the hidden variable `shown`, and charts of jobs select the running ones."""
         for name, panel in all_panels("timeseries", "state-timeline"):
             if not name.startswith("export-jobs: "):
                 continue
@@ -618,9 +617,9 @@ class RealGrafana(unittest.TestCase):
 
 
 class Alerts(unittest.TestCase):
-    """The numbers of the dashboards beside the alerts' own expressions, in one world of promtool's."""
+    """Compares the numbers of the dashboards with the expressions of the alerts, in a world that promtool evaluates."""
 
-    # Early, so that promtool has little to evaluate: what happened before has a negative time.
+    # Early, so that promtool has little to evaluate. Earlier events have negative times.
     NOW = 1200
     HOUR = 3600
 
@@ -628,7 +627,7 @@ class Alerts(unittest.TestCase):
         self.series = {}
 
     def put(self, name, value, **labels):
-        """A series of both replicas. The second has STATUS_SERIES=current."""
+        """Adds a series of both replicas. The second has STATUS_SERIES=current."""
         for instance in ("a", "b"):
             if instance == "b" and name.endswith("_status") and not value:
                 continue
@@ -636,7 +635,7 @@ class Alerts(unittest.TestCase):
             self.series[f'{name}{{job="pinpoint",instance="{instance}",{named}}}'] = value
 
     def segment(self, segment, *jobs, up=1, readable=True, series=True, **names):
-        """A segment with jobs: status, created and ended in hours ago, and counts. Jobs may have no series of their own."""
+        """Adds a segment with jobs: the status, hours since creation and end, and counts. Without `series`, jobs have no own series."""
         where = {"aws_account_id": "", "aws_region": "us-east-1", "application_id": "app", "segment_id": segment}
         self.put("pinpoint_target_up", up, **where)
         self.put("pinpoint_target_last_success_timestamp_seconds", self.NOW - 30, **where)
@@ -682,12 +681,12 @@ class Alerts(unittest.TestCase):
             )
 
     def expect(self, segment, interval):
-        """An interval of the user's, as the recording rule of his own file gives it."""
+        """Adds an expected interval, as the recording rule in the user's own file does."""
         name = f'pinpoint:expected_export_interval:seconds{{application_id="app",segment_id="{segment}"}}'
         self.series[name] = interval * self.HOUR
 
     def ask(self, *questions):
-        """What queries give in the world, with the alerts' rules: promtool compares it with what is expected."""
+        """Evaluates queries in the world with the alerts' rules. promtool compares the results with the expected ones."""
         tests = [
             {"expr": expr, "eval_time": "20m", "exp_samples": [{"labels": labels, "value": value} for labels, value in answer]}
             for expr, answer in questions
@@ -713,20 +712,20 @@ class Alerts(unittest.TestCase):
 
     @staticmethod
     def query(title, dashboard="export-jobs", number=0, **chosen):
-        """A query of a panel, with All chosen, as it is with the rules."""
+        """A query of a panel with All chosen and the rules installed."""
         panel = next(one for one in panels(DASHBOARDS[dashboard]) if one["title"] == title)
         return fill(panel["targets"][number]["expr"], {**ALL, "recorded": "yes", **chosen})
 
     @staticmethod
     def without_rules(expr):
-        """The query where the rules are not installed. In the world of promtool they are, so their records get other names."""
+        """The query as if the rules were not installed. In the world they are, so this renames their records."""
         for record in RECORDS:
             expr = expr.replace(f"{record}{{", f"without:{record}{{")
         return expr.replace('recorded="yes"', 'recorded=""')
 
     @staticmethod
     def alerts(*names):
-        """How many segments the alerts' expressions select."""
+        """A query for the number of segments that the alerts select."""
         selected = [
             f"max by (aws_account_id, aws_region, application_id, segment_id) ({rule['expr']})"
             for file in sorted((ROOT / "deploy/prometheus/rules").glob("*.yaml"))
@@ -738,7 +737,7 @@ class Alerts(unittest.TestCase):
         return f"count({' or '.join(f'({one})' for one in selected)}) or vector(0)"
 
     def eventful(self):
-        """A world with everything that an alert about segments tells of, and its near misses."""
+        """Adds segments for every alert about segments, and segments that almost fire one."""
         good = {"processed_endpoints": 100, "failed_endpoints": 0, "failed_pieces": 0}
         running = ("PROCESSING", 1, None, {"processed_endpoints": 10, "failed_endpoints": 0})
         self.segment("well", ("COMPLETED", 2, 1, good))
@@ -787,9 +786,9 @@ class Alerts(unittest.TestCase):
             with self.subTest(title):
                 asked = (self.query(title), self.without_rules(self.query(title)), self.alerts(*names))
                 self.ask(*((expr, [("{}", number)]) for expr in asked))
-        with self.subTest("Not readable"):
+        with self.subTest("Targets down"):
             down = "count(target:pinpoint_target_up:max == 0)"
-            self.ask(*((expr, [("{}", 1)]) for expr in (self.query("Not readable"), down)))
+            self.ask(*((expr, [("{}", 1)]) for expr in (self.query("Targets down"), down)))
 
     def test_a_row_says_the_most_urgent_reason(self):
         self.eventful()
@@ -823,11 +822,11 @@ class Alerts(unittest.TestCase):
 
     def test_a_number_is_not_known_when_nothing_can_be_read(self):
         self.segment("denied", up=0, readable=False)
-        for title in ("Failed", "Stuck", "Lost endpoints", "Empty", "Never exported", "Running"):
+        for title in ("Failed", "Stuck", "Lost endpoints", "Empty", "Never exported", "Running exports"):
             with self.subTest(title):
                 self.ask((self.query(title), [("{}", -2)]))
         self.series.clear()
-        self.ask(*((self.query(title), []) for title in ("Failed", "Stuck", "Running", "Not readable", "Overdue")))
+        self.ask(*((self.query(title), []) for title in ("Failed", "Stuck", "Running exports", "Targets down", "Overdue")))
         self.segment("denied", up=0, readable=False)
         for title in ("Newest export", "Last success", "Last failure", "Endpoints", "Lost share"):
             with self.subTest(title):
@@ -840,7 +839,7 @@ class Alerts(unittest.TestCase):
                 self.ask((self.query(title, "segment"), [("{}", -1)]))
 
     def names(self):
-        """The texts that the variable for segments shows, by their ids."""
+        """The query of the variable for segments: the texts that it shows, with their ids."""
         variable = variables(DASHBOARDS["export-jobs"])["segment"]
         return fill(asked_of(variable)[0], ALL)
 
@@ -862,13 +861,13 @@ class Alerts(unittest.TestCase):
                 [(f'{{segment="{text}",application="app"}}', 1) for text in labels.values()],
             ),
             (
-                f"count by (segment) ({self.query('Duration of the last good export', shown='.*', gone='')})",
+                f"count by (segment) ({self.query('Duration of the last successful export', shown='.*', gone='')})",
                 [(f'{{segment="{text}"}}', 1) for text in labels.values()],
             ),
         )
 
     def test_a_segment_is_one_while_replicas_know_different_names(self):
-        """They read the names at different times."""
+        """Replicas read the names at different times."""
         self.segment("renamed", ("COMPLETED", 2, 1, {"processed_endpoints": 1}), before="Old name", after="New name")
         table = self.query("Segments by urgency")
         self.ask(*((f"count({expr})", [("{}", 1)]) for expr in (self.names(), table)))
@@ -897,7 +896,7 @@ class Alerts(unittest.TestCase):
             ("export-jobs", "Oldest data", "PinpointDataStale", r"> (300)\b"),
             ("exporter", "Clock skew", "PinpointClockSkewed", r"> (60)\b"),
             ("exporter", "Credentials", "PinpointCredentialsExpiring", r"time\(\) \+ (240)\b"),
-            ("exporter", "Failed calls", "PinpointErrorRatioHigh", r"> (0\.1)\b"),
+            ("exporter", "Error ratio", "PinpointErrorRatioHigh", r"> (0\.1)\b"),
             ("export-jobs", "Share of endpoints lost", "PinpointExportFailureRatioHigh", r"> (0\.05)\b"),
         ):
             with self.subTest(title):
@@ -988,10 +987,10 @@ class Queries(unittest.TestCase):
                             found[label] = (sign, value)
                     labels = {"job", "instance", *FAMILIES[promql.metric(selector)].labels}
                     if promql.metric(selector) in RECORDS:
-                        # Records name no exporter, but a query may count only what the chosen exporters show.
+                        # Records have no label of the exporter, but a query can count only what the chosen exporters show.
                         labels = {"aws_account_id", "aws_region", "application_id", "segment_id"}
                     for label in labels & set(VARIABLES):
-                        # The dashboard of the exporter has no variable for segments; its panels show all.
+                        # The dashboard of the exporter has no variable for segments. Its panels show all segments.
                         if (
                             label == "segment_id"
                             and label not in found
@@ -1007,7 +1006,7 @@ class Queries(unittest.TestCase):
                 for selector, above in promql.selectors(tree(expr)):
                     function, kind = promql.function_of(above), FAMILIES[promql.metric(selector)].kind
                     if kind == "counter":
-                        # Whether there is something at all needs no rate.
+                        # A query that asks whether a series exists needs no rate.
                         some = any(isinstance(node, promql.syntax.BinaryExpr) and str(node.op) == ">" for node in above)
                         self.assertIn(function, ("rate", "increase", *([None] if some else [])))
                     else:
@@ -1018,7 +1017,7 @@ class Queries(unittest.TestCase):
             with self.subTest(name):
                 for node, _ in promql.walk(tree(expr)):
                     if isinstance(node, (promql.syntax.MatrixSelector, promql.syntax.SubqueryExpr)):
-                        # Over the whole time shown only hidden variables ask, which say what is drawn, and names, once.
+                        # Only hidden variables and names read the whole time range, and they do so once.
                         once = ": $" in name or getattr(getattr(node, "vector_selector", None), "at", None)
                         allowed = {promql.STAND_INS["__rate_interval"]} | ({"1d"} if once else set())
                         self.assertIn(promql.syntax.display_duration(node.range), allowed)
@@ -1031,7 +1030,7 @@ class Queries(unittest.TestCase):
                         self.assertIn(promql.aggregation_of(above), ("max", "min", "quantile", "count", "group"))
 
     def test_finished_states_are_filtered_or_numbered(self):
-        """A state set counts only where it is at 1, or is compared with 1 around the aggregation."""
+        """A query of a state set compares it with 1, directly or around the aggregation."""
         for name, expr in queries():
             with self.subTest(name):
                 for selector, above in promql.selectors(tree(expr)):
@@ -1051,7 +1050,7 @@ class Queries(unittest.TestCase):
                         self.assertEqual({promql.metric(one) for one, _ in promql.selectors(tree(expr))}, {"up"})
 
     def test_a_record_stands_beside_what_is_read_without_it(self):
-        """No recording rule is needed: `Alerts` compares both ways."""
+        """Recording rules are optional. `Alerts` compares the queries with and without them."""
         found = 0
         for name, expr in self.all():
             with self.subTest(name):
@@ -1069,18 +1068,18 @@ class Queries(unittest.TestCase):
             self.assertEqual(expr, f'label_replace(group({RULES_RECORD}), "recorded", "yes", "", "")')
 
     def unlimited(self, expr):
-        """The selectors of the series of all jobs, which may be 10,000."""
+        """The selectors of the series of all jobs. There can be 10,000 jobs."""
         for selector, _ in promql.selectors(tree(expr)):
             if "job_id" in FAMILIES[promql.metric(selector)].labels:
                 if not {(label, value) for label, _, value in promql.matchers(selector)} & FEW_JOBS:
                     yield selector.prettify()
 
     def test_a_query_about_all_segments_reads_the_series_of_few_jobs(self):
-        """With 10,000 jobs each selector of all jobs takes 0.1 s of the processor, and each join as long again."""
+        """With 10,000 jobs, each selector of all jobs takes 0.1 s of processor time, and each join takes another 0.1 s."""
         for name, expr in self.all():
             if name.startswith("export-jobs: "):
                 with self.subTest(name):
-                    # Only the newest jobs have to be looked for among all. Without a choice of states one selector does it.
+                    # Only the newest jobs must be selected from all jobs. If no state is chosen, one selector is enough.
                     few = 3 if name == "export-jobs: $listed" else 0
                     self.assertLessEqual(len(list(self.unlimited(expr))), few)
 
@@ -1095,7 +1094,7 @@ class Queries(unittest.TestCase):
                 self.assertEqual(len(list(self.unlimited(wrong))), 1)
 
     def test_a_query_looks_into_the_past_with_all_its_selectors_or_with_none(self):
-        """Prometheus reads as far back for each selector of a query as for the oldest one."""
+        """For each selector of a query, Prometheus reads as far back as for the oldest one."""
         for name, expr in self.all():
             if ": $" in name:
                 with self.subTest(name):
@@ -1141,7 +1140,7 @@ class Links(unittest.TestCase):
         self.assertGreaterEqual(found, 25)
 
     def test_an_empty_label_stays_empty_in_a_link(self):
-        """Grafana puts the text of a cell into a link, and that is the text for no value if there is one."""
+        """Grafana puts the text of a cell into a link. For an empty cell, this is the text for no value."""
         for name, panel in all_panels("table"):
             with self.subTest(name):
                 texts = {
@@ -1167,16 +1166,17 @@ class Links(unittest.TestCase):
     def test_each_number_that_needs_attention_leads_to_what_it_counts(self):
         ours = {panel["title"]: panel for panel in panels(DASHBOARDS["export-jobs"])}
         reasons = variables(DASHBOARDS["export-jobs"])["why"]["query"].split(",")
-        for title in ("Failed", "Stuck", "Overdue", "Lost endpoints", "Empty", "Never exported", "Running"):
+        titles = ("Failed", "Stuck", "Overdue", "Lost endpoints", "Empty", "Never exported")
+        for title, reason in [*zip(titles, titles), ("Running exports", "Running")]:
             with self.subTest(title):
                 (link,) = ours[title]["fieldConfig"]["defaults"]["links"]
-                self.assertIn(title, reasons)
-                self.assertTrue(link["url"].startswith(f"/d/pinpoint-export-jobs?var-why={urllib.parse.quote(title)}&"))
-        (link,) = ours["Not readable"]["fieldConfig"]["defaults"]["links"]
+                self.assertIn(reason, reasons)
+                self.assertTrue(link["url"].startswith(f"/d/pinpoint-export-jobs?var-why={urllib.parse.quote(reason)}&"))
+        (link,) = ours["Targets down"]["fieldConfig"]["defaults"]["links"]
         self.assertTrue(link["url"].startswith("/d/pinpoint-exporter?"))
 
     def test_each_reason_has_a_runbook(self):
-        """The tables' links are made of a label, and the labels are those of files."""
+        """The links in the tables contain a label. A file exists for each of its values."""
         found = set()
         for panel in (
             next(one for one in panels(DASHBOARDS["export-jobs"]) if one["title"] == "Segments by urgency"),

@@ -1,8 +1,8 @@
-"""Every metric, label and value that a query names exists: in the dashboards, the rules, the runbooks and the READMEs.
+"""Checks that every metric, label and value in a query exists: in the dashboards, the rules, the runbooks and the other pages.
 
     .venv/bin/python tests/judges/queries_judge.py
 
-A wrong name is no error to Prometheus: the query is empty, and the alert never fires.
+Prometheus reports no error for a wrong name. The query is empty, and the alert never fires.
 """
 
 import itertools
@@ -18,7 +18,7 @@ import promql
 
 ROOT = pathlib.Path(__file__).parents[2]
 FAMILIES = catalogue.families()
-# What Prometheus writes itself.
+# Series that Prometheus writes itself.
 PROMETHEUS = {
     "up",
     "scrape_duration_seconds",
@@ -26,11 +26,11 @@ PROMETHEUS = {
     "prometheus_config_last_reload_successful",
     "ALERTS",
 }
-# A series that the user's own rules file gives.
+# A series of the user's own rules file.
 USERS_OWN = "pinpoint:expected_export_interval:seconds"
-# Labels whose values are a closed list.
+# Labels with a fixed list of values.
 CLOSED = ("status", "exception", "operation", "reason")
-# Matchers that may name a label which the series do not have: an empty value then selects all of them, and another one none.
+# Matchers of labels that the series can lack. For such series, an empty value selects all of them, and any other value none.
 SWITCHES = (("recorded", "$recorded"), ("status", "$status"))
 VARIABLES = (
     *("job", "instance", "account", "region", "application", "segment", "status", "why"),
@@ -47,12 +47,12 @@ def rule_groups():
 
 
 def values_of(label):
-    """All values that the label has somewhere."""
+    """All values of a label in any metric."""
     return {value for family in FAMILIES.values() for value in family.labels.get(label, ())}
 
 
 def queries_of(block):
-    """The queries of a block: one begins where the line begins, and ends where it is whole."""
+    """The queries of a code block. A query begins at the start of a line, and indented lines continue it."""
     query = []
     for line in [*block.splitlines(), ""]:
         if line.startswith("#") or not line.strip() or (query and not line.startswith((" ", ")"))):
@@ -91,11 +91,11 @@ def in_dashboards():
 
 
 def in_rules():
-    """The queries of the rules, those in the text of their annotations too."""
+    """The queries of the rules, including those in their annotations."""
     for file, rule in rule_groups():
         yield f"{file}: {rule.get('alert') or rule['record']}", rule["expr"]
         for text in rule.get("annotations", {}).values():
-            for query in re.findall(r'query\s+(?:\(printf )?"([^"]*)"', text):
+            for _, query in re.findall(r'query\s+(?:\(printf )?(["`])(.*?)\1', text, re.S):
                 yield f"{file}: {rule['alert']} asks", query.replace("%q", '"x"')
 
 
@@ -142,7 +142,7 @@ class Names(unittest.TestCase):
         self.judge(in_rules())
 
     def test_no_alert_reads_the_series_of_all_jobs(self):
-        """There may be 10,000. Alerts read records, which have the few jobs of interest."""
+        """There can be 10,000 jobs. Alerts read records, which have only the jobs of interest."""
         for file, rule in rule_groups():
             if "alert" in rule:
                 with self.subTest(f"{file}: {rule['alert']}"):
@@ -151,7 +151,7 @@ class Names(unittest.TestCase):
                         self.assertNotIn("job_id", family.labels if family else ())
 
     def test_a_rule_selects_few_jobs_before_it_merges_replicas(self):
-        """To merge 10,000 series takes longer than to read them."""
+        """Merging 10,000 series takes longer than reading them."""
         found = 0
         for file, rule in rule_groups():
             for selector, above in promql.selectors(promql.parse(rule["expr"])):

@@ -1,4 +1,4 @@
-"""Every query of the dashboards, asked of a real Prometheus that scrapes two real exporters of the same demo world.
+"""Sends every query of the dashboards to a real Prometheus that scrapes two real exporters of the same demo world.
 
 .venv/bin/python tests/live/dashboards_live.py target/debug/fake-pinpoint target/debug/pinpoint-exporter
 """
@@ -34,11 +34,11 @@ class Live(unittest.TestCase):
         return self.demo.prometheus.get(f"label/{label}/values", **{"match[]": fill(metric, chosen)})
 
     def hidden(self, name, chosen):
-        """The choices with the hidden variables of now."""
+        """The choices with the current values of the hidden variables."""
         return with_hidden(name, chosen, self.demo.prometheus.query)
 
     def panels_answer(self, name, chosen):
-        """Each query of each panel and annotation has an answer."""
+        """Checks that each query of each panel and annotation has a result."""
         for panel in DASHBOARDS[name]["panels"]:
             for target in panel.get("targets", ()):
                 with self.subTest(f"{panel['title']} {target['refId']}"):
@@ -70,7 +70,7 @@ class Live(unittest.TestCase):
     def test_one_of_several_values_can_be_chosen(self):
         chosen = {**ALL, "segment": f"({EVENTFUL}|{DENIED})", "status": "(PROCESSING|COMPLETED)"}
         titles = {panel["title"]: panel for panel in DASHBOARDS["export-jobs"]["panels"] if "targets" in panel}
-        count = self.demo.answers(lambda: fill(titles["Segments"]["targets"][0]["expr"], chosen), instant=True)
+        count = self.demo.answers(lambda: fill(titles["Watched segments"]["targets"][0]["expr"], chosen), instant=True)
         self.assertTrue(count)
         expr = titles["Export jobs"]["targets"][0]["expr"]
 
@@ -86,16 +86,16 @@ class Live(unittest.TestCase):
         self.assertEqual({series["value"][1] for series in jobs}, {"4", "7"})
 
     def test_the_export_of_all_endpoints_has_a_dashboard_too(self):
-        """Its segment is empty, and so is the variable in the link of its alert."""
+        """The segment id of such an export is empty, and so is the variable in the link of its alert."""
         chosen = {**ALL, "application": WHOLE, "segment": ""}
         titles = {panel["title"]: panel for panel in DASHBOARDS["segment"]["panels"] if "targets" in panel}
-        for title in ("Newest export", "Readable", "Data age", "Its last jobs"):
+        for title in ("Newest export", "Readable", "Data age", "Export jobs"):
             with self.subTest(title):
                 expr = titles[title]["targets"][0]["expr"]
                 self.demo.answers(lambda: fill(expr, self.hidden("segment", chosen)), instant=True)
 
     def test_two_replicas_double_nothing(self):
-        """What all exporters show together is what one of them shows, whatever its STATUS_SERIES."""
+        """All exporters together show the same as one of them, for each STATUS_SERIES."""
         self.demo.fake.control("POST", "clock", {"stop_at": int(time.time() * 1000)})
         self.demo.fake.control("DELETE", "faults")
         since = time.time()
@@ -104,7 +104,7 @@ class Live(unittest.TestCase):
             now = time.time()
             fresh = f"count by (instance) (pinpoint_target_last_success_timestamp_seconds > {since})"
             readable = "count by (instance) (pinpoint_target_up)"
-            # One of the targets does not exist; the other one that failed does not any more.
+            # One target does not exist. The other target that failed no longer fails.
             return (
                 now
                 if len(self.demo.prometheus.query(f"{fresh} == {readable} - 1", now)) == len(self.demo.exporters)
@@ -117,7 +117,7 @@ class Live(unittest.TestCase):
             every = with_hidden(name, ALL, lambda expr: self.demo.prometheus.query(expr, now))
             for panel in DASHBOARDS[name]["panels"]:
                 for target in panel.get("targets", ()):
-                    # How old each replica's data are is its own matter.
+                    # The age of the data differs between replicas.
                     if not target["instant"] or "last_success" in target["expr"]:
                         continue
                     with self.subTest(f"{panel['title']} {target['refId']}"):

@@ -1,6 +1,6 @@
-"""The world in which the dashboards are tried, and how Grafana would ask Prometheus about it.
+"""The world in which the dashboards are tested, and the queries as Grafana sends them to Prometheus.
 
-It has what each panel is for, faults too, so that a query without an answer is a wrong query.
+The world has data for each panel, including faults. A query without a result is therefore wrong.
 """
 
 import datetime
@@ -22,7 +22,7 @@ DASHBOARDS = {
     for file in sorted((ROOT / "grafana/dashboards").glob("*.json"))
 }
 INTERVAL = 2
-# What Grafana puts in for its macros, with that scrape interval and a short time shown.
+# The values of Grafana's macros for this scrape interval and a short time range.
 MACROS = {
     "__rate_interval": "20s",
     "__interval": "2s",
@@ -39,7 +39,7 @@ ALL = {
     "region": ".*",
     "application": ".*",
     "segment": ".*",
-    # Matches what has no such label.
+    # This matches series without the label.
     "status": "^$",
     "why": ".*",
 }
@@ -49,11 +49,11 @@ APPLICATION, WHOLE, ABROAD = (
     "7f1c86a2ba1952e3c6ea40b22254f6b8",
     "8a2d97b3cb2a63f4d7fb51c33365a7c9",
 )
-# A segment to which everything happened, so that each panel of its dashboard has something to show.
+# A segment with every kind of event, so that each panel of its dashboard has data.
 EVENTFUL = "b66c9e42f71444b2aa2e0ffc1df28f60"
-# One whose exports ended a while ago.
+# A segment whose last export ended a while ago.
 LATE = "4b8ecd4a9c7f4f4d9bbe5a6c7d8495a6"
-# One that could be read once, and cannot any more.
+# A segment that could be read at first and now cannot.
 DENIED = "3a7dbc3f8b6e4e3c8aad4f5b6c738495"
 
 NAMES = {
@@ -80,7 +80,7 @@ def job(identifier, created, lasts, **more):
 
 
 def world():
-    """The demo world: what an operator wants to see, and what goes wrong."""
+    """The demo world, with successful exports and with faults."""
     nightly = {"endpoints": 240000, "pieces": 24}
     segments = {
         EVENTFUL: [
@@ -105,7 +105,7 @@ def world():
         "applications": {
             APPLICATION: {
                 "name": "Newsletter",
-                # One has no name.
+                # One segment has no name.
                 "segments": {
                     identifier: {"jobs": jobs, **({"name": NAMES[identifier]} if identifier in NAMES else {})}
                     for identifier, jobs in segments.items()
@@ -130,7 +130,7 @@ def world():
 
 
 def expected_intervals():
-    """Rules, as a user writes them: each night an export of two segments, one of which is late."""
+    """Rules as a user writes them: a nightly export of two segments, one of which is late."""
     rules = [
         {
             "record": "pinpoint:expected_export_interval:seconds",
@@ -143,7 +143,7 @@ def expected_intervals():
 
 
 def targets():
-    """What is watched: by segment, as a whole, elsewhere, and one that does not exist."""
+    """The targets: segments, a whole application, one in another region, and one that does not exist."""
     abroad = f"arn:aws:mobiletargeting:eu-west-1:123456789012:apps/{ABROAD}/segments/*"
     return f"{APPLICATION}/*, {WHOLE}, 9b3ea8c4dc3b74a5e8ac62d44476b8da/gone, {abroad}"
 
@@ -154,8 +154,8 @@ def fill(expr, chosen):
 
 
 def options(variable, chosen, query):
-    """The options of a variable whose values a query gives, as text and value. Grafana writes each series of the answer as a
-    line, and takes from it what the variable's regex finds."""
+    """The options of a query variable, as text and value. Grafana writes each series of the result as a line and applies the
+    variable's regex to it."""
     (expr,) = re.fullmatch(r"query_result\((.+)\)", variable["definition"], re.S).groups()
     pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
     found = []
@@ -170,7 +170,7 @@ def options(variable, chosen, query):
 
 
 def with_hidden(name, chosen, query):
-    """The choices with the values of the dashboard's hidden variables, which say what charts and tables show."""
+    """The choices with the values of the dashboard's hidden variables."""
     for one in DASHBOARDS[name]["templating"]["list"]:
         if one["hide"] == 2 and one.get("definition", "").startswith("query_result"):
             values = [value for _, value in options(one, chosen, query)]
@@ -184,13 +184,13 @@ def regex(values):
 
 
 def numbers(result):
-    """All numbers of a result that are numbers."""
+    """All values of a result except NaN."""
     found = [float(value) for series in result for _, value in series.get("values", [series.get("value")])]
     return [number for number in found if not math.isnan(number)]
 
 
 class Demo:
-    """Two exporters of the world, of which one shows no state but that which holds, and a Prometheus that scrapes both."""
+    """Two exporters of the world, one of them with STATUS_SERIES=current, and a Prometheus that scrapes both."""
 
     def __init__(self, stack):
         self.fake = stack.fake("--region", "eu-west-1", world=world())
@@ -209,7 +209,7 @@ class Demo:
         )
 
     def throttle(self):
-        """One call of each listing is throttled, and repeated; not so often that retries run out."""
+        """Throttles one call of each listing, but not so often that the retries run out."""
         if time.monotonic() < self.calm_until:
             return
         self.calm_until = time.monotonic() + 2 * INTERVAL
@@ -221,14 +221,14 @@ class Demo:
             )
 
     def answer(self, expr, instant, begin=None, now=None):
-        """What Prometheus answers now, or over the last minute, or since `begin`."""
+        """The result of Prometheus now, over the last minute, or since `begin`."""
         now = now or time.time()
         if instant:
             return self.prometheus.query(expr, now)
         return self.prometheus.get("query_range", query=expr, start=begin or now - 60, end=now, step=INTERVAL)["result"]
 
     def answers(self, make, instant=False, begin=None):
-        """The answer to the query that `make` makes, as soon as it has a number."""
+        """The result of the query that `make` returns, as soon as it has a number."""
 
         def asked():
             self.throttle()

@@ -1,11 +1,11 @@
-"""The dashboards' stats, tables and time series, drawn by Grafana's own components in Chromium.
+"""Draws the stats, tables and time series of the dashboards with Grafana's own components in Chromium.
 
     .venv/bin/python tests/live/drawings_live.py target/debug/fake-pinpoint target/debug/pinpoint-exporter
     .venv/bin/python tests/live/drawings_live.py --pictures docs/images
 
-What Prometheus answers to their queries is drawn. The README's pictures take 6 minutes, so that there is a past to show.
+The data comes from a real Prometheus. The README's pictures take 6 minutes, so that there is history to show.
 
-A state timeline is in none of Grafana's packages, and not drawn.
+State timelines are not drawn, because none of Grafana's packages has them.
 """
 
 import contextlib
@@ -36,17 +36,17 @@ EXPORTER = sys.argv.pop(1) if len(sys.argv) > 1 and PICTURES is None else "targe
 TOOLS = ROOT / "tests/tools/grafana"
 CHOSEN = {"export-jobs": ALL, "exporter": ALL, "segment": {**ALL, "application": APPLICATION, "segment": EVENTFUL}}
 WIDTH = 1280
-# What the README's pictures show of each dashboard.
+# The panels of each dashboard in the README's pictures.
 PICTURED = {
     "export-jobs": {
-        "Not readable",
+        "Targets down",
         "Failed",
         "Stuck",
         "Overdue",
         "Lost endpoints",
         "Empty",
-        "Segments",
-        "Running",
+        "Watched segments",
+        "Running exports",
         "Never exported",
         "Oldest data",
         "Segments by urgency",
@@ -62,23 +62,23 @@ PICTURED = {
         "Lost share",
         "Readable",
         "Data age",
-        "Its last jobs",
+        "Export jobs",
         "Progress of running exports",
         "Time left",
     },
     "exporter": {
         "Down",
         "Version",
-        "Not readable",
+        "Targets down",
         "Failed lists",
         "Oldest data",
-        "Failed calls",
+        "Error ratio",
         "Credentials",
         "Clock skew",
         "Requests",
         "Errors",
         "Latency",
-        "Refresh time",
+        "Refresh duration",
         "Targets that cannot be read",
     },
 }
@@ -98,7 +98,7 @@ CHROMIUM = (
 
 
 def drawable(name, titles=None):
-    """The panels that can be drawn, or those of these titles, moved together."""
+    """The panels that can be drawn, or only those with these titles, without gaps between them."""
     panels = [
         panel
         for panel in DASHBOARDS[name]["panels"]
@@ -108,7 +108,7 @@ def drawable(name, titles=None):
 
 
 def drawing(demo, name, begin, titles=None):
-    """What the page draws: the panels with the answers to their queries, all of the same moment, as Grafana asks them."""
+    """The content of the page: the panels with the results of their queries, all at the same time, as Grafana sends them."""
     panels = drawable(name, titles)
     targets = [target for panel in panels for target in panel["targets"]]
 
@@ -146,7 +146,7 @@ class Page:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def write(self, name, content):
-        """A page that draws this."""
+        """Writes a page that draws this content."""
         data = json.dumps(content).replace("<", "\\u003c")
         (self.folder / f"{name}.html").write_text(
             '<!doctype html><meta charset="utf-8"><link rel="stylesheet"'
@@ -157,14 +157,14 @@ class Page:
         )
 
     def show(self, name, *arguments):
-        """What Chromium makes of it."""
+        """The output of Chromium for this page."""
         with tempfile.TemporaryDirectory() as profile:
             url = f"http://127.0.0.1:{self.server.server_port}/{name}.html"
             command = [*CHROMIUM, f"--user-data-dir={profile}", *arguments, url]
             return subprocess.run(command, capture_output=True, text=True, timeout=HANG_LIMIT, check=True).stdout
 
     def close(self):
-        """Ends the server."""
+        """Stops the server."""
         self.server.shutdown()
         self.server.server_close()
 
@@ -177,7 +177,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def shown(document):
-    """What each panel of a page shows, by its title: its text, and its markup."""
+    """The text and the markup of each panel of a page, by its title."""
     parts = iter(re.split(r'<div data-panel="([^"]*)"', document)[1:])
     found = {}
     for title, markup in zip(parts, parts):
@@ -219,7 +219,7 @@ class Drawn(unittest.TestCase):
     def test_a_legend_names_its_series(self):
         found = shown(self.documents["exporter"])
         self.assertIn("GetSegmentExportJobs AccessDeniedException", found["Errors"][0])
-        self.assertIn("CACHE_TTL", found["Refresh time"][0])
+        self.assertIn("CACHE_TTL", found["Refresh duration"][0])
 
     def test_an_export_without_a_segment_has_a_name(self):
         self.assertIn(f"all of {WHOLE[:8]}", shown(self.documents["export-jobs"])["Export jobs"][0])
@@ -232,14 +232,14 @@ class Drawn(unittest.TestCase):
 
     def test_the_most_urgent_segment_comes_first(self):
         rows, _ = shown(self.documents["export-jobs"])["Segments by urgency"]
-        # Those that follow are on the second page.
+        # The other reasons are on the second page of the table.
         words = ["Not readable", "Failed", "Stuck", "Overdue", "Lost endpoints", "Running"]
         places = [rows.index(word, rows.index("Not readable")) for word in words]
         self.assertEqual(places, sorted(places))
 
 
 def pictures(folder):
-    """Draws the dashboards of a world that has run for a while."""
+    """Draws the dashboards after the world has run for a while."""
     folder.mkdir(parents=True, exist_ok=True)
     with Stack(FAKE, EXPORTER) as stack, contextlib.closing(Page(stack.folder)) as page:
         demo, begin = Demo(stack), time.time()
