@@ -21,7 +21,10 @@ use std::{
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use humantime::format_duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -532,6 +535,8 @@ impl Shared {
             region_client.warn_about_overload(self.settings.refresh_limits);
         }
         let snapshot = builder.finish();
+        // The request has ended and has freed its permit. The next request is sent before this task goes on to compress.
+        yield_now().await;
         // Most refreshes find nothing new. Compressing a block is most of the cost of a refresh, so an equal snapshot
         // keeps its block.
         let unchanged = entry.shown().filter(|shown| *shown.snapshot == snapshot);
