@@ -376,7 +376,7 @@ class Alerts(unittest.TestCase):
         self.assertEqual({name: cells[0] for name, cells in rows.items()}, severities)
         rows = table(PROMETHEUS / "README.md")
         self.assertEqual([name for name, _, _ in rows], list(severities), "the order is that of the rules")
-        self.assertIn(f"a rules file of {len(rows)} alerts", (ROOT / "README.md").read_text(encoding="utf-8"))
+        self.assertIn(f"a rules file with {len(rows)} alerts", (ROOT / "README.md").read_text(encoding="utf-8"))
         waits = {rule["alert"]: set() for rule in alerts()}
         for rule in alerts():
             waits[rule["alert"]].add(rule.get("for", "at once"))
