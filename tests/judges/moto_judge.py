@@ -146,8 +146,14 @@ class Process:
         return found
 
     def log(self):
+        """The lines that are written so far."""
         with open(self.log_file.name, encoding="utf-8") as file:
             return file.read()
+
+    def whole_log(self):
+        """The log of the stopped program. A running one may still write lines about a scrape that has ended."""
+        self.stop()
+        return self.log()
 
     def stop(self):
         self.process.terminate()
@@ -250,7 +256,7 @@ class MotoJudge(unittest.TestCase):
 
     def warning(self, exporter, *secrets):
         """The line about the failed target. No line of the log has a secret."""
-        log = exporter.log()
+        log = exporter.whole_log()
         for secret in secrets:
             self.assertNotIn(secret, log)
         lines = [line for line in log.splitlines() if "level=warn" in line and SEGMENT in line]
@@ -372,7 +378,7 @@ class Roles(MotoJudge):
                 "session_token": session.session_token,
             })
             scrape = exporter.scrape()
-            log = exporter.log()
+            log = exporter.whole_log()
         self.assertEqual(scrape.by("aws_account_id", "pinpoint_target_up"), {ACCOUNT: 1}, log)
         self.assertEqual(scrape.by("aws_account_id", "pinpoint_segment_export_jobs", status="COMPLETED"), {ACCOUNT: 1})
         # moto takes a missing external id for a right one, which AWS does not: so what arrived is looked at.
@@ -426,7 +432,7 @@ class Accounts(MotoJudge):
             variables = {"AWS_ENDPOINT_URL_STS": MOTO, **proxy, **variables}
             with Exporter(target_arn(account), variables) as exporter:
                 scrape = exporter.scrape()
-                return scrape, exporter.log(), asked
+                return scrape, exporter.whole_log(), asked
 
     def assert_reaches_pinpoint(self, variables, account=ACCOUNT):
         scrape, log, asked = self.run_exporter(variables, account)
