@@ -4,6 +4,7 @@
 use std::{env, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use aws_config::BehaviorVersion;
 use aws_sdk_pinpoint::{Client, types::ExportJobResponse};
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -71,9 +72,10 @@ impl Exporter {
         {
             return Ok(registry.clone());
         }
-        let jobs: Vec<_> = stream::iter(&self.targets)
+        let jobs: Vec<_> = stream::iter(self.targets.clone())
             .map(|(application, segment)| async move {
-                anyhow::Ok((application, segment, self.jobs(application, segment).await?))
+                let jobs = self.jobs(&application, &segment).await?;
+                anyhow::Ok((application, segment, jobs))
             })
             .buffer_unordered(CONCURRENT_REQUESTS)
             .try_collect()
@@ -82,7 +84,7 @@ impl Exporter {
         let metrics = Metrics::register(&mut registry);
         for (application, segment, jobs) in jobs {
             for job in jobs {
-                metrics.set(&self.region, application, segment, &job);
+                metrics.set(&self.region, &application, &segment, &job);
             }
         }
         let registry = Arc::new(registry);
@@ -197,7 +199,7 @@ async fn metrics(State(exporter): State<Arc<Exporter>>) -> Result<impl IntoRespo
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let variable = |name: &str| env::var(format!("PINPOINT_EXPORTER_{name}")).with_context(|| name.to_owned());
-    let config = aws_config::load_from_env().await;
+    let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let targets = variable("TARGETS")?;
     let targets = targets.split_whitespace().filter_map(|target| target.split_once('/'));
     let seconds = variable("CACHE_TTL")?.trim_end_matches('s').parse()?;
