@@ -96,7 +96,8 @@ impl Exporter {
     async fn jobs(&self, application: &str, segment: &str) -> anyhow::Result<Vec<ExportJobResponse>> {
         let (mut jobs, mut token) = (Vec::new(), None);
         loop {
-            let request = self.client.get_segment_export_jobs().application_id(application).segment_id(segment);
+            let request =
+                self.client.get_segment_export_jobs().application_id(application).segment_id(segment);
             let page = request.page_size("100").set_token(token).send().await?;
             let page = page.export_jobs_response.context("no jobs in the response")?;
             jobs.extend(page.item.unwrap_or_default());
@@ -198,7 +199,8 @@ async fn metrics(State(exporter): State<Arc<Exporter>>) -> Result<impl IntoRespo
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let variable = |name: &str| env::var(format!("PINPOINT_EXPORTER_{name}")).with_context(|| name.to_owned());
+    let variable =
+        |name: &str| env::var(format!("PINPOINT_EXPORTER_{name}")).with_context(|| name.to_owned());
     let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let targets = variable("TARGETS")?;
     let targets = targets.split_whitespace().filter_map(|target| target.split_once('/'));
