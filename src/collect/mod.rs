@@ -363,8 +363,9 @@ impl<'a> Start<'a> {
             // The future is created only after the permit is granted, so a waiting task takes little memory.
             Box::pin(shared.work(work, permit, &guard)).await;
             // `guard` is dropped last, so the log is complete before others see that the reading has ended.
-            drop(under_way);
-            shared.log_first_round();
+            if under_way.end() {
+                shared.log_first_round();
+            }
             drop(guard);
         });
         if !self.region_clients.last().is_some_and(|last| Arc::ptr_eq(last, region_client)) {

@@ -257,6 +257,15 @@ impl RegionClient {
     }
 }
 
+impl UnderWay {
+    /// Ends the reading. Returns whether it was the last one under way.
+    pub(super) fn end(self) -> bool {
+        let region_client = Arc::clone(&self.0);
+        drop(self);
+        region_client.is_idle()
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.pending_log().under_way -= 1;

@@ -233,13 +233,18 @@ async fn first(program: &Path, rounds: usize) -> anyhow::Result<()> {
         ("1,000", THOUSAND, 0, "gzip", "gzip", most(3.0), None),
     ] {
         let mut samples = Samples::default();
-        for round in 0..rounds {
+        let mut bare = None;
+        for _ in 0..rounds {
             let bench = Bench::of(program, shape, delay, &[]).await?;
             let before = settled(&bench.exporter).await?;
             samples.add("exporter", bench.timed_scrape(encoding).await?);
             samples.add("exporter cpu", settled(&bench.exporter).await? - before);
-            if round == 0 {
+            if bare.is_none() {
                 bench.ensure_same_text().await?;
+                bare = Some(Bare::of(&bench).await?);
+            }
+            if let Some(bare) = &bare {
+                samples.add("send", timed_scrape(bare.server.address, encoding).await?);
             }
             for (name, work) in [("by hand", work), ("fetch", "fetch")] {
                 let [time, cpu] = bench.by_hand(work).await?;
@@ -255,11 +260,15 @@ async fn first(program: &Path, rounds: usize) -> anyhow::Result<()> {
             row.extend(compared(&samples, [&exporter, &by_hand, &fetch], goal));
             row
         };
-        time.push(row("", time_goal));
+        let mut times = row("", time_goal);
+        times.insert(7, short(samples.of("send").median()));
+        time.push(times);
         processor.push(row(" cpu", cpu_goal));
     }
     let head = [&["jobs", "API, ms", "response", "by hand"], COMPARED].concat();
-    table("First scrape: time", &head, &time);
+    let mut head_of_time = head.clone();
+    head_of_time.insert(7, "send only, ms");
+    table("First scrape: time", &head_of_time, &time);
     table("First scrape: processor time", &head, &processor);
     Ok(())
 }
