@@ -209,15 +209,21 @@ async fn start(program: &Path, rounds: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The columns of [`compared`].
-const COMPARED: &[&str] =
-    &["exporter, ms", "by hand, ms", "fetch only, ms", "exporter / by hand", "goal", "result"];
+/// The columns of a table with cells of [`compared`]: those before them, and the parts of the work that are measured alone.
+fn columns<'a>(first: &[&'a str], parts: &[&'a str]) -> Vec<&'a str> {
+    [first, &["exporter, ms", "by hand, ms"], parts, &["exporter / by hand", "goal", "result"]].concat()
+}
 
-/// The exporter beside the same work by hand and beside the fetch alone.
-fn compared(samples: &Samples, names: [&str; 3], goal: Option<Goal>) -> impl Iterator<Item = String> {
-    let [exporter, by_hand, _] = names;
+/// The exporter beside the same work by hand, and beside parts of the work.
+fn compared(
+    samples: &Samples,
+    [exporter, by_hand]: [&str; 2],
+    parts: &[&str],
+    goal: Option<Goal>,
+) -> Vec<String> {
+    let names = [exporter, by_hand].into_iter().chain(parts.iter().copied());
     let medians = names.map(|name| short(samples.of(name).median()));
-    medians.into_iter().chain(cells(&samples.ratio(exporter, by_hand), goal))
+    medians.chain(cells(&samples.ratio(exporter, by_hand), goal)).collect()
 }
 
 /// The first scrape, beside the same work by hand.
@@ -239,37 +245,32 @@ async fn first(program: &Path, rounds: usize) -> anyhow::Result<()> {
             let before = settled(&bench.exporter).await?;
             samples.add("exporter", bench.timed_scrape(encoding).await?);
             samples.add("exporter cpu", settled(&bench.exporter).await? - before);
-            if bare.is_none() {
+            let bare = if let Some(bare) = &bare {
+                bare
+            } else {
                 bench.ensure_same_text().await?;
-                bare = Some(Bare::of(&bench).await?);
-            }
-            if let Some(bare) = &bare {
-                samples.add("send", timed_scrape(bare.server.address, encoding).await?);
-            }
+                bare.insert(Bare::of(&bench).await?)
+            };
+            samples.add("send", timed_scrape(bare.server.address, encoding).await?);
             for (name, work) in [("by hand", work), ("fetch", "fetch")] {
                 let [time, cpu] = bench.by_hand(work).await?;
                 samples.add(name, time);
                 samples.add(format!("{name} cpu"), cpu);
             }
         }
-        let row = |suffix: &str, goal: Option<Goal>| {
-            let [exporter, by_hand, fetch] =
-                ["exporter", "by hand", "fetch"].map(|name| format!("{name}{suffix}"));
+        let row = |suffix: &str, parts: &[&str], goal: Option<Goal>| {
+            let [exporter, by_hand] = ["exporter", "by hand"].map(|name| format!("{name}{suffix}"));
             let response = if encoding == "gzip" { "gzip" } else { "plain" };
             let mut row = vec![jobs.to_owned(), delay.to_string(), response.to_owned(), work.to_owned()];
-            row.extend(compared(&samples, [&exporter, &by_hand, &fetch], goal));
+            row.extend(compared(&samples, [&exporter, &by_hand], parts, goal));
             row
         };
-        let mut times = row("", time_goal);
-        times.insert(7, short(samples.of("send").median()));
-        time.push(times);
-        processor.push(row(" cpu", cpu_goal));
+        time.push(row("", &["fetch", "send"], time_goal));
+        processor.push(row(" cpu", &["fetch cpu"], cpu_goal));
     }
-    let head = [&["jobs", "API, ms", "response", "by hand"], COMPARED].concat();
-    let mut head_of_time = head.clone();
-    head_of_time.insert(7, "send only, ms");
-    table("First scrape: time", &head_of_time, &time);
-    table("First scrape: processor time", &head, &processor);
+    let first = ["jobs", "API, ms", "response", "by hand"];
+    table("First scrape: time", &columns(&first, &["fetch only, ms", "send only, ms"]), &time);
+    table("First scrape: processor time", &columns(&first, &["fetch only, ms"]), &processor);
     Ok(())
 }
 
@@ -292,14 +293,11 @@ async fn refresh(program: &Path, rounds: usize) -> anyhow::Result<()> {
     let row = |changed: usize| {
         let name = changed.to_string();
         let mut row = vec![name.clone()];
-        row.extend(compared(
-            &samples,
-            [&name, "by hand", "fetch"],
-            (changed == 1).then_some(Goal::AtMost(1.3)),
-        ));
+        let goal = (changed == 1).then_some(Goal::AtMost(1.3));
+        row.extend(compared(&samples, [&name, "by hand"], &["fetch"], goal));
         row
     };
-    let head = [&["targets changed of 100"], COMPARED].concat();
+    let head = columns(&["targets changed of 100"], &["fetch only, ms"]);
     table("Refresh of 10,000 jobs: processor time", &head, &CHANGED.map(row));
     Ok(())
 }
