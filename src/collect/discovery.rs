@@ -51,7 +51,7 @@ pub fn select(
             targets.extend(found.filter(|target| shard.holds(target)));
         }
     }
-    // Lists are sorted, so to sort all targets at once takes fewer comparisons than to insert one after the other.
+    // Lists are sorted already, so sorting all targets at once takes fewer comparisons than inserting them one by one.
     Selection { list_ids, targets: targets.into_iter().collect() }
 }
 

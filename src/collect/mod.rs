@@ -536,7 +536,7 @@ impl Shared {
             region_client.warn_about_overload(self.settings.refresh_limits);
         }
         let snapshot = builder.finish();
-        // The request has ended and has freed its permit. The next request is sent before this task goes on to compress.
+        // The request has ended and freed its permit. The yield lets the next request be sent before this task compresses.
         yield_now().await;
         // Most refreshes find nothing new. Compressing a block is most of the cost of a refresh, so an equal snapshot
         // keeps its block.

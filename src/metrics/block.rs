@@ -23,7 +23,7 @@ use crate::model::{
 /// neighbours, because the first line of each compressed piece takes as many bytes as a hundred later ones.
 const ALONE_FROM: usize = 128 * 1024;
 
-/// How much text is rendered before it is compressed or sent. It then still is in the processor's cache. A connection that
+/// How much text is rendered before it is compressed or sent. It is then still in the processor's cache. A connection that
 /// reads slowly keeps about this much text in memory.
 pub(super) const RENDERED_AT_ONCE: usize = 32 * 1024;
 

@@ -33,8 +33,7 @@ const COPIED_BELOW: usize = 8 * 1024;
 /// How many neighbouring blocks are compressed together, unless they are large.
 const TOGETHER: usize = 64;
 
-/// Plain text of at most this size is kept from the first request on, because rendering it takes
-/// longer than sending it.
+/// Plain text of at most this size is kept from the first request on, because rendering it takes longer than sending it.
 const KEPT_BELOW: usize = 1024 * 1024;
 
 /// The HELP and TYPE lines of every family that comes from targets.

@@ -238,7 +238,6 @@ mod tests {
         IpAddr::from(Ipv4Addr::new(127, 0, 0, last)).into()
     }
 
-    /// Fails if the new connection has to wait for its slot.
     /// One request and its response.
     fn serve_one(slot: &ConnectionSlot) {
         slot.phase.requested(false);
@@ -246,6 +245,7 @@ mod tests {
         assert!(slot.phase.written());
     }
 
+    /// Fails if the new connection has to wait for its slot.
     async fn slot(connections: &Arc<Connections>, last: u8) -> ConnectionSlot {
         let slot = timeout(SECOND, connections.slot(client(last))).await.expect("there is room");
         advance(SECOND).await;
