@@ -23,9 +23,9 @@ use crate::model::{
 /// neighbours, because the first line of each compressed piece takes as many bytes as a hundred later ones.
 const ALONE_FROM: usize = 128 * 1024;
 
-/// How much text is rendered before it is compressed or sent. It is then still in the processor's cache. A connection that
-/// reads slowly keeps about this much text in memory.
-pub(super) const RENDERED_AT_ONCE: usize = 32 * 1024;
+/// How much text is rendered before it is compressed or sent. It is then still in the processor's cache, and the compressor's
+/// window has room for two such parts. A connection that reads slowly keeps about this much text in memory.
+pub(super) const RENDERED_AT_ONCE: usize = 29 * 1024;
 
 /// The samples of some families.
 #[derive(Debug, Clone, Default)]

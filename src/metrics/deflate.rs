@@ -25,6 +25,13 @@ const LEVEL: Compression = Compression::fast();
 /// A text of at least this size is compressed by several threads. Starting one takes as long as compressing 50 kB.
 pub(super) const SHARED_FROM: usize = 1024 * 1024;
 
+/// How much text the compressor's window takes until the compressor moves it. Moving the window and its hash tables takes
+/// several times as long as finding the matches in the text, so the window begins anew instead.
+const WINDOW: usize = 64 * 1024 - 512;
+
+/// How much of the text remains in a window that begins anew. A line mostly repeats one that is a few lines before it.
+const KEPT_IN_WINDOW: usize = 2 * 1024;
+
 /// Larger buffers are handed over instead of being reused.
 const KEPT_BELOW: usize = 256 * 1024;
 
@@ -131,13 +138,18 @@ thread_local! {
 /// targets, either effect would cost more memory than the data.
 struct Deflater {
     compress: Compress,
+    /// How much text is in the compressor's window.
+    in_window: usize,
+    /// The end of that text.
+    tail: Vec<u8>,
     out: Vec<u8>,
     text: String,
 }
 
 impl Default for Deflater {
     fn default() -> Self {
-        Self { compress: Compress::new(LEVEL, false), out: Vec::new(), text: String::new() }
+        let compress = Compress::new(LEVEL, false);
+        Self { compress, in_window: 0, tail: Vec::new(), out: Vec::new(), text: String::new() }
     }
 }
 
@@ -151,14 +163,33 @@ impl Deflater {
     /// Renders and compresses a family as one piece.
     fn family(&mut self, text: &(impl Text + ?Sized), family: usize) -> Piece {
         let start = self.out.len();
+        self.in_window = 0;
         let mut checksum = Hasher::new();
         let buffer = std::mem::take(&mut self.text);
         self.text = text.render(family, buffer, &mut |piece| {
             checksum.update(piece.as_bytes());
-            self.push(piece.as_bytes(), FlushCompress::None);
+            self.part(piece.as_bytes());
         });
         self.push(&[], FlushCompress::Full);
         Piece { range: start..self.out.len(), checksum: checksum.finalize() }
+    }
+
+    /// Compresses a part of a family.
+    fn part(&mut self, part: &[u8]) {
+        if part.is_empty() {
+            return;
+        }
+        if self.in_window > 0 && self.in_window + part.len() > WINDOW {
+            // The flush empties the window. What it held can be put back, because it is still in front of the part.
+            self.push(&[], FlushCompress::Full);
+            let kept = self.compress.set_dictionary(&self.tail);
+            debug_assert!(kept.is_ok(), "the compressor holds no text back after a flush");
+            self.in_window = self.tail.len();
+        }
+        self.push(part, FlushCompress::None);
+        self.in_window += part.len();
+        self.tail.clear();
+        self.tail.extend_from_slice(&part[part.len().saturating_sub(KEPT_IN_WINDOW)..]);
     }
 
     fn push(&mut self, mut input: &[u8], flush: FlushCompress) {

@@ -154,8 +154,11 @@ async fn read_body(
     limit: usize,
     failed: impl Fn(RequestError) -> AttemptError,
 ) -> Result<Vec<u8>, AttemptError> {
-    let mut body = Layer::content(limit);
-    for _ in 0..gzip_codings(response.headers())? {
+    let codings = gzip_codings(response.headers())?;
+    // The length of a compressed body says nothing about the content.
+    let length = response.content_length().filter(|_| codings == 0).and_then(|length| length.try_into().ok());
+    let mut body = Layer::content(length.unwrap_or_default(), limit);
+    for _ in 0..codings {
         body = body.compressed(limit);
     }
     while let Some(chunk) = response.chunk().await.map_err(&failed)? {
@@ -210,8 +213,12 @@ enum Kind {
 }
 
 impl Layer {
-    fn content(limit: usize) -> Self {
-        Self { room: limit, kind: Kind::Content(Vec::new()) }
+    /// Expects content of `length` bytes, and accepts `limit` bytes.
+    fn content(length: usize, limit: usize) -> Self {
+        let mut content = Vec::new();
+        // If that much address space is not available, the buffer still grows on demand.
+        let _ = content.try_reserve_exact(length.min(limit));
+        Self { room: limit, kind: Kind::Content(content) }
     }
 
     /// Wraps the body in a layer of compression. Compressed data can be slightly larger than the content, so twice the limit is
@@ -292,7 +299,7 @@ mod tests {
 
     /// Decodes a body of `codings` compression layers, in pieces of a few bytes.
     fn read(bytes: &[u8], codings: usize) -> std::io::Result<Vec<u8>> {
-        let mut body = Layer::content(LIMIT);
+        let mut body = Layer::content(0, LIMIT);
         for _ in 0..codings {
             body = body.compressed(LIMIT);
         }
