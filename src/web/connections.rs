@@ -368,9 +368,9 @@ mod tests {
             stalled.push((slot, held, version));
             stalled.retain(|(slot, ..)| !slot.cut.is_cancelled());
         }
-        assert_eq!(stalled.len(), 10);
+        assert_eq!(stalled.len(), 5);
         let bytes: usize = stalled.iter().map(|(.., version)| version.len()).sum();
-        assert!(bytes <= 32 * MIB);
+        assert!(bytes <= 16 * MIB);
         // A version counts once, even if many connections send it.
         let version = vec![b'#'; 3 * MIB];
         let mut many = Vec::new();

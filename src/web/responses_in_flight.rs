@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 
 /// How many bytes of responses may stay in memory for clients that are behind.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// How many versions of a response may stay in memory if that is more than [`MAX_BYTES`].
 const MAX_LARGE_RESPONSES: usize = 3;
