@@ -205,7 +205,7 @@ impl Body {
             let (mut chunks, mut checksum) = (Chunks::default(), Hasher::new());
             for (family, _) in self.groups.families() {
                 let (_, header) = &HEADERS[family];
-                checksum.combine(&header.checksum);
+                header.add_to(&mut checksum);
                 chunks.push(&header.deflated, 0..header.deflated.len());
                 for group in &self.groups.list {
                     let length = group.blocks.iter().map(|block| block.length(family)).sum();
@@ -314,14 +314,16 @@ pub enum Exposition {
 pub struct Part {
     text: Bytes,
     deflated: Bytes,
-    checksum: Hasher,
+    /// The checksum of the text. `None` if the text is sent once.
+    checksum: Option<Hasher>,
 }
 
 impl Part {
     /// Compresses text that is sent more than once.
     pub(super) fn compressed(text: String) -> Self {
-        let deflated = deflated(&text);
-        Self::of(text, deflated)
+        let mut checksum = Hasher::new();
+        checksum.update(text.as_bytes());
+        Self { deflated: deflated(&text), text: text.into(), checksum: Some(checksum) }
     }
 
     /// Wraps text that is sent once in stored blocks, without compression: [RFC 1951, section 3.2.4].
@@ -336,13 +338,15 @@ impl Part {
             deflated.put_u16_le(!length);
             deflated.extend_from_slice(data);
         }
-        Self::of(text, deflated.into())
+        Self { text: text.into(), deflated: deflated.into(), checksum: None }
     }
 
-    fn of(text: String, deflated: Bytes) -> Self {
-        let mut checksum = Hasher::new();
-        checksum.update(text.as_bytes());
-        Self { text: text.into(), deflated, checksum }
+    /// Adds the text to the checksum of what precedes it. Joining two checksums takes longer than hashing a few thousand bytes.
+    fn add_to(&self, all: &mut Hasher) {
+        match &self.checksum {
+            Some(checksum) => all.combine(checksum),
+            None => all.update(&self.text),
+        }
     }
 }
 
@@ -374,7 +378,7 @@ fn compressed(body: &Body, tail: &[Part]) -> Vec<Bytes> {
     let mut checksum = checksum.clone();
     let mut length = body.groups.length();
     for part in tail {
-        checksum.combine(&part.checksum);
+        part.add_to(&mut checksum);
         length += part.text.len();
     }
     let mut end = BytesMut::from(LAST_BLOCK);

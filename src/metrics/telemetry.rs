@@ -42,10 +42,19 @@ pub struct Telemetry {
     clock_skew: OnceLock<Gauge>,
     /// Increases with every change of these metrics.
     version: AtomicU64,
-    /// The rendered registry and its version.
-    text: Mutex<Option<(u64, Part)>>,
     process: Registry,
-    process_text: Mutex<Option<(Instant, Part)>>,
+    rendered: Mutex<Option<Rendered>>,
+}
+
+/// The text of both registries.
+#[derive(Debug)]
+struct Rendered {
+    /// The version of the metrics.
+    version: u64,
+    process: String,
+    /// When the process metrics were read.
+    process_read: Instant,
+    part: Part,
 }
 
 impl Telemetry {
@@ -89,33 +98,32 @@ impl Telemetry {
             rate_limit_wait,
             clock_skew: OnceLock::new(),
             version: AtomicU64::new(0),
-            text: Mutex::default(),
             process,
-            process_text: Mutex::default(),
+            rendered: Mutex::default(),
         })
     }
 
     /// The text that follows the families of the targets in a response.
-    pub fn parts(&self, facts: &ScrapeFacts) -> [Part; 3] {
-        [self.api(), Part::stored(block::scrape_facts(facts)), self.process()]
+    pub fn parts(&self, facts: &ScrapeFacts) -> [Part; 2] {
+        [Part::stored(block::scrape_facts(facts)), self.registries()]
     }
 
-    fn api(&self) -> Part {
-        let mut kept = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+    fn registries(&self) -> Part {
+        let mut kept = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         // The version is read before the text is rendered. The next scrape then sees a change that happens in between.
         let version = self.version.load(Ordering::Acquire);
-        match &*kept {
-            Some((at, part)) if *at == version => part.clone(),
-            _ => kept.insert((version, Part::compressed(encode(&self.registry)))).1.clone(),
-        }
-    }
-
-    fn process(&self) -> Part {
-        let mut kept = self.process_text.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some((at, part)) if at.elapsed() < PROCESS_METRICS_AGE => part.clone(),
-            _ => kept.insert((Instant::now(), Part::compressed(encode(&self.process)))).1.clone(),
-        }
+        let recent = kept.take().filter(|rendered| rendered.process_read.elapsed() < PROCESS_METRICS_AGE);
+        let rendered = match recent {
+            Some(rendered) if rendered.version == version => rendered,
+            recent => {
+                let process = recent.map(|rendered| (rendered.process, rendered.process_read));
+                let (process, process_read) =
+                    process.unwrap_or_else(|| (encode(&self.process), Instant::now()));
+                let part = Part::compressed(encode(&self.registry) + &process);
+                Rendered { version, process, process_read, part }
+            }
+        };
+        kept.insert(rendered).part.clone()
     }
 
     fn changed(&self) {

@@ -66,19 +66,21 @@ pub(super) struct Server<E> {
 
 impl<E: Exporter> Server<E> {
     async fn answer(&self, request: Request<Incoming>, client: ClientAddress) -> Response<Body> {
-        let enter = || self.waiting.add(client);
-        let answer = async |request: Request<Incoming>| match malformed::refuse(&request) {
-            Some(refusal) => refusal,
-            None => routes::answer(request, &*self.exporter, self.scrape_timeout, enter).await,
+        if let Some(guard) = &self.guard
+            && let Err(mut refusal) = guard.admit(request.headers(), client).await
+        {
+            guard.add_headers(refusal.headers_mut());
+            return refusal;
+        }
+        let mut response = if let Some(refusal) = malformed::refuse(&request) {
+            refusal
+        } else {
+            let enter = || self.waiting.add(client);
+            routes::answer(request, &*self.exporter, self.scrape_timeout, enter).await
         };
-        let Some(guard) = &self.guard else {
-            return answer(request).await;
-        };
-        let mut response = match guard.admit(request.headers(), client).await {
-            Ok(()) => answer(request).await,
-            Err(refusal) => refusal,
-        };
-        guard.add_headers(response.headers_mut());
+        if let Some(guard) = &self.guard {
+            guard.add_headers(response.headers_mut());
+        }
         response
     }
 }
