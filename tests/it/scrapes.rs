@@ -730,7 +730,7 @@ fn one_target_that_fails_does_not_touch_another() {
 fn two_scrapes_of_the_same_data_are_the_same_bytes_but_for_the_exporters_own() {
     run(async {
         let harness = many_segments(5).build().await;
-        let jobs_part = |text: &str| text.split("# HELP pinpoint_api_").next().unwrap().to_owned();
+        let jobs_part = |text: &str| text.split("# HELP pinpoint_exporter_").next().unwrap().to_owned();
         let (first, second) = (harness.text(None).await, harness.text(None).await);
         assert_eq!(jobs_part(&first), jobs_part(&second));
         assert_ne!(first, second, "the lookups count on");

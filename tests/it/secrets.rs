@@ -275,15 +275,16 @@ fn a_secret_in_a_wrong_variable_or_argument_is_not_shown() {
 
 #[test]
 fn nothing_before_the_last_at_of_a_url_is_shown_encoded_or_not() {
-    let hush = ["user", "hush", "pw"].map(str::to_owned);
+    // They are longer than the six random characters of a temporary folder, which is shown.
+    let hush = ["hushuser", "hushword", "hushhost"].map(str::to_owned);
     for url in [
-        "http://user:hush@h",
-        "http://user%3Ahush%40h",
-        "http://user%3Ahush%40h/",
-        "http://user:hush%2540h",
-        "http://user%253Ahush%25252540h",
-        "http://user%3Ahush%40pw@h",
-        "http://user@hush%40h?hush-of-the-query",
+        "http://hushuser:hushword@h",
+        "http://hushuser%3Ahushword%40h",
+        "http://hushuser%3Ahushword%40h/",
+        "http://hushuser:hushword%2540h",
+        "http://hushuser%253Ahushword%25252540h",
+        "http://hushuser%3Ahushword%40hushhost@h",
+        "http://hushuser@hushword%40h?hushword-of-the-query",
     ] {
         for variable in [
             "AWS_ENDPOINT_URL",
@@ -305,13 +306,12 @@ fn nothing_before_the_last_at_of_a_url_is_shown_encoded_or_not() {
             let output = command(&["check"], &variables);
             let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
             assert_ne!(output.status.code(), Some(0), "{said}");
-            let said = said.replace("user name", "").replace("exporter's user", "");
             assert_lacks(&format!("{variable}={url}"), &said, &hush);
         }
     }
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config");
-    std::fs::write(&config, "[default]\nendpoint_url = http://user%3Ahush%40h\n").unwrap();
+    std::fs::write(&config, "[default]\nendpoint_url = http://hushuser%3Ahushword%40h\n").unwrap();
     let variables = [
         ("AWS_REGION", "eu-west-1"),
         ("PINPOINT_EXPORTER_TARGETS", "app/segment"),
