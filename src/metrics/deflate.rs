@@ -26,10 +26,10 @@ const LEVEL: Compression = Compression::fast();
 pub(super) const SHARED_FROM: usize = 1024 * 1024;
 
 /// How much text the compressor's window takes until the compressor moves it. Moving the window and its hash tables takes
-/// several times as long as finding the matches in the text, so the window begins anew instead.
+/// several times as long as finding the matches in the text, so the window starts over instead.
 const WINDOW: usize = 64 * 1024 - 512;
 
-/// How much of the text remains in a window that begins anew. A line mostly repeats one that is a few lines before it.
+/// How much of the text remains in a window that starts over. A line mostly repeats one that is a few lines before it.
 const KEPT_IN_WINDOW: usize = 2 * 1024;
 
 /// Larger buffers are handed over instead of being reused.
