@@ -90,10 +90,12 @@ const MAX_CONNECTIONS: usize = 512;
 const OTHER_DESCRIPTORS: usize = 24;
 
 /// The most client connections for a process that may open `descriptors` file descriptors (`ulimit -n`). The others are
-/// reserved for `to_aws` connections to AWS, for files and for the log. Clients always keep a quarter of all descriptors.
+/// reserved for `to_aws` requests to AWS at once, for files and for the log. Clients always keep a quarter of all descriptors.
 fn connections(descriptors: Option<u64>, to_aws: usize) -> usize {
     let descriptors = descriptors.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-    let left = descriptors.saturating_sub(OTHER_DESCRIPTORS).saturating_sub(to_aws);
+    // A request that finds no idle connection opens one. If another becomes idle first, the request takes that one, and the
+    // HTTP client keeps both.
+    let left = descriptors.saturating_sub(OTHER_DESCRIPTORS).saturating_sub(to_aws.saturating_mul(2));
     left.max(descriptors / 4).clamp(1, MAX_CONNECTIONS)
 }
 
@@ -182,10 +184,10 @@ mod tests {
             (None, 8, 512),
             (Some(1_048_576), 8, 512),
             (Some(1024), 8, 512),
-            (Some(1024), 500, 500),
+            (Some(1024), 300, 400),
             (Some(1024), 100_000, 256),
-            (Some(64), 8, 32),
-            (Some(48), 8, 16),
+            (Some(64), 8, 24),
+            (Some(48), 8, 12),
             (Some(16), 8, 4),
             (Some(0), 8, 1),
             (Some(u64::MAX), usize::MAX, 512),
