@@ -25,8 +25,8 @@ const LEVEL: Compression = Compression::fast();
 /// A text of at least this size is compressed by several threads. Starting one takes as long as compressing 50 kB.
 pub(super) const SHARED_FROM: usize = 1024 * 1024;
 
-/// How much text the compressor's window takes until the compressor moves it. Moving the window and its hash tables takes
-/// several times as long as finding the matches in the text, so the window starts over instead.
+/// The compressor's window holds 64 KiB, less a few hundred bytes. When it is full, the compressor moves it and its hash tables,
+/// which takes several times as long as finding the matches in the text. So the window starts over before.
 const WINDOW: usize = 64 * 1024 - 512;
 
 /// How much of the text remains in a window that starts over. A line mostly repeats one that is a few lines before it.
@@ -156,8 +156,11 @@ impl Default for Deflater {
 impl Deflater {
     /// Drops what a panic in an earlier call can have left here.
     fn start(&mut self) {
+        // A reset keeps the state of a block that is open.
+        if self.in_window > 0 || !self.out.is_empty() {
+            *self = Self::default();
+        }
         self.compress.reset();
-        self.out.clear();
     }
 
     /// Renders and compresses a family as one piece.
@@ -180,7 +183,7 @@ impl Deflater {
             return;
         }
         if self.in_window > 0 && self.in_window + part.len() > WINDOW {
-            // The flush empties the window. What it held can be put back, because it is still in front of the part.
+            // The flush empties the window. The end of the text can be put back, because it is still in front of the part.
             self.push(&[], FlushCompress::Full);
             let kept = self.compress.set_dictionary(&self.tail);
             debug_assert!(kept.is_ok(), "the compressor holds no text back after a flush");
@@ -209,9 +212,12 @@ impl Deflater {
 
     /// Returns all pieces.
     fn take(&mut self) -> Bytes {
+        self.in_window = 0;
         if self.out.len() > KEPT_BELOW {
             return std::mem::take(&mut self.out).into_boxed_slice().into();
         }
-        Bytes::copy_from_slice(&self.out)
+        let pieces = Bytes::copy_from_slice(&self.out);
+        self.out.clear();
+        pieces
     }
 }

@@ -155,7 +155,7 @@ async fn read_body(
     failed: impl Fn(RequestError) -> AttemptError,
 ) -> Result<Vec<u8>, AttemptError> {
     let codings = gzip_codings(response.headers())?;
-    // The length of a compressed body says nothing about the content.
+    // The length of a compressed body says nothing about the length of the content.
     let length = response.content_length().filter(|_| codings == 0).and_then(|length| length.try_into().ok());
     let mut body = Layer::content(length.unwrap_or_default(), limit);
     for _ in 0..codings {
@@ -213,7 +213,7 @@ enum Kind {
 }
 
 impl Layer {
-    /// Expects content of `length` bytes, and accepts `limit` bytes.
+    /// Expects content of `length` bytes, or 0 if that is unknown, and accepts `limit` bytes.
     fn content(length: usize, limit: usize) -> Self {
         let mut content = Vec::new();
         // If that much address space is not available, the buffer still grows on demand.
@@ -258,7 +258,7 @@ impl std::io::Write for Layer {
     }
 }
 
-/// A larger body gets its maximum capacity at once. The operating system provides the memory as it is filled, and gets all of
+/// A larger body of unknown length gets its maximum capacity at once. The operating system provides the memory as it is filled, and gets all of
 /// it back. A growing buffer would be copied repeatedly and would fragment the memory of the process.
 const GROWS_BELOW: usize = 64 * 1024;
 
