@@ -26,7 +26,7 @@ const LEVEL: Compression = Compression::fast();
 pub(super) const SHARED_FROM: usize = 1024 * 1024;
 
 /// The compressor's window holds 64 KiB, less a few hundred bytes. When it is full, the compressor moves it and its hash tables,
-/// which takes several times as long as finding the matches in the text. So the window starts over before.
+/// which takes several times as long as finding the matches in the text. So the window starts over before it is full.
 const WINDOW: usize = 64 * 1024 - 512;
 
 /// How much of the text remains in a window that starts over. A line mostly repeats one that is a few lines before it.
@@ -183,7 +183,7 @@ impl Deflater {
             return;
         }
         if self.in_window > 0 && self.in_window + part.len() > WINDOW {
-            // The flush empties the window. The end of the text can be put back, because it is still in front of the part.
+            // The flush empties the window. The end of the text can be put back, because the reader still has it.
             self.push(&[], FlushCompress::Full);
             let kept = self.compress.set_dictionary(&self.tail);
             debug_assert!(kept.is_ok(), "the compressor holds no text back after a flush");

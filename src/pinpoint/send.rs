@@ -258,8 +258,8 @@ impl std::io::Write for Layer {
     }
 }
 
-/// A larger body of unknown length gets its maximum capacity at once. The operating system provides the memory as it is filled, and gets all of
-/// it back. A growing buffer would be copied repeatedly and would fragment the memory of the process.
+/// A larger body of unknown length gets its maximum capacity at once. The operating system provides the memory as it is filled,
+/// and gets all of it back. A growing buffer would be copied repeatedly and would fragment the memory of the process.
 const GROWS_BELOW: usize = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]

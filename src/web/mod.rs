@@ -90,7 +90,8 @@ const MAX_CONNECTIONS: usize = 512;
 const OTHER_DESCRIPTORS: usize = 24;
 
 /// The most client connections for a process that may open `descriptors` file descriptors (`ulimit -n`). The others are
-/// reserved for the connections of `to_aws` simultaneous requests to AWS, for files and for the log. Clients always keep a quarter of all descriptors.
+/// reserved for the connections of `to_aws` simultaneous requests to AWS, for files and for the log. Clients always keep a
+/// quarter of all descriptors.
 fn connections(descriptors: Option<u64>, to_aws: usize) -> usize {
     let descriptors = descriptors.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
     // A request that finds no idle connection opens one. If another becomes idle first, the request takes that one, and the

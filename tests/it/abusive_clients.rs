@@ -384,7 +384,7 @@ async fn targets_that_are_added_take_file_descriptors_from_clients() {
         assert_eq!(client.answer().await.unwrap().status, 200);
         clients.push(client);
     }
-    // In each of them, eight requests may be sent to AWS at once.
+    // In each of these regions, eight requests may be sent to AWS at once.
     let more = ["eu-west-1", "us-east-1", "us-west-2"].map(target).concat();
     std::fs::write(&path, more).unwrap();
     exporter.signal(Signal::HUP);
@@ -431,7 +431,7 @@ async fn while_the_api_hangs_and_scrapes_wait_for_a_day_health_is_answered() {
         }
     }
     // 160 connections fit, and a quarter of them may wait. The other scrapes were answered, and none was disconnected.
-    // Which of two scrapes that arrive together waits longer is up to the exporter.
+    // If two scrapes arrive together, the exporter may answer either of them first.
     let answers = waiting.iter_mut().map(Raw::answer).collect::<FuturesUnordered<_>>();
     let answered: Vec<_> = answers.take(300 - 160 / 4).map(|answer| answer.unwrap().status).collect().await;
     assert_eq!(answered, [200; 300 - 160 / 4]);

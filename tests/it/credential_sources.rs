@@ -853,7 +853,7 @@ async fn checked(variables: Variables) -> String {
 }
 
 async fn assert_words(cases: Vec<Case>) {
-    // Only two run at once. If all did on a busy machine, each could take longer than the exporter waits for a source.
+    // Only two checks run at once. If all ran at once on a busy machine, each could take longer than the exporter waits for a source.
     let checks = cases.into_iter().map(async |(variables, expected)| (checked(variables).await, expected));
     let mut checks = std::pin::pin!(futures_util::stream::iter(checks).buffered(2));
     let mut wrong = Vec::new();

@@ -275,7 +275,7 @@ fn a_secret_in_a_wrong_variable_or_argument_is_not_shown() {
 
 #[test]
 fn nothing_before_the_last_at_of_a_url_is_shown_encoded_or_not() {
-    // They are longer than the six random characters of a temporary folder, which is shown.
+    // They are longer than the six random characters of a temporary folder, whose name is shown.
     let hush = ["hushuser", "hushword", "hushhost"].map(str::to_owned);
     for url in [
         "http://hushuser:hushword@h",
