@@ -79,8 +79,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// The maximum number of simultaneous connections to Pinpoint.
-    pub fn connections(&self) -> usize {
+    /// The most simultaneous requests to Pinpoint.
+    pub fn simultaneous_requests(&self) -> usize {
         self.clients.len() * self.config.max_concurrent_requests
     }
 

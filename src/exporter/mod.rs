@@ -54,7 +54,7 @@ pub struct Exporter {
     web_config: Option<Arc<WatchedWebConfig>>,
     targets_file: Option<(TargetsFile, WatchedFile)>,
     /// The maximum number of simultaneous connections to Pinpoint.
-    connections_to_aws: watch::Sender<usize>,
+    requests_to_aws: watch::Sender<usize>,
 }
 
 impl Exporter {
@@ -94,7 +94,7 @@ impl Exporter {
             tag_labels: Arc::clone(&config.tag_labels),
         };
         Ok(Self {
-            connections_to_aws: watch::Sender::new(accounts.connections()),
+            requests_to_aws: watch::Sender::new(accounts.simultaneous_requests()),
             collector: Collector::new(config.targets.clone(), &accounts.clients, settings, clock),
             accounts: Mutex::new(accounts),
             telemetry,
@@ -112,7 +112,7 @@ impl Exporter {
         // The lock is held to the end, so that concurrent changes are applied one after the other.
         let mut accounts = self.accounts();
         accounts.set_targets(&targets)?;
-        self.connections_to_aws.send_replace(accounts.connections());
+        self.requests_to_aws.send_replace(accounts.simultaneous_requests());
         self.collector.set_targets(targets, &accounts.clients);
         Ok(())
     }
@@ -291,7 +291,7 @@ impl web::Exporter for Exporter {
         self.ready.load(Ordering::Acquire)
     }
 
-    fn connections_to_aws(&self) -> watch::Receiver<usize> {
-        self.connections_to_aws.subscribe()
+    fn requests_to_aws(&self) -> watch::Receiver<usize> {
+        self.requests_to_aws.subscribe()
     }
 }

@@ -27,6 +27,9 @@ const ALONE_FROM: usize = 128 * 1024;
 /// window has room for two such parts. A connection that reads slowly keeps about this much text in memory.
 pub(super) const RENDERED_AT_ONCE: usize = 29 * 1024;
 
+const _: () =
+    assert!(2 * RENDERED_AT_ONCE <= deflate::BETWEEN_STARTS, "the window has no room for two parts");
+
 /// The samples of some families.
 #[derive(Debug, Clone, Default)]
 pub struct Block(Arc<Families>);

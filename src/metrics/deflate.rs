@@ -32,6 +32,9 @@ const WINDOW: usize = 64 * 1024 - 512;
 /// How much of the text remains in a window that starts over. A line mostly repeats one that is a few lines before it.
 const KEPT_IN_WINDOW: usize = 2 * 1024;
 
+/// How much text can be compressed before the window starts over again.
+pub(super) const BETWEEN_STARTS: usize = WINDOW - KEPT_IN_WINDOW;
+
 /// Larger buffers are handed over instead of being reused.
 const KEPT_BELOW: usize = 256 * 1024;
 

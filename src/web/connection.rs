@@ -66,13 +66,13 @@ pub(super) struct Server<E> {
 
 impl<E: Exporter> Server<E> {
     async fn answer(&self, request: Request<Incoming>, client: ClientAddress) -> Response<Body> {
-        if let Some(guard) = &self.guard
-            && let Err(mut refusal) = guard.admit(request.headers(), client).await
-        {
-            guard.add_headers(refusal.headers_mut());
-            return refusal;
-        }
-        let mut response = if let Some(refusal) = malformed::refuse(&request) {
+        let admitted = match &self.guard {
+            Some(guard) => guard.admit(request.headers(), client).await,
+            None => Ok(()),
+        };
+        let mut response = if let Err(refusal) = admitted {
+            refusal
+        } else if let Some(refusal) = malformed::refuse(&request) {
             refusal
         } else {
             let enter = || self.waiting.add(client);

@@ -64,5 +64,5 @@ pub trait Exporter: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
 
     /// The most simultaneous requests to AWS. The server leaves file descriptors for their connections.
-    fn connections_to_aws(&self) -> watch::Receiver<usize>;
+    fn requests_to_aws(&self) -> watch::Receiver<usize>;
 }

@@ -115,7 +115,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let _cut = cut.clone().drop_guard();
-    let mut to_aws = exporter.connections_to_aws();
+    let mut to_aws = exporter.requests_to_aws();
     let descriptors = getrlimit(Resource::Nofile).current;
     let limit = |to_aws| connections(descriptors, to_aws).min(limits.connections);
     let connections = Connections::new(limit(*to_aws.borrow_and_update()), &cut);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use fake_pinpoint::{FakePinpoint, Options, fault::Fault, world::Life, world::World};
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _},
@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use crate::support::{
+    harness::HANG_SETTING,
     program::{Program, command},
     raw::{Answer, Raw, within},
     text_format,
@@ -413,8 +414,14 @@ async fn targets_that_are_added_take_file_descriptors_from_clients() {
 async fn while_the_api_hangs_and_scrapes_wait_for_a_day_health_is_answered() {
     let fake = fake().await;
     fake.fault(Fault::Hang.always());
-    // Fewer connections than scrapes.
-    let mut exporter = start_uncached(&fake, "ulimit -n 200;");
+    // Fewer connections than scrapes, none of which the refresh timeout ends.
+    let settings = [
+        ("PINPOINT_EXPORTER_TARGETS", "app/seg"),
+        ("PINPOINT_EXPORTER_CACHE_TTL", "0s"),
+        ("PINPOINT_EXPORTER_REFRESH_TIMEOUT", HANG_SETTING),
+    ];
+    let mut exporter = start_with(&fake, "ulimit -n 200;", &settings);
+    exporter.ready().await;
     let mut waiting = Vec::new();
     for turn in 0..300 {
         let mut client = Raw::connect(exporter.address).await;
@@ -432,9 +439,12 @@ async fn while_the_api_hangs_and_scrapes_wait_for_a_day_health_is_answered() {
     }
     // 160 connections fit, and a quarter of them may wait. The other scrapes were answered, and none was disconnected.
     // If two scrapes arrive together, the exporter may answer either of them first.
-    let answers = waiting.iter_mut().map(Raw::answer).collect::<FuturesUnordered<_>>();
-    let answered: Vec<_> = answers.take(300 - 160 / 4).map(|answer| answer.unwrap().status).collect().await;
-    assert_eq!(answered, [200; 300 - 160 / 4]);
+    let mut answers = waiting.iter_mut().map(Raw::answer).collect::<FuturesUnordered<_>>();
+    for _ in 0..300 - 160 / 4 {
+        assert_eq!(answers.next().await.unwrap().unwrap().status, 200);
+    }
+    assert!(answers.next().now_or_never().is_none());
+    drop(answers);
     let address = exporter.address.to_string();
     let variables = [
         ("PINPOINT_EXPORTER_LISTEN_ADDRESS", address.as_str()),

@@ -728,8 +728,7 @@ fn the_exporter_gets_ready_whatever_the_first_look_for_credentials_does() {
             vec![("AWS_EC2_METADATA_DISABLED", "false"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endless)],
         ] {
             let program = mint.program(&variables);
-            let ready = format!("{}/-/ready", program.url);
-            while client().get(&ready).send().await.unwrap().status() != 200 {}
+            program.ready().await;
             let scrape = program.scrape().await;
             let labels = [("exception", "CredentialsError")];
             assert_eq!(scrape.sum("pinpoint_target_error", &labels), 1, "{}", program.log());

@@ -90,7 +90,7 @@ impl web::Exporter for Stub {
 
     fn stop_waiting(&self) {}
 
-    fn connections_to_aws(&self) -> watch::Receiver<usize> {
+    fn requests_to_aws(&self) -> watch::Receiver<usize> {
         watch::channel(0).1
     }
 

@@ -86,7 +86,7 @@ impl web::Exporter for Stub {
         self.stopping.cancel();
     }
 
-    fn connections_to_aws(&self) -> watch::Receiver<usize> {
+    fn requests_to_aws(&self) -> watch::Receiver<usize> {
         watch::channel(0).1
     }
 

@@ -112,6 +112,17 @@ impl Program {
         Self { child, address, url: format!("http://{address}"), log, reader: Some(reader) }
     }
 
+    /// Waits until the exporter is ready.
+    pub(crate) async fn ready(&self) {
+        let url = format!("{}/-/ready", self.url);
+        within("readiness", async {
+            while client().get(&url).send().await.unwrap().status() != 200 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
     /// Scrapes and waits until all refreshes have ended. The response must be valid.
     pub(crate) async fn scrape(&self) -> Scrape {
         self.scrape_within(HANG_LIMIT.as_secs_f64(), HANG_LIMIT).await
