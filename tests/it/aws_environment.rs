@@ -8,6 +8,7 @@ use std::{
 };
 
 use fake_pinpoint::{FakePinpoint, Options, world::World};
+use futures_util::future::join_all;
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
@@ -63,7 +64,15 @@ async fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
 async fn hosts(variables: &[(&str, &str)]) -> Vec<String> {
     let (proxy, asked) = proxy().await;
     let all = [("HTTPS_PROXY", proxy.as_str()), ("NO_PROXY", ""), ("PINPOINT_EXPORTER_MAX_ATTEMPTS", "1")];
-    command(&["check"], &[&all, variables].concat());
+    let variables = [&all, variables].concat();
+    let variables: Vec<_> =
+        variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let check = tokio::task::spawn_blocking(move || {
+        let variables: Vec<_> =
+            variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        command(&["check"], &variables)
+    });
+    check.await.unwrap();
     let mut hosts = Vec::new();
     for line in asked.lock().unwrap().iter() {
         let host = line.split_whitespace().nth(1).unwrap_or_default().trim_end_matches(":443").to_owned();
@@ -116,15 +125,18 @@ fn sts_is_asked_at_the_fips_and_dual_stack_addresses_also_for_web_identity() {
         let of_profile = |name| vec![("AWS_CONFIG_FILE", config.as_str()), ("AWS_PROFILE", name)];
         let own_role = [&key()[..], &[("PINPOINT_EXPORTER_ROLE_ARNS", role)]].concat();
         for source in [identity.to_vec(), of_profile("web"), of_profile("role"), own_role] {
-            for (fips, dualstack, host) in [
+            let checks = [
                 ("", "", "sts.eu-west-1.amazonaws.com"),
                 ("true", "", "sts-fips.eu-west-1.amazonaws.com"),
                 ("", "true", "sts.eu-west-1.api.aws"),
                 ("true", "true", "sts-fips.eu-west-1.api.aws"),
-            ] {
+            ]
+            .map(async |(fips, dualstack, host)| {
                 let chosen =
                     [ARN, ("AWS_USE_FIPS_ENDPOINT", fips), ("AWS_USE_DUALSTACK_ENDPOINT", dualstack)];
-                let asked = hosts(&[&source[..], &chosen].concat()).await;
+                (hosts(&[&source[..], &chosen].concat()).await, host)
+            });
+            for (asked, host) in join_all(checks).await {
                 assert_eq!(asked, [host], "{source:?}");
             }
         }
