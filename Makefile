@@ -9,7 +9,7 @@ build: ## Builds the exporter for production: target/release/pinpoint-exporter
 demo: ## Runs the exporter against a fake Pinpoint on loopback, until Ctrl-C
 	@demo/run
 
-test: ## Runs the quick tests, before a pull request; 5 minutes once compiled; installs its tools (apt, pip into .venv)
+test: ## Runs the quick tests, before a pull request; 3 minutes once compiled; installs its tools (apt, pip into .venv)
 	@tests/run --quick tools compile lint deny rust+judges+alerts+dashboards+manifests
 
 test-all: ## Runs all tests, as CI does: also the slow ones, chaos, soak, shutdown and workflows; up to an hour the first time
