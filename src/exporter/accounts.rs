@@ -79,7 +79,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// The most simultaneous requests to Pinpoint.
+    /// The maximum number of simultaneous requests to Pinpoint.
     pub fn simultaneous_requests(&self) -> usize {
         self.clients.len() * self.config.max_concurrent_requests
     }

@@ -53,7 +53,7 @@ pub struct Exporter {
     /// The configuration of TLS and passwords for the port.
     web_config: Option<Arc<WatchedWebConfig>>,
     targets_file: Option<(TargetsFile, WatchedFile)>,
-    /// The maximum number of simultaneous connections to Pinpoint.
+    /// The maximum number of simultaneous requests to Pinpoint.
     requests_to_aws: watch::Sender<usize>,
 }
 

@@ -63,6 +63,6 @@ pub trait Exporter: Send + Sync + 'static {
     /// Whether the first attempt to get credentials has ended, with or without success.
     fn is_ready(&self) -> bool;
 
-    /// The most simultaneous requests to AWS. The server leaves file descriptors for their connections.
+    /// The maximum number of simultaneous requests to AWS. The server leaves file descriptors for their connections.
     fn requests_to_aws(&self) -> watch::Receiver<usize>;
 }

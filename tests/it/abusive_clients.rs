@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::support::{
     harness::HANG_SETTING,
-    program::{Program, command},
+    program::{Program, command_async},
     raw::{Answer, Raw, within},
     text_format,
 };
@@ -451,7 +451,7 @@ async fn while_the_api_hangs_and_scrapes_wait_for_a_day_health_is_answered() {
         ("PINPOINT_EXPORTER_TARGETS", "app/seg"),
         ("AWS_REGION", "eu-west-1"),
     ];
-    let output = tokio::task::block_in_place(|| command(&["healthcheck"], &variables));
+    let output = command_async(&["healthcheck"], &variables).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // Another address scrapes, and is answered when its own time is over.
     let mut other = Raw::connect_from(Ipv4Addr::new(127, 0, 0, 2), exporter.address).await;

@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::support::{
     harness::run,
-    program::{Program, command},
+    program::{Program, command, command_async},
     raw::within,
     text_format::Scrape,
 };
@@ -64,15 +64,7 @@ async fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
 async fn hosts(variables: &[(&str, &str)]) -> Vec<String> {
     let (proxy, asked) = proxy().await;
     let all = [("HTTPS_PROXY", proxy.as_str()), ("NO_PROXY", ""), ("PINPOINT_EXPORTER_MAX_ATTEMPTS", "1")];
-    let variables = [&all, variables].concat();
-    let variables: Vec<_> =
-        variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let check = tokio::task::spawn_blocking(move || {
-        let variables: Vec<_> =
-            variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        command(&["check"], &variables)
-    });
-    check.await.unwrap();
+    command_async(&["check"], &[&all, variables].concat()).await;
     let mut hosts = Vec::new();
     for line in asked.lock().unwrap().iter() {
         let host = line.split_whitespace().nth(1).unwrap_or_default().trim_end_matches(":443").to_owned();

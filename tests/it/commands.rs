@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::support::{
     harness::{Plan, run},
-    program::{Program, command},
+    program::{Program, command, command_async},
 };
 
 /// The variables that make it read the fake.
@@ -35,13 +35,8 @@ fn of(fake: &FakePinpoint, targets: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn command_on(fake: &FakePinpoint, targets: &str, arguments: &'static [&'static str]) -> Output {
-    let variables = of(fake, targets);
-    let ran = tokio::task::spawn_blocking(move || {
-        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        command(arguments, &variables)
-    });
-    ran.await.unwrap()
+async fn command_on(fake: &FakePinpoint, targets: &str, arguments: &[&str]) -> Output {
+    command_async(arguments, &of(fake, targets)).await
 }
 
 fn text(output: &Output) -> String {
@@ -116,16 +111,7 @@ fn check_shows_names_beside_ids_as_text_and_no_name_makes_it_fail() {
         }
         let mut variables = of(&fake, "one/* two/c");
         variables.push(("PINPOINT_EXPORTER_NAMES", "all".to_owned()));
-        let check = async |arguments: &'static [&'static str]| {
-            let variables = variables.clone();
-            let ran = tokio::task::spawn_blocking(move || {
-                let variables: Vec<_> =
-                    variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                command(arguments, &variables)
-            });
-            ran.await.unwrap()
-        };
-        let output = check(&["check"]).await;
+        let output = command_async(&["check"], &variables).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let long = "x".repeat(40);
         let expected = format!(
@@ -157,7 +143,7 @@ Everything works: 4 calls, 3 targets.
                 ..denied(operation)
             });
         }
-        let output = check(&["check"]).await;
+        let output = command_async(&["check"], &variables).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let text = unwrapped(&self::text(&output));
         for part in [
@@ -170,7 +156,7 @@ Everything works: 4 calls, 3 targets.
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(text.ends_with("Everything works: 4 calls, 3 targets."), "{text}");
-        let found = json_of(&check(&["check", "--json"]).await);
+        let found = json_of(&command_async(&["check", "--json"], &variables).await);
         assert_eq!(
             (&found["ok"], &found["missing"], &found["names"][0]["ok"]),
             (&json!(true), &Value::Null, &json!(false))
@@ -256,11 +242,7 @@ fn check_without_credentials_says_so_and_sends_nothing() {
         let fake = fake().await;
         let mut variables = of(&fake, "one/a");
         variables.retain(|(name, _)| !name.contains("KEY"));
-        let output = tokio::task::spawn_blocking(move || {
-            let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            command(&["check"], &variables)
-        });
-        let output = output.await.unwrap();
+        let output = command_async(&["check"], &variables).await;
         assert_eq!(output.status.code(), Some(1));
         let text = text(&output);
         assert!(
@@ -797,14 +779,8 @@ fn what_is_planned_is_what_is_done_and_shown() {
             variables.extend(names.into_iter().map(|(name, value)| -> (&'static str, String) {
                 (format!("PINPOINT_EXPORTER_{name}").leak(), value)
             }));
-            let plan = tokio::task::spawn_blocking(move || {
-                let variables: Vec<_> =
-                    variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                let arguments =
-                    ["plan", "--json", "--scrape-interval", &interval, "--jobs-per-segment", &jobs];
-                json_of(&command(&arguments, &variables))
-            });
-            let plan = plan.await.unwrap();
+            let arguments = ["plan", "--json", "--scrape-interval", &interval, "--jobs-per-segment", &jobs];
+            let plan = json_of(&command_async(&arguments, &variables).await);
 
             let planned: BTreeMap<_, _> = plan["series"]
                 .as_array()
@@ -845,12 +821,7 @@ fn names_that_are_read_for_themselves_are_planned_as_lists_and_series() {
         let planned = async |names: &'static str| {
             let mut variables = of(&fake, "one/a one/b two");
             variables.push(("PINPOINT_EXPORTER_NAMES", names.to_owned()));
-            let plan = tokio::task::spawn_blocking(move || {
-                let variables: Vec<_> =
-                    variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                json_of(&command(&["plan", "--json"], &variables))
-            });
-            plan.await.unwrap()
+            json_of(&command_async(&["plan", "--json"], &variables).await)
         };
         let (without, with) = (planned("off").await, planned("all").await);
         let series = |plan: &Value, name: &str| {
@@ -883,24 +854,18 @@ fn healthcheck_asks_the_server_that_runs() {
         let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let program = Program::start(&variables);
         let address = program.address.to_string();
-        let check = |address: String| {
-            let variables: Vec<_> =
-                variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-            tokio::task::spawn_blocking(move || {
-                let mut variables: Vec<_> =
-                    variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                variables.push(("PINPOINT_EXPORTER_LISTEN_ADDRESS", &address));
-                command(&["healthcheck"], &variables)
-            })
+        let check = async |address: &str| {
+            let listens = [("PINPOINT_EXPORTER_LISTEN_ADDRESS", address)];
+            command_async(&["healthcheck"], &[&variables[..], &listens].concat()).await
         };
-        let healthy = check(address.clone()).await.unwrap();
+        let healthy = check(&address).await;
         assert_eq!((healthy.status.code(), healthy.stdout.len(), healthy.stderr.len()), (Some(0), 0, 0));
         // At all addresses: it is asked at loopback.
-        let healthy = check(format!("0.0.0.0:{}", program.address.port())).await.unwrap();
+        let healthy = check(&format!("0.0.0.0:{}", program.address.port())).await;
         assert_eq!(healthy.status.code(), Some(0), "{healthy:?}");
         assert!(fake.requests().is_empty(), "it asks Pinpoint nothing");
         drop(program);
-        let gone = check(address.clone()).await.unwrap();
+        let gone = check(&address).await;
         assert_eq!(gone.status.code(), Some(1));
         let error = String::from_utf8(gone.stderr).unwrap();
         assert!(error.contains(&format!("no server listens at {address}")), "{error}");
@@ -921,7 +886,7 @@ fn healthcheck_asks_the_server_that_runs() {
                 // Until the client has gone.
                 while socket.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
             });
-            let sick = check(address).await.unwrap();
+            let sick = check(&address).await;
             assert_eq!(sick.status.code(), Some(1));
             let error = String::from_utf8(sick.stderr).unwrap();
             assert!(error.contains(expected), "{error}");

@@ -16,7 +16,7 @@ use crate::{
     error_texts::assert_readable,
     support::{
         harness::{Plan, closed_address, run, run_in_virtual_time},
-        program::{Program, command},
+        program::{Program, command_async},
         tls,
     },
 };
@@ -244,11 +244,7 @@ fn variables(endpoint: &str) -> Vec<(&'static str, String)> {
 }
 
 async fn check(variables: Vec<(&'static str, String)>) -> String {
-    let checked = tokio::task::spawn_blocking(move || {
-        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        command(&["check"], &variables)
-    });
-    let output = checked.await.unwrap();
+    let output = command_async(&["check"], &variables).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_readable(&text);

@@ -25,7 +25,7 @@ use tokio::{
 use crate::secrets::{assert_lacks, forms};
 use crate::support::{
     harness::{APP, Harness, Plan, client, closed_address, credentials, run},
-    program::{Program, command},
+    program::{Program, command, command_async},
     text_format::Scrape,
 };
 
@@ -828,17 +828,14 @@ type Case = (Variables, Vec<String>);
 
 /// What `check` says about the caller. It ends with status 1, and neither its report nor its log shows a debug form.
 async fn checked(variables: Variables) -> String {
-    let output = tokio::task::spawn_blocking(move || {
-        let own = [
-            TARGET,
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_MAX_ATTEMPTS", "1"),
-            ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:9"),
-        ];
-        let more: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        command(&["check", "--json"], &[&own, &more[..]].concat())
-    });
-    let output = output.await.unwrap();
+    let own = [
+        TARGET,
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_MAX_ATTEMPTS", "1"),
+        ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:9"),
+    ];
+    let more: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let output = command_async(&["check", "--json"], &[&own, &more[..]].concat()).await;
     let log = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{log}");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

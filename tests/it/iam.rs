@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     harness::{APP, Plan, REGION, SEGMENT, run},
-    program::command,
+    program::command_async,
 };
 
 const ACCOUNT: &str = "123456789012";
@@ -69,24 +69,19 @@ async fn check_with_names(
     fake: &FakePinpoint,
     targets: &str,
     policy: &Value,
-    names: &'static str,
+    names: &str,
 ) -> (Option<i32>, Value) {
     fake.set_keys(vec![key(policy)]);
     let Key { access_key_id, secret_access_key, .. } = Options::default_key();
-    let (url, targets) = (fake.url(), targets.to_owned());
-    let output = tokio::task::spawn_blocking(move || {
-        command(
-            &["check", "--json"],
-            &[
-                ("AWS_ACCESS_KEY_ID", &access_key_id),
-                ("AWS_SECRET_ACCESS_KEY", &secret_access_key),
-                ("AWS_ENDPOINT_URL_PINPOINT", &url),
-                ("PINPOINT_EXPORTER_TARGETS", &targets),
-                ("PINPOINT_EXPORTER_NAMES", names),
-            ],
-        )
-    });
-    let output = output.await.unwrap();
+    let url = fake.url();
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", access_key_id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", &secret_access_key),
+        ("AWS_ENDPOINT_URL_PINPOINT", &url),
+        ("PINPOINT_EXPORTER_TARGETS", targets),
+        ("PINPOINT_EXPORTER_NAMES", names),
+    ];
+    let output = command_async(&["check", "--json"], &variables).await;
     let found = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     (output.status.code(), found)
 }

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::{
     harness::{APP, Harness, Plan, SEGMENT, run, run_within},
-    program::{Program, command},
+    program::{Program, command_async},
 };
 
 /// 2026-01-15T12:00:00Z
@@ -211,7 +211,7 @@ fn check_and_the_page_use_the_same_words_for_the_same_state() {
             ("PINPOINT_EXPORTER_TARGETS", "shop/* blog/*"),
             ("PINPOINT_EXPORTER_MAX_ATTEMPTS", "1"),
         ];
-        let output = tokio::task::block_in_place(|| command(&["check"], &variables));
+        let output = command_async(&["check"], &variables).await;
         let table = String::from_utf8(output.stdout).unwrap();
         let unwrapped = table.split_whitespace().collect::<Vec<_>>().join(" ");
         harness.scrape().await;

@@ -1,6 +1,7 @@
 //! Runs the exporter as a program with its own environment.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
@@ -26,14 +27,24 @@ const UNHURRIED: [(&str, &str); 2] =
 
 /// Runs an exporter command to its end, with only these variables.
 pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pinpoint-exporter"))
+    prepared(arguments, variables).output().unwrap()
+}
+
+/// Like `command`, but does not block the task: the fake and other commands run meanwhile.
+pub(crate) async fn command_async(arguments: &[&str], variables: &[(&str, impl AsRef<OsStr>)]) -> Output {
+    let mut command = prepared(arguments, variables);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn prepared(arguments: &[&str], variables: &[(&str, impl AsRef<OsStr>)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pinpoint-exporter"));
+    command
         .args(arguments)
         .env_clear()
         .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("NO_PROXY", "*")])
         .envs(UNHURRIED)
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap()
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    command
 }
 
 pub(crate) fn send(signal: Signal, process: u32) {
