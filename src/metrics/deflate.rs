@@ -224,3 +224,48 @@ impl Deflater {
         pieces
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::DeflateDecoder;
+
+    use super::*;
+
+    /// The pieces of the first family.
+    struct Pieces(Vec<String>);
+
+    impl Text for Pieces {
+        fn length(&self, family: usize) -> usize {
+            if family == 0 { self.0.iter().map(String::len).sum() } else { 0 }
+        }
+
+        fn render(&self, _family: usize, buffer: String, pass_on: &mut dyn FnMut(&str)) -> String {
+            self.0.iter().for_each(|piece| pass_on(piece));
+            buffer
+        }
+    }
+
+    #[test]
+    fn pieces_of_any_size_are_compressed_whole() {
+        let piece = |length: usize| ('a'..='z').cycle().step_by(7).take(length).collect::<String>();
+        for lengths in [
+            vec![WINDOW],
+            vec![WINDOW + 1],
+            vec![5 * WINDOW],
+            vec![1, 5 * WINDOW, 1],
+            vec![0, WINDOW / 2, WINDOW / 2 + 1, 0, WINDOW, KEPT_IN_WINDOW - 1, BETWEEN_STARTS],
+        ] {
+            let text = Pieces(lengths.iter().map(|length| piece(*length)).collect());
+            let deflated = Deflated::of(&text);
+            let whole = text.0.concat();
+            let (bytes, range, checksum) = deflated.family(0, whole.len());
+            let mut unpacked = Vec::new();
+            let last_block: &[u8] = &[1, 0, 0, 0xff, 0xff];
+            DeflateDecoder::new(bytes[range].chain(last_block)).read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == whole.as_bytes(), "{lengths:?}");
+            assert_eq!(checksum.finalize(), crc32fast::hash(whole.as_bytes()), "{lengths:?}");
+        }
+    }
+}

@@ -353,6 +353,19 @@ mod tests {
     }
 
     #[test]
+    fn an_announced_length_is_reserved_once_and_need_not_be_true() {
+        let bytes = vec![b'x'; 50_000];
+        for (length, reserved) in [(0, 0), (1, 1), (50_000, 50_000), (60_000, 60_000), (usize::MAX, LIMIT)] {
+            let mut body = Layer::content(length, LIMIT);
+            let Kind::Content(content) = &body.kind else { panic!("it is compressed") };
+            assert_eq!(content.capacity(), reserved, "{length} announced");
+            let allocated = measure(|| body.write_all(&bytes).unwrap()).count_total;
+            assert_eq!(allocated, u64::from(reserved < bytes.len()), "{length} announced");
+            assert_eq!(body.finish().unwrap(), bytes);
+        }
+    }
+
+    #[test]
     fn a_large_body_is_never_copied_and_a_small_one_takes_little() {
         for (size, allowed) in
             [(1, 100), (60_000, 192 * 1024), (70_000, LIMIT + 128 * 1024), (LIMIT, LIMIT + 128 * 1024)]
