@@ -44,20 +44,14 @@ pub fn resources(body: &[u8], tags: &TagLabels) -> Result<Page<NamedResource>, S
     page(|sink| wire::resources(body, Some(tags), sink))
 }
 
-/// Collects the items of a page. Checks that a rejected body has passed on no item.
+/// Collects the items of a page.
 fn page<T>(
     read: impl FnOnce(&mut dyn FnMut(T)) -> Result<wire::Page, serde_json::Error>,
 ) -> Result<Page<T>, String> {
     let mut items = Vec::new();
-    match read(&mut |item| items.push(item)) {
-        Ok(wire::Page { skipped, bad_members, next_token }) => {
-            Ok(Page { items, skipped, bad_members, next_token })
-        }
-        Err(error) => {
-            assert!(items.is_empty(), "a body that is refused gave items");
-            Err(error.to_string())
-        }
-    }
+    let read = read(&mut |item| items.push(item)).map_err(|error| error.to_string())?;
+    let wire::Page { skipped, bad_members, next_token } = read;
+    Ok(Page { items, skipped, bad_members, next_token })
 }
 
 /// Parses an error response. `type_header` is `x-amzn-ErrorType`, and the credentials are those of the request.

@@ -6,7 +6,7 @@
 //!
 //! [RFC 8259, section 8.1]: https://www.rfc-editor.org/rfc/rfc8259#section-8.1
 
-use std::{borrow::Cow, fmt, iter, marker::PhantomData};
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -19,6 +19,13 @@ use serde_json::value::RawValue;
 pub(super) trait Members<'a>: Default {
     /// The slot for the member of that name. `None` if the member is not used.
     fn member(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>>;
+
+    /// Stores the member of that name if it is used.
+    fn set(&mut self, name: &str, value: &'a RawValue) {
+        if let Some(member) = self.member(name) {
+            *member = not_null(value);
+        }
+    }
 }
 
 /// Declares a type for an object and the names of its members.
@@ -42,12 +49,42 @@ pub(super) use object;
 
 /// Parses a whole text that is one object.
 pub(super) fn parse_object<'a, T: Members<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
-    let text = str::from_utf8(text).map_err(serde_json::Error::custom)?;
-    // An error of `serde_json` can quote an unexpected string, however long it is.
-    if !from_next_value(text).starts_with('{') {
-        return Err(serde_json::Error::custom("it is not a JSON object"));
-    }
+    let text = object_text(text)?;
     serde_json::from_str(text).map(|Object(members)| members)
+}
+
+/// Parses a whole text that is one object with a list. Sets the other members.
+///
+/// Passes on each element of the list as soon as it is parsed: its members, or `None` if it is not an object. After an error,
+/// some elements may have been passed on.
+pub(super) fn parse_list<'a, E: Members<'a>>(
+    text: &'a [u8],
+    list: &str,
+    members: &mut impl Members<'a>,
+    each: impl FnMut(Option<E>),
+) -> Result<(), serde_json::Error> {
+    let text = object_text(text)?;
+    (Rest { text }).object_with_list(list, members, each).ok_or_else(|| match serde_json::from_str(text) {
+        // It says what is wrong, and where.
+        Err(error) => error,
+        Ok(IgnoredAny) => {
+            custom(format_args!("the member `{list}` is missing, is not a list or occurs twice"))
+        }
+    })
+}
+
+fn not_null(value: &RawValue) -> Option<&RawValue> {
+    Some(value).filter(|value| value.get() != "null")
+}
+
+fn custom(message: impl fmt::Display) -> serde_json::Error {
+    serde_json::Error::custom(message)
+}
+
+/// A text that begins like an object. An error of `serde_json` would quote an unexpected string, however long it is.
+fn object_text(text: &[u8]) -> Result<&str, serde_json::Error> {
+    let text = str::from_utf8(text).map_err(custom)?;
+    if (Rest { text }).is_at(b'{') { Ok(text) } else { Err(custom("it is not a JSON object")) }
 }
 
 /// Parses a value that is an object.
@@ -59,56 +96,116 @@ pub(super) fn members<'a, T: Members<'a>>(value: &'a RawValue) -> Option<T> {
 /// surrogate pair. Returns `None` if the value is not an object.
 pub(super) fn each_member<'a>(
     value: &'a RawValue,
-    each: impl FnMut(&str, Option<&'a RawValue>),
+    mut each: impl FnMut(&str, Option<&'a RawValue>),
 ) -> Option<()> {
     let mut deserializer = serde_json::Deserializer::from_str(value.get());
-    EachMember(each).deserialize(&mut deserializer).ok()
+    EachMember(|name: &str, value| each(name, not_null(value))).deserialize(&mut deserializer).ok()
 }
 
-/// The elements of an array. Each is the members of an object, or `None` if the element is not an object.
-pub(super) fn objects<'a, T: Members<'a>>(value: &'a RawValue) -> Option<impl Iterator<Item = Option<T>>> {
-    elements(value, |rest| {
-        if rest.starts_with('{') {
-            take(rest).map(|Object(members)| Some(members))
-        } else {
-            take(rest).map(|IgnoredAny| None)
-        }
+/// Calls `each` for the elements of an array, each parsed by [`text`]. Returns `None` if the value is not an array, or if an
+/// element is not a text.
+pub(super) fn each_text<'a>(value: &'a RawValue, mut each: impl FnMut(Cow<'a, str>)) -> Option<()> {
+    Rest { text: value.get() }.list(|rest| {
+        each(text(rest.value()?)?);
+        Some(())
     })
 }
 
-/// The elements of an array, each parsed by [`text`].
-pub(super) fn texts(value: &RawValue) -> Option<impl Iterator<Item = Option<Cow<'_, str>>>> {
-    elements(value, |rest| take(rest).map(text))
+/// The part of a text that is not parsed yet. Each method takes something from its start, or returns `None` if something else
+/// is there.
+struct Rest<'a> {
+    text: &'a str,
 }
 
-/// Skips to the next value of an array. The text between two values can be megabytes, so it is skipped byte by byte.
-fn from_next_value(text: &str) -> &str {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\t' | b'\r' | b',')) {
-        at += 1;
+impl<'a> Rest<'a> {
+    /// Skips white space. It can be megabytes, so it is skipped byte by byte.
+    fn skip_space(&mut self) {
+        let bytes = self.text.as_bytes();
+        let space = bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\t' | b'\r')).count();
+        self.text = self.text.get(space..).unwrap_or_default();
     }
-    text.get(at..).unwrap_or_default()
-}
 
-/// Iterates over the elements of an array lazily. `read` takes one element from the start of the text.
-fn elements<'a, T>(
-    value: &'a RawValue,
-    read: impl Fn(&mut &'a str) -> Option<T>,
-) -> Option<impl Iterator<Item = T>> {
-    let mut rest = value.get().strip_prefix('[')?;
-    Some(iter::from_fn(move || {
-        rest = from_next_value(rest);
-        if rest == "]" { None } else { read(&mut rest) }
-    }))
-}
+    /// Skips white space. Returns whether the next byte is this one.
+    fn is_at(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        self.text.as_bytes().first() == Some(&byte)
+    }
 
-/// Takes the first value from a valid text.
-fn take<'a, T: Deserialize<'a>>(rest: &mut &'a str) -> Option<T> {
-    let mut values = serde_json::Deserializer::from_str(rest).into_iter();
-    let value = values.next()?.ok();
-    *rest = rest.get(values.byte_offset()..)?;
-    value
+    /// Takes a byte that is not part of a value.
+    fn skip(&mut self, byte: u8) -> Option<()> {
+        if !self.is_at(byte) {
+            return None;
+        }
+        self.text = self.text.get(1..)?;
+        Some(())
+    }
+
+    fn value<T: Deserialize<'a>>(&mut self) -> Option<T> {
+        let mut values = serde_json::Deserializer::from_str(self.text).into_iter();
+        let value = values.next()?.ok();
+        self.text = self.text.get(values.byte_offset()..)?;
+        value
+    }
+
+    /// Takes the rest of an array or object after its first byte. `each` takes one of its parts.
+    fn parts(&mut self, end: u8, mut each: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        if self.skip(end).is_some() {
+            return Some(());
+        }
+        loop {
+            each(self)?;
+            if self.skip(b',').is_none() {
+                return self.skip(end);
+            }
+        }
+    }
+
+    /// Takes an array. `each` takes one of its elements.
+    fn list(&mut self, each: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.skip(b'[')?;
+        self.parts(b']', each)
+    }
+
+    /// Takes all of a text that is an object with one list of this name.
+    fn object_with_list<E: Members<'a>>(
+        mut self,
+        list: &str,
+        members: &mut impl Members<'a>,
+        mut each: impl FnMut(Option<E>),
+    ) -> Option<()> {
+        let mut is_listed = false;
+        self.skip(b'{')?;
+        self.parts(b'}', |rest| {
+            let name = if rest.is_at(b'"') { text(rest.value()?) } else { return None };
+            rest.skip(b':')?;
+            if name.as_deref() == Some(list) {
+                if is_listed {
+                    return None;
+                }
+                is_listed = true;
+                return rest.list(|rest| rest.element(&mut each));
+            }
+            let value = rest.value()?;
+            if let Some(name) = name {
+                members.set(&name, value);
+            }
+            Some(())
+        })?;
+        self.skip_space();
+        (is_listed && self.text.is_empty()).then_some(())
+    }
+
+    /// Takes a value and passes on its members, or `None` if it is not an object.
+    fn element<E: Members<'a>>(&mut self, each: &mut impl FnMut(Option<E>)) -> Option<()> {
+        each(if self.is_at(b'{') {
+            let Object(members) = self.value()?;
+            Some(members)
+        } else {
+            let IgnoredAny = self.value()?;
+            None
+        });
+        Some(())
+    }
 }
 
 /// The text of a string value. `None` if it holds half of a surrogate pair.
@@ -203,38 +300,16 @@ struct Object<T>(T);
 
 impl<'de, T: Members<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor<T>(PhantomData<T>);
-
-        impl<'de, T: Members<'de>> Visitor<'de> for ObjectVisitor<T> {
-            type Value = T;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = T::default();
-                while let Some(name) = map.next_key::<&RawValue>()? {
-                    match text(name).and_then(|name| members.member(&name)) {
-                        Some(member) => {
-                            let value: &RawValue = map.next_value()?;
-                            *member = Some(value).filter(|value| value.get() != "null");
-                        }
-                        None => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(members)
-            }
-        }
-
-        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Object)
+        let mut members = T::default();
+        EachMember(|name: &str, value| members.set(name, value)).deserialize(deserializer)?;
+        Ok(Self(members))
     }
 }
 
 /// Passes on the members of an object one by one, so a large object needs no memory.
 struct EachMember<F>(F);
 
-impl<'de, F: FnMut(&str, Option<&'de RawValue>)> DeserializeSeed<'de> for EachMember<F> {
+impl<'de, F: FnMut(&str, &'de RawValue)> DeserializeSeed<'de> for EachMember<F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -242,7 +317,7 @@ impl<'de, F: FnMut(&str, Option<&'de RawValue>)> DeserializeSeed<'de> for EachMe
     }
 }
 
-impl<'de, F: FnMut(&str, Option<&'de RawValue>)> Visitor<'de> for EachMember<F> {
+impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for EachMember<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,7 +327,7 @@ impl<'de, F: FnMut(&str, Option<&'de RawValue>)> Visitor<'de> for EachMember<F> 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
             if let Some(name) = text(name) {
-                (self.0)(&name, Some(value).filter(|value| value.get() != "null"));
+                (self.0)(&name, value);
             }
         }
         Ok(())
@@ -313,7 +388,28 @@ mod tests {
         }
     }
 
+    object! {
+        Example {
+            n: "n",
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_list_is_parsed_if_serde_json_parses_the_whole_text(
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "0", "-1.5e3", "01", "nul", "null", r#""a""#, r#""\ud800""#, r#""\x""#, r#"{"b":[1,{}]}"#, "{\"b\":}", "[", "[]]",
+            ]), 0..4),
+            separator in prop::sample::select(vec![",", " , ", " ", "", ",,", ":"]),
+            begin in prop::sample::select(vec!["", "", "\"n\":1,", "\"n\" 1,", "n:1,", "1:2,", ",", "\"n\":[2]\n, "]),
+            end in prop::sample::select(vec!["]}", "]}", "] ,\"n\":0\t}\r\n", "],}", ",]}", "]}}", "]", "]} x", ":]}"]),
+        ) {
+            let text = format!(r#"{{{begin}"list":[{}{end}"#, parts.join(separator));
+            let parsed = parse_list(text.as_bytes(), "list", &mut Example::default(), |_: Option<Example>| ());
+            let whole = serde_json::from_str(&text).map(|IgnoredAny| ());
+            prop_assert_eq!(parsed.map_err(|it| it.to_string()), whole.map_err(|it| it.to_string()), "{}", text);
+        }
+
         #[test]
         fn a_text_is_what_serde_json_reads(escapes in any::<String>(), plain in r#"[a-z\\/"\u{8}\u{c}\n\r\t😀]{0,20}"#) {
             let units = |text: &str| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();

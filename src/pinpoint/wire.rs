@@ -41,7 +41,7 @@ impl Page {
 }
 
 /// Parses a body of export jobs. With `segment_id` every job belongs to that segment. Without `failures` their messages are only
-/// counted. A rejected body passes nothing to `sink`.
+/// counted. If it returns an error, `sink` may have received some of the jobs.
 pub(super) fn export_jobs(
     body: &[u8],
     segment_id: Option<&Arc<str>>,
@@ -52,8 +52,8 @@ pub(super) fn export_jobs(
     page(body, |item: Item<'_>, bad_members| item.into_job(segment_id, kept, bad_members), sink)
 }
 
-/// Parses a body of applications or segments: their ids and, with `tags`, their names, types and tags. A rejected body passes
-/// nothing to `sink`.
+/// Parses a body of applications or segments: their ids and, with `tags`, their names, types and tags. If it returns an error,
+/// `sink` may have received some of them.
 pub(super) fn resources(
     body: &[u8],
     tags: Option<&TagLabels>,
@@ -68,31 +68,26 @@ fn page<'a, I: Members<'a>, T>(
     make: impl Fn(I, &mut u64) -> Option<T>,
     sink: &mut dyn FnMut(T),
 ) -> Result<Page, serde_json::Error> {
-    // This checks the syntax of the whole body, so the rest cannot fail halfway.
-    let Body { items, next_token } = json::parse_object(body)?;
-    let items = items
-        .and_then(json::objects)
-        .ok_or_else(|| serde_json::Error::custom("the member `Item` is missing or is not a list"))?;
-    let mut page = Page::default();
-    if let Some(token) = next_token {
+    let (mut page, mut others) = (Page::default(), OtherMembers::default());
+    json::parse_list(body, "Item", &mut others, |item: Option<I>| {
+        match item.and_then(|item| make(item, &mut page.bad_members)) {
+            Some(item) => sink(item),
+            None => page.skipped += 1,
+        }
+    })?;
+    if let Some(token) = others.next_token {
         // Without its token the rest of the listing is unreachable, and a partial listing is never shown.
         let token = json::text(token)
             .ok_or_else(|| serde_json::Error::custom("the member `NextToken` is not a string"))?;
         page.next_token = Some(token.into_owned()).filter(|token| !token.is_empty());
     }
-    for item in items {
-        match item.and_then(|item| make(item, &mut page.bad_members)) {
-            Some(item) => sink(item),
-            None => page.skipped += 1,
-        }
-    }
     Ok(page)
 }
 
 json::object! {
-    /// `ExportJobsResponse`, `SegmentsResponse` or `ApplicationsResponse`. It is the body itself, without a wrapper.
-    Body {
-        items: "Item",
+    /// The other members of `ExportJobsResponse`, `SegmentsResponse` or `ApplicationsResponse`. It is the body itself, without a
+    /// wrapper.
+    OtherMembers {
         next_token: "NextToken",
     }
 }
@@ -245,13 +240,12 @@ impl Failures {
 
     fn read(value: &RawValue, kept: usize) -> Option<Self> {
         let mut failures = Self { count: 0, first: Vec::new() };
-        for message in json::texts(value)? {
-            let message = message?;
+        json::each_text(value, |message| {
             failures.count += 1;
             if failures.count <= kept {
                 failures.first.push(message.into_owned());
             }
-        }
+        })?;
         Some(failures)
     }
 }
@@ -325,6 +319,9 @@ mod tests {
             r#"["Item",[]]"#,
             r#""{\"Item\":[]}""#,
             r#"{"Item":[{"Id":"j"}"#,
+            r#"{"Item":[{"Id":"a"}],"Item":[{"Id":"b"}]}"#,
+            r#"{"Item":[],"Item":null}"#,
+            r#"{"Item":null,"Item":[]}"#,
         ] {
             assert!(export_jobs(body.as_bytes(), None).is_err(), "{body}");
         }
