@@ -100,6 +100,10 @@ fn structure(body: &[u8]) -> Option<(Vec<&str>, Option<String>)> {
     let body = std::str::from_utf8(body).ok()?;
     serde_json::from_str::<IgnoredAny>(body).ok()?;
     let body = Members::of(body.trim_matches(SPACE))?;
+    // Which of two lists would be the listing?
+    if body.0.iter().filter(|(name, _)| name.as_deref() == Some("Item")).count() != 1 {
+        return None;
+    }
     let next_token = body.get("NextToken").map(|token| text(token).ok_or(())).transpose().ok()?;
     let next_token = next_token.filter(|token| !token.is_empty());
     Some((elements(body.get("Item")?)?, next_token))
