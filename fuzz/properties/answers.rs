@@ -100,7 +100,7 @@ fn structure(body: &[u8]) -> Option<(Vec<&str>, Option<String>)> {
     let body = std::str::from_utf8(body).ok()?;
     serde_json::from_str::<IgnoredAny>(body).ok()?;
     let body = Members::of(body.trim_matches(SPACE))?;
-    // Which of two lists would be the listing?
+    // A body with two lists is refused.
     if body.0.iter().filter(|(name, _)| name.as_deref() == Some("Item")).count() != 1 {
         return None;
     }

@@ -49,8 +49,8 @@ fn page<T>(
     read: impl FnOnce(&mut dyn FnMut(T)) -> Result<wire::Page, serde_json::Error>,
 ) -> Result<Page<T>, String> {
     let mut items = Vec::new();
-    let read = read(&mut |item| items.push(item)).map_err(|error| error.to_string())?;
-    let wire::Page { skipped, bad_members, next_token } = read;
+    let wire::Page { skipped, bad_members, next_token } =
+        read(&mut |item| items.push(item)).map_err(|error| error.to_string())?;
     Ok(Page { items, skipped, bad_members, next_token })
 }
 

@@ -1,8 +1,9 @@
 //! Parses untrusted JSON. A value that cannot be used affects no other value.
 //!
-//! `serde_json` checks the syntax of a text and finds where each value ends. Each value is parsed only on demand, and unused
-//! values are not copied. A number out of range, half of a surrogate pair or a deeply nested value therefore does not break its
-//! neighbours. Text that is not UTF-8 is not JSON ([RFC 8259, section 8.1]).
+//! `serde_json` checks the syntax of each value and finds where it ends. [`Rest`] separates the elements of a list, so that
+//! each is parsed once. The values in an element are parsed only on demand, and unused values are not copied. A number out of
+//! range, half of a surrogate pair or a deeply nested value therefore does not break its neighbours. Text that is not UTF-8 is
+//! not JSON ([RFC 8259, section 8.1]).
 //!
 //! [RFC 8259, section 8.1]: https://www.rfc-editor.org/rfc/rfc8259#section-8.1
 
@@ -140,6 +141,7 @@ impl<'a> Rest<'a> {
         Some(())
     }
 
+    /// Takes a value.
     fn value<T: Deserialize<'a>>(&mut self) -> Option<T> {
         let mut values = serde_json::Deserializer::from_str(self.text).into_iter();
         let value = values.next()?.ok();
