@@ -14,7 +14,7 @@ use pinpoint_exporter::{
     metrics::{
         block,
         catalogue::FAMILIES,
-        exposition::{self, Exposition},
+        exposition::{self, Exposition, Part},
     },
     model::{
         exception::Exception,
@@ -184,7 +184,7 @@ impl World {
             .map(Some)
             .collect();
         let body = Arc::new(exposition::body(&[blocks], None));
-        let bytes = |gzip| match exposition::render(&body, &[], gzip) {
+        let bytes = |gzip| match exposition::render(&body, &Part::default(), String::new(), gzip) {
             Exposition::Chunks(chunks) => chunks.concat(),
             Exposition::Rendered(text) => text.collect::<Vec<_>>().concat(),
         };

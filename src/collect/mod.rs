@@ -148,19 +148,19 @@ impl Collector {
     /// caller stops waiting. With `gzip`, the refreshes also compress what they have read.
     pub async fn refresh(&self, wait: Duration, gzip: bool) {
         self.shared.compresses.store(gzip, Ordering::Relaxed);
-        let deadline = Instant::now() + wait;
         let watched = self.shared.watched();
         let mut start = Start::new(&self.shared);
         let lists: Vec<Completion> =
             watched.listings.iter().filter_map(|listing| start.list(listing).err()).collect();
         if lists.is_empty() && self.none_is_due(&watched) {
-            return self.shared.start_name_lists();
+            return self.shared.start_name_lists(&watched);
         }
+        let deadline = Instant::now() + wait;
         let refreshes = self.start_refreshes(&watched, &mut start);
         start.grant_free_permits();
         let started_by_lists = self.wait_for_lists(lists, deadline).await;
         // These lists start last, so they queue behind the targets that the discovery lists have named.
-        self.shared.start_name_lists();
+        self.shared.start_name_lists(&self.shared.watched());
         let Some(started_by_lists) = started_by_lists else { return };
         for mut refresh in refreshes.into_iter().chain(started_by_lists) {
             if self.until_deadline(deadline, end_of(&mut refresh)).await.is_none() {
@@ -391,8 +391,7 @@ impl Shared {
     }
 
     /// Starts reading the due lists that are read only for their names. No scrape waits for them.
-    fn start_name_lists(self: &Arc<Self>) {
-        let watched = self.watched();
+    fn start_name_lists(self: &Arc<Self>, watched: &WatchedTargets) {
         if watched.name_lists.is_empty() {
             return;
         }

@@ -31,6 +31,7 @@ use crate::{
     config::{Config, EffectiveSetting, TargetsFile},
     file_watch::{Files, Reload, WatchedFile},
     metrics::{
+        block,
         exposition::{self, Exposition},
         family::ScrapeFacts,
         telemetry::Telemetry,
@@ -45,7 +46,7 @@ pub struct Exporter {
     collector: Collector,
     accounts: Mutex<Accounts>,
     telemetry: Arc<Telemetry>,
-    /// The duration of the last scrape that ended, in seconds, as the bits of an `f64`.
+    /// The duration of the last scrape that ended, in nanoseconds.
     last_duration: AtomicU64,
     ready: AtomicBool,
     /// The settings that the status page shows.
@@ -237,6 +238,7 @@ impl web::Exporter for Exporter {
     ) -> Content {
         let started = Instant::now();
         tokio::select! {
+            biased;
             () = self.collector.refresh(wait, gzip) => {}
             () = answer_now => {}
         }
@@ -251,13 +253,14 @@ impl web::Exporter for Exporter {
             credentials_expiry: self.accounts().expiries(),
             cache_lookups,
             cache_hits,
-            last_duration_seconds: f64::from_bits(self.last_duration.load(Ordering::Relaxed)),
+            last_duration: Duration::from_nanos(self.last_duration.load(Ordering::Relaxed)),
             series: body.series,
             certificate_expiry: self.web_config.as_ref().and_then(|it| it.current().certificate_expiry),
             config_reload: self.last_reload().map(|reload| (reload.successful, reload.last_success.into())),
         };
-        let answer = exposition::render(&body, &self.telemetry.parts(&facts), gzip);
-        self.last_duration.store(started.elapsed().as_secs_f64().to_bits(), Ordering::Relaxed);
+        let answer = exposition::render(&body, &self.telemetry.part(), block::scrape_facts(&facts), gzip);
+        let duration = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.last_duration.store(duration, Ordering::Relaxed);
         match answer {
             Exposition::Chunks(chunks) => chunks.into(),
             Exposition::Rendered(text) => {

@@ -3,12 +3,12 @@
 //! A block keeps the values and the length of their text, but not the text: it is many times as large as the values, and
 //! Prometheus always asks for the compressed form.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::{
     catalogue::FAMILIES,
     deflate::{self, Deflated},
-    family::{Family, Info, Output, Push as _, Samples, ScrapeFacts, Source, push_header},
+    family::{Family, Info, Output, Push as _, Samples, ScrapeFacts, ScrapeSample, Source, push_header},
 };
 use crate::model::{
     job::ExportJob,
@@ -112,20 +112,28 @@ pub fn discovery_status(list_id: &ListId, up: bool) -> Block {
     Block::new(labels, Values::Discovery(up), StatusSeries::All)
 }
 
+/// The families about the scrape itself: HELP and TYPE, the start of every line, and what writes the samples.
+static SCRAPE_FAMILIES: LazyLock<Vec<(String, String, ScrapeSample)>> = LazyLock::new(|| {
+    let of_scrape = |family: &Family| {
+        let Source::Scrape(sample) = family.source else { return None };
+        let (mut header, mut prefix) = (String::new(), String::new());
+        push_header(&mut header, family);
+        start(&mut prefix, family, "");
+        Some((header, prefix, sample))
+    };
+    FAMILIES.iter().filter_map(of_scrape).collect()
+});
+
 /// Renders the families about the scrape itself, with HELP and TYPE.
-pub(super) fn scrape_facts(facts: &ScrapeFacts) -> String {
+pub fn scrape_facts(facts: &ScrapeFacts) -> String {
     let mut out = Output::Text(String::with_capacity(2048));
-    let mut prefix = String::with_capacity(128);
-    for family in FAMILIES {
-        if let Source::Scrape(sample) = family.source {
-            let before = out.len();
-            push_header(&mut out, family);
-            start(&mut prefix, family, "");
-            let mut samples = Samples::new(&mut out, &prefix, StatusSeries::All);
-            sample(facts, &mut samples);
-            if samples.series == 0 {
-                out.truncate(before);
-            }
+    for (header, prefix, sample) in SCRAPE_FAMILIES.iter() {
+        let before = out.len();
+        out.push_str(header);
+        let mut samples = Samples::new(&mut out, prefix, StatusSeries::All);
+        sample(facts, &mut samples);
+        if samples.series == 0 {
+            out.truncate(before);
         }
     }
     out.into_text()

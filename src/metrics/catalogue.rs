@@ -202,7 +202,7 @@ pub static FAMILIES: &[Family] = &[
         help: "How long the last refresh of the target took, including all pages, attempts and waits. Cached.",
         kind: Kind::Gauge,
         labels: segment_labels![],
-        source: Source::Target(|target, out| out.seconds(target.refresh_duration.as_secs_f64())),
+        source: Source::Target(|target, out| out.duration(target.refresh_duration)),
     },
     Family {
         name: "pinpoint_discovery_up",
@@ -250,7 +250,7 @@ pub static FAMILIES: &[Family] = &[
         help: "How long the last finished scrape took.",
         kind: Kind::Gauge,
         labels: &[],
-        source: Source::Scrape(|scrape, out| out.seconds(scrape.last_duration_seconds)),
+        source: Source::Scrape(|scrape, out| out.duration(scrape.last_duration)),
     },
     Family {
         name: "pinpoint_exporter_series",

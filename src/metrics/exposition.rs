@@ -41,7 +41,7 @@ static HEADERS: LazyLock<Vec<(String, Part)>> = LazyLock::new(|| {
     let header = |family| {
         let mut text = String::new();
         push_header(&mut text, family);
-        (text.clone(), Part::compressed(text))
+        (text.clone(), Part::new(text))
     };
     FAMILIES.iter().map(header).collect()
 });
@@ -84,7 +84,7 @@ impl Group {
     }
 }
 
-/// The compressed families of a body, in order.
+/// The beginning of a gzip member, with the compressed families of a body in order.
 #[derive(Debug)]
 struct Gzip {
     chunks: Vec<Bytes>,
@@ -203,9 +203,10 @@ impl Body {
     fn gzip(&self) -> &Gzip {
         self.gzip.get_or_init(|| {
             let (mut chunks, mut checksum) = (Chunks::default(), Hasher::new());
+            chunks.copied.extend_from_slice(GZIP_HEADER);
             for (family, _) in self.groups.families() {
                 let (_, header) = &HEADERS[family];
-                header.add_to(&mut checksum);
+                checksum.combine(&header.checksum);
                 chunks.push(&header.deflated, 0..header.deflated.len());
                 for group in &self.groups.list {
                     let length = group.blocks.iter().map(|block| block.length(family)).sum();
@@ -309,92 +310,84 @@ pub enum Exposition {
     Rendered(Rendered),
 }
 
-/// Text that follows the families of the targets.
+/// Text that responses share, with its compressed form.
 #[derive(Debug, Clone, Default)]
 pub struct Part {
     text: Bytes,
     deflated: Bytes,
-    /// The checksum of the text. `None` if the text is sent once.
-    checksum: Option<Hasher>,
+    checksum: Hasher,
 }
 
 impl Part {
-    /// Compresses text that is sent more than once.
-    pub(super) fn compressed(text: String) -> Self {
+    pub(super) fn new(text: String) -> Self {
         let mut checksum = Hasher::new();
         checksum.update(text.as_bytes());
-        Self { deflated: deflated(&text), text: text.into(), checksum: Some(checksum) }
-    }
-
-    /// Wraps text that is sent once in stored blocks, without compression: [RFC 1951, section 3.2.4].
-    ///
-    /// [RFC 1951, section 3.2.4]: https://www.rfc-editor.org/rfc/rfc1951#section-3.2.4
-    pub(super) fn stored(text: String) -> Self {
-        let mut deflated = Vec::with_capacity(text.len() + 16);
-        for data in text.as_bytes().chunks(usize::from(u16::MAX)) {
-            let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
-            deflated.put_u8(0);
-            deflated.put_u16_le(length);
-            deflated.put_u16_le(!length);
-            deflated.extend_from_slice(data);
-        }
-        Self { text: text.into(), deflated: deflated.into(), checksum: None }
-    }
-
-    /// Adds the text to the checksum of what precedes it. Joining two checksums takes longer than hashing a few thousand bytes.
-    fn add_to(&self, all: &mut Hasher) {
-        match &self.checksum {
-            Some(checksum) => all.combine(checksum),
-            None => all.update(&self.text),
-        }
+        Self { deflated: deflated(&text), text: text.into(), checksum }
     }
 }
 
 /// The member header of [RFC 1952](https://www.rfc-editor.org/rfc/rfc1952#section-2.3): deflate, no name, no date.
 const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// An empty stored block with the flag of the last block.
-const LAST_BLOCK: &[u8] = &[1, 0, 0, 0xff, 0xff];
 
-/// A complete response. `tail` follows the families of the targets.
-pub fn render(body: &Body, tail: &[Part], gzip: bool) -> Exposition {
+/// A complete response: the families of the targets, then `shared`, then `own`, the text of this response alone.
+pub fn render(body: &Body, shared: &Part, own: String, gzip: bool) -> Exposition {
     if gzip {
-        return Exposition::Chunks(compressed(body, tail));
+        return Exposition::Chunks(compressed(body, shared, &own));
     }
-    let tail: Vec<Bytes> = tail.iter().map(|part| part.text.clone()).collect();
+    let tail = [shared.text.clone(), own.into()];
     if body.plain.get().is_none() && body.groups.length() > KEPT_BELOW {
         body.is_asked_plain.store(true, Ordering::Relaxed);
         let compressed = body.gzip.get().map(|gzip| gzip.chunks.iter().map(Bytes::len).sum());
         return Exposition::Rendered(Rendered::new(
             Arc::clone(&body.groups),
             compressed.unwrap_or(0_usize),
-            tail,
+            tail.into(),
         ));
     }
     Exposition::Chunks(std::iter::once(body.plain().clone()).chain(tail).collect())
 }
 
-fn compressed(body: &Body, tail: &[Part]) -> Vec<Bytes> {
+fn compressed(body: &Body, shared: &Part, own: &str) -> Vec<Bytes> {
     let Gzip { chunks, checksum } = body.gzip();
     let mut checksum = checksum.clone();
-    let mut length = body.groups.length();
-    for part in tail {
-        part.add_to(&mut checksum);
-        length += part.text.len();
+    checksum.combine(&shared.checksum);
+    checksum.update(own.as_bytes());
+    let length = body.groups.length() + shared.text.len() + own.len();
+    let end = end_of_member(own, checksum.finalize(), length);
+    let mut response = Vec::with_capacity(chunks.len() + 2);
+    response.extend_from_slice(chunks);
+    response.extend([shared.deflated.clone(), end]);
+    response
+}
+
+/// The end of a gzip member: the last text in stored blocks, without compression ([RFC 1951, section 3.2.4]), and the checksum
+/// and the length of the whole text.
+///
+/// [RFC 1951, section 3.2.4]: https://www.rfc-editor.org/rfc/rfc1951#section-3.2.4
+fn end_of_member(text: &str, checksum: u32, length: usize) -> Bytes {
+    let mut end = Vec::with_capacity(text.len() + 16);
+    let mut rest = text.as_bytes();
+    loop {
+        let (block, others) = rest.split_at(rest.len().min(u16::MAX.into()));
+        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
+        end.put_u8(others.is_empty().into());
+        end.put_u16_le(length);
+        end.put_u16_le(!length);
+        end.extend_from_slice(block);
+        rest = others;
+        if rest.is_empty() {
+            break;
+        }
     }
-    let mut end = BytesMut::from(LAST_BLOCK);
-    end.put_u32_le(checksum.finalize());
+    end.put_u32_le(checksum);
     #[expect(clippy::cast_possible_truncation, reason = "the format keeps the length modulo 2^32")]
     end.put_u32_le(length as u32);
-    std::iter::once(Bytes::from_static(GZIP_HEADER))
-        .chain(chunks.iter().cloned())
-        .chain(tail.iter().map(|part| part.deflated.clone()))
-        .chain([end.freeze()])
-        .collect()
+    end.into()
 }
 
 /// Compresses a single text in the same format.
 pub fn gzip(text: String) -> Vec<Bytes> {
-    compressed(&Body::default(), &[Part::compressed(text)])
+    compressed(&Body::default(), &Part::new(text), "")
 }
 
 #[cfg(test)]
@@ -457,8 +450,8 @@ mod tests {
         Arc::new(body(&[blocks.into_iter().map(Some).collect()], None))
     }
 
-    fn plain(body: &Arc<Body>, tail: &[Part]) -> String {
-        let (length, pieces): (_, Vec<Bytes>) = match render(body, tail, false) {
+    fn plain(body: &Arc<Body>, shared: &Part, own: &str) -> String {
+        let (length, pieces): (_, Vec<Bytes>) = match render(body, shared, own.to_owned(), false) {
             Exposition::Chunks(chunks) => (chunks.iter().map(Bytes::len).sum(), chunks),
             Exposition::Rendered(text) => (text.length(), text.collect()),
         };
@@ -467,8 +460,8 @@ mod tests {
         text
     }
 
-    fn unzipped(body: &Body, tail: &[Part]) -> String {
-        let bytes = compressed(body, tail).concat();
+    fn unzipped(body: &Body, shared: &Part, own: &str) -> String {
+        let bytes = compressed(body, shared, own).concat();
         let mut text = String::new();
         // The decoder reads one member only, so this fails if the response has more.
         let mut decoder = GzDecoder::new(&bytes[..]);
@@ -480,7 +473,7 @@ mod tests {
     #[test]
     fn label_values_are_escaped_and_dates_keep_their_milliseconds() {
         let block = snapshot(&target(), &segment(3), StatusSeries::All);
-        let text = plain(&body_of([block]), &[]);
+        let text = plain(&body_of([block]), &Part::default(), "");
         let labels =
             r#"{aws_account_id="",aws_region="eu-west-1",application_id="a\\b\"c\nd",segment_id="日本""#;
         for line in [
@@ -516,7 +509,7 @@ mod tests {
     #[test]
     fn plain_text_is_rendered_while_it_is_sent_and_takes_the_memory_of_one_piece() {
         let body = body_of([snapshot(&target(), &jobs(10_000), StatusSeries::All)]);
-        let Exposition::Rendered(mut text) = render(&body, &[Part::stored("x".to_owned())], false) else {
+        let Exposition::Rendered(mut text) = render(&body, &Part::default(), "x".to_owned(), false) else {
             panic!("it is kept");
         };
         let mut sent = 0;
@@ -529,12 +522,14 @@ mod tests {
     fn large_plain_text_is_kept_from_the_second_request_on_but_not_by_older_responses() {
         let body = body_of([snapshot(&target(), &jobs(1_000), StatusSeries::All)]);
         assert!(!body.takes_long_to_prepare(false), "nobody has asked");
-        let Exposition::Rendered(sent_slowly) = render(&body, &[], false) else {
+        let Exposition::Rendered(sent_slowly) = render(&body, &Part::default(), String::new(), false) else {
             panic!("it is kept at once")
         };
         assert!(body.takes_long_to_prepare(false), "it is asked for again");
         body.prepare(false);
-        let Exposition::Chunks(kept) = render(&body, &[], false) else { panic!("it is rendered again") };
+        let Exposition::Chunks(kept) = render(&body, &Part::default(), String::new(), false) else {
+            panic!("it is rendered again")
+        };
         assert!(!body.takes_long_to_prepare(false), "it is kept");
         drop(body);
         assert!(kept[0].is_unique(), "only a response that sends the text keeps it");
@@ -548,7 +543,10 @@ mod tests {
             Exposition::Chunks(chunks) => chunks[0].as_ptr(),
             Exposition::Rendered(_) => panic!("it is rendered again"),
         };
-        assert_eq!(first(render(&body, &[], false)), first(render(&body, &[], false)));
+        assert_eq!(
+            first(render(&body, &Part::default(), String::new(), false)),
+            first(render(&body, &Part::default(), String::new(), false))
+        );
     }
 
     #[test]
@@ -567,13 +565,14 @@ mod tests {
         let kept = groups(&second).iter().filter(|group| groups(&first).contains(group)).count();
         // Of each 64 targets, those between two large ones form a group. The large one that became small joins two groups.
         assert_eq!((groups(&first).len(), groups(&second).len(), kept), (12, 10, 9));
-        assert_eq!(unzipped(&second, &[]), plain(&Arc::new(second), &[]));
+        let none = Part::default();
+        assert_eq!(unzipped(&second, &none, ""), plain(&Arc::new(second), &none, ""));
     }
 
     #[test]
     fn a_family_without_samples_is_left_out() {
         let block = snapshot(&target(), &segment(0), StatusSeries::All);
-        let text = plain(&body_of([block]), &[]);
+        let text = plain(&body_of([block]), &Part::default(), "");
         assert!(!text.contains("pinpoint_export_job_pieces"));
         assert!(!text.contains("pinpoint_segment_latest_export_job_status"));
     }
@@ -587,10 +586,13 @@ mod tests {
                 block::snapshot(&target, &snapshot, StatusSeries::All)
             });
             let body = body_of(blocks);
-            let tail =
-                [Part::compressed("# a\n".repeat(1000)), Part::stored("x".repeat(70_000)), Part::default()];
-            let plain = plain(&body, &tail);
-            assert_eq!(unzipped(&body, &tail), plain);
+            let shared = Part::new("# a\n".repeat(1000));
+            // 65,535 bytes fill a stored block.
+            for own in [0, 1, 65_535, 65_536, 2 * 65_535, 200_000] {
+                let own = "x".repeat(own);
+                assert_eq!(unzipped(&body, &shared, &own), plain(&body, &shared, &own));
+            }
+            let plain = plain(&body, &shared, "");
             if shown == 0 {
                 assert_eq!(body.series, 13 * usize::try_from(targets).unwrap());
             }

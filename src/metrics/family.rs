@@ -1,6 +1,6 @@
 //! A metric family: its name, type and HELP, and how its samples are written.
 
-use std::fmt::{self, Write};
+use std::time::Duration;
 
 use crate::model::{
     job::ExportJob,
@@ -54,10 +54,12 @@ pub(super) enum Source {
     /// Called for each list of applications or segments, with whether it was read.
     Discovery(fn(bool, &mut Samples<'_>)),
     /// Called once for each scrape.
-    Scrape(fn(&ScrapeFacts, &mut Samples<'_>)),
+    Scrape(ScrapeSample),
     /// A counter, gauge or histogram in the registry of [`super::telemetry`].
     Telemetry,
 }
+
+pub(super) type ScrapeSample = fn(&ScrapeFacts, &mut Samples<'_>);
 
 /// What a scrape reports about the exporter.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +71,7 @@ pub struct ScrapeFacts {
     /// Lookups that neither started nor joined a refresh.
     pub cache_hits: u64,
     /// The duration of the last scrape that ended.
-    pub last_duration_seconds: f64,
+    pub last_duration: Duration,
     /// The number of job, segment and target series in this response.
     pub series: usize,
     /// Whether the last reload of the configuration files succeeded, and when one last did. `None` without such files.
@@ -184,13 +186,6 @@ impl Push for Output {
     }
 }
 
-impl Write for Output {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.push_str(text);
-        Ok(())
-    }
-}
-
 /// Writes the samples of one family for one set of labels.
 #[derive(Debug)]
 pub(super) struct Samples<'a> {
@@ -227,19 +222,25 @@ impl<'a> Samples<'a> {
         if milliseconds < 0 {
             self.out.push_str("-");
         }
-        let (seconds, rest) = (milliseconds.unsigned_abs() / 1000, milliseconds.unsigned_abs() % 1000);
-        self.out.push_str(itoa::Buffer::new().format(seconds));
+        let milliseconds = milliseconds.unsigned_abs();
+        self.seconds(milliseconds / 1000, milliseconds % 1000, 1000);
+    }
+
+    /// Writes a duration in seconds.
+    pub(super) fn duration(&mut self, duration: Duration) {
+        self.start(&[]);
+        self.seconds(duration.as_secs(), duration.subsec_nanos().into(), 1_000_000_000);
+    }
+
+    /// Writes seconds, and the rest in parts of which a second has so many. Formatting an `f64` takes five times as long.
+    fn seconds(&mut self, whole: u64, rest: u64, parts: u64) {
+        self.out.push_str(itoa::Buffer::new().format(whole));
         if rest > 0 {
             // The leading 1 keeps the zeros.
             self.out.push_str(".");
-            self.out.push_str(&itoa::Buffer::new().format(1000 + rest)[1..]);
+            self.out.push_str(&itoa::Buffer::new().format(parts + rest)[1..]);
         }
         self.out.push_str("\n");
-    }
-
-    pub(super) fn seconds(&mut self, seconds: f64) {
-        self.start(&[]);
-        let _ = writeln!(self.out, "{seconds}");
     }
 
     /// Writes a number with additional labels.

@@ -14,11 +14,7 @@ use prometheus::{
 };
 use tokio::time::Instant;
 
-use super::{
-    block, catalogue,
-    exposition::Part,
-    family::{Family, ScrapeFacts},
-};
+use super::{catalogue, exposition::Part, family::Family};
 use crate::{
     model::{exception::Exception, version},
     pinpoint::{Observer, Operation},
@@ -103,12 +99,8 @@ impl Telemetry {
         })
     }
 
-    /// The text that follows the families of the targets in a response.
-    pub fn parts(&self, facts: &ScrapeFacts) -> [Part; 2] {
-        [Part::stored(block::scrape_facts(facts)), self.registries()]
-    }
-
-    fn registries(&self) -> Part {
+    /// The text of the registries.
+    pub fn part(&self) -> Part {
         let mut kept = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         // The version is read before the text is rendered. The next scrape then sees a change that happens in between.
         let version = self.version.load(Ordering::Acquire);
@@ -119,7 +111,7 @@ impl Telemetry {
                 let process = recent.map(|rendered| (rendered.process, rendered.process_read));
                 let (process, process_read) =
                     process.unwrap_or_else(|| (encode(&self.process), Instant::now()));
-                let part = Part::compressed(encode(&self.registry) + &process);
+                let part = Part::new(encode(&self.registry) + &process);
                 Rendered { version, process, process_read, part }
             }
         };

@@ -75,8 +75,8 @@ impl<E: Exporter> Server<E> {
         } else if let Some(refusal) = malformed::refuse(&request) {
             refusal
         } else {
-            let enter = || self.waiting.add(client);
-            routes::answer(request, &*self.exporter, self.scrape_timeout, enter).await
+            let wait = || self.waiting.add(client);
+            routes::answer(request, &*self.exporter, self.scrape_timeout, wait).await
         };
         if let Some(guard) = &self.guard {
             guard.add_headers(response.headers_mut());

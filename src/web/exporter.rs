@@ -37,7 +37,8 @@ impl From<Vec<Bytes>> for Content {
 /// What the server serves.
 pub trait Exporter: Send + Sync + 'static {
     /// Returns the exposition. It refreshes the data that are due and waits for them until `wait` has passed or `answer_now`
-    /// resolves. Then it returns the data that are cached. With `gzip`, the content is one gzip stream.
+    /// resolves. Then it returns the data that are cached. If there is nothing to wait for, it does not poll `answer_now`. With
+    /// `gzip`, the content is one gzip stream.
     fn scrape(
         &self,
         wait: Duration,

@@ -16,15 +16,14 @@ pub(super) fn refuse<B>(request: &Request<B>) -> Option<Response<Body>> {
     let headers = request.headers();
     let mut hosts = headers.get_all(HOST).iter();
     let (host, is_second) = (hosts.next(), hosts.next().is_some());
-    let codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let (status, text) = if is_second {
         (StatusCode::BAD_REQUEST, "The request has more than one Host header: send one.\n")
     } else if host.is_none() && request.version() == Version::HTTP_11 {
         (StatusCode::BAD_REQUEST, "The request has no Host header: HTTP/1.1 needs one.\n")
     } else if host.is_some_and(|host| !is_host(host.as_bytes())) {
         (StatusCode::BAD_REQUEST, "The Host header holds no host: send a name or an address, and a port.\n")
-    } else if codings.count() > 1 || headers.get(TRANSFER_ENCODING).is_some_and(|coding| !is_chunked(coding))
-    {
+    } else if codings.next().is_some_and(|coding| !is_chunked(coding)) || codings.next().is_some() {
         (StatusCode::NOT_IMPLEMENTED, "The Transfer-Encoding is not supported: send chunked.\n")
     } else {
         return None;

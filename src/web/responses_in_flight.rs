@@ -2,7 +2,7 @@
 //! change. A client that reads its response slowly keeps an old version in memory.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     mem::size_of,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
@@ -26,7 +26,7 @@ struct State {
     next: u64,
     by_number: BTreeMap<u64, Response>,
     /// Each chunk of these responses, by its address: its length, and the number of responses that contain it.
-    chunks: HashMap<usize, (usize, usize)>,
+    chunks: BTreeMap<usize, (usize, usize)>,
     bytes: usize,
 }
 
@@ -58,7 +58,7 @@ impl ResponsesInFlight {
     ) -> TrackedResponse {
         let mut state = self.state();
         let mut bytes = 0;
-        let mut addresses = Vec::new();
+        let mut addresses = Vec::with_capacity(parts.size_hint().0);
         for (address, length) in parts {
             addresses.push(address);
             bytes += length;

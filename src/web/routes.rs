@@ -1,12 +1,13 @@
 //! Maps paths to responses.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use aws_smithy_types::base64;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY,
+        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderName, IF_NONE_MATCH,
+        REFERRER_POLICY, VARY,
     },
 };
 use percent_encoding::percent_decode_str;
@@ -22,7 +23,7 @@ use super::{
 };
 
 /// The header with Prometheus's scrape timeout.
-const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+static SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
 /// How long a scrape waits for refreshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl ScrapeTimeout {
     /// The timeout from the header less the offset, and at least 0. If the header is no positive number, the default applies.
     fn of(self, headers: &HeaderMap) -> Duration {
         let seconds: Option<f64> =
-            headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            headers.get(&SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         match seconds {
             Some(seconds) if seconds > 0.0 && seconds.is_finite() => {
                 // What does not fit into a duration is longer than the longest wait too.
@@ -51,12 +52,12 @@ impl ScrapeTimeout {
     }
 }
 
-/// Answers a request. The request body is not read. `enter` registers the request as a waiting scrape.
+/// Answers a request. The request body is not read. `wait` registers the request as a waiting scrape.
 pub(super) async fn answer<B>(
     request: Request<B>,
     exporter: &impl Exporter,
     timeout: ScrapeTimeout,
-    enter: impl FnOnce() -> WaitingScrape,
+    wait: impl FnOnce() -> WaitingScrape + Send,
 ) -> Response<Body> {
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
     let path = path.as_ref();
@@ -72,7 +73,7 @@ pub(super) async fn answer<B>(
     }
     let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
     match path {
-        "/metrics" => metrics(headers, exporter, timeout, enter()).await,
+        "/metrics" => metrics(headers, exporter, timeout, wait).await,
         "/-/healthy" => response(StatusCode::OK, TEXT, "Healthy.\n"),
         "/-/ready" if exporter.is_ready() => response(StatusCode::OK, TEXT, "Ready.\n"),
         "/-/ready" => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Looking for credentials.\n"),
@@ -85,19 +86,33 @@ async fn metrics(
     headers: &HeaderMap,
     exporter: &impl Exporter,
     timeout: ScrapeTimeout,
-    scrape: WaitingScrape,
+    wait: impl FnOnce() -> WaitingScrape + Send,
 ) -> Response<Body> {
     let gzip = content_coding::prefers_gzip(headers);
-    let content = exporter.scrape(timeout.of(headers), scrape.answer_now.cancelled(), gzip).await;
-    coded(with_content(StatusCode::OK, METRICS, content), gzip)
+    let answer_now = async {
+        let scrape = wait();
+        scrape.answer_now.cancelled().await;
+    };
+    let content = exporter.scrape(timeout.of(headers), answer_now, gzip).await;
+    let mut response = Response::new(Body::from(content));
+    *response.headers_mut() = SCRAPE_HEADERS[usize::from(gzip)].clone();
+    response
 }
+
+/// The headers of plain and of compressed responses to scrapes. A copy takes a quarter of the time of making them.
+static SCRAPE_HEADERS: LazyLock<[HeaderMap; 2]> = LazyLock::new(|| {
+    [false, true].map(|gzip| {
+        let response = coded(with_content(StatusCode::OK, METRICS, Vec::new().into()), gzip);
+        response.into_parts().0.headers
+    })
+});
 
 fn page(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<Body> {
     let gzip = content_coding::prefers_gzip(headers);
     let mut response = document(HTML, exporter.page(query), exporter, gzip);
     let policy = HeaderValue::from_static(exporter.page_policy());
     let headers = response.headers_mut();
-    headers.insert("content-security-policy", policy);
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
@@ -117,9 +132,7 @@ fn jobs(headers: &HeaderMap, exporter: &impl Exporter, query: &str) -> Response<
     let mut known = known.flat_map(|value| value.split(',')).map(str::trim);
     let is_known = known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag);
     let mut response = if is_known {
-        let mut unchanged = coded(with_content(StatusCode::NOT_MODIFIED, JSON, Vec::new().into()), false);
-        unchanged.headers_mut().remove(CONTENT_LENGTH);
-        unchanged
+        coded(with_content(StatusCode::NOT_MODIFIED, JSON, Vec::new().into()), false)
     } else {
         document(JSON, jobs, exporter, gzip)
     };
@@ -183,7 +196,7 @@ mod tests {
             ("", 10_000),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(SCRAPE_TIMEOUT, header.parse().unwrap());
+            headers.insert(&SCRAPE_TIMEOUT, header.parse().unwrap());
             assert_eq!(timeout.of(&headers), Duration::from_millis(milliseconds), "{header:?}");
         }
         assert_eq!(timeout.of(&HeaderMap::new()), Duration::from_secs(10));

@@ -11,7 +11,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pinpoint_exporter::{
     metrics::{
         block,
-        exposition::{self, Exposition},
+        exposition::{self, Exposition, Part},
     },
     model::{
         job::ExportJob,
@@ -90,7 +90,7 @@ fn steps(criterion: &mut Criterion) {
     let body = Arc::new(exposition::body(&sections, None));
     for (name, gzip) in [("answer, plain", false), ("answer, gzip", true)] {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| match exposition::render(&body, &[], gzip) {
+            bencher.iter(|| match exposition::render(&body, &Part::default(), String::new(), gzip) {
                 Exposition::Chunks(chunks) => drop(black_box(chunks)),
                 Exposition::Rendered(text) => text.for_each(|piece| drop(black_box(piece))),
             });

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{Request, Response, header};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::{body::Incoming, client::conn::http1::SendRequest, service::service_fn};
@@ -54,11 +54,12 @@ impl Connection {
 }
 
 /// Serves at a free port for ever, and says which.
-pub(crate) async fn serve<Answer>(
+pub(crate) async fn serve<Answer, Content>(
     answer: impl Fn(Request<Incoming>) -> Answer + Send + Sync + 'static,
 ) -> anyhow::Result<()>
 where
-    Answer: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    Answer: Future<Output = Response<Full<Content>>> + Send + 'static,
+    Content: Buf + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     crate::say(format_args!("{}", listener.local_addr()?));

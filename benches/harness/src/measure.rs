@@ -306,7 +306,7 @@ async fn refresh(program: &Path, rounds: usize) -> anyhow::Result<()> {
 pub(crate) struct Bare {
     pub(crate) server: Process,
     pub(crate) text_megabytes: f64,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Bare {
@@ -317,7 +317,12 @@ impl Bare {
         std::fs::write(folder.0.join("gzip"), bench.scrape("gzip").await?)?;
         let path = folder.0.to_str().context("the folder for temporary files has a strange name")?;
         let server = Process::myself(&["bare", path]).await?;
-        Ok(Self { server, text_megabytes: megabytes(text.len() as u64), _folder: folder })
+        Ok(Self { server, text_megabytes: megabytes(text.len() as u64), folder })
+    }
+
+    /// Another bare server, which also writes the exporter's own metrics for each response.
+    async fn least(&self) -> anyhow::Result<Process> {
+        Process::myself(&["least", self.folder.0.to_str().context("a strange name")?]).await
     }
 }
 
@@ -328,12 +333,17 @@ async fn cached(program: &Path, rounds: usize) -> anyhow::Result<()> {
     for (jobs, shape) in [("10", TEN), ("1,000", THOUSAND), ("10,000", TEN_THOUSAND)] {
         let bench = Bench::of(program, shape, 0, &[]).await?;
         let bare = Bare::of(&bench).await?;
+        let least = bare.least().await?;
         let filled = bench.exporter.megabytes("VmRSS")?;
         for (name, gzip) in [("plain", false), ("gzip", true)] {
             for connections in [1, 16] {
                 let mut samples = Samples::default();
+                let mut servers = vec![("exporter", &bench.exporter), ("bare", &bare.server)];
+                if gzip {
+                    servers.push(("least", &least));
+                }
                 for _ in 0..rounds {
-                    for (who, server) in [("exporter", &bench.exporter), ("bare", &bare.server)] {
+                    for (who, server) in &servers {
                         let load = load(server, connections, gzip, LOAD_SECONDS).await?;
                         samples.add(format!("{who} rate"), load.answers_per_second);
                         samples.add(format!("{who} p99"), load.p99_milliseconds);
@@ -343,6 +353,11 @@ async fn cached(program: &Path, rounds: usize) -> anyhow::Result<()> {
                 let rate = if (jobs, gzip, connections) == ("10", true, 16) { 0.9 } else { 0.8 };
                 let mut row = vec![jobs.to_owned(), name.to_owned(), connections.to_string()];
                 row.extend(["bare rate", "exporter rate"].map(|name| short(samples.of(name).median())));
+                row.push(if gzip {
+                    samples.ratio("least rate", "bare rate").to_string()
+                } else {
+                    String::new()
+                });
                 for (name, goal) in
                     [("rate", Goal::AtLeast(rate)), ("p99", Goal::AtMost(1.5)), ("cpu", Goal::AtMost(1.3))]
                 {
@@ -364,6 +379,7 @@ async fn cached(program: &Path, rounds: usize) -> anyhow::Result<()> {
         "clients",
         "bare/s",
         "exporter/s",
+        "least / bare",
         "rate",
         "goal",
         "p99",
