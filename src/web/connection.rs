@@ -8,7 +8,7 @@ use std::{
     task::Poll,
 };
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::{
     body::Incoming,
@@ -33,6 +33,7 @@ use super::{
     exporter::Exporter,
     handshakes::FailedHandshakes,
     malformed,
+    response::without_body,
     routes::{self, ScrapeTimeout},
     streams::Streams,
     tls::{self, Accepted},
@@ -66,6 +67,7 @@ pub(super) struct Server<E> {
 
 impl<E: Exporter> Server<E> {
     async fn answer(&self, request: Request<Incoming>, client: ClientAddress) -> Response<Body> {
+        let is_head = request.method() == Method::HEAD;
         let admitted = match &self.guard {
             Some(guard) => guard.admit(request.headers(), client).await,
             None => Ok(()),
@@ -81,7 +83,7 @@ impl<E: Exporter> Server<E> {
         if let Some(guard) = &self.guard {
             guard.add_headers(response.headers_mut());
         }
-        response
+        if is_head { without_body(response) } else { response }
     }
 }
 

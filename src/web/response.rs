@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
 };
 
 use super::{body::Body, exporter::Content};
@@ -28,4 +28,13 @@ pub(super) fn with_content(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Makes a response to `HEAD`, which says how long the body would be. hyper leaves the body out over HTTP/1 only.
+pub(super) fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if body.length() > 0 {
+        head.headers.insert(CONTENT_LENGTH, body.length().into());
+    }
+    Response::from_parts(head, Content::from(Vec::new()).into())
 }

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use fake_pinpoint::{FakePinpoint, HANG_LIMIT, Options, world::World};
 use futures_util::future::join_all;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -511,6 +511,29 @@ async fn http2_client(
 
 fn get(path: &str) -> Request<Empty<Bytes>> {
     Request::get(format!("https://localhost{path}")).body(Empty::new()).unwrap()
+}
+
+#[test]
+fn a_response_to_head_over_http2_has_a_length_and_no_body() {
+    run(async {
+        let pki = Pki::new();
+        let server = Server::start(&pki, TLS).await;
+        let (mut sender, _connection) = http2_client(&pki, server.address).await;
+        for path in ["/metrics", "/-/healthy", "/nowhere"] {
+            let mut ask = async |method| {
+                let mut request = get(path);
+                *request.method_mut() = method;
+                let answer = within("an answer", sender.send_request(request)).await.unwrap();
+                let (status, length) = (answer.status(), answer.headers()["content-length"].clone());
+                let body = within("a body", answer.into_body().collect()).await;
+                (status, length, body.expect("a valid response").to_bytes().len())
+            };
+            let (whole, head) = (ask(Method::GET).await, ask(Method::HEAD).await);
+            assert_eq!(whole.1, whole.2.to_string(), "{path}");
+            assert_eq!(head, (whole.0, whole.1, 0), "{path}");
+        }
+        server.close().await;
+    });
 }
 
 #[test]
