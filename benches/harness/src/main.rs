@@ -29,7 +29,7 @@ async fn main() -> anyhow::Result<()> {
             servers::api(shape, Duration::from_millis(delay.parse()?), throttled.parse()?).await
         }
         ["bare", folder] => servers::bare(Path::new(folder)).await,
-        ["least", folder] => servers::least(Path::new(folder)).await,
+        ["own-metrics", folder] => servers::own_metrics(Path::new(folder)).await,
         ["by-hand", api, applications, segments, jobs, work] => {
             let shape = Shape::parse([applications, segments, jobs])?;
             let (began, cpu) = (now(), own_cpu_milliseconds()?);

@@ -321,8 +321,8 @@ impl Bare {
     }
 
     /// Another bare server, which also writes the exporter's own metrics for each response.
-    async fn least(&self) -> anyhow::Result<Process> {
-        Process::myself(&["least", self.folder.0.to_str().context("a strange name")?]).await
+    async fn own_metrics(&self) -> anyhow::Result<Process> {
+        Process::myself(&["own-metrics", self.folder.0.to_str().context("a strange name")?]).await
     }
 }
 
@@ -333,14 +333,14 @@ async fn cached(program: &Path, rounds: usize) -> anyhow::Result<()> {
     for (jobs, shape) in [("10", TEN), ("1,000", THOUSAND), ("10,000", TEN_THOUSAND)] {
         let bench = Bench::of(program, shape, 0, &[]).await?;
         let bare = Bare::of(&bench).await?;
-        let least = bare.least().await?;
+        let own_metrics = bare.own_metrics().await?;
         let filled = bench.exporter.megabytes("VmRSS")?;
         for (name, gzip) in [("plain", false), ("gzip", true)] {
             for connections in [1, 16] {
                 let mut samples = Samples::default();
                 let mut servers = vec![("exporter", &bench.exporter), ("bare", &bare.server)];
                 if gzip {
-                    servers.push(("least", &least));
+                    servers.push(("own metrics", &own_metrics));
                 }
                 for _ in 0..rounds {
                     for (who, server) in &servers {
@@ -354,7 +354,7 @@ async fn cached(program: &Path, rounds: usize) -> anyhow::Result<()> {
                 let mut row = vec![jobs.to_owned(), name.to_owned(), connections.to_string()];
                 row.extend(["bare rate", "exporter rate"].map(|name| short(samples.of(name).median())));
                 row.push(if gzip {
-                    samples.ratio("least rate", "bare rate").to_string()
+                    samples.ratio("own metrics rate", "bare rate").to_string()
                 } else {
                     String::new()
                 });
@@ -379,7 +379,7 @@ async fn cached(program: &Path, rounds: usize) -> anyhow::Result<()> {
         "clients",
         "bare/s",
         "exporter/s",
-        "least / bare",
+        "own metrics / bare",
         "rate",
         "goal",
         "p99",

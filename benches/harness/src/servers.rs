@@ -88,7 +88,7 @@ const OWN: &str = "# HELP pinpoint_exporter_cache_lookups_total";
 
 /// Bare hyper, which sends compressed bytes from memory, but writes the exporter's own metrics and the checksum for each
 /// response, and sends the exporter's headers. No exporter with these metrics can do less.
-pub(crate) async fn least(folder: &Path) -> anyhow::Result<()> {
+pub(crate) async fn own_metrics(folder: &Path) -> anyhow::Result<()> {
     let gzip = Bytes::from(std::fs::read(folder.join("gzip"))?);
     let mut text = String::new();
     GzDecoder::new(&gzip[..]).read_to_string(&mut text)?;
