@@ -59,6 +59,7 @@ pub(super) enum Source {
     Telemetry,
 }
 
+/// Writes the samples of a family about the scrape itself.
 pub(super) type ScrapeSample = fn(&ScrapeFacts, &mut Samples<'_>);
 
 /// What a scrape reports about the exporter.
