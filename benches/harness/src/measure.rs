@@ -175,11 +175,14 @@ fn count(text: &[u8], wanted: &[u8]) -> usize {
     text.windows(wanted.len()).filter(|window| *window == wanted).count()
 }
 
+/// For how long nothing happens before a scrape is measured, and before the work by hand begins.
+pub(crate) const IDLE: Duration = Duration::from_millis(300);
+
 /// Waits until a process has nothing more to do. Gives the processor time that it has used, in milliseconds.
 async fn settled(process: &Process) -> anyhow::Result<f64> {
     let mut before = process.cpu_milliseconds()?;
     loop {
-        sleep(Duration::from_millis(300)).await;
+        sleep(IDLE).await;
         let now = process.cpu_milliseconds()?;
         if now - before < 1.0 {
             return Ok(now);
