@@ -41,6 +41,7 @@ use crate::{
     },
     model::{
         clock::Clock,
+        duration::nanoseconds,
         exception::Exception,
         list_id::ListId,
         names::{NameSource, TagLabels},
@@ -617,8 +618,4 @@ fn report(
             tracing::error!(pinpoint_target = %target, "the refresh crashed, which is a bug: please report it");
         }
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -36,7 +36,7 @@ use crate::{
         family::ScrapeFacts,
         telemetry::Telemetry,
     },
-    model::{clock::Clock, snapshot::FinishedJobLimits, target::TargetPattern},
+    model::{clock::Clock, duration::nanoseconds, snapshot::FinishedJobLimits, target::TargetPattern},
     pinpoint::{self, Http, Observer, ProcessCleanup, Source},
     status,
     web::{self, Content, Limits, RenderedText, ScrapeTimeout, config::WatchedWebConfig},
@@ -259,8 +259,7 @@ impl web::Exporter for Exporter {
             config_reload: self.last_reload().map(|reload| (reload.successful, reload.last_success.into())),
         };
         let answer = exposition::render(&body, &self.telemetry.part(), block::scrape_facts(&facts), gzip);
-        let duration = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.last_duration.store(duration, Ordering::Relaxed);
+        self.last_duration.store(nanoseconds(started.elapsed()), Ordering::Relaxed);
         match answer {
             Exposition::Chunks(chunks) => chunks.into(),
             Exposition::Rendered(text) => {

@@ -233,7 +233,7 @@ impl<'a> Samples<'a> {
         self.seconds(duration.as_secs(), duration.subsec_nanos().into(), 1_000_000_000);
     }
 
-    /// Writes seconds, and the rest in parts of which a second has so many. Formatting an `f64` takes five times as long.
+    /// Writes seconds, and the rest in parts of which a second has so many. Formatting an `f64` takes four times as many instructions.
     fn seconds(&mut self, whole: u64, rest: u64, parts: u64) {
         self.out.push_str(itoa::Buffer::new().format(whole));
         if rest > 0 {

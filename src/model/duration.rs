@@ -1,4 +1,4 @@
-//! Parses durations as settings and files write them: `500ms`, `30s`, `1h30m`, `7d`.
+//! Parses durations as settings and files write them: `500ms`, `30s`, `1h30m`, `7d`. Converts durations for atomic variables.
 
 use std::time::Duration;
 
@@ -30,6 +30,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Err(too_long());
     }
     Ok(duration)
+}
+
+/// The whole duration in nanoseconds, or the greatest value if it is longer than 584 years.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn too_long() -> String {

@@ -77,8 +77,8 @@ impl<E: Exporter> Server<E> {
         } else if let Some(refusal) = malformed::refuse(&request) {
             refusal
         } else {
-            let wait = || self.waiting.add(client);
-            routes::answer(request, &*self.exporter, self.scrape_timeout, wait).await
+            let answer_now = self.waiting.wait(client);
+            routes::answer(request, &*self.exporter, self.scrape_timeout, answer_now).await
         };
         if let Some(guard) = &self.guard {
             guard.add_headers(response.headers_mut());

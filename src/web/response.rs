@@ -33,6 +33,7 @@ pub(super) fn with_content(
 /// Makes a response to `HEAD`, which says how long the body would be. hyper leaves the body out over HTTP/1 only.
 pub(super) fn without_body(response: Response<Body>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
+    // Some responses to GET have no body and no length, such as 304.
     if body.length() > 0 {
         head.headers.insert(CONTENT_LENGTH, body.length().into());
     }

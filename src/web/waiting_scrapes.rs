@@ -25,11 +25,11 @@ struct State {
 
 /// A scrape that counts as waiting until this is dropped.
 #[derive(Debug)]
-pub(super) struct WaitingScrape {
+struct WaitingScrape {
     all: Arc<WaitingScrapes>,
     number: u64,
     /// Cancelled when the scrape must be answered at once.
-    pub(super) answer_now: CancellationToken,
+    answer_now: CancellationToken,
 }
 
 impl WaitingScrapes {
@@ -41,8 +41,14 @@ impl WaitingScrapes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until the scrape must be answered at once. It counts as waiting from the first poll until this is dropped.
+    pub(super) async fn wait(self: &Arc<Self>, client: ClientAddress) {
+        let scrape = self.add(client);
+        scrape.answer_now.cancelled().await;
+    }
+
     /// Adds a scrape. If there are then too many, one of them is answered at once.
-    pub(super) fn add(self: &Arc<Self>, client: ClientAddress) -> WaitingScrape {
+    fn add(self: &Arc<Self>, client: ClientAddress) -> WaitingScrape {
         let answer_now = CancellationToken::new();
         let mut state = self.state();
         let number = state.next;

@@ -32,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
         ["own-metrics", folder] => servers::own_metrics(Path::new(folder)).await,
         ["by-hand", api, applications, segments, jobs, work] => {
             let shape = Shape::parse([applications, segments, jobs])?;
-            // A processor that has been idle is slower at first, for both sides.
+            // The exporter is idle for as long before its scrape, and a processor is slower at first after it has been idle.
             tokio::time::sleep(measure::IDLE).await;
             let (began, cpu) = (now(), own_cpu_milliseconds()?);
             limit::by_hand(api.parse()?, shape, measure::CONNECTIONS, work.parse()?).await?;

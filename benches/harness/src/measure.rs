@@ -318,14 +318,13 @@ impl Bare {
         let folder = Folder::new()?;
         std::fs::write(folder.0.join("plain"), &text)?;
         std::fs::write(folder.0.join("gzip"), bench.scrape("gzip").await?)?;
-        let path = folder.0.to_str().context("the folder for temporary files has a strange name")?;
-        let server = Process::myself(&["bare", path]).await?;
+        let server = Process::myself(&["bare", folder.path()?]).await?;
         Ok(Self { server, text_megabytes: megabytes(text.len() as u64), folder })
     }
 
     /// Another bare server, which also writes the exporter's own metrics for each response.
     async fn own_metrics(&self) -> anyhow::Result<Process> {
-        Process::myself(&["own-metrics", self.folder.0.to_str().context("a strange name")?]).await
+        Process::myself(&["own-metrics", self.folder.path()?]).await
     }
 }
 
@@ -577,6 +576,10 @@ impl Folder {
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
+    }
+
+    fn path(&self) -> anyhow::Result<&str> {
+        self.0.to_str().context("the name of the folder for temporary files is not valid UTF-8")
     }
 }
 

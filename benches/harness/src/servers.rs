@@ -83,7 +83,7 @@ pub(crate) async fn bare(folder: &Path) -> anyhow::Result<()> {
     .await
 }
 
-/// The beginning of the text that differs in each response of the exporter. It is the end of the response.
+/// The last part of a response begins with this line. It differs in each response.
 const OWN: &str = "# HELP pinpoint_exporter_cache_lookups_total";
 
 /// Bare hyper, which sends compressed bytes from memory, but writes the exporter's own metrics and the checksum for each
